@@ -1,0 +1,1 @@
+"""What came out: statistics, tables and figures of runs, read from the tracking store."""

@@ -1,0 +1,81 @@
+"""What the figures share: size, type, and colours that colour-blind readers can tell apart."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+COLUMN = 3.5
+"""Inches; the width of a paper's column."""
+TEXT_SIZE = 7.0
+SMALL_SIZE = 6.0
+"""Points; legible where the figure stands at its own width."""
+DOTS_PER_INCH = 200
+
+BLUE, ORANGE, GREEN, RED, BLACK, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#000000", "#8A8A8A"
+"""Okabe and Ito's palette."""
+SCORE_COLOURS = LinearSegmentedColormap.from_list(
+    "score", [mpl.colormaps["viridis_r"](0.08 + 0.92 * step / 15) for step in range(16)]
+)
+"""Viridis without its palest end, the best score darkest."""
+
+
+def new_figure(*, width: float = COLUMN, height: float = 2.4) -> tuple[Figure, Axes]:
+    """Return a figure of ``width`` x ``height`` inches with one pair of plain axes."""
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=TEXT_SIZE)
+    return figure, axes
+
+
+def note_figure(note: str, *, width: float = COLUMN) -> Figure:
+    """Return a figure that says ``note`` and shows nothing else."""
+    figure, axes = new_figure(width=width, height=1.4)
+    axes.set_axis_off()
+    text = _wrapped(note, width, TEXT_SIZE)
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=TEXT_SIZE, parse_math=False)
+    return figure
+
+
+def set_title(figure: Figure, title: str) -> None:
+    """Write ``title`` above a figure, in as many lines as it needs."""
+    text = _wrapped(title, figure.get_figwidth(), TEXT_SIZE + 1)
+    figure.suptitle(text, fontsize=TEXT_SIZE + 1, parse_math=False)
+
+
+def set_caption(figure: Figure, caption: str) -> None:
+    """Write ``caption`` below a figure, in as many lines as it needs."""
+    text = _wrapped(caption, figure.get_figwidth(), SMALL_SIZE)
+    figure.supxlabel(text, fontsize=SMALL_SIZE, x=0.01, ha="left", parse_math=False)
+
+
+def _wrapped(text: str, width: float, size: float) -> str:
+    """Break ``text`` into lines that fit ``width`` inches in matplotlib's default font."""
+    return textwrap.fill(text, max(int(width * 72 / (0.56 * size)), 1), break_long_words=True)
+
+
+def broken(name: str) -> str:
+    """Break a dotted name into short lines without changing it."""
+    lines = [""]
+    for part in name.replace(".", ".\0").replace("/", "/\0").replace("_", "_\0").split("\0"):
+        if lines[-1].endswith((".", "/")) or len(lines[-1] + part) > 11:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line for line in lines if line)
+
+
+def kept_apart(positions: Sequence[float], gap: float) -> list[float]:
+    """Move positions apart until neighbours are at least ``gap`` away from each other; their mean stays."""
+    order = sorted(range(len(positions)), key=lambda index: positions[index])
+    placed: list[float] = []
+    for index in order:
+        placed.append(max(positions[index], placed[-1] + gap) if placed else positions[index])
+    shift = sum(at - positions[index] for at, index in zip(placed, order, strict=True)) / max(len(order), 1)
+    moved = dict(zip(order, placed, strict=True))
+    return [moved[index] - shift for index in range(len(positions))]

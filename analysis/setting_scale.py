@@ -1,0 +1,103 @@
+"""Where a setting's values stand between 0 and 1: linear, logarithmic or one place a category."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from matplotlib.ticker import MaxNLocator
+
+DECADES = 2
+"""A positive quantity whose values span as many is shown and judged by its logarithm."""
+FEW = 6
+"""Up to as many different numbers each have their own tick."""
+CROWDED = 0.09
+"""Ticks nearer to each other than this leave one out."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The scale of one setting, derived from the values that occur."""
+
+    kind: Literal["linear", "log", "category"]
+    numbers: tuple[float, ...] = ()
+    """The different values of a number, ascending."""
+    categories: tuple[str, ...] = ()
+    """The labels of a category, in alphabetical order."""
+
+    @classmethod
+    def of(cls, values: Iterable[Any]) -> Scale:
+        """Derive the scale: numbers are linear or logarithmic, anything else is a category."""
+        values = list(values)
+        if not all(_is_number(value) for value in values):
+            return cls("category", categories=tuple(sorted({label(value) for value in values})))
+        numbers = tuple(sorted(set(values)))
+        wide = bool(numbers) and numbers[0] > 0 and math.log10(numbers[-1] / numbers[0]) >= DECADES
+        return cls("log" if wide else "linear", numbers=numbers)
+
+    @property
+    def constant(self) -> bool:
+        """Whether no two values differ."""
+        return len(self.numbers or self.categories) < 2
+
+    def position(self, value: Any) -> float:
+        """Return where a value stands, from 0 for the lowest (or first) to 1; the only one stands in the middle."""
+        if self.constant:
+            return 0.5
+        if self.kind == "category":
+            return self.categories.index(label(value)) / (len(self.categories) - 1)
+        low, high = self.numbers[0], self.numbers[-1]
+        if self.kind == "log":
+            value, low, high = math.log(value), math.log(low), math.log(high)
+        return float((value - low) / (high - low))
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return positions and texts of the ticks: every category; the ends of a number and round values between."""
+        if self.kind == "category":
+            return [(self.position(text), text) for text in self.categories]
+        kept: dict[float, float] = {}
+        for number in self._tick_numbers():
+            position = self.position(number)
+            if all(abs(position - other) >= CROWDED for other in kept.values()):
+                kept[number] = position
+        texts = _texts(list(kept))
+        return sorted(zip(kept.values(), texts, strict=True))
+
+    def _tick_numbers(self) -> list[float]:
+        """Numbers that deserve a tick, the most deserving first."""
+        if not self.numbers:
+            return []
+        low, high = self.numbers[0], self.numbers[-1]
+        if len(self.numbers) <= FEW:
+            between = list(self.numbers)
+        elif self.kind == "log":
+            between = [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
+        else:
+            between = [float(number) for number in MaxNLocator(4).tick_values(low, high)]
+        if all(number == int(number) for number in self.numbers):
+            between = [number for number in between if number == int(number)]
+        return list(dict.fromkeys([low, high, *(number for number in between if low < number < high)]))
+
+
+def label(value: Any) -> str:
+    """Return a category's text; truth values as they are written in YAML."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _texts(numbers: list[float]) -> list[str]:
+    """Write numbers with three digits, or as many as tell them apart."""
+    for digits in range(3, 17):
+        texts = [str(int(number)) if _is_whole(number) else f"{number:.{digits}g}" for number in numbers]
+        if len(set(texts)) == len(texts):
+            return texts
+    return [repr(number) for number in numbers]
+
+
+def _is_whole(number: float) -> bool:
+    return number == int(number) and abs(number) < 1e7

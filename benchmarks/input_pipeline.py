@@ -1,0 +1,225 @@
+"""How fast images on disk reach a training step, and what memory that takes: ``python -m benchmarks.input_pipeline``.
+
+Makes a VisDA-17 tree of PNG renders and JPEG photographs of 640x480 pixels in a temporary folder, and prints
+
+    decoding          images/s of one process: file -> square, by format
+    two views         images/s of one process: PNG file -> two crops, both augmented
+    pipeline          images/s of two views that arrive in the training process, by worker processes
+    appetite          images/s that a ResNet-50 step takes, its images in memory: source only and CSG
+    ratio             pipeline / appetite: below 1, the step waits for images
+    memory            of the worker processes under the published list's 152,397 lines, epoch by epoch
+
+One process is timed by its CPU time, and everything else by the fastest round, so that a busy machine blurs it less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.step_time import random_pair, steps
+from csg.config import Config
+from csg.data import load_pair, visda17
+from csg.data.augmentation import Views, train_views
+from csg.data.decoding import decode
+from csg.data.files import FileStream, ImageFiles
+from csg.data.loading import in_order
+from csg.data.pair import SOURCE_TRAIN, Stream
+from csg.parsing import config_from_flat
+from csg.randomness import generator
+
+SIZE = (640, 480)
+LINES = 152_397
+"""Of VisDA-17's ``train/image_list.txt``."""
+
+
+def picture(number: int, *, render: bool) -> Image.Image:
+    """Draw a smooth shape; a render lies on a plain background, a photograph has noise everywhere."""
+    rng = generator(0, "picture", number)
+    coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+    pixels = np.asarray(coarse.resize(SIZE, Image.Resampling.BICUBIC)).astype(np.int16)
+    pixels = pixels + rng.integers(-6, 7, pixels.shape, dtype=np.int16)
+    if render:
+        pixels[:, :140], pixels[:, -140:], pixels[:80], pixels[-80:] = 200, 200, 200, 200
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def write_tree(root: Path, per_class: int) -> None:
+    """Write ``train/`` (PNG) and ``validation/`` (JPEG, quality 90) with their lists."""
+    for folder, suffix in (("train", "png"), ("validation", "jpg")):
+        lines = []
+        for label, name in enumerate(visda17.CLASSES):
+            (root / folder / name).mkdir(parents=True)
+            for number in range(per_class):
+                relative = f"{name}/{number:06d}.{suffix}"
+                image = picture(label * per_class + number, render=suffix == "png")
+                image.save(root / folder / relative, quality=90)
+                lines.append(f"{relative} {label}\n")
+        (root / folder / visda17.LIST).write_text("".join(lines))
+
+
+def rate(images: int, work: Callable[[], object], rounds: int) -> float:
+    """Return images per second of CPU time: the median of some rounds, after one that does not count."""
+    times = []
+    for _ in range(rounds + 1):
+        began = time.process_time()
+        work()
+        times.append(time.process_time() - began)
+    return images / statistics.median(times[1:])
+
+
+def make_views(stream: Stream, config: Config) -> Callable[[int], Views]:
+    """Return what makes a batch of two augmented views."""
+    size = config.train.batch_size
+
+    def views(step: int) -> Views:
+        indices = torch.arange(step * size, (step + 1) * size) % len(stream)
+        return train_views(stream, indices, config=config.data, seed=0, epoch=0, two_views=True)
+
+    return views
+
+
+def print_rates(config: Config, root: Path, *, workers: list[int], rounds: int, batches: int) -> None:
+    """Measure decoding, augmentation, the pipeline and the steps that it feeds."""
+    torch.set_num_threads(1)
+    side, size = config.data.image_size, config.train.batch_size
+    for folder, suffix in (("train", "png"), ("validation", "jpg")):
+        files = sorted((root / folder).rglob(f"*.{suffix}"))[:48]
+        kilobytes = sum(path.stat().st_size for path in files) / len(files) / 1000
+        speed = rate(len(files), partial(decode_all, files, side), rounds)
+        print(f"decoding, {suffix.upper()} of {SIZE[0]}x{SIZE[1]}, {kilobytes:.0f} kB: {speed:.0f} images/s a process")
+    views = make_views(load_pair(config.data).streams[SOURCE_TRAIN], config)
+    print(f"two views: {rate(4 * size, lambda: [views(step) for step in range(4)], rounds):.0f} images/s a process")
+    speeds = {count: max(arrivals(views, batches, count) * size for _ in range(rounds)) for count in workers}
+    for count, speed in speeds.items():
+        print(f"pipeline, {count} workers: {speed:.0f} images/s")
+    for method in ("source_only", "csg"):
+        settings = {
+            "model.name": "resnet50",
+            "model.weights": "none",
+            "data.image_size": side,
+            "data.source_images": max(10, size),
+            "train.batch_size": size,
+            "train.threads": os.cpu_count() or 1,
+            "train.device": config.train.device,
+            "train.epochs": rounds + 1,
+            "optim.lr": 1e-4,
+            "method.name": method,
+        }
+        seconds = list(steps(config_from_flat(settings), random_pair(size, side)))[1:]
+        appetite = size / min(seconds)
+        ratios = ", ".join(f"{speed / appetite:.1f} ({count} workers)" for count, speed in speeds.items())
+        print(f"appetite, {method}, batch {size}, {config.train.device}: {appetite:.1f} images/s; ratio {ratios}")
+
+
+def decode_all(files: list[Path], side: int) -> None:
+    """Decode one file after the other."""
+    for path in files:
+        decode(path, side)
+
+
+def arrivals(views: Callable[[int], Views], batches: int, workers: int) -> float:
+    """Return batches per second; the first one waits for the processes to start, and does not count."""
+    times = [time.perf_counter() for _ in in_order(views, range(batches), workers=workers)]
+    return (batches - 1) / (times[-1] - times[0])
+
+
+def _disk(root: Path) -> dict[str, Any]:
+    return {"data.name": "visda17", "data.root": str(root)}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of a process, in MB."""
+
+    process: int
+    shared_out: float
+    """Proportional set size: shared pages divided among those who share them."""
+    own: float
+    """Unique set size: pages that no other process has."""
+
+
+def memory() -> Memory:
+    """Read this process's memory from the kernel."""
+    lines = (line.split() for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
+    kilobytes = {line[0]: int(line[1]) for line in lines}
+    own = kilobytes["Private_Clean:"] + kilobytes["Private_Dirty:"]
+    return Memory(os.getpid(), kilobytes["Pss:"] / 1000, own / 1000)
+
+
+def print_memory(root: Path, *, workers: int, epochs: int, side: int) -> None:
+    """Read every name of the list and some images, epoch after epoch, and watch the processes' memory."""
+    originals = sorted((root / "train").rglob("*.png"))
+    many = root / "many"
+    labels = {f"{label % 12:02d}/src_1_{label:06d}__0_38_-166_-165_155.png": label % 12 for label in range(LINES)}
+    for label in range(12):
+        (many / f"{label:02d}").mkdir(parents=True)
+    for place, name in enumerate(labels):
+        os.link(originals[place % len(originals)], many / name)
+    lines = "".join(f"{name} {label}\n" for name, label in labels.items())
+    began = time.perf_counter()
+    parsed, _ = visda17.parse_list(lines.encode(), "list")
+    files = ImageFiles.of(str(many), parsed)
+    listed = time.perf_counter() - began
+    stream = FileStream(files, side)
+    print(f"listing {len(files):,} lines: {listed:.1f} s, with its fingerprint {time.perf_counter() - began:.1f} s")
+    held = files.names.nbytes + files.ends.nbytes + files.sizes.nbytes + files.modified.nbytes + files.labels.nbytes
+    print(f"  held in {held / 1e6:.1f} MB, shared by all processes")
+
+    def read(step: int) -> Memory:
+        for index in range(len(files)):
+            files.name(index)
+        stream.read_crops(torch.arange(32) + 1000 * step, seed=0, epoch=0, views=2)
+        return memory()
+
+    for epoch in range(epochs):
+        seen: dict[int, list[Memory]] = {}
+        for figures in in_order(read, range(12), workers=workers):
+            seen.setdefault(figures.process, []).append(figures)
+        parent = memory()
+        parts = [
+            f"worker own {held[0].own:.0f} -> {held[-1].own:.0f} MB, PSS {held[-1].shared_out:.0f} MB"
+            for held in seen.values()
+        ]
+        print(f"memory, epoch {epoch + 1}: training process own {parent.own:.0f} MB; {'; '.join(parts)}")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--per-class", type=int, default=16, help="images a class and side in the made-up tree")
+    parser.add_argument("--batches", type=int, default=16)
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_tree(root, arguments.per_class)
+        settings = {
+            "data.image_size": arguments.image_size,
+            "train.batch_size": arguments.batch_size,
+            "train.device": arguments.device,
+        }
+        config = config_from_flat({**_disk(root), **settings})
+        print_memory(root, workers=2, epochs=arguments.epochs, side=arguments.image_size)
+        print_rates(config, root, workers=arguments.workers, rounds=arguments.rounds, batches=arguments.batches)
+
+
+if __name__ == "__main__":
+    main()

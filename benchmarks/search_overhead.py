@@ -1,0 +1,53 @@
+"""What a search costs beside training: ``python -m benchmarks.search_overhead``.
+
+Runs the default search, or the one that further flags describe, at 1 and at 2 trials at a time, each in a folder of its
+own, and prints for both the share of the slots' time, after start-up, that was neither training nor its evaluation:
+(slots x wall - time inside training and evaluation) / (slots x wall). With trials of several workers a slot is a whole
+trial's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from csg.parsing import parse_flags
+from tune_spaces.journal import Journal
+from tune_spaces.plan import SearchOptions, plan
+from tune_spaces.search import run_search
+
+
+def measure(concurrency: int, flags: list[str]) -> None:
+    """Run a search and print what it took."""
+    with tempfile.TemporaryDirectory() as folder:
+        given = ["--train.output", folder, "--concurrency", str(concurrency), *flags]
+        search = plan(parse_flags(SearchOptions, given, prog="search_overhead", description=""))
+        with (Path(folder) / "console").open("w") as said:
+            outcome = run_search(search, Console(file=said))
+        events = Journal(search.folder / "journal.jsonl").events()
+    inside = sum(event.seconds for event in events)
+    ended = sorted(event.time for event in events if event.kind == "ended")
+    slots = concurrency * outcome.search_seconds
+    idle = ended[-1] - ended[-concurrency]
+    print(
+        f"{concurrency:6d} {len(ended):8d} {outcome.startup_seconds:12.1f} {outcome.search_seconds:10.1f} "
+        f"{100 * (slots - inside) / slots:12.1f} {100 * idle / slots:12.1f} {(slots - inside) / len(ended):14.2f}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slots", type=int, nargs="+", default=(1, 2), help="trials at a time")
+    arguments, flags = parser.parse_known_args()
+    print(" slots   trials   start-up s     wall s   overhead %   idle end %      s a trial")
+    for concurrency in arguments.slots:
+        measure(concurrency, flags)
+
+
+if __name__ == "__main__":
+    main()

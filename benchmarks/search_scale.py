@@ -1,0 +1,109 @@
+"""Whether a search's driver stays as quick and as small with many trials: ``python -m benchmarks.search_scale``.
+
+Runs searches of 100 and of 1,000 trials that train nothing, through the production driver: Ray Tune, journal, sampler,
+scheduler, MLflow, console. Prints for each, per trial: wall time, the driver's CPU time without the sampler's, the
+sampler's time (TPE looks at all earlier trials, so its own time grows), and how much the driver's memory grew; at the
+end the ratios of the larger search to the smaller.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from rich.console import Console
+
+from csg.parsing import parse_flags
+from tune_spaces.plan import SearchOptions, plan
+from tune_spaces.search import run_search
+from tune_spaces.searcher import EPOCH, SCORE, SECONDS, JournaledOptunaSearch
+
+EPOCHS = 3
+
+
+class TrivialTrial(tune.Trainable):
+    """Reports a score that its learning rate decides, and trains nothing."""
+
+    def setup(self, config: dict[str, Any], *, base: dict[str, Any], program: str) -> None:
+        """Start."""
+        self.reset_config(config)
+
+    def step(self) -> dict[str, Any]:
+        """Report an epoch."""
+        self._epoch += 1
+        return {EPOCH: self._epoch, SCORE: self._rate * self._epoch, SECONDS: 0.0}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take up the next trial."""
+        self._epoch, self._rate = 0, float(new_config.get("optim.lr", 0.03))
+        return True
+
+
+def cpu_seconds() -> float:
+    """Return this process's CPU time."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def resident_megabytes() -> float:
+    """Return this process's resident memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def measure(trials: int) -> None:
+    """Run a search of ``trials`` in this process and print four figures per trial."""
+    sampling = 0.0
+    suggest = JournaledOptunaSearch.suggest
+
+    def timed(self: JournaledOptunaSearch, trial_id: str) -> Any:
+        nonlocal sampling
+        began = time.process_time()
+        try:
+            return suggest(self, trial_id)
+        finally:
+            sampling += time.process_time() - began
+
+    JournaledOptunaSearch.suggest = timed  # type: ignore[method-assign]
+    with tempfile.TemporaryDirectory() as folder:
+        argv = ["--num-samples", str(trials), "--train.output", folder, "--train.epochs", str(EPOCHS)]
+        search = plan(parse_flags(SearchOptions, argv, prog="search_scale", description=""))
+        quiet = Console(file=(Path(folder) / "console").open("w"))
+        cpu, memory = cpu_seconds(), resident_megabytes()
+        outcome = run_search(search, quiet, TrivialTrial)
+        spent, grown = cpu_seconds() - cpu - sampling, resident_megabytes() - memory
+        kilobytes = sum(path.stat().st_size for path in search.folder.rglob("*") if path.is_file()) / 1e3
+    figures = (outcome.search_seconds, spent, sampling, grown * 1e3, kilobytes)
+    print(*(f"{figure / trials:.6f}" for figure in figures))
+
+
+def main() -> None:
+    """Measure both sizes, each in a process of its own, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, nargs=2, default=(100, 1000))
+    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        measure(arguments.measure)
+        return
+    names = ("wall s", "driver CPU s", "sampler CPU s", "memory kB", "disk kB")
+    print(f"{'per trial':<14}" + "".join(f"{name:>16}" for name in names))
+    rows = []
+    for trials in arguments.trials:
+        command = [sys.executable, "-m", "benchmarks.search_scale", "--measure", str(trials)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows.append([float(word) for word in done.stdout.split()[-len(names) :]])
+        print(f"{trials:<14,}" + "".join(f"{figure:16.4f}" for figure in rows[-1]), flush=True)
+    ratios = [large / small if small > 0 else float("nan") for small, large in zip(*rows, strict=True)]
+    print(f"{'ratio':<14}" + "".join(f"{ratio:16.2f}" for ratio in ratios))
+
+
+if __name__ == "__main__":
+    main()

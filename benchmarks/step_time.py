@@ -1,0 +1,111 @@
+"""What a CSG step costs beside a source-only step: ``python benchmarks/step_time.py``.
+
+Every round takes one step of CSG and one of source only through the production loop (two views, RandAugment, A-pool
+and optimiser included), and two inference passes through an encoder with folded batch norm: the floor of what CSG adds
+is those two passes. The last two lines are medians over the rounds:
+
+    floor_ratio   CSG step / (source-only step + two inference passes)
+    ratio         CSG step / source-only step
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from csg.config import Config
+from csg.data.pair import ArrayStream, Pair
+from csg.models import encoder_named
+from csg.models.folding import FoldedEncoder
+from csg.parsing import config_from_flat
+from csg.training.evaluation import to_input
+from csg.training.loop import Training, train
+
+CLASSES = 12
+
+
+def random_pair(images: int, size: int) -> Pair:
+    """Make a pair of noise: ``images`` to train on, one image in every other stream."""
+    draw = torch.Generator().manual_seed(0)
+
+    def stream(count: int) -> ArrayStream:
+        grey = torch.randint(0, 256, (count, size, size), dtype=torch.uint8, generator=draw)
+        return ArrayStream(grey, torch.randint(0, CLASSES, (count,), generator=draw))
+
+    names = ("source/val", "source/shifted", "target/val", "target/test")
+    return Pair(
+        name="noise",
+        classes=tuple(str(label) for label in range(CLASSES)),
+        streams={"source/train": stream(images)} | {name: stream(1) for name in names},
+        flip_averaging=False,
+        description="noise",
+    )
+
+
+def steps(config: Config, pair: Pair) -> Iterator[float]:
+    """Yield the seconds of one step after another; an epoch is one step."""
+    for report in train(Training(config, pair)):
+        yield report.metrics["train/seconds"]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", default="resnet50")
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--queue-size", type=int, default=65536)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=10)
+    arguments = parser.parse_args()
+    shared: dict[str, Any] = {
+        "model.name": arguments.encoder,
+        "model.weights": "none",
+        "data.image_size": arguments.image_size,
+        "data.source_images": max(10, arguments.batch_size),
+        "train.batch_size": arguments.batch_size,
+        "train.threads": arguments.threads,
+        "train.device": arguments.device,
+        "train.epochs": arguments.rounds + 2,
+        "optim.lr": 1e-4,
+    }
+    csg = config_from_flat(shared | {"method.stages": "3+4", "method.queue_size": arguments.queue_size})
+    source_only = config_from_flat(shared | {"method.name": "source_only"})
+    pair = random_pair(arguments.batch_size, arguments.image_size)
+    with_csg, without = steps(csg, pair), steps(source_only, pair)
+    encoder = encoder_named(arguments.encoder).to(arguments.device)
+    encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    folded = FoldedEncoder(encoder)
+    images = pair.streams["source/train"].images(torch.arange(arguments.batch_size))
+    batch = to_input(Training(source_only, pair).learner.model, source_only, images)
+
+    def passes() -> float:
+        began = time.perf_counter()
+        for _ in range(2):
+            folded(batch)
+        if arguments.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    rounds = [(next(with_csg), next(without), passes()) for _ in range(arguments.rounds + 2)][2:]
+    step, plain, inference = (statistics.median(times) for times in zip(*rounds, strict=True))
+    print(
+        f"{arguments.encoder}, {arguments.image_size}x{arguments.image_size}, batch {arguments.batch_size}, "
+        f"K = {arguments.queue_size}, {arguments.threads} threads, {arguments.device}, {arguments.rounds} rounds"
+    )
+    print(f"csg step         {1000 * step:8.1f} ms")
+    print(f"source-only step {1000 * plain:8.1f} ms")
+    print(f"two passes       {1000 * inference:8.1f} ms")
+    print(f"floor_ratio {statistics.median(s / (p + i) for s, p, i in rounds):.3f}")
+    print(f"ratio {statistics.median(s / p for s, p, _ in rounds):.3f}")
+
+
+if __name__ == "__main__":
+    main()

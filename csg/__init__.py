@@ -1,0 +1,1 @@
+"""Contrastive Syn-to-Real Generalization (CSG) and its rivals: train and measure one configuration."""

@@ -1,0 +1,7 @@
+"""``python -m csg``."""
+
+import sys
+
+from csg.cli import main
+
+sys.exit(main())

@@ -1,0 +1,43 @@
+"""The command line: ``csg COMMAND`` (also ``python -m csg``)."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+
+from csg.config import ConfigError
+
+COMMANDS = ("train", "evaluate", "predict", "export", "data")
+"""Each is a module of ``csg.commands`` with a function of its name."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        0; 1 when training failed or data are at fault; 2 when a flag or a setting cannot be used; 130 when interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    errors = Console(stderr=True)
+    if not arguments or arguments[0] not in COMMANDS:
+        wanted = "" if not arguments or arguments[0] in ("-h", "--help") else f"; found {arguments[0]!r}"
+        errors.print(
+            f"usage: csg {{{','.join(COMMANDS)}}} [flags] (csg COMMAND --help shows them){wanted}",
+            highlight=False,
+            markup=False,
+        )
+        return 0 if arguments and not wanted else 2
+    try:
+        command = getattr(importlib.import_module(f"csg.commands.{arguments[0]}"), arguments[0])
+        status: int = command(arguments[1:], Console())
+    except ConfigError as error:
+        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        return 2
+    except ArithmeticError as error:
+        errors.print(f"[red]training failed:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        return 1
+    return status

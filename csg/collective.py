@@ -1,0 +1,85 @@
+"""Processes that train one model together: sums and lists over all of them.
+
+Without a process group there is one process, and every function returns what it was given. Every process has to make
+the same calls in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    """Return how many processes there are."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return this process's number, from 0."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes files."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    if world_size() > 1:
+        summed(torch.zeros(1))
+
+
+def agreed(ask: Callable[[], bool]) -> bool:
+    """Return the first process's answer to a question that it alone is asked."""
+    answer = is_first() and ask()
+    return answer if world_size() == 1 else bool(summed(torch.tensor(float(answer))))
+
+
+def part(total: int) -> slice:
+    """Return this process's contiguous part of ``total`` things; parts differ by at most one thing."""
+    size, number = world_size(), rank()
+    return slice(total * number // size, total * (number + 1) // size)
+
+
+def summed(values: Tensor) -> Tensor:
+    """Return the sum over all processes of a tensor of one shape."""
+    if world_size() == 1:
+        return values
+    total = values.to(_device(), copy=True)
+    dist.all_reduce(total)
+    return total.to(values.device)
+
+
+def joined(rows: Tensor, *, blocks: int = 1) -> Tensor:
+    """Put all processes' rows together, in the order in which one process would have them.
+
+    Args:
+        rows: (blocks * n, ...); n may differ between processes. Block by block, each block holds this process's part
+            of the batch: the patches of a chunked map come so.
+        blocks: how many there are.
+
+    Returns:
+        (blocks * N, ...), N being the sum of all n: the first block of process 0, of process 1, ..., then the second.
+    """
+    if world_size() == 1:
+        return rows
+    device, count = _device(), len(rows) // blocks
+    counts = torch.zeros(world_size(), dtype=torch.int64)
+    counts[rank()] = count
+    counts = summed(counts)
+    padded = torch.zeros(blocks, int(counts.max()), *rows.shape[1:], dtype=rows.dtype, device=device)
+    padded[:, :count] = rows.reshape(blocks, count, *rows.shape[1:]).to(device)
+    gathered = [torch.empty_like(padded) for _ in range(world_size())]
+    dist.all_gather(gathered, padded)
+    whole = torch.cat([each[:, :n] for each, n in zip(gathered, counts.tolist(), strict=True)], dim=1)
+    return whole.reshape(-1, *rows.shape[1:]).to(rows.device)
+
+
+def _device() -> str:
+    """Return where the process group works."""
+    return "cuda" if dist.get_backend() == "nccl" else "cpu"

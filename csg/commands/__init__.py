@@ -1,0 +1,1 @@
+"""The commands of ``csg``, a file each."""

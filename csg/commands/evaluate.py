@@ -1,0 +1,42 @@
+"""``csg evaluate``: measure the selected weights of a finished run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from csg.commands.opening import open_run
+from csg.config import ConfigError
+from csg.parsing import parse_flags
+from csg.training.evaluation import accuracies, energies, for_inference, measure
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Flags of ``csg evaluate``."""
+
+    config: Path | None = None
+    """YAML file with the settings of the run to evaluate; flags override it."""
+    streams: tuple[str, ...] = ("source/val", "source/shifted", "target/val", "target/test")
+    """Streams to measure."""
+
+
+def evaluate(argv: Sequence[str], console: Console) -> int:
+    """Measure the selected weights of a finished run."""
+    flags = parse_flags(
+        EvaluateOptions, argv, prog="csg evaluate", description="Measure the selected weights of a finished run."
+    )
+    run = open_run(flags.config, console)
+    unknown = [stream for stream in flags.options.streams if stream not in run.pair.streams]
+    if unknown:
+        raise ConfigError(f"--streams: expected some of {', '.join(run.pair.streams)}, found {', '.join(unknown)}")
+    model = run.selected_model()
+    classify = for_inference(model)
+    for stream in flags.options.streams:
+        measured = measure(classify, model, flags.config, run.pair, stream)
+        for name, value in (accuracies(stream, measured) | energies(stream, measured, flags.config)).items():
+            console.print(f"{name:<36} {value:.6g}", highlight=False)
+    return 0

@@ -1,0 +1,241 @@
+"""``csg export``: a finished run's classifier as one file that needs nothing of this package."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import torch
+import tyro
+from rich.console import Console
+from torch import Tensor
+
+from csg.config import ConfigError
+from csg.models.deployable import Deployable
+from csg.storage import check_file, replacing
+from csg.training.selected import Selected, load_selected
+
+TOLERANCE: Final = 1e-3
+"""Largest accepted difference between a probability by the written file and by the model itself. Rounding alone comes
+to a tenth of it in a ResNet-101 whose head is steep; a wrong padding or normalisation goes far beyond."""
+CHECKED_BATCHES: Final = (1, 5)
+"""Numbers of images in the batches that the written file is tried with; it is made with two."""
+ONNX_PACKAGES: Final = ("onnx", "onnxruntime", "onnxscript")
+METADATA_FILE: Final = "csg.json"
+"""Name of the metadata inside a .pt2 file."""
+Metadata = Mapping[str, Any]
+Answer = Callable[[Tensor], Tensor]
+"""(N, 3, S, S) float32 images of 0 to 255 -> (N, classes) probabilities."""
+
+
+class MismatchError(ArithmeticError):
+    """A written file that does not answer as the model does."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """Flags of ``csg export``."""
+
+    checkpoint: Path
+    """Selected weights of a finished run (selected.pt; csg train prints where they are)."""
+    output: Path
+    """File to write: .pt2 (torch.export) or .onnx."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A kind of file."""
+
+    write: Callable[[Deployable, int, Metadata, BinaryIO], None]
+    """Takes the model, the side of its images in pixels, the metadata and the file."""
+    read: Callable[[Path], Answer]
+    """Loads a file as whoever gets it would."""
+    packages: tuple[str, ...] = ()
+    """What it needs beyond torch."""
+
+
+def export(argv: Sequence[str], console: Console) -> int:
+    """Write the classifier of a finished run to one file, and try that file.
+
+    Returns:
+        0; 1 when the file does not answer as the model does, and was not kept.
+    """
+    options = tyro.cli(
+        ExportOptions,
+        args=list(argv),
+        prog="csg export",
+        description="Write the classifier of a finished run to one file: images in, probabilities out.",
+        use_underscores=True,
+    )
+    kind = _format_of(options.output)
+    selected = load_selected(options.checkpoint)
+    check_file(options.output, "--output")
+    try:
+        difference = export_to(options.output, kind, selected)
+    except MismatchError as error:
+        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        return 1
+    about = metadata(selected)
+    console.print(
+        f"{options.output}: {about['input']} -> {about['output']}; {options.output.stat().st_size / 1e6:.1f} MB; "
+        f"read back, its probabilities differ from the model's by {difference:.1e} at most",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def export_to(path: Path, kind: Format, selected: Selected) -> float:
+    """Write a file, and put it in place once it was read back and answered as the model does.
+
+    Returns:
+        The largest difference of a probability.
+
+    Raises:
+        MismatchError: it is beyond ``TOLERANCE``; ``path`` is as it was.
+        ConfigError: the weights do not fit, or give no probabilities.
+    """
+    model = Deployable(selected.model(selected.on("cpu")))
+    side = selected.config.data.image_size
+    with replacing(path) as file, _quiet():
+        kind.write(model, side, metadata(selected), file)
+        file.flush()
+        answer = kind.read(Path(file.name))
+        difference = max(_difference(answer, model, images, selected) for images in _random_images(side))
+        if not difference <= TOLERANCE:
+            raise MismatchError(
+                f"{path} was not written: read back, its probabilities differ from the model's by {difference:.1e}, "
+                f"where at most {TOLERANCE} is accepted; the other format ({_others(path)}) may do"
+            )
+    return difference
+
+
+def metadata(selected: Selected) -> Metadata:
+    """Return what someone needs to know who has nothing but the file."""
+    config, side = selected.config, selected.config.data.image_size
+    return {
+        "classes": list(selected.classes),
+        "image_size": side,
+        "input": f"images (N, 3, {side}, {side}) float32, RGB, 0 to 255",
+        "output": f"probabilities (N, {len(selected.classes)}) float32, in the order of classes",
+        "preparation": (
+            "Turn the image upright by its EXIF orientation; make it RGB (transparency over black); resize its shorter "
+            f"side to {side} pixels, bilinear with antialiasing as Pillow does it; cut out the middle {side}x{side}. "
+            "Do not normalise: the model does."
+        ),
+        "flip_averaging": config.data.flip_averaging if selected.flip_averaging else "none",
+        "encoder": config.model.name,
+        "method": config.method.name,
+        "seed": config.train.seed,
+    }
+
+
+def write_pt2(model: Deployable, side: int, about: Metadata, file: BinaryIO) -> None:
+    """Write what :func:`torch.export.load` reads."""
+    program = torch.export.export(model, (_example(side),), dynamic_shapes=_DYNAMIC)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # names folders of this machine
+    torch.export.save(program, file, extra_files={METADATA_FILE: json.dumps(about, indent=1)})
+
+
+def read_pt2(path: Path) -> Answer:
+    """Load a .pt2 file."""
+    with path.open("rb") as file:
+        module = torch.export.load(file).module()
+    return torch.no_grad()(module)
+
+
+def write_onnx(model: Deployable, side: int, about: Metadata, file: BinaryIO) -> None:
+    """Write an ONNX model whose weights are inside; what is no text in its metadata is JSON."""
+    program = torch.onnx.export(
+        model,
+        (_example(side),),
+        input_names=["images"],
+        output_names=["probabilities"],
+        dynamic_shapes=_DYNAMIC,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # names folders of this machine
+    program.model.metadata_props.update(
+        {name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()}
+    )
+    file.write(program.model_proto.SerializeToString())
+
+
+def read_onnx(path: Path) -> Answer:
+    """Load an ONNX file in ONNX Runtime."""
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run(["probabilities"], {"images": images.numpy()})[0])
+
+
+FORMATS: Final = {
+    ".pt2": Format(write_pt2, read_pt2),
+    ".onnx": Format(write_onnx, read_onnx, ONNX_PACKAGES),
+}
+_DYNAMIC: Final = {"images": {0: torch.export.Dim("N", min=1)}}
+
+
+def _format_of(path: Path) -> Format:
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        found = f"found {path.suffix}" if path.suffix else "found no extension"
+        raise ConfigError(f"--output: expected a name that ends in {' or '.join(FORMATS)}, {found} ({path})")
+    missing = [package for package in kind.packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ConfigError(
+            f"--output: a {path.suffix} file needs {', '.join(missing)}, which are not installed; install them from "
+            f"the project's folder: pip install -c constraints.txt -e '.[export]' (or write {_others(path)})"
+        )
+    return kind
+
+
+def _others(path: Path) -> str:
+    return ", ".join(name for name in FORMATS if name != path.suffix.lower())
+
+
+def _example(side: int) -> Tensor:
+    return torch.zeros(2, 3, side, side)
+
+
+def _random_images(side: int) -> Iterator[Tensor]:
+    """Yield batches of noise, each image of a contrast of its own."""
+    draw = torch.Generator().manual_seed(0)
+    for count in CHECKED_BATCHES:
+        noise = torch.rand(count, 3, side, side, generator=draw)
+        yield 255 * noise * torch.rand(count, 1, 1, 1, generator=draw)
+
+
+@torch.no_grad()
+def _difference(answer: Answer, model: Deployable, images: Tensor, selected: Selected) -> float:
+    expected = model(images)
+    if not torch.isfinite(expected).all():
+        raise ConfigError(f"{selected.path}: expected weights that give probabilities, found some that give NaN")
+    difference = (answer(images) - expected).abs().max()
+    return float(difference.nan_to_num(nan=float("inf")))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back the exporters' remarks about packages that are not needed and about torch's own parts."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,159 @@
+"""``csg train``: train one configuration, or go on with it, or show what it came to."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from csg.commands.opening import open_run
+from csg.config import Config
+from csg.data import load_pair, visda17
+from csg.data.pair import SOURCE_TRAIN
+from csg.parsing import parse_flags
+from csg.training.dry_run import dry_run
+
+if TYPE_CHECKING:
+    from csg.tracking import RunTracker
+
+LOG_LINES_PER_RUN = 20
+"""Lines of progress where output goes to a file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+    """Flags of ``csg train``."""
+
+    config: Path | None = None
+    """YAML file with settings; flags override it."""
+    tracking_uri: str | None = None
+    """MLflow store or server (default: SQLite below --train.output), or "none"."""
+    experiment: str = ""
+    """MLflow experiment (default: the data set's name)."""
+    dry_run: bool = False
+    """Print the plan (iterations, learning rates, parameter groups, memory) and train nothing; needs no weights, and
+    visda17 no data."""
+
+
+class StepProgress:
+    """A bar for a person, a line now and then for a log file."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task("training", total=None)
+
+    def __enter__(self) -> StepProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` steps are done."""
+        self._bar.update(self._task, completed=done, total=total)
+        if not self._console.is_terminal and done % math.ceil(total / LOG_LINES_PER_RUN) == 0:
+            self._console.print(f"step {done}/{total}", highlight=False)
+
+
+def train(argv: Sequence[str], console: Console) -> int:
+    """Train one configuration, or go on with it, or show what it came to."""
+    flags = parse_flags(TrainOptions, argv, prog="csg train", description="Train and measure one configuration.")
+    if flags.options.dry_run:
+        return _show_plan(flags.config, console)
+    run = open_run(flags.config, console)
+    options = flags.options
+    track: RunTracker | None = None
+    if options.tracking_uri != "none":
+        from csg import tracking
+
+        uri = options.tracking_uri or tracking.default_tracking_uri(flags.config.train.output)
+        store = tracking.Tracker(uri, options.experiment or flags.config.data.name)
+        track = tracking.RunTracker(store, run)
+    known = len(run.record.epochs)
+    if known:
+        console.print(f"{known} of {flags.config.train.epochs} epochs are on record in {run.folder}", soft_wrap=True)
+    try:
+        with StepProgress(console) as progress:
+            for report in run.epochs(progress):
+                console.print(_epoch_line(report.epoch, report.metrics), highlight=False, soft_wrap=True)
+                _log(track, console)
+        final = run.finish()
+    except KeyboardInterrupt:
+        run.close("interrupted")
+        console.print("Interrupted. The same command goes on from the last checkpoint.")
+        return 130
+    except Exception as error:
+        run.fail(error)
+        raise
+    finally:
+        _log(track, console)
+    _print_final(console, final)
+    console.print(f"weights: {run.selected}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _show_plan(config: Config, console: Console) -> int:
+    if config.data.name == "visda17" and config.data.root is None:
+        images, classes = visda17.published_train_images(config.data), len(visda17.CLASSES)
+        console.print(
+            f"data.root is not set: counts are the published ones of {visda17.title(config.data)}", highlight=False
+        )
+    else:
+        pair = load_pair(config.data)
+        images, classes = len(pair.streams[SOURCE_TRAIN]), len(pair.classes)
+        console.print(pair.description, highlight=False, soft_wrap=True)
+    plan = dry_run(config, images=images, classes=classes)
+    lines = [
+        config.method.summary,
+        f"{plan.images:,} source training images / batches of {config.train.batch_size} = {plan.steps_per_epoch:,} "
+        f"iterations per epoch (the last incomplete batch is dropped); {config.train.epochs} epochs = "
+        f"{plan.total_steps:,} iterations",
+        "learning rate of the new head by iteration (other groups: times their factor):",
+        *(f"  {step:>9,}  {rate:.3e}" for step, rate in plan.learning_rates.items()),
+        "parameter groups:",
+        *(
+            f"  {group.name:<8} {group.tensors:4d} tensors {group.parameters:>12,} parameters   factor "
+            f"{group.lr_factor:g}"
+            for group in plan.groups
+        ),
+        "memory, beside activations:",
+        *(f"  {purpose:<26} {size:9,.1f} MB" for purpose, size in plan.memory.items()),
+    ]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+    return 0
+
+
+def _log(track: RunTracker | None, console: Console) -> None:
+    """Write what the store lacks; where it is away, training goes on."""
+    if track is not None and not track.try_to_log():
+        console.print("The MLflow store is away; the next epoch, or the same command again, fills it in.")
+
+
+def _epoch_line(epoch: int, metrics: dict[str, float]) -> str:
+    figures = [f"loss {metrics['train/loss']:.3f}"]
+    figures += [
+        f"{stream} {100 * metrics[f'{stream}/mean_class_accuracy']:.1f} %"
+        for stream in ("source/val", "source/shifted", "target/val")
+    ]
+    figures += [f"E_0 (mhe) {metrics['target/val/E0_mhe']:.3f}", f"{metrics['train/images_per_second']:.0f} images/s"]
+    return f"epoch {epoch}: " + ", ".join(figures)
+
+
+def _print_final(console: Console, final: dict[str, float]) -> None:
+    for name, value in final.items():
+        console.print(f"{name:<36} {value:.6g}", highlight=False)

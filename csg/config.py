@@ -1,0 +1,384 @@
+"""The vocabulary: every setting of one training run, as a tree of frozen dataclasses.
+
+A setting has one name everywhere. ``method.temperature`` is the field, the command-line flag, the key in a YAML
+file, the key in a search space and the MLflow parameter. This module defines the names, their types, ranges and
+defaults, and turns a tree into dotted names and back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar, cast, get_type_hints
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+Flat = dict[str, Any]
+"""A configuration as dotted names: ``{"method.temperature": 0.07, ...}``."""
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the setting, what was expected and what was found."""
+
+
+class Section:
+    """A group of settings under one prefix."""
+
+    def active(self) -> Flat:
+        """Return the settings that take part, by their names below the section."""
+        return flatten(self)
+
+
+NAMED_WEIGHTS = ("imagenet", "none")
+"""Values of ``model.weights`` that are no files."""
+
+
+class NotIdentity:
+    """Marks a field that says where or how a run is computed, not what: it is no part of ``config_id``."""
+
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Elsewhere = NotIdentity()
+IDLE: dict[str, tuple[str, ...]] = {
+    "glyphs": (
+        *("root", "source", "target", "target_split"),
+        *("source_val_fraction", "allow_missing_classes", "on_bad_image"),
+    ),
+    "visda17": ("source", "target"),
+    "folders": ("root", "target_split"),
+}
+"""Data settings that do nothing for a pair, by the pair's name."""
+GLYPHS_SOURCE_IMAGES = 1024
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataConfig(Section):
+    """Which synthetic source and real target, and what happens to an image before it is seen."""
+
+    name: str = "glyphs"
+    """The source/target pair: glyphs (bundled), visda17 or folders."""
+    root: Annotated[str | None, Elsewhere] = None
+    """visda17: folder that holds train/ and validation/ or test/, each with its image_list.txt."""
+    source: Annotated[str | None, Elsewhere] = None
+    """folders: folder of synthetic images, one sub-folder a class."""
+    target: Annotated[str | None, Elsewhere] = None
+    """folders: folder of real images, one sub-folder a class."""
+    target_split: Literal["validation", "test"] = "validation"
+    """visda17: the real images: validation (the paper's) or test."""
+    cache: Annotated[str, Elsewhere] = "runs/cache"
+    """Folder for rendered images and for the results of checks."""
+    image_size: Annotated[int, Field(ge=32, le=2048)] = 64
+    """Side of the square input, in pixels."""
+    source_images: Annotated[int, Field(ge=10)] | None = None
+    """Synthetic training images: 1,024 glyphs unless given; of a pair on disk all, or a seeded part with every class in
+    proportion."""
+    source_val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the synthetic images on disk that form source/val (glyphs holds out fonts instead)."""
+    target_val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """Share of the real images that form target/val; the rest is target/test."""
+    augmentation: Literal["randaugment", "none"] = "randaugment"
+    """Drawn separately for the two views; with "none" both views are the same image."""
+    augmentation_ops: Count = 1
+    """RandAugment operations per image and view."""
+    augmentation_magnitude: Annotated[int, Field(ge=0, le=30)] = 6
+    """RandAugment magnitude, of 30."""
+
+    flip_averaging: Literal["softmax", "sigmoid", "none"] = "softmax"
+    """How evaluation averages an image and its mirror image, on pairs that allow it (sigmoid in the authors' code)."""
+    allow_missing_classes: bool = False
+    """Accept a pair on disk one side of which has no images of some class."""
+    on_bad_image: Annotated[Literal["error", "skip"], Elsewhere] = "error"
+    """What a damaged or absent image does: end the run with the file's name, or be left out and counted."""
+    workers: Annotated[int, Field(ge=0), Elsewhere] = 0
+    """Processes that decode and augment; 0 does it in the training process. The batches are the same."""
+
+    @property
+    def source_images_asked(self) -> int | None:
+        """Synthetic training images, the default resolved; None for all that a pair on disk has."""
+        return GLYPHS_SOURCE_IMAGES if self.source_images is None and self.name == "glyphs" else self.source_images
+
+    def active(self) -> Flat:
+        """Without augmentation its settings do nothing, and each pair has settings of its own."""
+        unused = () if self.augmentation == "randaugment" else ("augmentation_ops", "augmentation_magnitude")
+        flat = flatten(self) | {"source_images": self.source_images_asked}
+        return {name: value for name, value in flat.items() if name not in (*unused, *IDLE.get(self.name, ()))}
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModelConfig(Section):
+    """Encoder, its starting weights and the new head."""
+
+    name: str = "efficientnet_lite0"
+    """Encoder architecture."""
+    weights: str = "imagenet"
+    """"imagenet" (weights that come with the encoder), "none", or a torch state-dict file."""
+    teacher_name: str | None = None
+    """Architecture of the frozen teacher (unset: the encoder's); stages are matched by number."""
+    teacher_weights: str | None = None
+    """The teacher's weights, like ``weights`` (unset: the weights that the encoder starts from)."""
+    head_width: Count = 512
+    """Hidden width of the head: features -> head_width -> ReLU -> classes."""
+    frozen_statistics: bool = True
+    """Batch norm keeps its running statistics (evaluation mode); scale and shift still train."""
+
+    @property
+    def teacher(self) -> ModelConfig | None:
+        """The teacher as a model of its own; None where it is the encoder as it starts.
+
+        Raises:
+            ConfigError: an architecture without weights.
+        """
+        if self.teacher_name is None and self.teacher_weights is None:
+            return None
+        name = self.teacher_name or self.name
+        if name != self.name and self.teacher_weights is None:
+            raise ConfigError(
+                f"model.teacher_weights: expected the weights of model.teacher_name={name} "
+                "(imagenet, none or a file), found none set"
+            )
+        return ModelConfig(name=name, weights=self.teacher_weights or self.weights)
+
+
+@dataclass(frozen=True, config=STRICT)
+class MethodConfig(Section):
+    """Settings of one method; each method extends this in its own file."""
+
+    name: str
+    path: str | None = None
+    """Where a method from outside the package is: module:Class or path/to/file.py:Class."""
+
+    @property
+    def summary(self) -> str:
+        """A few words for people, such as a run's name."""
+        return self.name
+
+
+@dataclass(frozen=True, config=STRICT)
+class OptimConfig(Section):
+    """Optimiser and learning-rate schedule."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    """Optimiser."""
+    lr: Annotated[float, Field(gt=0, le=10)] = 0.03
+    """Learning rate of the new heads."""
+    backbone_lr_factor: Annotated[float, Field(ge=0, le=10)] = 0.1
+    """The encoder learns at lr times this."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of SGD."""
+    lr_in_momentum: bool = True
+    """SGD's lr multiplies the gradient before it enters the momentum buffer (v = m v + lr g; p -= v), as published;
+    False is torch's form (v = m v + g; p -= lr v)."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
+    """Weight decay on every trainable tensor."""
+    schedule: Literal["warmup_poly", "constant"] = "warmup_poly"
+    """lr(t) = lr * min(0.01 + 0.99 (t / warmup_steps)^2, 1) * (1 - t / T)^poly_power, or lr."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 20
+    """Iterations of warm-up (100 as published, for runs of 140,000 iterations)."""
+    poly_power: Annotated[float, Field(ge=0, le=10)] = 0.9
+    """Exponent of the polynomial decay."""
+
+    def active(self) -> Flat:
+        """AdamW has no momentum settings, a constant schedule neither warm-up nor decay."""
+        unused = [] if self.name == "sgd" else ["momentum", "lr_in_momentum"]
+        unused += [] if self.schedule == "warmup_poly" else ["warmup_steps", "poly_power"]
+        return {name: value for name, value in flatten(self).items() if name not in unused}
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainConfig(Section):
+    """How long, how many at a time, on what."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Seed of everything random in the run: order, augmentation, new heads, queues."""
+    epochs: Count = 3
+    """Passes over the source training images."""
+    batch_size: Count = 32
+    """Images per optimiser step, over all workers; the last incomplete batch of an epoch is dropped."""
+    evaluation_batch_size: Annotated[Count, Elsewhere] = 64
+    """Images per forward pass of an evaluation."""
+    energy_samples: Annotated[int, Field(ge=0)] = 0
+    """Features that enter the hyperspherical energy, a seeded subsample; 0 takes all."""
+    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Arithmetic of the step; bfloat16 is autocast over float32 weights."""
+    device: Annotated[Literal["cpu", "cuda"], Elsewhere] = "cpu"
+    """Where to compute."""
+    threads: Annotated[Count, Elsewhere] = 1
+    """CPU threads of each worker; they change the low bits of a result."""
+    workers: Annotated[Count, Elsewhere] = 1
+    """Processes that train together, each on its part of every batch; above 1 they are a Ray Train run."""
+    gpus_per_worker: Annotated[float, Field(gt=0, le=16), Elsewhere] = 1.0
+    """GPUs that each worker takes with device=cuda; a fraction lets small runs share one."""
+    wait_minutes: Annotated[float, Field(ge=0), Elsewhere] = 0.0
+    """How long to wait for a cluster's machines that are still starting before what does not fit is refused."""
+    channels_last: Annotated[bool, Elsewhere] = True
+    """Memory format of images and convolutions (about twice as fast on a CPU)."""
+    checkpoint_minutes: Annotated[float, Field(ge=0), Elsewhere] = 1.0
+    """How often the whole state is saved, so what a kill costs at most; 0 saves it after every step."""
+    output: Annotated[str, Elsewhere] = "runs"
+    """Folder that holds every run's record, state and selected weights."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class SelectionConfig(Section):
+    """What may be looked at to choose, and what is then measured on target/test."""
+
+    protocol: Annotated[Literal["source", "shifted", "oracle", "paper"], Elsewhere] = "source"
+    """source: held-out synthetic; shifted: held-out synthetic under unseen distortions; oracle: target/val;
+    paper: all real images, only to select an epoch."""
+    epoch: Literal["last", "best"] = "last"
+    """Which epoch's weights are measured on target/test: the last, or the best by the protocol's stream."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """One training run."""
+
+    method: MethodConfig
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    selection: SelectionConfig = dataclasses.field(default_factory=SelectionConfig)
+
+    def __post_init__(self) -> None:
+        if self.selection.protocol == "paper" and self.selection.epoch != "best":
+            raise ConfigError(
+                "selection.protocol: 'paper' selects an epoch on all real images, so it needs selection.epoch=best; "
+                f"found selection.epoch={self.selection.epoch}"
+            )
+        if self.train.batch_size % self.train.workers:
+            raise ConfigError(
+                f"train.workers: expected a divisor of train.batch_size ({self.train.batch_size}), which all workers "
+                f"share, found {self.train.workers}"
+            )
+        gpus = self.train.gpus_per_worker
+        if gpus != int(gpus) and (gpus > 1 or self.train.workers > 1):
+            raise ConfigError(
+                "train.gpus_per_worker: expected a whole number, or a fraction below 1 with one worker (workers of one "
+                f"run cannot share a GPU), found {gpus} with train.workers={self.train.workers}"
+            )
+        if self.train.workers > 1 and not self.model.frozen_statistics:
+            raise ConfigError(
+                "model.frozen_statistics: expected True with several workers, each of which would gather statistics of "
+                "its own part of a batch; found False; use train.workers=1"
+            )
+        images = self.data.source_images_asked
+        if images is not None and self.train.batch_size > images:
+            raise ConfigError(
+                f"train.batch_size: expected at most data.source_images ({images}), found {self.train.batch_size}"
+            )
+
+    @property
+    def cpus_per_worker(self) -> int:
+        """CPUs that each training process keeps busy: its own threads and the processes that decode for it."""
+        return self.train.threads + self.data.workers
+
+    @property
+    def gpus_per_worker(self) -> float:
+        """GPUs that each training process takes."""
+        return self.train.gpus_per_worker if self.train.device == "cuda" else 0.0
+
+
+SECTIONS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Config))
+
+
+_RESOLVED: dict[tuple[type[Any], bool], dict[str, Any]] = {}
+
+
+def hints(cls: type[Any], *, extras: bool = False) -> dict[str, Any]:
+    """Resolve a dataclass's annotations; once, since that takes a millisecond."""
+    if (cls, extras) not in _RESOLVED:
+        _RESOLVED[cls, extras] = get_type_hints(cls, include_extras=extras)
+    return _RESOLVED[cls, extras]
+
+
+def flatten(config: Any, prefix: str = "") -> Flat:
+    """Turn a tree of dataclasses into dotted names, in declaration order."""
+    flat: Flat = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            flat |= flatten(value, f"{prefix}{field.name}.")
+        else:
+            flat[f"{prefix}{field.name}"] = value
+    return flat
+
+
+def field_names(cls: type[Any], prefix: str = "") -> list[str]:
+    """List the dotted names that ``cls`` has, without making an instance."""
+    names: list[str] = []
+    for name, hint in hints(cls).items():
+        nested = dataclasses.is_dataclass(hint)
+        names += field_names(cast(type[Any], hint), f"{prefix}{name}.") if nested else [f"{prefix}{name}"]
+    return names
+
+
+def build(cls: type[T], flat: Mapping[str, Any], prefix: str = "") -> T:
+    """Make the dataclass ``cls`` from dotted names; absent names keep their defaults.
+
+    Raises:
+        ConfigError: an unknown name (with the nearest valid one), a wrong type or a value out of range.
+    """
+    known = field_names(cls)
+    for name in flat:
+        if name not in known:
+            raise ConfigError(_unknown(prefix + name, [prefix + k for k in known]))
+    arguments: dict[str, Any] = {}
+    for name, hint in hints(cls).items():
+        if dataclasses.is_dataclass(hint):
+            inner = {key.removeprefix(f"{name}."): value for key, value in flat.items() if key.startswith(f"{name}.")}
+            if inner:
+                arguments[name] = build(cast(type[Any], hint), inner, f"{prefix}{name}.")
+        elif name in flat:
+            arguments[name] = flat[name]
+    try:
+        return cls(**arguments)
+    except ValidationError as error:
+        raise ConfigError(explain(error, prefix)) from None
+
+
+def build_config(flat: Mapping[str, Any], method: type[MethodConfig]) -> Config:
+    """Make a configuration whose method has the settings of ``method``.
+
+    Raises:
+        ConfigError: see :func:`build`.
+    """
+    types = hints(Config) | {"method": method}
+    known = [f"{section}.{name}" for section, cls in types.items() for name in field_names(cls)]
+    for name in flat:
+        if name not in known:
+            raise ConfigError(_unknown(name, known))
+    sections = {
+        section: build(
+            cls,
+            {k.removeprefix(f"{section}."): v for k, v in flat.items() if k.startswith(f"{section}.")},
+            f"{section}.",
+        )
+        for section, cls in types.items()
+    }
+    try:
+        return Config(**sections)
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from None
+
+
+def explain(error: ValidationError, prefix: str = "") -> str:
+    """Say in one line per setting what was expected and what was found."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        name = prefix + ".".join(str(part) for part in problem["loc"][:1])
+        reason = problem["msg"].replace("Input should be", "expected").removeprefix("Value error, ")
+        lines.append(f"{name}: {reason}, found {problem['input']!r}" if name != prefix else reason)
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; the nearest valid name is {near[0]}" if near else f"; valid names: {', '.join(known)}"
+    return f"{name}: no such setting{hint}"

@@ -1,0 +1,94 @@
+"""Source/target pairs, by the name that ``data.name`` gives them."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+
+from csg.config import IDLE, ConfigError, DataConfig
+from csg.data import folders, glyphs, visda17
+from csg.data.domain import Domain, make_pair, named
+from csg.data.pair import Pair
+
+ON_DISK: Final[dict[str, tuple[Callable[[DataConfig], tuple[Domain, Domain]], Callable[[DataConfig], str]]]] = {
+    "visda17": (visda17.read, visda17.title),
+    "folders": (folders.read, folders.title),
+}
+"""Pairs of image files: what lists the synthetic and the real ones, and what says in words which they are."""
+
+
+def load_domains(config: DataConfig) -> tuple[Domain, Domain]:
+    """List the files of a pair on disk; a process keeps the last two.
+
+    Raises:
+        ConfigError: the pair is not one on disk, or there are no data where the settings say.
+    """
+    _refuse_idle_paths(config)
+    if config.name not in ON_DISK:
+        raise ConfigError(f"data.name: expected a pair on disk ({', '.join(ON_DISK)}), found {config.name!r}")
+    return _listed(_shared(config, image_size=DataConfig.image_size, source_images=None))
+
+
+@lru_cache(maxsize=2)
+def _listed(config: DataConfig) -> tuple[Domain, Domain]:
+    read, _ = ON_DISK[config.name]
+    try:
+        return read(config)
+    except OSError as error:
+        raise ConfigError(f"data.name={config.name}: cannot read {error.filename} ({error.strerror})") from None
+
+
+def _load_from_disk(config: DataConfig) -> Pair:
+    source, target = load_domains(config)
+    repeated = [fault for domain in (source, target) for fault in domain.faults if fault.kind == "repeated line"]
+    if repeated:
+        logging.getLogger(__name__).warning(named(repeated, "Images that are listed twice count once:"))
+    return make_pair(source, target, config, title=ON_DISK[config.name][1](config))
+
+
+PAIRS: Final[dict[str, Callable[[DataConfig], Pair]]] = {
+    "glyphs": glyphs.load,
+    **dict.fromkeys(ON_DISK, _load_from_disk),
+}
+
+
+def load_pair(config: DataConfig) -> Pair:
+    """Return the pair that ``config`` names; a process keeps the last two, so that trials do not load it again.
+
+    Raises:
+        ConfigError: the name is unknown, or the pair cannot be made from these settings.
+    """
+    if config.name not in PAIRS:
+        raise ConfigError(f"data.name: no such pair; expected one of {', '.join(PAIRS)}, found {config.name!r}")
+    _refuse_idle_paths(config)
+    return _loaded(_shared(config, source_images=config.source_images_asked))
+
+
+def _refuse_idle_paths(config: DataConfig) -> None:
+    """Refuse a folder that would not be looked at: who gives one does not mean the bundled images."""
+    for name in ("root", "source", "target"):
+        if getattr(config, name) is not None and name in IDLE.get(config.name, ()):
+            pairs = " or ".join(pair for pair, idle in IDLE.items() if name not in idle)
+            raise ConfigError(f"data.{name}: expected data.name={pairs} with it, found data.name={config.name}")
+
+
+def _shared(config: DataConfig, **changes: int | None) -> DataConfig:
+    """Set what happens to an image once it is read, and by whom, to one value: trials that differ only there share."""
+    return dataclasses.replace(
+        config,
+        augmentation="none",
+        augmentation_ops=1,
+        augmentation_magnitude=0,
+        flip_averaging="none",
+        on_bad_image="error",
+        workers=0,
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+@lru_cache(maxsize=2)
+def _loaded(config: DataConfig) -> Pair:
+    return PAIRS[config.name](config)

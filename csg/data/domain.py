@@ -1,0 +1,168 @@
+"""One side of a pair on disk: its files, what its listing shows to be wrong, and how it is split into streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import torch
+from torch import Tensor
+
+from csg.config import ConfigError, DataConfig
+from csg.data.files import FileStream, ImageFiles
+from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
+from csg.data.shifted import shifted
+from csg.randomness import generator
+
+SEED: Final = 17
+"""Of the splits: no setting moves it."""
+SHOWN: Final = 12
+"""Faults that an error message names; a check names all."""
+Kind = Literal[
+    "malformed line",
+    "unknown class",
+    "two classes",
+    "class without images",
+    "repeated line",
+    "present but not listed",
+    "outside the class folders",
+    "listed but absent",
+    "bad image",
+]
+IMPASSABLE: Final[tuple[Kind, ...]] = ("malformed line", "unknown class", "two classes", "class without images")
+"""What nothing can be trained on, whatever ``data.on_bad_image`` says."""
+UNREADABLE: Final[tuple[Kind, ...]] = ("listed but absent", "bad image")
+"""What ``data.on_bad_image`` decides about."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with a data set."""
+
+    kind: Kind
+    place: str
+    """The file, or the list file and its line, or the folder."""
+    reason: str
+    """What was expected and what was found."""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The synthetic or the real images of a pair on disk."""
+
+    side: Literal["source", "target"]
+    classes: tuple[str, ...]
+    files: ImageFiles
+    faults: tuple[Fault, ...]
+    """What is wrong with the listing; the images themselves were not looked at."""
+    listed_in: str | None = None
+    """The list file below the folder; None where the folder itself is the list."""
+
+
+def missing_classes(domain: Domain) -> tuple[Fault, ...]:
+    """Return a fault for every class of a domain that has no images."""
+    counts = domain.files.counts(len(domain.classes))
+    place = str(Path(domain.files.folder, domain.listed_in or ""))
+    return tuple(
+        Fault("class without images", place, f"expected {domain.side} images of {name!r}, found none")
+        for name, count in zip(domain.classes, counts, strict=True)
+        if count == 0
+    )
+
+
+def named(faults: Sequence[Fault | str], what: str) -> str:
+    """Put the first faults into words, one a line."""
+    lines = [f"  {fault}" for fault in faults[:SHOWN]]
+    more = len(faults) - SHOWN
+    return "\n".join([what, *lines, *([f"  and {more:,} more; csg data check lists them all"] if more > 0 else [])])
+
+
+def make_pair(source: Domain, target: Domain, config: DataConfig, *, title: str) -> Pair:
+    """Split both sides into streams, every class in proportion, the same way each time.
+
+    Args:
+        source: the synthetic images.
+        target: the real images, of the same classes.
+        config: shares, number of training images and image size.
+        title: says in words what the two domains are.
+
+    Raises:
+        ConfigError: the listing of a side is at fault, or a stream would miss a class.
+    """
+    faults = [fault for domain in (source, target) for fault in domain.faults if fault.kind in IMPASSABLE]
+    if faults:
+        lacking = any(fault.kind == "class without images" for fault in faults)
+        hint = " (--data.allow-missing-classes True accepts classes without images)" if lacking else ""
+        raise ConfigError(named(faults, f"data.name={config.name}: these data cannot be used{hint}:"))
+    held_out, rest = split(source, config.source_val_fraction, "data.source_val_fraction", config)
+    if config.source_images is not None:
+        rest = rest[part_of(source.files.labels[rest], config.source_images)]
+    val, test = split(target, config.target_val_fraction, "data.target_val_fraction", config)
+    side = config.image_size
+    source_val = FileStream(source.files.subset(held_out), side)
+    return Pair(
+        name=config.name,
+        classes=source.classes,
+        streams={
+            SOURCE_TRAIN: FileStream(source.files.subset(rest), side),
+            SOURCE_VAL: source_val,
+            SOURCE_SHIFTED: shifted(source_val),
+            TARGET_VAL: FileStream(target.files.subset(val), side),
+            TARGET_TEST: FileStream(target.files.subset(test), side),
+        },
+        flip_averaging=True,
+        description=(
+            f"{title}, {len(source.classes)} classes, {side}x{side}: source train/val {len(rest):,}/"
+            f"{len(held_out):,}, target val/test {len(val):,}/{len(test):,}"
+        ),
+    )
+
+
+def split(domain: Domain, fraction: float, setting: str, config: DataConfig) -> tuple[Tensor, Tensor]:
+    """Split a domain's files in two: of every class ``fraction`` (rounded, but one image at least) and the rest.
+
+    Raises:
+        ConfigError: a class has a single image, and missing classes are not allowed.
+    """
+    labels = domain.files.labels
+    first = torch.zeros(len(labels), dtype=torch.bool)
+    for label, name in enumerate(domain.classes):
+        members = torch.nonzero(labels == label).flatten()
+        if len(members) == 1 and not config.allow_missing_classes:
+            raise ConfigError(
+                f"{setting}: expected two images or more of {name!r} among the {domain.side} images, since one part is "
+                f"held out; found one: {domain.files.path(int(members[0]))}"
+            )
+        count = min(max(round(fraction * len(members)), 1), len(members) - 1)
+        order = generator(SEED, config.name, domain.side, label).permutation(len(members))
+        first[members[torch.from_numpy(order[: max(count, 0)])]] = True
+    return torch.nonzero(first).flatten(), torch.nonzero(~first).flatten()
+
+
+def part_of(labels: Tensor, images: int) -> Tensor:
+    """Choose ``images`` places, every class in proportion: whole numbers first, the largest remainders next.
+
+    Raises:
+        ConfigError: there are not as many.
+    """
+    if images > len(labels):
+        raise ConfigError(
+            f"data.source_images: expected at most the {len(labels):,} synthetic images left for training, "
+            f"found {images:,}; leave it unset for all of them"
+        )
+    counts = torch.bincount(labels)
+    exact = counts.double() * images / len(labels)
+    quotas = exact.floor().long()
+    short = images - int(quotas.sum())
+    quotas[torch.argsort(exact - quotas, descending=True, stable=True)[:short]] += 1
+    chosen = []
+    for label, quota in enumerate(quotas.tolist()):
+        members = torch.nonzero(labels == label).flatten()
+        order = generator(SEED, "part", label).permutation(len(members))
+        chosen.append(members[torch.from_numpy(order[:quota])])
+    return torch.cat(chosen).sort().values

@@ -1,0 +1,160 @@
+"""Labelled image files, and the stream that reads them.
+
+Names are kept as bytes in one array, not as Python strings: a process that is forked shares the array's memory for
+good, while strings would be copied page by page as soon as their reference counts are touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from csg.data.decoding import BadImageError, centre_crop, resized
+from csg.data.pair import Reading, Stream
+from csg.randomness import generator
+
+ABSENT = -1
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Files below a folder, each with a class, in the order of their names."""
+
+    folder: str
+    names: npt.NDArray[np.uint8]
+    """The files' paths below the folder, as bytes, one after the other."""
+    ends: npt.NDArray[np.int64]
+    """(N,) where each name ends."""
+    labels: Tensor
+    """(N,) int64 class indices."""
+    sizes: npt.NDArray[np.int64]
+    """(N,) bytes; -1 where there is no such file."""
+    modified: npt.NDArray[np.int64]
+    """(N,) nanoseconds since 1970; -1 where there is no such file."""
+
+    @classmethod
+    def of(cls, folder: str, labels: dict[str, int]) -> ImageFiles:
+        """Look up every file's size; ``labels`` has the class of every path below ``folder``."""
+        pairs = sorted((os.fsencode(name), label) for name, label in labels.items())
+        found = [_size_and_time(os.path.join(os.fsencode(folder), name)) for name, _ in pairs]  # noqa: PTH118 (bytes)
+        sizes, modified = np.array(found, dtype=np.int64).reshape(-1, 2).T.copy()
+        return cls(
+            folder=folder,
+            names=np.frombuffer(b"".join(name for name, _ in pairs), dtype=np.uint8),
+            ends=np.cumsum([len(name) for name, _ in pairs], dtype=np.int64),
+            labels=torch.tensor([label for _, label in pairs], dtype=torch.int64),
+            sizes=sizes,
+            modified=modified,
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, index: int) -> str:
+        """Return a file's path below the folder."""
+        return os.fsdecode(self._name(index))
+
+    def _name(self, index: int) -> bytes:
+        start = 0 if index == 0 else int(self.ends[index - 1])
+        return self.names[start : int(self.ends[index])].tobytes()
+
+    def path(self, index: int) -> Path:
+        """Return a file's path."""
+        return Path(self.folder, self.name(index))
+
+    def subset(self, indices: Tensor) -> ImageFiles:
+        """Return some of the files."""
+        kept = indices.numpy()
+        starts = np.concatenate([np.zeros(1, dtype=np.int64), self.ends])[kept]
+        pieces = [self.names[start:end] for start, end in zip(starts, self.ends[kept], strict=True)]
+        return ImageFiles(
+            folder=self.folder,
+            names=np.concatenate(pieces) if pieces else self.names[:0],
+            ends=np.cumsum(self.ends[kept] - starts, dtype=np.int64),
+            labels=self.labels[indices],
+            sizes=self.sizes[kept],
+            modified=self.modified[kept],
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of every file's path below the folder, class and size in bytes; contents would take minutes to read."""
+        digest = hashlib.sha256()
+        for index, (label, size) in enumerate(zip(self.labels.tolist(), self.sizes.tolist(), strict=True)):
+            digest.update(self._name(index) + f"\t{label}\t{size}\n".encode())
+        return digest.hexdigest()
+
+    def counts(self, classes: int) -> list[int]:
+        """Return how many files each class has."""
+        counts: list[int] = torch.bincount(self.labels, minlength=classes).tolist()
+        return counts
+
+
+class FileStream(Stream):
+    """Images on disk, decoded whenever they are asked for."""
+
+    def __init__(self, files: ImageFiles, side: int) -> None:
+        """Take the files and the side, in pixels, of the squares to return."""
+        self.files = files
+        self.labels = files.labels
+        self.fingerprint = files.fingerprint
+        self._side = side
+
+    def images(self, indices: Tensor) -> Tensor:
+        """See :class:`Stream`."""
+        reading = self.read(indices)
+        if reading.bad:
+            raise reading.bad[0]
+        return reading.views[0]
+
+    def read(self, indices: Tensor) -> Reading:
+        """See :class:`Stream`."""
+        return self._read(indices, lambda image, _: [centre_crop(image, self._side)], views=1)
+
+    def read_crops(self, indices: Tensor, *, seed: int, epoch: int, views: int) -> Reading:
+        """See :class:`Stream`; a place is a function of the seed, the epoch, the image and the view."""
+
+        def crops(image: Tensor, index: int) -> list[Tensor]:
+            return [
+                random_crop(image, self._side, generator(seed, "crop", epoch, index, view)) for view in range(views)
+            ]
+
+        return self._read(indices, crops, views=views)
+
+    def _read(self, indices: Tensor, cut: Callable[[Tensor, int], Sequence[Tensor]], *, views: int) -> Reading:
+        squares = torch.empty(views, len(indices), 3, self._side, self._side, dtype=torch.uint8)
+        kept: list[int] = []
+        bad: list[BadImageError] = []
+        for index in indices.tolist():
+            try:
+                image = resized(self.files.path(index), self._side)
+            except BadImageError as error:
+                bad.append(error)
+                continue
+            for view, square in enumerate(cut(image, index)):
+                squares[view, len(kept)] = square
+            kept.append(index)
+        return Reading(tuple(squares[:, : len(kept)]), torch.tensor(kept, dtype=torch.int64), tuple(bad))
+
+
+def random_crop(image: Tensor, side: int, rng: np.random.Generator) -> Tensor:
+    """Cut a (3, side, side) out of (3, H, W), all places alike."""
+    top, left = (int(rng.integers(length - side + 1)) for length in image.shape[1:])
+    return image[:, top : top + side, left : left + side]
+
+
+def _size_and_time(path: bytes) -> tuple[int, int]:
+    try:
+        found = os.stat(path)  # noqa: PTH116 (a Path a file would double the time)
+    except OSError:
+        return ABSENT, ABSENT
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (ABSENT, ABSENT)

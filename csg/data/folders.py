@@ -1,0 +1,62 @@
+"""Two folders of images, synthetic and real, with one sub-folder a class: ``--data.source DIR --data.target DIR``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from csg.config import ConfigError, DataConfig
+from csg.data.decoding import image_files
+from csg.data.domain import Domain, missing_classes
+from csg.data.files import ImageFiles
+
+
+def title(config: DataConfig) -> str:
+    """Say which images they are."""
+    return f"synthetic images in {Path(str(config.source)).name}/ -> real images in {Path(str(config.target)).name}/"
+
+
+def read(config: DataConfig) -> tuple[Domain, Domain]:
+    """List both folders; the classes are the names of the sub-folders of either, sorted.
+
+    Raises:
+        ConfigError: a folder is missing or has no images in sub-folders, or both are the same.
+    """
+    source, target = (_class_folders(config, side) for side in ("source", "target"))
+    if Path(str(config.source)).resolve() == Path(str(config.target)).resolve():
+        raise ConfigError(f"data.target: expected another folder than data.source, found {config.target} for both")
+    classes = tuple(sorted(source | target))
+    if len(classes) < 2:
+        raise ConfigError(f"data.source: expected sub-folders for two classes or more, found {classes[0]!r} only")
+    return _domain(config, "source", classes), _domain(config, "target", classes)
+
+
+def _class_folders(config: DataConfig, side: str) -> set[str]:
+    """Return the names of the sub-folders; those that begin with a dot are none."""
+    given: str | None = getattr(config, side)
+    if given is None:
+        raise ConfigError(
+            f"data.{side}: expected a folder with one sub-folder a class, found none; set --data.{side} DIR"
+        )
+    if not Path(given).is_dir():
+        found = "a file" if Path(given).exists() else "nothing"
+        raise ConfigError(f"data.{side}: expected a folder with one sub-folder a class, found {found} at {given}")
+    names = {path.name for path in Path(given).iterdir() if path.is_dir() and not path.name.startswith(".")}
+    if not names:
+        raise ConfigError(f"data.{side}: expected one sub-folder a class, found none in {given}")
+    return names
+
+
+def _domain(config: DataConfig, side: Literal["source", "target"], classes: tuple[str, ...]) -> Domain:
+    folder = Path(getattr(config, side))
+    labels = {
+        str(path.relative_to(folder)): label
+        for label, name in enumerate(classes)
+        if (folder / name).is_dir()
+        for path in image_files(folder / name)
+    }
+    if not labels:
+        raise ConfigError(f"data.{side}: expected images in the class folders, found none in {folder}")
+    domain = Domain(side, classes, ImageFiles.of(str(folder), labels), ())
+    return dataclasses.replace(domain, faults=() if config.allow_missing_classes else missing_classes(domain))

@@ -1,0 +1,121 @@
+"""What a source/target pair is: four streams of labelled images."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from csg.data.decoding import BadImageError
+
+SOURCE_TRAIN: Final = "source/train"
+SOURCE_VAL: Final = "source/val"
+SOURCE_SHIFTED: Final = "source/shifted"
+"""source/val under distortions that no training view has."""
+TARGET_VAL: Final = "target/val"
+TARGET_TEST: Final = "target/test"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What came of reading some images of a stream."""
+
+    views: tuple[Tensor, ...]
+    """Each (n, 3, S, S) uint8, of the same images."""
+    indices: Tensor
+    """(n,) places in the stream of the images that could be read."""
+    bad: tuple[BadImageError, ...] = ()
+    """One for every image that could not."""
+
+
+class Stream(ABC):
+    """Labelled images, addressed by index."""
+
+    labels: Tensor
+    """(N,) int64 class indices."""
+    fingerprint: str
+    """Hash of what the stream holds."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def images(self, indices: Tensor) -> Tensor:
+        """Return (len(indices), 3, S, S) uint8 images, as evaluation sees them: the middle square of each.
+
+        Raises:
+            BadImageError: one of them cannot be read.
+        """
+
+    def read(self, indices: Tensor) -> Reading:
+        """Return the one view that evaluation sees, of those images that can be read."""
+        return Reading((self.images(indices),), indices)
+
+    def read_crops(self, indices: Tensor, *, seed: int, epoch: int, views: int) -> Reading:
+        """Return ``views`` views as training sees them, each cut out at a place of its own; every image read once.
+
+        Images that are square in memory have nothing to cut off: here all views are the same tensor.
+        """
+        return Reading((self.images(indices),) * views, indices)
+
+
+class ArrayStream(Stream):
+    """Grey images held in memory."""
+
+    def __init__(self, grey: Tensor, labels: Tensor) -> None:
+        """Take (N, S, S) uint8 images and (N,) int64 labels."""
+        self._grey = grey
+        self.labels = labels
+        digest = hashlib.sha256(np.ascontiguousarray(grey.numpy()).tobytes())
+        digest.update(labels.numpy().tobytes())
+        self.fingerprint = digest.hexdigest()
+
+    def images(self, indices: Tensor) -> Tensor:
+        """See :class:`Stream`."""
+        return self._grey[indices].unsqueeze(1).expand(-1, 3, -1, -1)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A synthetic source and a real target with the same classes."""
+
+    name: str
+    classes: tuple[str, ...]
+    streams: Mapping[str, Stream]
+    """By name: source/train, source/val, source/shifted, target/val, target/test."""
+    flip_averaging: bool
+    """Whether an image and its mirror image show the same class, so that evaluation may average over both."""
+    description: str
+    """One line for people: what the two domains are and how many images each stream has."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all streams and of the classes."""
+        streams = [f"{name} {stream.fingerprint}" for name, stream in sorted(self.streams.items())]
+        text = "\n".join([*streams, *self.classes])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def stratified_split(labels: Tensor, fraction: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Split indices so that every class gives ``fraction`` of its members (rounded) to the first part.
+
+    Args:
+        labels: (N,) class indices.
+        fraction: between 0 and 1.
+        rng: decides who goes where.
+
+    Returns:
+        Two sorted index tensors that together hold 0 to N - 1.
+    """
+    first = torch.zeros(len(labels), dtype=torch.bool)
+    for label in torch.unique(labels).tolist():
+        members = torch.nonzero(labels == label).flatten()
+        order = torch.from_numpy(rng.permutation(len(members)))
+        first[members[order[: round(fraction * len(members))]]] = True
+    return torch.nonzero(first).flatten(), torch.nonzero(~first).flatten()

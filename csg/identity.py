@@ -1,0 +1,62 @@
+"""What makes two configurations the same: the settings that say what is computed, and their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from typing import Any
+
+from csg.config import NAMED_WEIGHTS, SECTIONS, Config, ConfigError, Flat, NotIdentity, Section, hints
+from csg.methods import method_of
+from csg.storage import file_digest
+
+
+def _is_identity(cls: type[Any], path: str) -> bool:
+    """Whether the dotted ``path`` below ``cls`` says what is computed."""
+    name, _, rest = path.partition(".")
+    hint = hints(cls, extras=True)[name]
+    if rest:
+        return _is_identity(hint, rest)
+    return not any(isinstance(mark, NotIdentity) for mark in getattr(hint, "__metadata__", ()))
+
+
+def canonical(config: Config) -> Flat:
+    """Return the settings that say what is computed: defaults resolved, inactive ones gone, files by content.
+
+    A method from outside the package enters with the content of the files that define it and its settings.
+
+    The selection protocol enters only with ``selection.epoch=best``, where it decides which weights are measured.
+
+    Raises:
+        ConfigError: the weights file cannot be read.
+    """
+    flat: Flat = {}
+    for section in SECTIONS:
+        part: Section = getattr(config, section)
+        flat |= {f"{section}.{name}": value for name, value in part.active().items() if _is_identity(type(part), name)}
+    del flat["train.seed"]  # an axis of its own
+    del flat["method.path"]
+    sources = {
+        cls.__module__ for cls in (method_of(config), type(config.method)) if not cls.__module__.startswith("csg.")
+    }
+    if sources:
+        digests = sorted(file_digest(str(sys.modules[module].__file__)) for module in sources)
+        flat["method.source"] = "sha256:" + "+".join(digests)
+    if config.selection.epoch == "best":
+        flat["selection.protocol"] = config.selection.protocol
+    for name in ("model.weights", "model.teacher_weights"):
+        path = flat[name]
+        if path in (None, *NAMED_WEIGHTS):
+            continue
+        try:
+            flat[name] = "sha256:" + file_digest(path)
+        except OSError as error:
+            raise ConfigError(f"{name}: expected a state-dict file, cannot read {path} ({error.strerror})") from None
+    return flat
+
+
+def config_id(config: Config) -> str:
+    """Ten hexadecimal digits that name what is computed, whatever the seed, the machine or the paths."""
+    text = json.dumps(canonical(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]

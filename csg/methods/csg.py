@@ -1,0 +1,216 @@
+"""Contrastive Syn-to-Real Generalization (Chen et al., ICLR 2021, sections 3.1 to 3.3)."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Annotated, Literal
+
+import torch
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from csg.collective import joined
+from csg.config import STRICT, ConfigError, Count, Flat, MethodConfig, Section, build, flatten
+from csg.losses.attentional_pooling import attention, attentional_pool, average_pool, patches
+from csg.losses.infonce import contrastive_logits, info_nce
+from csg.methods.method import Batch, Method, Term
+from csg.methods.queue import KeyQueue
+from csg.models.classifier import Classifier, Output
+from csg.models.encoder import Encoder
+from csg.models.folding import FoldedEncoder
+from csg.models.teacher import Teacher
+from csg.randomness import torch_seeded
+
+STAGES = (1, 2, 3, 4)
+UNSET = {"weight": 0.1, "pooling": "apool", "chunks": 1}
+"""What a chosen stage's settings are where nobody set them: the published ones."""
+
+
+def _stage_set(text: str) -> str:
+    parts = text.split("+")
+    if len(set(parts)) < len(parts) or not set(parts) <= {str(stage) for stage in STAGES}:
+        raise ValueError("expected different stages of 1 to 4 joined by +, such as 3+4")
+    return "+".join(sorted(parts))
+
+
+@dataclass(frozen=True, config=STRICT)
+class StageConfig(Section):
+    """The contrastive loss on one stage's maps; unset settings take the published values."""
+
+    weight: Annotated[float | None, Field(ge=0, le=1000)] = None
+    """Weight of this stage's loss (0.1 unless set)."""
+    pooling: Literal["apool", "average"] | None = None
+    """How maps become vectors: attentional pooling (unless set) or the spatial mean."""
+    chunks: Annotated[int | None, Field(ge=1)] = None
+    """Cut each map into chunks x chunks patches, each its own instance (1 unless set)."""
+
+
+StageSet = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if type(value) is int else value),
+    AfterValidator(_stage_set),
+]
+
+
+@dataclass(frozen=True, config=STRICT)
+class CsgConfig(MethodConfig):
+    """Settings of CSG."""
+
+    name: str = "csg"
+    stages: StageSet = "3+4"
+    """Stages whose maps are contrasted, joined by +."""
+    temperature: Annotated[float, Field(gt=0, le=10)] = 0.07
+    """tau of InfoNCE (0.07 in the authors' code; a secondary source says 0.007)."""
+    queue_size: Count = 65536
+    """Negatives per stage, K."""
+    key_momentum: Annotated[float, Field(ge=0, le=1)] = 0.999
+    """The key heads are a moving average of the query heads with this momentum."""
+    projection_width: Count = 128
+    """Width of the embeddings that are contrasted."""
+    train_projections: bool = True
+    """Whether the query heads are in the optimiser (in the authors' segmentation code they are not)."""
+    stage1: StageConfig = StageConfig()
+    stage2: StageConfig = StageConfig()
+    stage3: StageConfig = StageConfig()
+    stage4: StageConfig = StageConfig()
+
+    def __post_init__(self) -> None:
+        for stage in STAGES:
+            for name, value in flatten(getattr(self, f"stage{stage}")).items():
+                if value is not None and stage not in self.chosen:
+                    raise ConfigError(
+                        f"method.stage{stage}.{name}: stage {stage} is not among the chosen ones "
+                        f"(method.stages={self.stages}); add it there or leave this unset, found {value!r}"
+                    )
+
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """The chosen stages, in order."""
+        return tuple(int(stage) for stage in self.stages.split("+"))
+
+    @property
+    def summary(self) -> str:
+        """Stages with their pooling and weight, temperature and queue size."""
+        chosen = [self.stage(stage) for stage in self.chosen]
+        stages = " ".join(f"{s}:{c.pooling}*{c.weight:.3g}" for s, c in zip(self.chosen, chosen, strict=True))
+        return f"csg {stages} tau={self.temperature:.3g} K={self.queue_size}"
+
+    def stage(self, stage: int) -> StageConfig:
+        """Return a chosen stage's settings with nothing left unset."""
+        given = flatten(getattr(self, f"stage{stage}"))
+        return build(StageConfig, {name: UNSET[name] if value is None else value for name, value in given.items()})
+
+    def active(self) -> Flat:
+        """Only the chosen stages have settings, and what was left unset is what was published."""
+        flat = {name: value for name, value in flatten(self).items() if not re.match(r"stage\d\.", name)}
+        for stage in self.chosen:
+            flat |= {f"stage{stage}.{name}": value for name, value in flatten(self.stage(stage)).items()}
+        return flat
+
+
+def projection_head(channels: int, width: int) -> nn.Sequential:
+    """C -> C -> width with a ReLU between (section 3.1)."""
+    return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, width))
+
+
+class Csg(Method):
+    """InfoNCE at each chosen stage between the trained encoder and the frozen ImageNet encoder.
+
+    The key encoder keeps its starting weights for ever; only its projection heads follow the query's. (A departure:
+    where a teacher of another architecture has stages of another width, its key heads cannot follow, and stay as
+    drawn.)
+    """
+
+    Config = CsgConfig
+    two_views = True
+
+    def __init__(self, config: CsgConfig, model: Classifier, *, teacher: Encoder, seed: int) -> None:
+        super().__init__(config, model, teacher=teacher, seed=seed)
+        self.config: CsgConfig = config
+        self.stages = {stage: config.stage(stage) for stage in config.chosen}
+        self.depth = max(self.stages)
+        self.projections = nn.ModuleDict()
+        self.queues = nn.ModuleDict()
+        for stage in self.stages:
+            with torch_seeded(seed, f"projection stage{stage}"):
+                head = projection_head(model.encoder.channels[stage - 1], config.projection_width)
+            self.projections[f"stage{stage}"] = head.requires_grad_(config.train_projections)
+            self.queues[f"stage{stage}"] = KeyQueue(
+                config.queue_size, config.projection_width, seed=seed, purpose=f"queue stage{stage}"
+            )
+        self.key_projections = nn.ModuleDict()
+        for stage in self.stages:
+            name, width = f"stage{stage}", teacher.channels[stage - 1]
+            if width == model.encoder.channels[stage - 1]:
+                self.key_projections[name] = copy.deepcopy(self.projections[name])
+            else:
+                with torch_seeded(seed, f"key projection {name}"):
+                    self.key_projections[name] = projection_head(width, config.projection_width)
+        self.key_projections.requires_grad_(requires_grad=False)
+        self.to(next(model.parameters()))
+        attends = any(settings.pooling == "apool" for settings in self.stages.values())
+        self.frozen["key"] = Teacher(teacher, model.encoder)
+        if attends:
+            self.frozen["attention"] = FoldedEncoder(model.encoder)
+        self._new_keys: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def before_step(self) -> None:
+        """Key head = momentum * key head + (1 - momentum) * query head, where both have one width."""
+        for name, head in self.key_projections.items():
+            pairs = list(zip(head.parameters(), self.projections[name].parameters(), strict=True))
+            if all(key.shape == query.shape for key, query in pairs):
+                for key, query in pairs:
+                    key.lerp_(query, 1 - self.config.key_momentum)
+
+    def terms(self, batch: Batch, output: Output, model: Classifier) -> list[Term]:
+        """One InfoNCE term a chosen stage."""
+        key_maps = self.frozen["key"](batch.key, self.depth)
+        attended = self._attended_maps(batch, output, model)
+        terms = []
+        for stage, settings in self.stages.items():
+            name = f"stage{stage}"
+            chunks = settings.chunks or 1
+            try:
+                query, key = (patches(maps[stage - 1], chunks) for maps in (output.maps, key_maps))
+            except ValueError as error:
+                raise ConfigError(f"method.{name}.{error}") from None
+            if settings.pooling == "apool":
+                query = attentional_pool(query, attention(query))
+                key = attentional_pool(key, attention(patches(attended[stage - 1], chunks)))
+            else:
+                query, key = average_pool(query), average_pool(key)
+            queue = self.queues[name]
+            assert isinstance(queue, KeyQueue)
+            projected = self.projections[name](query)
+            with torch.no_grad():
+                projected_key = self.key_projections[name](key)
+            # In the queue's own precision: autocast would copy all K negatives to bfloat16 in every step.
+            with torch.autocast(query.device.type, enabled=False):
+                embedded = F.normalize(projected.to(queue.keys.dtype), dim=1)
+                self._new_keys[name] = F.normalize(projected_key.to(queue.keys.dtype), dim=1)
+                logits = contrastive_logits(embedded, self._new_keys[name], queue.keys, self.config.temperature)
+                terms.append(Term(f"csg_{name}", info_nce(logits), settings.weight or 0.0, logits, rows=len(logits)))
+        return terms
+
+    def _attended_maps(self, batch: Batch, output: Output, model: Classifier) -> tuple[Tensor, ...]:
+        """Return the query encoder's maps of the key view, without gradient (section 3.3)."""
+        if "attention" not in self.frozen:
+            return ()
+        if batch.key is batch.query:
+            return tuple(maps.detach() for maps in output.maps)
+        self.frozen["attention"].refresh(model.encoder)
+        maps: tuple[Tensor, ...] = self.frozen["attention"](batch.key, self.depth)
+        return maps
+
+    def after_backward(self, model: Classifier) -> None:
+        """Write the step's keys, which backward must not meet: it still reads the queue that the logits saw."""
+        for stage, settings in self.stages.items():
+            name = f"stage{stage}"
+            queue, keys = self.queues[name], self._new_keys[name]
+            assert isinstance(queue, KeyQueue)
+            queue.write(joined(keys, blocks=(settings.chunks or 1) ** 2))
+        self._new_keys = {}

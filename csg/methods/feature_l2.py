@@ -1,0 +1,70 @@
+"""Feature l2 distance: trained features stay near the ImageNet features (ROAD, Chen et al., CVPR 2018).
+
+ROAD's target-guided distillation matches the two networks' maps on *real* images, pixel by pixel. Departures: no
+target image is used, so the images are the synthetic ones (as in CSG's table 1), and maps are pooled first, by their
+spatial mean or by A-pool under the trained encoder's attention (CSG, section 3.3).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from csg.config import STRICT, ConfigError, MethodConfig
+from csg.losses.attentional_pooling import attention, attentional_pool, average_pool
+from csg.losses.squared_distance import feature_distance
+from csg.methods.method import Batch, Method, Term
+from csg.models.classifier import Classifier, Output
+from csg.models.encoder import Encoder
+from csg.models.teacher import Teacher
+
+
+@dataclass(frozen=True, config=STRICT)
+class FeatureL2Config(MethodConfig):
+    """Settings of the distance."""
+
+    name: str = "feature_l2"
+    weight: Annotated[float, Field(ge=0, le=1000)] = 1e-4
+    """Weight of the squared distance, which is a sum over channels."""
+    stage: Annotated[int, Field(ge=1, le=4)] = 4
+    """Stage whose maps are compared."""
+    pooling: Literal["average", "apool"] = "average"
+    """How maps become vectors: the spatial mean, or attentional pooling."""
+
+    @property
+    def summary(self) -> str:
+        """Name, stage, pooling and weight."""
+        return f"feature_l2 {self.stage}:{self.pooling}*{self.weight:.3g}"
+
+
+class FeatureL2(Method):
+    """Adds the squared distance between the pooled maps of the trained and of the frozen encoder, on the same view."""
+
+    Config = FeatureL2Config
+
+    def __init__(self, config: FeatureL2Config, model: Classifier, *, teacher: Encoder, seed: int) -> None:
+        super().__init__(config, model, teacher=teacher, seed=seed)
+        stage = config.stage
+        trained, frozen = model.encoder.channels[stage - 1], teacher.channels[stage - 1]
+        if trained != frozen:
+            raise ConfigError(
+                f"model.teacher_name: feature_l2 compares maps of one width; stage {stage} has {trained} channels "
+                f"in the encoder, {frozen} in the teacher"
+            )
+        self.frozen["teacher"] = Teacher(teacher, model.encoder)
+
+    def terms(self, batch: Batch, output: Output, model: Classifier) -> list[Term]:
+        """One term: the distance."""
+        stage = self.config.stage
+        trained, frozen = output.maps[stage - 1], self.frozen["teacher"](batch.query, stage)[stage - 1]
+        if self.config.pooling == "apool":
+            features = attentional_pool(trained, attention(trained))
+            with torch.no_grad():
+                anchors = attentional_pool(frozen, attention(trained))
+        else:
+            features, anchors = average_pool(trained), average_pool(frozen)
+        distance = feature_distance(features, anchors)
+        return [Term("feature_l2", distance, self.config.weight, rows=len(features))]

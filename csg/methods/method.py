@@ -1,0 +1,93 @@
+"""What a method is: terms added to the task loss, and what it remembers between steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from csg.config import MethodConfig
+from csg.models.classifier import Classifier, Output
+from csg.models.encoder import Encoder
+from csg.models.folding import FoldedEncoder
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch, normalised for the encoder."""
+
+    query: Tensor
+    """(N, 3, H, W): the view that is trained on."""
+    key: Tensor
+    """(N, 3, H, W): the other view; the same object as ``query`` when there is only one."""
+    labels: Tensor
+    """(N,) class indices."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of the loss beside the task's."""
+
+    name: str
+    value: Tensor
+    """A scalar, before its weight."""
+    weight: float
+    logits: Tensor | None = None
+    """(rows, 1 + K) of a contrastive term, the positive first."""
+    rows: int | None = None
+    """How many rows the value is a mean over; None where it is no mean over the batch, such as a penalty on weights."""
+
+
+class Method(nn.Module):
+    """Base of all methods: cross-entropy alone, on one view.
+
+    A method is made after its model was given its starting weights, type and device. Its parameters train at the
+    full learning rate; its state dict is part of every checkpoint.
+    """
+
+    Config: ClassVar[type[MethodConfig]]
+    two_views: bool = False
+    """Whether the key view is looked at; where not, it is not computed."""
+
+    def __init__(self, config: Any, model: Classifier, *, teacher: Encoder, seed: int) -> None:
+        """Take the method's settings and the model as it starts.
+
+        Args:
+            config: an instance of the class's ``Config``.
+            model: what is trained.
+            teacher: the encoder that holds the real-world knowledge. Unless ``model.teacher_weights`` or
+                ``model.teacher_name`` say otherwise it is ``model.encoder`` itself: copy what has to stay.
+            seed: of what the method draws.
+        """
+        super().__init__()
+        self.config = config
+        self.frozen: dict[str, FoldedEncoder] = {}
+        """Copies of encoders. They are functions of weights that are stored elsewhere, so they are in a dict, where no
+        checkpoint and no optimiser finds them."""
+
+    @classmethod
+    def adapted(cls, encoder: Encoder) -> Encoder:
+        """Return the encoder to train: ``encoder``, or a changed copy where the method is an architecture."""
+        return encoder
+
+    def before_step(self) -> None:
+        """Update what moves ahead of a step, such as moving averages."""
+
+    def lr_factors(self) -> Mapping[str, float]:
+        """Return factors on the learning rates of the next step, by parameter group (stem, stage1, ..., head)."""
+        return {}
+
+    def terms(self, batch: Batch, output: Output, model: Classifier) -> list[Term]:
+        """Compute the terms of one step from the model's output on ``batch.query``."""
+        return []
+
+    def after_backward(self, model: Classifier) -> None:
+        """Store what the next step looks at, such as keys; gradients are there, weights have not moved."""
+
+    def after_step(self, model: Classifier, scalars: Mapping[str, float]) -> None:
+        """Look at how far the weights moved, and at the step's losses (``loss_task``, ``loss_<term>``)."""
+
+    def after_epoch(self, model: Classifier) -> None:
+        """Refresh what is refreshed once an epoch."""

@@ -1,0 +1,30 @@
+"""Oracle on ImageNet: frozen ImageNet features, only the new head trains (CSG, table 1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.dataclasses import dataclass
+
+from csg.config import STRICT, MethodConfig
+from csg.methods.method import Method
+from csg.models.classifier import Classifier
+from csg.models.encoder import Encoder
+
+
+@dataclass(frozen=True, config=STRICT)
+class OracleImageNetConfig(MethodConfig):
+    """Oracle on ImageNet has no settings."""
+
+    name: str = "oracle_imagenet"
+
+
+class OracleImageNet(Method):
+    """Adds no term and freezes the encoder, batch-norm statistics included."""
+
+    Config = OracleImageNetConfig
+
+    def __init__(self, config: Any, model: Classifier, *, teacher: Encoder, seed: int) -> None:
+        super().__init__(config, model, teacher=teacher, seed=seed)
+        model.encoder.requires_grad_(requires_grad=False)
+        model.frozen_statistics = True

@@ -1,0 +1,49 @@
+"""Weight l2 distance: the backbone's weights are pulled to where they started (CSG, table 1; Kirkpatrick et al., 2017).
+
+Kirkpatrick et al. compare their elastic weight consolidation (equation 3) with this penalty, in which every weight
+counts alike. Departs from them in the factor: the penalty here is the squared distance, without their one half.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from csg.config import STRICT, MethodConfig
+from csg.losses.squared_distance import weight_distance
+from csg.methods.anchor import Anchor
+from csg.methods.method import Batch, Method, Term
+from csg.models.classifier import Classifier, Output
+from csg.models.encoder import Encoder
+
+
+@dataclass(frozen=True, config=STRICT)
+class WeightL2Config(MethodConfig):
+    """Settings of the penalty."""
+
+    name: str = "weight_l2"
+    weight: Annotated[float, Field(ge=0, le=1000)] = 0.1
+    """Weight of the squared distance."""
+
+    @property
+    def summary(self) -> str:
+        """Name and weight."""
+        return f"weight_l2*{self.weight:.3g}"
+
+
+class WeightL2(Method):
+    """Adds the squared distance of the backbone's weights from the teacher's; heads are free."""
+
+    Config = WeightL2Config
+
+    def __init__(self, config: WeightL2Config, model: Classifier, *, teacher: Encoder, seed: int) -> None:
+        super().__init__(config, model, teacher=teacher, seed=seed)
+        self._anchor = Anchor(teacher, model.encoder)
+
+    def terms(self, batch: Batch, output: Output, model: Classifier) -> list[Term]:
+        """One term: the distance."""
+        pairs = self._anchor.beside(model.encoder)
+        distance = weight_distance((weight, anchor, None) for weight, anchor in pairs.values())
+        return [Term("weight_l2", distance, self.config.weight)]

@@ -1,0 +1,1 @@
+"""Pure functions that measure a trained model."""

@@ -1,0 +1,29 @@
+"""Encoders that return their stages' maps, their weights and the new head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from csg.config import ConfigError
+from csg.models.efficientnet_lite import efficientnet_lite0
+from csg.models.encoder import Encoder
+from csg.models.resnet import resnet18, resnet34, resnet50, resnet101
+
+ENCODERS: dict[str, Callable[[], Encoder]] = {
+    "efficientnet_lite0": efficientnet_lite0,
+    "resnet18": resnet18,
+    "resnet34": resnet34,
+    "resnet50": resnet50,
+    "resnet101": resnet101,
+}
+
+
+def encoder_named(name: str) -> Encoder:
+    """Make an encoder with untrained weights.
+
+    Raises:
+        ConfigError: no such encoder.
+    """
+    if name not in ENCODERS:
+        raise ConfigError(f"model.name: expected one of {', '.join(ENCODERS)}, found {name!r}")
+    return ENCODERS[name]()

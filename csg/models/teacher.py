@@ -1,0 +1,32 @@
+"""The frozen encoder that a method learns from, which may differ from the one that is trained."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from csg.models.encoder import Encoder
+from csg.models.folding import FoldedEncoder
+
+
+class Teacher(FoldedEncoder):
+    """A frozen copy of an encoder that is shown images normalised for another one, the ``student``.
+
+    Its stages are the student's by number: stage i has the same stride in every encoder. Channels may differ.
+    """
+
+    def __init__(self, encoder: Encoder, student: Encoder) -> None:
+        super().__init__(encoder)
+        self._rescale = (encoder.mean, encoder.std) != (student.mean, student.std)
+        if self._rescale:
+            parameter = next(student.parameters())
+            mean, std, own_mean, own_std = (
+                torch.tensor(values, dtype=parameter.dtype, device=parameter.device).reshape(1, 3, 1, 1)
+                for values in (student.mean, student.std, encoder.mean, encoder.std)
+            )
+            self._scale, self._shift = std / own_std, (mean - own_mean) / own_std
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, depth: int = 4) -> tuple[Tensor, ...]:
+        """See :class:`~csg.models.encoder.Encoder`; ``images`` are normalised for the student."""
+        return super().forward(images * self._scale + self._shift if self._rescale else images, depth)

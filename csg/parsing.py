@@ -1,0 +1,145 @@
+"""From text to a configuration: dotted names, YAML files and command-line flags, checked at the boundary."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+import tyro
+import yaml
+
+from csg.config import NAMED_WEIGHTS, Config, ConfigError, Flat, build_config, flatten
+from csg.external import with_absolute_path
+from csg.methods import find_method, name_of
+
+PATHS = ("data.root", "data.source", "data.target", "data.cache", "train.output")
+OptionsT = TypeVar("OptionsT")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which ``1e-4`` is a number, as everyone who writes a learning rate expects."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+)
+
+
+def config_from_flat(flat: Mapping[str, Any]) -> Config:
+    """Build a configuration from dotted names; absent names keep their defaults.
+
+    Raises:
+        ConfigError: an unknown method or name (with the nearest valid one), a wrong type or a value out of range.
+    """
+    method = find_method(flat)
+    return build_config({**flat, "method.name": name_of(method)}, method.Config)
+
+
+def overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Flat:
+    """Put ``changes`` over ``base``; with another method, the settings of the former one go."""
+    other = [name for name in ("method.name", "method.path") if changes.get(name, base.get(name)) != base.get(name)]
+    if other and find_method({**dict.fromkeys(other), **changes}) is not find_method(base):
+        base = {name: value for name, value in base.items() if not name.startswith("method.")}
+    return {**base, **changes}
+
+
+def read_yaml(path: Path) -> Flat:
+    """Read dotted names from a YAML file, whose sections may also be nested.
+
+    Raises:
+        ConfigError: the file is missing or holds something else than settings.
+    """
+    try:
+        loaded = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 (a SafeLoader with one more number form)
+    except OSError as error:
+        raise ConfigError(f"--config: cannot read {path} ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--config: {path} is not YAML: {error}") from None
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"--config: expected settings (name: value) in {path}, found {type(loaded).__name__}")
+    return _dotted(loaded)
+
+
+def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Flat:
+    flat: Flat = {}
+    for name, value in tree.items():
+        flat |= _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def to_yaml(config: Config) -> str:
+    """Write every setting as ``dotted.name: value``, readable by :func:`read_yaml` and by people."""
+    return yaml.safe_dump(flatten(config), sort_keys=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags(Generic[OptionsT]):
+    """What a command line said."""
+
+    options: OptionsT
+    """The command's own flags."""
+    config: Config
+    """The configuration: defaults, then ``--config``, then flags."""
+    given: Flat
+    """Settings that were set by a flag."""
+
+
+def parse_flags(options: type[OptionsT], argv: Sequence[str], *, prog: str, description: str) -> Flags[OptionsT]:
+    """Read a command line: the fields of ``options``, ``--config FILE`` and any setting as ``--section.name VALUE``.
+
+    ``options`` must have a field ``config`` of type ``Path | None``. Exits with status 2 and an explanation when a
+    flag is unknown, of the wrong type or out of range.
+
+    Raises:
+        ConfigError: ``--config`` names an unusable file, or settings contradict each other.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--config", type=Path)
+    first.add_argument("--method.name")
+    first.add_argument("--method.path")
+    early, _ = first.parse_known_args(argv)
+    base = read_yaml(early.config) if early.config else {}
+    method = {name: value for name, value in vars(early).items() if name.startswith("method.") and value}
+    if method:
+        base = overlay(base, method)
+    flags = dataclasses.make_dataclass(
+        "flags",
+        [
+            ("options", Annotated[options, tyro.conf.arg(name=""), tyro.conf.FlagCreatePairsOff]),
+            ("config", Annotated[Config, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]),
+        ],
+    )
+    parsed: Any = tyro.cli(
+        flags,
+        args=list(argv),
+        default=flags(options(), config_from_flat(base)),
+        prog=prog,
+        description=description,
+        use_underscores=True,
+    )
+    flagged = [match[1].replace("-", "_") for match in (re.match(r"--(\w+\.[\w.-]+)", arg) for arg in argv) if match]
+    config = parsed.config
+    if "train.output" in {*base, *flagged} and "data.cache" not in {*base, *flagged}:
+        config = config_from_flat(flatten(config) | {"data.cache": str(Path(config.train.output) / "cache")})
+    config = with_absolute_paths(config)
+    flat = flatten(config)
+    return Flags(parsed.options, config, {name: flat[name] for name in flagged})
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """Resolve paths against the working directory, which workers do not share."""
+    flat = flatten(config)
+    for name in PATHS:
+        if "://" in str(flat[name]):
+            raise ConfigError(f"{name}: expected a path, found the address {flat[name]}; mount it, and give its path")
+    found = {name: str(Path(flat[name]).expanduser().absolute()) for name in PATHS if flat[name] is not None}
+    for name in ("model.weights", "model.teacher_weights"):
+        if flat[name] not in (None, *NAMED_WEIGHTS):
+            found[name] = str(Path(flat[name]).expanduser().absolute())
+    if flat["method.path"] is not None:
+        found["method.path"] = with_absolute_path(flat["method.path"])
+    return config_from_flat(flat | found)

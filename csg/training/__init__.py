@@ -1,0 +1,1 @@
+"""The loop, its optimiser, its evaluation and its state."""

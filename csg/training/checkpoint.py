@@ -1,0 +1,35 @@
+"""State on disk: written whole or not at all, read without running code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from csg.config import ConfigError
+from csg.storage import replacing
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write tensors, numbers, text and containers of them."""
+    with replacing(path) as file:
+        torch.save(dict(state), file)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what :func:`save_state` wrote, onto the CPU.
+
+    Raises:
+        ConfigError: the file is missing or is no such state.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ConfigError(f"expected a checkpoint, found nothing at {path}") from None
+    except Exception as error:  # torch raises many types for files that are not checkpoints
+        raise ConfigError(f"{path} is not a checkpoint of this program ({type(error).__name__})") from error
+    if not isinstance(state, dict):
+        raise ConfigError(f"expected a checkpoint in {path}, found {type(state).__name__}")
+    return state

@@ -1,0 +1,290 @@
+"""One run on several workers: a Ray Train run of processes that train together, on one machine or on many.
+
+The run's folder is what driver and workers share. The first worker puts every epoch on record there, as a run of one
+process does; the driver reads the record. So a run that lost a worker, a machine or its driver goes on from the run's
+own checkpoint, and nothing passes through Ray Train but its start and its end.
+
+The first worker also holds the run's lock: whoever holds a run has the CPUs to train it, so that drivers which want the
+same run, under any numbers of workers, never wait for each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Ray Train looks after its workers every two seconds by default, and keeps metrics that nobody here reads.
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
+os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION", "0")
+os.environ.setdefault("RAY_TRAIN_METRICS_ENABLED", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import ray
+import ray.train
+import ray.train.torch
+
+from csg.collective import agreed, is_first
+from csg.config import Config, ConfigError, Flat, flatten
+from csg.data import load_pair
+from csg.parsing import config_from_flat
+from csg.storage import locked, replacing
+from csg.training.cluster import Slots, check_nodes, check_output, start_ray
+from csg.training.loop import EpochReport, OnStep, Stop
+from csg.training.run import Run
+from csg.training.step import NonFiniteLossError
+
+MAX_RETRIES = 2
+"""Starts anew of workers one of which died; they go on from the run's checkpoint."""
+POLL_SECONDS = 0.1
+STOP_SECONDS = 60.0
+"""How long workers are waited for that leave off; after that they are left to Ray, which ends them with the driver."""
+TELL_SECONDS = 0.5
+"""How often the first worker says how far it is."""
+RAISED: dict[str, type[Exception]] = {"ConfigError": ConfigError, "NonFiniteLossError": NonFiniteLossError}
+"""What a worker's error is raised as in the driver, subclasses included; all others are RuntimeErrors."""
+
+
+def epochs_of_workers(run: Run, on_step: OnStep | None = None) -> Iterator[EpochReport]:
+    """Yield a run's epoch reports as its workers, or others that are at it already, put them on record.
+
+    Leaving the iteration early stops the workers after the step under way.
+
+    Raises:
+        ConfigError, NonFiniteLossError: as one process would.
+        RuntimeError: another error of a worker, or workers that died more often than MAX_RETRIES.
+    """
+    _join_cluster(run.config)
+    epochs, told, starts = run.config.train.epochs, 0, 0
+    launch = Launch(run)
+    try:
+        while True:
+            launch.start()
+            reached = _reached(run)
+            while True:
+                running = launch.thread.is_alive()
+                run.reread()
+                # The last epoch is told when its workers have measured target/test and are gone.
+                while told < len(run.record.epochs) - (running and len(run.record.epochs) == epochs):
+                    told += 1
+                    yield EpochReport(told, run.record.epochs[told - 1])
+                if on_step is not None:
+                    launch.tell(on_step)
+                if not running:
+                    break
+                time.sleep(POLL_SECONDS)
+            launch.raise_error()
+            if told == epochs and launch.failure is None:
+                return
+            starts = 1 if _reached(run) != reached else starts + 1
+            if starts > MAX_RETRIES:
+                raise RuntimeError(
+                    f"the workers died {starts} times without getting further; the last time: "
+                    f"{launch.failure or 'they left off by themselves; do all nodes share train.output?'}"
+                )
+    finally:
+        launch.stop()
+
+
+def _reached(run: Run) -> tuple[int, float]:
+    """Return what changes whenever a run gets further on disk."""
+    checkpoint = run.checkpoint
+    return len(run.record.epochs), checkpoint.stat().st_mtime if checkpoint.exists() else 0.0
+
+
+def _join_cluster(config: Config) -> None:
+    """Start or join Ray; a run that no search has placed is checked against the cluster here.
+
+    Raises:
+        ConfigError: it can never fit, or a node lacks what it reads.
+    """
+    placed = ray.is_initialized()
+    start_ray()
+    if not placed:
+        check_output(config)
+        Slots((config,), asked=1, at_most=1).wait_and_check()
+        check_nodes(config)
+
+
+class Launch:
+    """The workers of a run, started by :meth:`start` and stopped by :meth:`stop`.
+
+    A file in the run's folder stands for a launch that is wanted: its workers leave off as soon as it is gone.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.thread = threading.Thread()
+        self._files = LaunchFiles(run.folder, "")
+        self._told: list[int] = []
+        self.failure: str | None = None
+        """What ended the workers, where it was not their own error."""
+
+    def start(self) -> None:
+        """Start the workers, in a thread that ends with them."""
+        self._files.remove()
+        self._files = LaunchFiles(self._run.folder, uuid.uuid4().hex[:12])
+        self._files.wanted.touch()
+        self.failure, self._told = None, []
+        self.thread = threading.Thread(target=self._fit, args=(self._files,), daemon=True)
+        self.thread.start()
+
+    def _fit(self, files: LaunchFiles) -> None:
+        config = self._run.config
+        train = config.train
+        gpus = config.gpus_per_worker
+        trainer = ray.train.torch.TorchTrainer(
+            work,
+            train_loop_config={"settings": flatten(config), "launch": files.name, "run": self._run.identity.name},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=train.workers,
+                use_gpu=bool(gpus),
+                resources_per_worker={"CPU": config.cpus_per_worker} | ({"GPU": gpus} if gpus else {}),
+            ),
+            torch_config=ray.train.torch.TorchConfig(backend="nccl" if gpus else "gloo"),
+            run_config=ray.train.RunConfig(
+                name=files.ray_train.name,
+                storage_path=str(files.ray_train.parent),
+                failure_config=ray.train.FailureConfig(max_failures=0),
+            ),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:  # Ray Train's errors for what its workers did or did not survive
+            causes = list(getattr(error, "worker_failures", {}).values()) or [error]
+            last_line = ["", *str(causes[0]).strip().splitlines()][-1]
+            self.failure = f"{type(causes[0]).__name__}: {last_line}"
+
+    def tell(self, on_step: OnStep) -> None:
+        """Pass on how far the first worker is."""
+        with contextlib.suppress(OSError, ValueError):
+            progress = json.loads(self._files.progress.read_text())
+            if progress != self._told:
+                self._told = progress
+                on_step(*progress)
+
+    def raise_error(self) -> None:
+        """Raise the error that a worker has left, if one did: it would come again, so nothing is started anew."""
+        if self._files.error.exists():
+            kind, text = json.loads(self._files.error.read_text())
+            raise RAISED.get(kind, RuntimeError)(text)
+
+    def stop(self) -> None:
+        """Have the workers leave off, and wait until they did."""
+        self._files.wanted.unlink(missing_ok=True)
+        if self.thread.ident is not None:
+            self.thread.join(STOP_SECONDS)
+        self._files.remove()
+        self._run.reread()
+        if self._run.record.status == "stopped":
+            self._run.close("stopped")  # once more, now that no worker writes
+        if self._run.record.status == "finished":
+            for left in LaunchFiles.of_all(self._run.folder):
+                left.remove()
+
+
+class LaunchFiles:
+    """What driver and workers of one launch share in the run's folder, hidden there; nothing of it outlives the run."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
+        self._folder = folder
+        self.wanted = folder / f".launch-{name}"
+        self.error = folder / f".error-{name}"
+        self.progress = folder / f".progress-{name}"
+        self.ray_train = folder / f".ray_train-{name}"
+        """What Ray Train keeps of a run holds nothing that the run's own folder lacks."""
+
+    @classmethod
+    def of_all(cls, folder: Path) -> list[LaunchFiles]:
+        """Find all launches that left something: also of drivers that were killed."""
+        names = {path.name.partition("-")[2] for kind in ("launch", "ray_train") for path in folder.glob(f".{kind}-*")}
+        return [cls(folder, name) for name in sorted(names)]
+
+    def remove(self) -> None:
+        """Remove them all."""
+        for file in (self.wanted, self.error, self.progress):
+            file.unlink(missing_ok=True)
+        shutil.rmtree(self.ray_train, ignore_errors=True)
+
+
+def work(loop_config: dict[str, Any]) -> None:
+    """Train in one worker; an error of the run's own is left in its folder before it is raised.
+
+    Args:
+        loop_config: ``settings`` of the run, the name of the ``launch``, the identity of the ``run``.
+    """
+    settings: Flat = loop_config["settings"]
+    config = config_from_flat(settings)
+    folder = Path(config.train.output) / "trained" / loop_config["run"]
+    files = LaunchFiles(folder, loop_config["launch"])
+
+    def stop() -> bool:
+        return not files.wanted.exists()
+
+    try:
+        run = Run(config, load_pair(config.data))
+        if run.identity.name != loop_config["run"]:
+            raise ConfigError(
+                f"node {socket.gethostname()} has other data, weights or sources of csg than the driver: there this "
+                f"run is {run.identity.name}, expected {loop_config['run']}"
+            )
+        with held(run.lock, stop) as is_held:
+            if not is_held:
+                return
+            run.reread()
+            for _ in run.work(Progress(files.progress) if is_first() else None, stop):
+                pass
+            if len(run.record.epochs) == config.train.epochs:
+                run.finish()
+    except (RuntimeError, OSError):
+        raise  # perhaps of a worker whose peer died: worth another start
+    except Exception as error:
+        kind = next((name for name, kind in RAISED.items() if isinstance(error, kind)), "")
+        text = str(error) if kind else f"{type(error).__name__}: {error}"
+        with replacing(files.error) as file:
+            file.write(json.dumps([kind, text]).encode())
+        raise
+
+
+@contextlib.contextmanager
+def held(lock: Path, stop: Stop) -> Iterator[bool]:
+    """Hold a run for all workers of a group, as soon as nobody else does; False where they shall leave off instead."""
+    with contextlib.ExitStack() as stack:
+
+        def taken() -> bool:
+            try:
+                stack.enter_context(locked(lock, wait=False))
+            except BlockingIOError:
+                return False
+            return True
+
+        while not agreed(taken):
+            if agreed(stop):
+                yield False
+                return
+            time.sleep(POLL_SECONDS)
+        yield True
+
+
+class Progress:
+    """Writes the steps done and the steps in all to a file, now and then."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._told = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Write them, unless that was just done."""
+        if time.monotonic() - self._told >= TELL_SECONDS or done == total:
+            self._told = time.monotonic()
+            self._path.write_text(json.dumps([done, total]))

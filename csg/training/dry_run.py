@@ -1,0 +1,116 @@
+"""What a run would do, from its configuration alone: steps, learning rates, parameter groups, memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from csg.config import Config
+from csg.methods.method import Batch
+from csg.training.optimiser import lr_factor
+from csg.training.step import Learner, make_learner
+
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True)
+class Group:
+    """One parameter group of the optimiser."""
+
+    name: str
+    tensors: int
+    parameters: int
+    lr_factor: float
+    """On ``optim.lr``."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """The plan of a run."""
+
+    images: int
+    """Source training images an epoch draws from."""
+    steps_per_epoch: int
+    total_steps: int
+    learning_rates: dict[int, float]
+    """Of the new head, by iteration (0 for the first)."""
+    groups: tuple[Group, ...]
+    memory: dict[str, float]
+    """Megabytes by purpose; activations, the largest part, depend on the image size and are not among them."""
+
+
+def dry_run(config: Config, *, images: int, classes: int) -> DryRun:
+    """Plan a run over ``images`` source training images without reading weights or images."""
+    learner = _untrained(config, classes)
+    steps = images // config.train.batch_size
+    total = steps * config.train.epochs
+    return DryRun(
+        images=images,
+        steps_per_epoch=steps,
+        total_steps=total,
+        learning_rates={step: config.optim.lr * lr_factor(config.optim, step, total) for step in _told(config, total)},
+        groups=tuple(
+            Group(
+                name=group["name"],
+                tensors=len(group["params"]),
+                parameters=sum(parameter.numel() for parameter in group["params"]),
+                lr_factor=group["lr_factor"],
+            )
+            for group in learner.optimiser.param_groups
+        ),
+        memory=_memory(learner),
+    )
+
+
+def check_buildable(config: Config, *, classes: int) -> None:
+    """Build what would be trained, with untrained weights, and compute the method's terms once.
+
+    Raises:
+        ConfigError: what only shows then, such as a teacher of another width or chunks that do not divide a map.
+    """
+    learner = _untrained(config, classes)
+    side = config.data.image_size
+    images = torch.zeros(1, 3, side, side, dtype=next(learner.model.parameters()).dtype)
+    with torch.no_grad():
+        output = learner.model(images)
+        learner.method.terms(Batch(images, images, torch.zeros(1, dtype=torch.int64)), output, learner.model)
+
+
+def _untrained(config: Config, classes: int) -> Learner:
+    teacher = None if config.model.teacher_weights is None else "none"
+    model = dataclasses.replace(config.model, weights="none", teacher_weights=teacher)
+    on_cpu = dataclasses.replace(config.train, device="cpu")
+    return make_learner(dataclasses.replace(config, model=model, train=on_cpu), classes=classes)
+
+
+def _told(config: Config, total: int) -> list[int]:
+    """Choose iterations that show the schedule: warm-up, quarters, end."""
+    warmup = config.optim.warmup_steps if config.optim.schedule == "warmup_poly" else 0
+    steps = {0, warmup // 2, warmup, *(total * quarter // 4 for quarter in (1, 2, 3)), total - 1}
+    return sorted(step for step in steps if 0 <= step < total)
+
+
+def _memory(learner: Learner) -> dict[str, float]:
+    trained = [parameter for group in learner.optimiser.param_groups for parameter in group["params"]]
+    method = learner.method
+    queues = [held for name, held in method.named_buffers() if name.startswith("queues.")]
+    state = [*method.parameters(), *method.buffers()]
+    # SGD without momentum keeps nothing, with it one value a weight; AdamW two.
+    values = {"sgd": float(learner.config.optim.momentum > 0), "adamw": 2.0}[learner.config.optim.name]
+    megabytes = {
+        "weights of the model": _megabytes(learner.model.state_dict().values()),
+        "gradients": _megabytes(trained),
+        "optimiser": values * _megabytes(trained),
+        "queues": _megabytes(queues),
+        "rest of the method": _megabytes(state) - _megabytes(queues),
+        "frozen copies of encoders": sum(_megabytes(copy.state_dict().values()) for copy in method.frozen.values()),
+    }
+    return {name: size for name, size in megabytes.items() if size > 0}
+
+
+def _megabytes(tensors: Iterable[Tensor]) -> float:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / MEGABYTE

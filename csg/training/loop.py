@@ -1,0 +1,215 @@
+"""The training loop: a generator of epoch reports. Stopping it is not iterating further."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from csg.collective import agreed, is_first, part, summed, world_size
+from csg.config import Config, ConfigError
+from csg.data.augmentation import Views, train_views
+from csg.data.loading import admit, in_order
+from csg.data.pair import SOURCE_TRAIN, Pair
+from csg.methods.method import Batch
+from csg.randomness import generator
+from csg.training.checkpoint import load_state, save_state
+from csg.training.evaluation import to_input, validation_metrics
+from csg.training.optimiser import lr_factor
+from csg.training.step import Learner, make_learner
+
+OnStep = Callable[[int, int], None]
+"""Called with the steps done and the steps in all."""
+Stop = Callable[[], bool]
+"""Asked after every step, on the first process of a group: whether to leave off."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch showed."""
+
+    epoch: int
+    """1 for the first."""
+    metrics: dict[str, float]
+    """By name: train/..., source/val/..., source/shifted/..., target/val/..."""
+
+
+@dataclass
+class Position:
+    """Where training stands."""
+
+    epoch: int = 0
+    """Epochs finished."""
+    step: int = 0
+    """Steps done in the epoch under way."""
+    sums: dict[str, float] = field(default_factory=dict)
+    """Of the scalars of those steps."""
+    seconds: float = 0.0
+    """Time in those steps."""
+    skipped: int = 0
+    """Images of those steps that could not be read."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """Metrics of the epochs finished."""
+
+
+class Training:
+    """A run's live state, and its way to and from disk."""
+
+    def __init__(self, config: Config, pair: Pair) -> None:
+        torch.set_num_threads(config.train.threads)
+        if config.train.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("train.device: expected a CUDA device, found none; use --train.device cpu")
+        self.config = config
+        self.pair = pair
+        self.learner: Learner = make_learner(config, classes=len(pair.classes))
+        self.position = Position()
+        self.steps_per_epoch = steps_per_epoch(config, pair)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next step depends on."""
+        learner, position = self.learner, self.position
+        return {
+            "model": learner.model.state_dict(),
+            "method": learner.method.state_dict(),
+            "optimiser": learner.optimiser.state_dict(),
+            "steps": learner.steps,
+            "torch_random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state() if self.config.train.device == "cuda" else None,
+            "position": vars(position),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a state of the same configuration."""
+        learner = self.learner
+        learner.model.load_state_dict(state["model"])
+        learner.method.load_state_dict(state["method"])
+        learner.optimiser.load_state_dict(state["optimiser"])
+        learner.steps = state["steps"]
+        torch.set_rng_state(state["torch_random"])
+        if state["cuda_random"] is not None:
+            torch.cuda.set_rng_state(state["cuda_random"])
+        self.position = Position(**state["position"])
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield what is left of the epoch under way; in a process group, this process's part of each batch."""
+        config, position = self.config, self.position
+        source = self.pair.streams[SOURCE_TRAIN]
+        size, seed = config.train.batch_size, config.train.seed
+        order = torch.from_numpy(generator(seed, "order", position.epoch).permutation(len(source)))
+        epoch, two_views = position.epoch, self.learner.method.two_views
+
+        def views(step: int) -> Views:
+            indices = order[step * size : (step + 1) * size][part(size)]
+            return train_views(source, indices, config=config.data, seed=seed, epoch=epoch, two_views=two_views)
+
+        steps = range(position.step, self.steps_per_epoch)
+        for step, drawn in zip(steps, in_order(views, steps, workers=config.data.workers), strict=True):
+            bad = admit(drawn.bad, config.data)
+            if config.data.on_bad_image == "skip":
+                position.skipped += int(summed(torch.tensor(bad)))
+            if len(drawn.indices) == 0:
+                raise ConfigError(
+                    f"data.on_bad_image: expected an image in every batch{_of_a_worker()}, found none that can be read "
+                    f"in step {step} of epoch {epoch + 1}; the first: {drawn.bad[0]}"
+                )
+            query = to_input(self.learner.model, config, drawn.query)
+            key = query if drawn.key is None else to_input(self.learner.model, config, drawn.key)
+            yield Batch(query, key, source.labels[drawn.indices].to(config.train.device))
+
+
+def _of_a_worker() -> str:
+    return f" of each of {world_size()} workers" if world_size() > 1 else ""
+
+
+def steps_per_epoch(config: Config, pair: Pair) -> int:
+    """Return how many whole batches the source's training images make.
+
+    Raises:
+        ConfigError: not even one.
+    """
+    images = len(pair.streams[SOURCE_TRAIN])
+    if images < config.train.batch_size:
+        raise ConfigError(
+            f"train.batch_size: expected at most the {images} images of {SOURCE_TRAIN}, found {config.train.batch_size}"
+        )
+    return images // config.train.batch_size
+
+
+def fit(
+    config: Config, pair: Pair, *, checkpoint: Path | None = None, on_step: OnStep | None = None
+) -> Iterator[EpochReport]:
+    """Train one configuration, yielding a report after every epoch, from the first.
+
+    With ``checkpoint``, the whole state is written there after a step whenever ``train.checkpoint_minutes`` have
+    passed; a state found there is continued, its finished epochs reported again from its history. ``train.seed`` and
+    the configuration decide everything but the times.
+
+    Yields:
+        One report an epoch.
+
+    Raises:
+        NonFiniteLossError: see :meth:`csg.training.step.Learner.step`.
+        ConfigError: something that only shows with weights and data at hand (a weights file that does not fit, chunks
+            that do not divide a map).
+    """
+    training = Training(config, pair)
+    yield from train(training, checkpoint=checkpoint, on_step=on_step)
+
+
+def train(
+    training: Training, *, checkpoint: Path | None = None, on_step: OnStep | None = None, stop: Stop | None = None
+) -> Iterator[EpochReport]:
+    """Train on from where ``training``, or the state in ``checkpoint``, stands; see :func:`fit`.
+
+    In a process group every process iterates; the first one writes the checkpoint. ``stop`` ends the iteration early.
+    """
+    config, learner = training.config, training.learner
+    if checkpoint is not None and checkpoint.exists():
+        training.restore(load_state(checkpoint))
+    for epoch, metrics in enumerate(training.position.history, start=1):
+        yield EpochReport(epoch, metrics)
+    total = training.steps_per_epoch * config.train.epochs
+    saved = time.monotonic()
+    while training.position.epoch < config.train.epochs:
+        position = training.position
+        began = time.perf_counter()
+        earlier = position.seconds
+        for batch in training.batches():
+            _, scalars = learner.step(batch, lr_factor(config.optim, learner.steps, total))
+            position.step += 1
+            position.seconds = earlier + time.perf_counter() - began
+            for name, value in scalars.items():
+                position.sums[name] = position.sums.get(name, 0.0) + value
+            if on_step is not None:
+                on_step(learner.steps, total)
+            due = time.monotonic() - saved >= 60 * config.train.checkpoint_minutes
+            if checkpoint is not None and due and is_first():
+                save_state(checkpoint, training.state())
+                saved = time.monotonic()
+            if stop is not None and agreed(stop):
+                return
+        learner.method.after_epoch(learner.model)
+        metrics = epoch_metrics(training, total)
+        training.position = Position(epoch=position.epoch + 1, history=[*position.history, metrics])
+        yield EpochReport(training.position.epoch, metrics)
+
+
+def epoch_metrics(training: Training, total: int) -> dict[str, float]:
+    """Average the epoch's scalars and measure the validation streams."""
+    config, learner, position = training.config, training.learner, training.position
+    images = position.step * config.train.batch_size - position.skipped
+    metrics = {f"train/{name}": value / position.step for name, value in position.sums.items()}
+    metrics["train/lr"] = config.optim.lr * lr_factor(config.optim, learner.steps - 1, total)
+    metrics["train/seconds"] = position.seconds
+    metrics["train/images_per_second"] = images / position.seconds
+    if position.skipped:
+        metrics[f"{SOURCE_TRAIN}/skipped_images"] = float(position.skipped)
+    began = time.perf_counter()
+    metrics |= validation_metrics(learner.model, config, training.pair)
+    metrics["evaluation/seconds"] = time.perf_counter() - began
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}

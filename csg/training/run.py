@@ -1,0 +1,259 @@
+"""A run on disk: what it is, what it showed so far, and how it goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Generator, Iterator
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import csg
+from csg.collective import agreed, barrier, is_first
+from csg.config import Config, ConfigError, flatten
+from csg.data.pair import SOURCE_SHIFTED, Pair
+from csg.identity import config_id
+from csg.models.classifier import Classifier
+from csg.storage import locked, make_folder, replacing
+from csg.training.checkpoint import load_state
+from csg.training.evaluation import TARGET_ALL, final_metrics, selection_score
+from csg.training.loop import EpochReport, OnStep, Stop, Training, train
+from csg.training.selected import save_selected
+from csg.training.step import NonFiniteLossError
+
+Status = Literal["running", "finished", "stopped", "failed", "interrupted"]
+"""stopped: by a scheduler, for good; interrupted: by something else, to be resumed."""
+
+
+def current_source_digest() -> str:
+    """Return ten hexadecimal digits that name this package's sources as they are on disk now."""
+    root = Path(csg.__file__).parent
+    digest = sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:10]
+
+
+@lru_cache(maxsize=1)
+def source_digest() -> str:
+    """Return the digest of the sources as they were when this process first asked."""
+    return current_source_digest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """What makes a run the run it is."""
+
+    config_id: str
+    seed: int
+    data_fingerprint: str
+    source_digest: str
+
+    @classmethod
+    def of(cls, config: Config, pair: Pair) -> Identity:
+        """Return the identity of ``config`` on ``pair`` under this version of the package."""
+        return cls(config_id(config), config.train.seed, pair.fingerprint, source_digest())
+
+    @property
+    def name(self) -> str:
+        """A file name."""
+        return f"{self.config_id}-seed{self.seed}-{self.data_fingerprint[:8]}-{self.source_digest}"
+
+
+@dataclasses.dataclass
+class Record:
+    """What a run showed, kept in ``record.json``."""
+
+    identity: dict[str, Any]
+    config: dict[str, Any]
+    epochs: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    """Metrics of every epoch so far."""
+    final: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Metrics on target/test, once the run is finished."""
+    status: Status = "running"
+    error: str = ""
+    megabytes: float = 0.0
+    """What the run keeps on disk."""
+
+    @property
+    def skipped_images(self) -> int:
+        """How many images could not be read, the most of any epoch; source/shifted shows those of source/val again."""
+        largest: dict[str, float] = {}
+        for name, value in (item for metrics in (*self.epochs, self.final) for item in metrics.items()):
+            if name.endswith("/skipped_images") and not name.startswith((SOURCE_SHIFTED, TARGET_ALL)):
+                largest[name] = max(value, largest.get(name, 0.0))
+        return int(sum(largest.values()))
+
+
+class Run:
+    """One configuration, seed, data and program version, in a folder of its own.
+
+    The folder holds ``record.json``; while the run is under way ``checkpoint.pt``, its whole state; and when it is
+    finished ``selected.pt``, the weights that target/test was measured on, with the names of their classes.
+    """
+
+    def __init__(self, config: Config, pair: Pair) -> None:
+        """Open the run below ``train.output``, whether or not it exists; nothing is written yet."""
+        self.config = config
+        self.pair = pair
+        self._training: Training | None = None
+        self.identity = Identity.of(config, pair)
+        self.folder = run_folder(config, self.identity)
+        self.checkpoint = self.folder / "checkpoint.pt"
+        self.selected = self.folder / "selected.pt"
+        self.lock = self.folder / ".lock"
+        self.record = read_record(self.folder) or Record(dataclasses.asdict(self.identity), flatten(config))
+
+    def create(self) -> Run:
+        """Make the run's folder.
+
+        Raises:
+            ConfigError: it cannot be written to.
+        """
+        make_folder(self.folder, "train.output")
+        return self
+
+    def epochs(self, on_step: OnStep | None = None) -> Generator[EpochReport]:
+        """Yield every epoch's report: those on record at once, the others as they are trained.
+
+        One process, or one group of workers, at a time trains a run. Another one that asks for it waits, and then finds
+        what was trained. Closing the generator leaves off training.
+
+        Raises:
+            NonFiniteLossError: see :func:`csg.training.loop.fit`. The caller notes it with :meth:`close`.
+        """
+        self.create().reread()
+        if self.config.train.workers > 1 and not self._is_trained():
+            from csg.training.distributed import epochs_of_workers
+
+            yield from epochs_of_workers(self, on_step)
+        else:
+            with locked(self.lock, wait=True):
+                self.reread()
+                yield from self.work(on_step)
+
+    def _is_trained(self) -> bool:
+        return len(self.record.epochs) == self.config.train.epochs and self.selected.exists()
+
+    def work(self, on_step: OnStep | None = None, stop: Stop | None = None) -> Iterator[EpochReport]:
+        """Yield every epoch's report, trained in this process, or in its process group: then every process iterates.
+
+        The caller has the run to itself.
+        """
+        if len(self.record.epochs) == self.config.train.epochs and not self.selected.exists():
+            self.record.epochs, self.record.final = [], {}
+        for epoch, metrics in enumerate(self.record.epochs, start=1):
+            yield EpochReport(epoch, metrics)
+        if len(self.record.epochs) == self.config.train.epochs:
+            return
+        training = self._training = Training(self.config, self.pair)
+        for report in train(training, checkpoint=self.checkpoint, on_step=on_step, stop=stop):
+            if report.epoch <= len(self.record.epochs):
+                continue
+            if stop is not None and agreed(stop):
+                return
+            epochs = [*self.record.epochs, report.metrics]
+            if self._selects(epochs):
+                if is_first():
+                    save_selected(self.selected, training.learner.model, self.config, self.pair)
+                barrier()
+            self.record.epochs = epochs
+            self.record.status, self.record.error = "running", ""
+            self._write()
+            yield report
+
+    def _selects(self, epochs: list[dict[str, float]]) -> bool:
+        """Whether the newest epoch's weights are (so far) those to measure on target/test."""
+        if self.config.selection.epoch == "last":
+            return len(epochs) == self.config.train.epochs
+        return len(epochs) == 1 or score_of(self.config, epochs) > score_of(self.config, epochs[:-1])
+
+    def score(self, epoch: int) -> float:
+        """Return the selection score, after ``epoch`` epochs, of the weights that would be measured then."""
+        return score_of(self.config, self.record.epochs[:epoch])
+
+    def finish(self) -> dict[str, float]:
+        """Measure target/test on the selected weights, once, and let the training state go.
+
+        Returns:
+            The final metrics; from the record where they were measured before.
+        """
+        if not self.record.final:
+            began = time.perf_counter()
+            self.record.final = final_metrics(self.selected_model(), self.config, self.pair)
+            self.record.final["test/seconds"] = time.perf_counter() - began
+        self.close("finished")
+        return self.record.final
+
+    def selected_model(self) -> Classifier:
+        """Return the model with the weights that target/test is measured on.
+
+        Raises:
+            ConfigError: the run has not come that far.
+        """
+        if len(self.record.epochs) < self.config.train.epochs or not self.selected.exists():
+            raise ConfigError(
+                f"{self.folder} holds no finished run of this configuration ({len(self.record.epochs)} of "
+                f"{self.config.train.epochs} epochs are on record); train it first: csg train with the same flags"
+            )
+        model = (self._training or Training(self.config, self.pair)).learner.model
+        model.load_state_dict(load_state(self.selected)["model"])
+        return model
+
+    def fail(self, error: Exception) -> None:
+        """Note an error. Where the loss blew up, the training state would lead there again, so it goes."""
+        if isinstance(error, NonFiniteLossError) and is_first():
+            self.checkpoint.unlink(missing_ok=True)
+        self.close("failed", f"{type(error).__name__}: {error}")
+
+    def close(self, status: Status, error: str = "") -> None:
+        """Note how the run ended; one that has finished stays so.
+
+        A finished run keeps its selected weights, a stopped one nothing, and one that was interrupted or failed its
+        training state, to go on from.
+        """
+        if not is_first():
+            return
+        if status != "finished":
+            self.reread()
+            if self.record.status == "finished":
+                return
+        if status in ("finished", "stopped"):
+            self.checkpoint.unlink(missing_ok=True)
+        if status == "stopped":
+            self.selected.unlink(missing_ok=True)
+        self.record.status, self.record.error = status, error
+        kept = (path.stat().st_size for path in (self.checkpoint, self.selected) if path.exists())
+        self.record.megabytes = sum(kept) / 1e6
+        self._write()
+
+    def reread(self) -> None:
+        """Take over what other processes have put on record."""
+        self.record = read_record(self.folder) or self.record
+
+    def _write(self) -> None:
+        if not is_first():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(self.folder / "record.json") as file:
+            file.write(json.dumps(dataclasses.asdict(self.record), indent=1).encode())
+
+
+def score_of(config: Config, epochs: list[dict[str, float]]) -> float:
+    """Return the selection score of the weights that would be measured after ``epochs``."""
+    scores = [selection_score(metrics, config.selection.protocol) for metrics in epochs]
+    return max(scores) if config.selection.epoch == "best" else scores[-1]
+
+
+def run_folder(config: Config, identity: Identity) -> Path:
+    """Return the folder of a run."""
+    return Path(config.train.output) / "trained" / identity.name
+
+
+def read_record(folder: Path) -> Record | None:
+    """Read a run's record, or None where there is none."""
+    path = folder / "record.json"
+    return Record(**json.loads(path.read_text())) if path.exists() else None

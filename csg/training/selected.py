@@ -1,0 +1,120 @@
+"""The weights of a finished run (``selected.pt``), with what it takes to use them without its data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from csg.config import Config, ConfigError, Flat, flatten
+from csg.data.pair import Pair
+from csg.models import encoder_named
+from csg.models.classifier import Classifier
+from csg.parsing import config_from_flat
+from csg.training.checkpoint import load_state, save_state
+from csg.training.step import make_model, placed
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What ``selected.pt`` holds."""
+
+    path: Path
+    state: dict[str, Tensor]
+    """The model's state dict."""
+    config: Config
+    """Of the run."""
+    classes: tuple[str, ...]
+    """Names, in the order of the model's outputs."""
+    flip_averaging: bool
+    """Whether an image and its mirror image show the same class: the run's :class:`~csg.data.pair.Pair` says so."""
+
+    def model(self, config: Config | None = None) -> Classifier:
+        """Build the architecture, without its starting weights, and load the state.
+
+        Args:
+            config: says where to compute, if not where the run did: as :meth:`on` returns it.
+
+        Raises:
+            ConfigError: the state is not of this architecture, or the run's method cannot be found.
+        """
+        config = config or self.config
+        untrained = make_model(config, encoder_named(config.model.name), classes=len(self.classes))
+        model = placed(untrained, config)  # before the weights come, which may be of twice the precision
+        try:
+            model.load_state_dict(self.state)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"{self.path}: expected the weights of a {config.model.name} with {len(self.classes)} classes, "
+                f"as {config.method.name} builds it; {_first_line(error)}; was it trained by another version of csg?"
+            ) from None
+        return model
+
+    def on(self, device: str | None) -> Config:
+        """Return the run's configuration with another device; None keeps the run's where it is there, else the CPU.
+
+        Raises:
+            ConfigError: "cuda" where there is none.
+        """
+        available = torch.cuda.is_available()
+        if device == "cuda" and not available:
+            raise ConfigError("--device: expected a CUDA device, found none; use --device cpu")
+        chosen = device or (self.config.train.device if available else "cpu")
+        return config_from_flat(flatten(self.config) | {"train.device": chosen})
+
+
+def save_selected(path: Path, model: Classifier, config: Config, pair: Pair) -> None:
+    """Write a model's weights and what :func:`load_selected` returns beside them."""
+    about: Flat = {
+        "config": flatten(config),
+        "classes": list(pair.classes),
+        "flip_averaging": pair.flip_averaging,
+    }
+    save_state(path, {"model": model.state_dict(), **about})
+
+
+def load_selected(path: Path) -> Selected:
+    """Read the selected weights of a finished run, onto the CPU.
+
+    A run whose method is from outside the package names its file (``method.path``), which is imported.
+
+    Raises:
+        ConfigError: the file is missing, is something else (the training state of a run under way, say), was written
+            before class names were, or its settings are not those of this version.
+    """
+    state = load_state(path)
+    if "optimiser" in state:
+        raise ConfigError(
+            f"{path}: expected the selected weights of a finished run (selected.pt), found the training state of one "
+            "under way; let it finish (csg train with the same flags), which leaves selected.pt in the same folder"
+        )
+    if not (isinstance(state.get("model"), dict) and isinstance(state.get("config"), dict)):
+        raise ConfigError(
+            f"{path}: expected the selected weights of a finished run (selected.pt), found a file that holds "
+            f"{_few(state) or 'nothing'}"
+        )
+    missing = [name for name in ("classes", "flip_averaging") if name not in state]
+    if missing:
+        raise ConfigError(
+            f"{path}: expected class names and whether images may be mirrored beside the weights, found no "
+            f"{' and no '.join(missing)}: an earlier version of csg wrote it; train it again (csg train with the "
+            "same flags)"
+        )
+    try:
+        config = config_from_flat(state["config"])
+    except ConfigError as error:
+        raise ConfigError(f"{path}: its settings cannot be used here: {error}") from None
+    return Selected(path, state["model"], config, tuple(state["classes"]), state["flip_averaging"])
+
+
+def _few(state: dict[str, object], limit: int = 4) -> str:
+    more = f" and {len(state) - limit} more" if len(state) > limit else ""
+    return ", ".join(map(str, list(state)[:limit])) + more
+
+
+def _first_line(error: RuntimeError) -> str:
+    """Return the first fault that torch lists, below its heading."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[min(1, len(lines) - 1)][:200].rstrip(".")

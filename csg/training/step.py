@@ -1,0 +1,172 @@
+"""One optimiser step: the only place where a loss becomes a gradient."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from csg.collective import summed, world_size
+from csg.config import Config
+from csg.losses.infonce import ranking_accuracy
+from csg.methods import method_of
+from csg.methods.method import Batch, Method, Term
+from csg.models.classifier import Classifier, Output
+from csg.models.encoder import Encoder
+from csg.models.weights import pretrained_encoder
+from csg.randomness import torch_seeded
+from csg.training.optimiser import make_optimiser, set_lr
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss term became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step computed before it moved the weights, over this process's part of the batch."""
+
+    output: Output
+    task_loss: Tensor
+    rows: int
+    """How many labels the task loss is a mean over."""
+    terms: list[Term]
+
+
+class Objective(nn.Module):
+    """Everything of a step that has a gradient, in one forward pass: what data-parallel training wraps."""
+
+    def __init__(self, model: Classifier, method: Method) -> None:
+        super().__init__()
+        self.model = model
+        self.method = method
+
+    def forward(self, batch: Batch) -> StepResult:
+        """Compute the task loss and the method's terms."""
+        output = self.model(batch.query)
+        task_loss = F.cross_entropy(output.logits, batch.labels)
+        return StepResult(output, task_loss, len(batch.labels), self.method.terms(batch, output, self.model))
+
+
+class Learner:
+    """A model, a method and an optimiser, and the step that moves them.
+
+    In a process group each process takes its part of the batch; all end with the weights that one process would have.
+    """
+
+    def __init__(self, config: Config, model: Classifier, method: Method) -> None:
+        self.config = config
+        self.model = model.train()
+        self.method = method.train()
+        self.optimiser = make_optimiser(config.optim, model, method)
+        self.steps = 0
+        self._objective: nn.Module = Objective(model, method)
+        if world_size() > 1:
+            # All processes build the same from the seed, and queues and statistics move alike: nothing is broadcast.
+            self._objective = DistributedDataParallel(self._objective, forward_sync_buffers=False, init_sync=False)
+
+    def step(self, batch: Batch, lr_factor: float) -> tuple[StepResult, dict[str, float]]:
+        """Take one step at ``optim.lr`` times ``lr_factor``.
+
+        Returns:
+            The step's result, and the scalars by name, over the whole batch: losses and ranking accuracies.
+
+        Raises:
+            NonFiniteLossError: names the step and the term; the model is as it was.
+        """
+        self.method.before_step()
+        with self._precision():
+            result: StepResult = self._objective(batch)
+        shares = _shares([result.rows, *(term.rows for term in result.terms)])
+        loss = _scaled(result.task_loss, shares[0])
+        for term, share in zip(result.terms, shares[1:], strict=True):
+            loss = loss + term.weight * _scaled(term.value, share)
+        scalars = _scalars(result, loss, shares)
+        for name in [name for name in scalars if name != "loss"] + ["loss"]:
+            if not math.isfinite(scalars[name]):
+                raise NonFiniteLossError(
+                    f"{name} is {scalars[name]} at step {self.steps}; a lower optim.lr "
+                    f"(now {self.config.optim.lr}), a smaller weight of that term or, where the method has one, a "
+                    "higher method.temperature may help"
+                )
+        set_lr(self.optimiser, self.config.optim.lr * lr_factor, self.method.lr_factors())
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.method.after_backward(self.model)
+        self.optimiser.step()
+        self.method.after_step(self.model, scalars)
+        self.steps += 1
+        return result, scalars
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.config.train.precision == "bfloat16":
+            return torch.autocast(self.config.train.device, dtype=torch.bfloat16)
+        return nullcontext()
+
+
+def _shares(rows: list[int | None]) -> list[float]:
+    """Return by how much this process's means count, relative to a part of the average size.
+
+    Processes average their gradients. A mean over n of all N rows, of P processes, counts n P / N times; with parts of
+    one size that is 1. What is no mean over rows is the same everywhere and counts once.
+    """
+    if world_size() == 1:
+        return [1.0] * len(rows)
+    totals = summed(torch.tensor([float(count or 0) for count in rows], dtype=torch.float64)).tolist()
+    return [1.0 if count is None else count * world_size() / total for count, total in zip(rows, totals, strict=True)]
+
+
+def _scaled(value: Tensor, share: float) -> Tensor:
+    return value if share == 1 else value * share
+
+
+def _scalars(result: StepResult, loss: Tensor, shares: list[float]) -> dict[str, float]:
+    """Name the losses and ranking accuracies of the whole batch."""
+    named = {"loss": loss, "loss_task": _scaled(result.task_loss, shares[0])}
+    for term, share in zip(result.terms, shares[1:], strict=True):
+        named[f"loss_{term.name}"] = _scaled(term.value, share)
+        if term.logits is not None:
+            named[f"ranking_accuracy_{term.name}"] = _scaled(ranking_accuracy(term.logits), share)
+    values = torch.stack([value.detach().to(torch.float64) for value in named.values()])
+    return dict(zip(named, (summed(values) / world_size()).tolist(), strict=True))
+
+
+def make_learner(config: Config, *, classes: int) -> Learner:
+    """Build the model from its starting weights, the method and the optimiser; all a function of the configuration."""
+    seed = config.train.seed
+    with torch_seeded(seed, "encoder"):
+        encoder = pretrained_encoder(config.model)
+    model = placed(make_model(config, encoder, classes=classes), config)
+    teacher = encoder
+    if config.model.teacher is not None:
+        with torch_seeded(seed, "teacher"):
+            teacher = pretrained_encoder(config.model.teacher, setting="model.teacher_weights")
+    method = method_of(config)(config.method, model, teacher=placed(teacher, config), seed=seed)
+    return Learner(config, model, method)
+
+
+def make_model(config: Config, encoder: Encoder, *, classes: int) -> Classifier:
+    """Put the new head on ``encoder``, which the method may first turn into another architecture."""
+    with torch_seeded(config.train.seed, "head"):
+        return Classifier(
+            method_of(config).adapted(encoder),
+            classes=classes,
+            head_width=config.model.head_width,
+            frozen_statistics=config.model.frozen_statistics,
+        )
+
+
+def placed(module: ModuleT, config: Config) -> ModuleT:
+    """Move a module to the configured device, type and memory format."""
+    memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
+    module = module.to(device=config.train.device, dtype=DTYPES[config.train.precision])
+    return module.to(memory_format=memory_format)  # type: ignore[call-overload,no-any-return]

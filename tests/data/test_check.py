@@ -1,0 +1,183 @@
+"""A check finds what is planted, no more and no less, and what it found is remembered."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from csg import cli, data
+from csg.config import ConfigError, DataConfig
+from csg.data import check as check_module
+from csg.data.check import check, read_report, report_path, verified
+from tests.published_trees import FAULTS, LIST, write_folders, write_visda17
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data._listed.cache_clear()
+
+
+def visda(root: Path, **settings: object) -> DataConfig:
+    return DataConfig(name="visda17", root=str(root), **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("planted", FAULTS)
+def test_a_planted_fault_is_found_at_its_place_and_nothing_else(tmp_path: Path, planted: str) -> None:
+    root = write_visda17(tmp_path / "tree")
+    kind, plant = FAULTS[planted]
+    place = plant(root)
+    report = check(visda(root))
+    assert [(fault.kind, fault.place) for fault in report.faults] == [(kind, place)]
+    assert not report.usable
+    assert read_report(report.path) == report
+
+
+def test_all_faults_together_are_all_found(tmp_path: Path) -> None:
+    root = write_visda17(tmp_path / "tree")
+    planted = Counter((kind, plant(root)) for kind, plant in FAULTS.values())
+    assert len(planted) == len(FAULTS) >= 10
+    report = check(visda(root, workers=2))
+    assert Counter((fault.kind, fault.place) for fault in report.faults) == planted
+    kept = json.loads(report.path.read_text())
+    assert kept["usable"] is False and kept["trainable"] is False
+    assert len(kept["faults"]) == len(FAULTS)
+
+
+def test_whole_data_are_described_and_the_report_is_kept(tmp_path: Path) -> None:
+    root = write_visda17(tmp_path / "tree", per_class=6)
+    seen: list[tuple[int, int]] = []
+    report = check(visda(root), lambda done, total: seen.append((done, total)))
+    assert report.usable and not report.faults
+    assert seen[-1] == (144, 144) and seen == sorted(seen)
+    assert report.domains["source"]["images"] == 72
+    assert report.domains["target"]["images_per_class"] == dict.fromkeys(
+        report.domains["target"]["images_per_class"], 6
+    )
+    files = list((root / "train").rglob("*.png"))
+    assert report.domains["source"]["bytes"] == sum(path.stat().st_size for path in files)
+    assert report.domains["source"]["pixels"]["width"]["largest"] == max(Image.open(path).width for path in files)
+    assert report.streams["target/test"]["images"] == 48
+    assert report == check(visda(root, workers=2))
+
+
+def test_data_are_looked_at_once_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_visda17(tmp_path / "tree")
+    first = verified(visda(root))
+    with monkeypatch.context() as patched:
+        patched.setattr(check_module, "check", None)
+        assert verified(visda(root)) == first
+    path = next((root / "train").rglob("*.png"))
+    os.utime(path, ns=(0, 0))
+    data._listed.cache_clear()
+    assert report_path(visda(root)) != first.path
+    assert verified(visda(root)).usable
+
+
+def test_a_damaged_report_is_made_again(tmp_path: Path) -> None:
+    root = write_visda17(tmp_path / "tree")
+    report = verified(visda(root))
+    report.path.write_text('{"pair": "visda17"')
+    assert verified(visda(root)) == report
+
+
+def test_bad_images_are_refused_by_name_or_let_pass_on_request(tmp_path: Path) -> None:
+    root = write_visda17(tmp_path / "tree")
+    places = [FAULTS[planted][1](root) for planted in ("PNG cut short", "empty file", "listed but absent")]
+    with pytest.raises(ConfigError, match=r"3 of 96 images cannot be used.*--data\.on-bad-image skip") as refused:
+        verified(visda(root))
+    assert all(place in str(refused.value) for place in places)
+    assert len(verified(visda(root, on_bad_image="skip")).faults) == 3
+
+
+def test_listing_faults_that_harm_nothing_do_not_stop_training(tmp_path: Path) -> None:
+    root = write_visda17(tmp_path / "tree")
+    for planted in ("present but not listed", "line twice"):
+        FAULTS[planted][1](root)
+    assert len(verified(visda(root)).faults) == 2
+
+
+def test_folders_are_checked_too(tmp_path: Path) -> None:
+    source, target = write_folders(tmp_path)
+    stray = target / "stray.jpg"
+    Image.new("RGB", (40, 40)).save(stray)
+    bad = target / "vélo" / "image 2.JPG"
+    bad.write_bytes(bad.read_bytes()[:-40])
+    (source / "car").rename(source / "Car")
+    report = check(DataConfig(name="folders", source=str(source), target=str(target)))
+    assert Counter((fault.kind, fault.place) for fault in report.faults) == Counter(
+        {
+            ("outside the class folders", str(stray)): 1,
+            ("bad image", str(bad)): 1,
+            ("class without images", str(source)): 1,
+            ("class without images", str(target)): 1,
+        }
+    )
+
+
+def test_a_cache_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"data\.cache: cannot write .*choose another folder with --data\.cache"):
+        check(visda(write_visda17(tmp_path / "tree"), cache=str(tmp_path / "file" / "cache")))
+
+
+def command(argv: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    try:
+        code = cli.main(["data", *argv])
+    except SystemExit as left:
+        code = int(left.code or 0)
+    said = capsys.readouterr()
+    return code, said.out + said.err
+
+
+def test_the_commands_exit_code_says_whether_the_data_are_usable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_visda17(tmp_path / "tree")
+    flags = ["check", "--data.name", "visda17", "--data.root", str(root)]
+    code, said = command(flags, capsys)
+    assert code == 0 and "nothing is wrong" in said and "source/train" in said
+    place = FAULTS["JPEG cut short"][1](root)
+    data._listed.cache_clear()
+    code, said = command(flags, capsys)
+    assert code == 1 and "1 fault: 1 bad image" in said and place in said
+    assert "report: " in said
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "message"),
+    [
+        ([], 2, "usage: csg data check"),
+        (["--help"], 0, "usage: csg data check"),
+        (["chekc"], 2, "found 'chekc'"),
+        (["check"], 2, "data.name: expected a pair on disk (visda17, folders), found 'glyphs'"),
+        (["check", "--data.name", "visda17"], 2, "data.root: expected the folder"),
+        (["check", "--data.rot", "x"], 2, "--data.root"),
+        (["check", "--data.name", "visda17", "--data.root", "none"], 2, "found nothing at"),
+    ],
+)
+def test_the_command_refuses_wrong_flags(
+    argv: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(argv, capsys)[0] == code
+    assert message in command(argv, capsys)[1]
+
+
+def test_an_interrupted_check_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_visda17(tmp_path / "tree")
+
+    def interrupt(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(check_module, "in_order", interrupt)
+    code, said = command(["check", "--data.name", "visda17", "--data.root", str(root)], capsys)
+    assert code == 130 and "Interrupted; nothing was kept" in said
+    assert not (tmp_path / "runs").exists()
+    assert (root / "train" / LIST).exists()

@@ -1,0 +1,163 @@
+"""Searches on clusters: what fits, what every node must have, and nodes that come and go."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from hypothesis import given
+from hypothesis import strategies as st
+from ray.cluster_utils import Cluster
+
+from csg.config import ConfigError
+from csg.parsing import config_from_flat
+from csg.training.cluster import HEAD, Slots, check_nodes, check_output, fitting, inputs, resources_of
+from tests.test_search import ROOT, reported, what_happened
+from tune_spaces.journal import Event, in_flight
+
+SMALL = [
+    *("--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
+    *("--optim.warmup-steps", "2", "--train.checkpoint-minutes", "0"),
+]
+
+
+def test_a_worker_lies_on_one_node_and_a_run_on_several() -> None:
+    config = config_from_flat({"train.workers": 4, "train.threads": 2})
+    assert fitting(config, [{"CPU": 3.0}, {"CPU": 5.0}]) == 0, "one place and two: three workers of two CPUs"
+    assert fitting(config, [{"CPU": 4.0}, {"CPU": 5.0}]) == 1
+    shared = config_from_flat({"train.device": "cuda", "train.gpus_per_worker": 0.25})
+    assert fitting(shared, [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0}]) == 4
+
+
+@given(st.lists(st.integers(0, 9), max_size=4), st.sampled_from([1, 2, 4]), st.integers(1, 3))
+def test_no_more_runs_fit_than_there_are_cpus(cpus: list[int], workers: int, threads: int) -> None:
+    config = config_from_flat({"train.workers": workers, "train.threads": threads})
+    fits = fitting(config, [{"CPU": float(count)} for count in cpus])
+    assert fits * workers * threads <= sum(cpus)
+    assert fitting(config, [{"CPU": float(count)} for count in (*cpus, workers * threads)]) > fits
+
+
+def test_the_process_of_a_run_of_several_workers_takes_no_cpu_from_them() -> None:
+    assert resources_of(config_from_flat({"train.workers": 2})) == {"cpu": 0, HEAD: 0.001}
+    assert resources_of(config_from_flat({"train.threads": 3})) == {"cpu": 3, "gpu": 0.0}
+
+
+def test_a_jobs_own_folder_is_no_place_for_results() -> None:
+    inside = "/tmp/ray/session/runtime_resources/working_dir_files/_ray_pkg/runs"
+    with pytest.raises(ConfigError, match=r"--train\.output: a submitted job's working folder is removed"):
+        check_output(config_from_flat({"train.output": inside}))
+
+
+def test_what_a_configuration_reads_is_what_nodes_are_asked_for() -> None:
+    config = config_from_flat({"model.weights": "w.pth", "data.root": "data", "method.name": "source_only"})
+    assert inputs(config) == {"data.root": "data", "model.weights": "w.pth"}
+    assert inputs(config_from_flat({})) == {}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head without CPUs, and two nodes of one CPU each."""
+    simulated = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    for _ in range(2):
+        simulated.add_node(num_cpus=1)
+    yield simulated
+    simulated.shutdown()
+
+
+def start(output: Path, *flags: str, address: str = "") -> subprocess.Popen[str]:
+    script = str(ROOT / "tune_spaces" / "visda_search.py")
+    return subprocess.Popen(
+        [sys.executable, script, *SMALL, "--train.output", str(output), *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=output.parent,
+        env={**os.environ, "RAY_ADDRESS": address},
+    )
+
+
+def wait_until(process: subprocess.Popen[str], holds: Callable[[], bool]) -> None:
+    """Look until something holds, as long as a process lives."""
+    while not holds():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    return said
+
+
+def without_scores(events: list[Event]) -> list[Event]:
+    return [dataclasses.replace(event, score=None) for event in events]
+
+
+@pytest.mark.slow
+def test_what_cannot_fit_or_is_missing_is_refused_before_anything_starts(cluster: Cluster, tmp_path: Path) -> None:
+    ray.init(address=cluster.address, log_to_driver=False)
+    two, three = (config_from_flat({"train.workers": n, "train.batch_size": 30}) for n in (2, 3))
+    try:
+        with pytest.raises(ConfigError, match=r"3 workers of 1 CPUs, each on one node; the cluster's 3 node\(s\) have"):
+            Slots((two, three), asked=0, at_most=4).wait_and_check()
+        with pytest.raises(ConfigError, match=r"--concurrency: 2 runs need 2 times 2 workers of 1 CPUs"):
+            Slots((two,), asked=2, at_most=4).wait_and_check()
+        Slots((two,), asked=0, at_most=4).wait_and_check()
+        assert Slots((two,), asked=0, at_most=4).now() == 1
+        here = {"train.output": str(tmp_path)}
+        check_nodes(config_from_flat(here))
+        with pytest.raises(ConfigError, match=r"--data\.root: node .* has no /nowhere"):
+            check_nodes(config_from_flat({**here, "data.root": "/nowhere"}))
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.slow
+def test_a_search_survives_a_node_that_goes_while_another_comes_and_a_killed_driver(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """At concurrency 1 the same trials end with the same values, each once, as in one undisturbed process."""
+    exact = ("--num-samples", "3", "--train.precision", "float64")
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    ended(start(undisturbed, *exact, "--concurrency", "1"))
+    workers = (*exact, "--train.workers", "2")
+    process = start(disturbed, *workers, address=cluster.address)
+    wait_until(process, lambda: any(disturbed.rglob("record.json")))
+    node: Any = next(node for node in cluster.list_all_nodes() if node is not cluster.head_node)
+    cluster.remove_node(node)
+    cluster.add_node(num_cpus=1)
+    wait_until(process, lambda: reported(1)(what_happened(disturbed)))
+    process.kill()
+    process.communicate()
+    said = ended(start(disturbed, *workers, address=cluster.address))
+    mine, theirs = what_happened(disturbed), what_happened(undisturbed)
+    assert without_scores(mine) == without_scores(theirs)
+    assert [event.score for event in mine] == pytest.approx([event.score for event in theirs], rel=1e-9)
+    assert re.search(r"\d finished, \d stopped, 0 failed", said)
+
+
+@pytest.mark.slow
+def test_a_search_waits_for_nodes_that_start_and_uses_those_that_come_later(tmp_path: Path) -> None:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    output = tmp_path / "runs"
+    try:
+        flags = ("--num-samples", "10", "--train.wait-minutes", "2", "--space", "contrast")
+        process = start(output, *flags, address=cluster.address)
+        time.sleep(5)
+        cluster.add_node(num_cpus=1)
+        wait_until(process, lambda: any(output.rglob("journal.jsonl")) and bool(what_happened(output)))
+        assert len(in_flight(what_happened(output))) == 1
+        cluster.add_node(num_cpus=1)
+        wait_until(process, lambda: len(in_flight(what_happened(output))) == 2)
+        assert re.search(r"\d finished, \d stopped, 0 failed", ended(process))
+    finally:
+        cluster.shutdown()

@@ -1,0 +1,150 @@
+"""One vocabulary: names, types, ranges and identity of a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csg.config import Config, ConfigError, flatten
+from csg.identity import canonical, config_id
+from csg.parsing import config_from_flat, overlay, parse_flags, read_yaml, to_yaml
+from tune_spaces.plan import SearchOptions
+
+floats = st.floats(1e-6, 1, exclude_min=True)
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> Config:
+    """Draw settings of every type, conditional ones included."""
+    flat: dict[str, Any] = {
+        "optim.lr": draw(floats),
+        "optim.name": draw(st.sampled_from(["sgd", "adamw"])),
+        "optim.lr_in_momentum": draw(st.booleans()),
+        "train.seed": draw(st.integers(0, 2**32 - 1)),
+        "train.epochs": draw(st.integers(1, 99)),
+        "data.augmentation": draw(st.sampled_from(["randaugment", "none"])),
+        "data.root": draw(st.none() | st.text(st.characters(codec="ascii", exclude_categories=["C"]), max_size=9)),
+        "model.frozen_statistics": draw(st.booleans()),
+    }
+    if draw(st.booleans()):
+        return config_from_flat(flat | {"method.name": draw(st.sampled_from(["source_only", "oracle_imagenet"]))})
+    stages = sorted(draw(st.sets(st.sampled_from("1234"), min_size=1)))
+    flat |= {
+        "method.stages": "+".join(stages),
+        "method.temperature": draw(floats),
+        "method.queue_size": draw(st.integers(1, 10**6)),
+    }
+    for stage in stages:
+        flat[f"method.stage{stage}.weight"] = draw(st.none() | st.floats(0, 1000))
+        flat[f"method.stage{stage}.pooling"] = draw(st.sampled_from([None, "apool", "average"]))
+    return config_from_flat(flat)
+
+
+@settings(max_examples=100, deadline=None)
+@given(configurations())
+def test_a_configuration_survives_dotted_names_and_yaml(
+    tmp_path_factory: pytest.TempPathFactory, config: Config
+) -> None:
+    path = tmp_path_factory.mktemp("yaml") / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert config_from_flat(flatten(config)) == config
+    assert config_from_flat(read_yaml(path)) == config
+    assert config_id(config_from_flat(read_yaml(path))) == config_id(config)
+
+
+@settings(max_examples=100, deadline=None)
+@given(configurations(), st.integers(0, 2**32 - 1), st.integers(1, 64))
+def test_seed_machine_and_paths_do_not_change_the_identity(config: Config, seed: int, threads: int) -> None:
+    elsewhere = {"train.seed": seed, "train.threads": threads, "train.output": "elsewhere", "data.cache": "elsewhere"}
+    assert config_id(config_from_flat(flatten(config) | elsewhere)) == config_id(config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"method.temprature": 0.1},
+            "method.temprature: no such setting; the nearest valid name is method.temperature",
+        ),
+        ({"method.temperature": "hot"}, "method.temperature: expected a valid number, found 'hot'"),
+        ({"method.temperature": 0}, "method.temperature: expected greater than 0, found 0"),
+        ({"train.epochs": 1.5}, "train.epochs: expected a valid integer"),
+        ({"model.frozen_statistics": 1}, "model.frozen_statistics: expected a valid boolean, found 1"),
+        ({"method.stages": "7"}, "method.stages: expected different stages of 1 to 4 joined by +"),
+        (
+            {"method.stages": "4", "method.stage3.pooling": "apool"},
+            "method.stage3.pooling: stage 3 is not among the chosen",
+        ),
+        ({"method.name": "dan"}, "method.name: expected one of csg, source_only, oracle_imagenet, weight_l2"),
+        ({"selection.protocol": "paper"}, "needs selection.epoch=best"),
+        ({"train.batch_size": 4096}, "train.batch_size: expected at most data.source_images"),
+        ({"method.stage3.wait": 1.0}, "the nearest valid name is method.stage3.weight"),
+    ],
+)
+def test_unusable_settings_are_refused_by_name(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        config_from_flat(settings)
+    assert message in str(refused.value)
+
+
+def test_unset_settings_of_a_stage_are_the_published_ones() -> None:
+    published = {"weight": 0.1, "pooling": "apool", "chunks": 1}
+    spelt_out = {f"method.stage{stage}.{name}": value for stage in (3, 4) for name, value in published.items()}
+    assert config_id(config_from_flat(spelt_out)) == config_id(config_from_flat({}))
+
+
+def test_settings_without_effect_do_not_change_the_identity() -> None:
+    plain = config_from_flat({"optim.name": "adamw", "data.augmentation": "none"})
+    other = config_from_flat(flatten(plain) | {"optim.momentum": 0.5, "data.augmentation_magnitude": 9})
+    assert config_id(plain) == config_id(other)
+    assert config_id(plain) != config_id(config_from_flat(flatten(plain) | {"optim.weight_decay": 0.1}))
+
+
+def test_the_protocol_enters_the_identity_only_where_it_selects_the_epoch() -> None:
+    last = [config_from_flat({"selection.protocol": protocol}) for protocol in ("source", "oracle")]
+    best = [config_from_flat(flatten(config) | {"selection.epoch": "best"}) for config in last]
+    assert config_id(last[0]) == config_id(last[1])
+    assert config_id(best[0]) != config_id(best[1])
+
+
+def test_a_weights_file_enters_the_identity_by_its_contents(tmp_path: Path) -> None:
+    for name, data in (("a.pth", b"one"), ("b.pth", b"one"), ("c.pth", b"two")):
+        (tmp_path / name).write_bytes(data)
+    a, b, c = (config_from_flat({"model.weights": str(tmp_path / name)}) for name in ("a.pth", "b.pth", "c.pth"))
+    assert config_id(a) == config_id(b) != config_id(c)
+    assert str(tmp_path) not in str(canonical(a))
+
+
+def test_another_method_drops_the_settings_of_the_former() -> None:
+    assert overlay({"method.temperature": 0.1, "optim.lr": 0.1}, {"method.name": "source_only"}) == {
+        "method.name": "source_only",
+        "optim.lr": 0.1,
+    }
+
+
+def test_flags_override_the_file_and_are_known_as_given(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("method:\n  temperature: 1e-1\noptim.lr: 2.0e-3\n")
+    argv = ["--config", str(path), "--optim.lr", "0.5", "--model.frozen-statistics", "False", "--num-samples", "3"]
+    flags = parse_flags(SearchOptions, argv, prog="test", description="")
+    assert flags.options.num_samples == 3
+    assert flags.given == {"optim.lr": 0.5, "model.frozen_statistics": False}
+    assert flatten(flags.config)["method.temperature"] == 0.1
+
+
+def test_paths_are_resolved_where_the_command_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = parse_flags(SearchOptions, [], prog="test", description="")
+    assert flags.config.train.output == str(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", ""])
+def test_a_file_that_holds_no_settings_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="--config"):
+        read_yaml(path)

@@ -1,0 +1,61 @@
+"""The plan of a run, before anything is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from csg import cli
+from csg.models import encoder_named
+from csg.parsing import config_from_flat, read_yaml
+from csg.training.dry_run import dry_run
+from csg.training.step import make_learner
+from tests.test_methods import batch
+
+RECIPE = Path(__file__).parents[1] / "configs" / "visda17_csg.yaml"
+
+
+def test_the_papers_recipe_is_planned_as_published() -> None:
+    plan = dry_run(config_from_flat(read_yaml(RECIPE)), images=152_397, classes=12)
+    assert plan.steps_per_epoch == 152_397 // 32 and plan.total_steps == 30 * 4762
+    for step, rate in plan.learning_rates.items():
+        expected = 1e-4 * min(0.01 + 0.99 * (step / 100) ** 2, 1) * (1 - step / plan.total_steps) ** 0.9
+        assert rate == pytest.approx(expected, rel=1e-12)
+    assert set(plan.learning_rates) >= {0, 100, plan.total_steps - 1}
+    factors = {group.name: group.lr_factor for group in plan.groups}
+    assert factors == {"stem": 0.1, **{f"stage{i}": 0.1 for i in (1, 2, 3, 4)}, "head": 1.0, "method": 1.0}
+    encoder = sum(group.parameters for group in plan.groups if group.lr_factor == 0.1)
+    assert encoder == 44_549_160 - (2048 * 1000 + 1000), "all of ResNet-101 but its old head"
+    assert plan.memory["queues"] == pytest.approx(2 * 65536 * 128 * 4 / 1e6)
+
+
+def test_csg_train_prints_the_plan_without_weights_or_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "--config", str(RECIPE), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "counts are the published ones" in said
+    assert "150,873 source training images / batches of 32 = 4,714 iterations per epoch" in said
+    assert "queues" in said and "67.1 MB" in said
+
+
+def test_a_dry_run_on_glyphs_writes_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "--dry-run", "--train.output", str(tmp_path / "runs")]) == 0
+    assert "1,024 source training images / batches of 32 = 32 iterations per epoch" in capsys.readouterr().out
+    assert not (tmp_path / "runs" / "trained").exists()
+
+
+@pytest.mark.slow
+def test_resnet101_trains_at_224_from_a_file_as_torchvision_publishes_it(tmp_path: Path) -> None:
+    published = encoder_named("resnet101").state_dict()
+    path = tmp_path / "resnet101.pth"
+    torch.save({name: tensor for name, tensor in published.items() if "num_batches_tracked" not in name}, path)
+    recipe = {**read_yaml(RECIPE), "model.weights": str(path), "train.batch_size": 2, "train.threads": 2}
+    learner = make_learner(config_from_flat(recipe), classes=12)
+    loaded = learner.model.encoder.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in published.items())
+    draw = torch.Generator().manual_seed(0)
+    query, key = torch.randn(2, 2, 3, 224, 224, generator=draw)
+    one = batch()
+    _, scalars = learner.step(type(one)(query, key, torch.tensor([3, 7])), 1.0)
+    assert set(scalars) >= {"loss_csg_stage3", "loss_csg_stage4"}

@@ -1,0 +1,127 @@
+"""The search as a submitted job: sent from a clone, stopped half-way, sent again, finished."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.test_search import ROOT, journal, tracked
+from tune_spaces.journal import Event
+
+BIN = Path(sys.executable).parent
+SEARCH = [
+    *("--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
+    *("--num-samples", "8", "--concurrency", "1", "--optim.warmup-steps", "2", "--train.checkpoint-minutes", "0"),
+]
+
+
+@dataclass(frozen=True)
+class Head:
+    """A Ray head of its own, as ``ray start --head`` leaves it."""
+
+    address: str
+    environment: dict[str, str]
+    clone: Path
+
+    def submit(self, *flags: str, wait: bool = True) -> subprocess.CompletedProcess[str]:
+        """Send the search, as the README says."""
+        options = [] if wait else ["--no-wait"]
+        script = [sys.executable, "tune_spaces/visda_search.py", *SEARCH, *flags]
+        command = [str(BIN / "ray"), "job", "submit", *options, "--working-dir", ".", "--", *script]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=self.clone, env=self.environment, check=False
+        )
+
+    def job(self, *arguments: str) -> str:
+        """Ask about a job."""
+        command = [str(BIN / "ray"), "job", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment, check=False)
+        return done.stdout + done.stderr
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@pytest.fixture(scope="module", params=["disabled", "token"])
+def head(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    """A head that asks for a token, and one that does not; and a clone to submit from."""
+    home, clone = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("clone") / "clone"
+    ignored = shutil.ignore_patterns(".venv", "runs", ".git", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis")
+    shutil.copytree(ROOT, clone, ignore=ignored)
+    (clone / "runs").mkdir()
+    (clone / "runs" / "large.bin").write_bytes(os.urandom(1 << 20))
+    port, dashboard, client = free_ports(3)
+    address = f"http://127.0.0.1:{dashboard}"
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment = {**inherited, "HOME": str(home), "RAY_AUTH_MODE": request.param, "PYTHONPATH": ""}
+    if request.param == "token":
+        subprocess.run(
+            [str(BIN / "ray"), "get-auth-token", "--generate"], env=environment, capture_output=True, check=True
+        )
+    command = [str(BIN / "ray"), "start", "--head", "--block", "--num-cpus", "2", "--node-ip-address", "127.0.0.1"]
+    command += ["--port", str(port), "--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard)]
+    command += ["--ray-client-server-port", str(client), "--temp-dir", str(home / "ray")]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        started = Head(address, {**environment, "RAY_ADDRESS": address}, clone)
+        while "Error" in started.job("list"):
+            assert process.poll() is None
+            time.sleep(0.5)
+        yield started
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+@pytest.mark.slow
+def test_a_job_that_is_stopped_and_sent_again_finishes_the_search(head: Head, tmp_path: Path) -> None:
+    output = tmp_path / "runs"
+    sent = head.submit("--train.output", str(output), wait=False)
+    assert sent.returncode == 0, sent.stdout + sent.stderr
+    name = re.search(r"raysubmit_\w+", sent.stdout)
+    assert name is not None
+    while not (output.exists() and any(event.kind == "ended" for event in journal_or_nothing(output))):
+        assert "failed" not in head.job("status", name[0]), head.job("logs", name[0])
+        time.sleep(0.2)
+    head.job("stop", name[0])
+    assert "was stopped" in head.job("status", name[0])
+    ended = [event.trial for event in journal(output).events() if event.kind == "ended"]
+    assert len(ended) < 8
+    uploaded = list((Path(head.environment["HOME"]) / "ray").rglob("visda_search.py"))
+    assert uploaded and not list((Path(head.environment["HOME"]) / "ray").rglob("large.bin")), "what git ignores stays"
+    again = head.submit("--train.output", str(output), "--resume")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "Best configuration by source/val" in again.stdout and "succeeded" in again.stdout
+    _, parent, runs = tracked(output)
+    assert [run.tags["csg.trial"] for run in runs] == [str(number) for number in range(8)] and parent
+    assert {run.status for run in runs} <= {"finished", "stopped"}
+
+
+def journal_or_nothing(output: Path) -> list[Event]:
+    return journal(output).events() if any(output.rglob("journal.jsonl")) else []
+
+
+@pytest.mark.slow
+def test_a_job_says_that_its_own_folder_is_no_place_for_results_and_fails(head: Head) -> None:
+    done = head.submit()
+    assert done.returncode != 0
+    assert "--train.output: a submitted job's working folder is removed when it ends" in done.stdout + done.stderr

@@ -1,0 +1,48 @@
+"""Optimiser and schedule are the published ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from csg.config import OptimConfig
+from csg.training.optimiser import PublishedSGD, lr_factor, set_lr
+
+
+def test_the_learning_rate_enters_the_momentum_buffer() -> None:
+    p = torch.nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    optimiser = PublishedSGD(
+        [{"name": "head", "params": [p], "lr_factor": 1.0}], lr=1.0, momentum=0.9, weight_decay=0.01
+    )
+    expected, velocity = p.detach().clone(), torch.zeros(2, dtype=torch.float64)
+    for step, lr in enumerate((0.1, 0.3, 0.05)):
+        gradient = torch.tensor([0.5, 0.1 * step], dtype=torch.float64)
+        velocity = 0.9 * velocity + lr * (gradient + 0.01 * expected)
+        expected = expected - velocity
+        p.grad = gradient
+        set_lr(optimiser, lr, {})
+        optimiser.step()
+    torch.testing.assert_close(p.detach(), expected, rtol=1e-14, atol=0)
+
+
+def test_at_a_constant_rate_it_is_torchs_sgd() -> None:
+    mine, theirs = (torch.nn.Parameter(torch.ones(3, dtype=torch.float64)) for _ in range(2))
+    a = PublishedSGD([mine], lr=0.1, momentum=0.9, weight_decay=0.01)
+    b = torch.optim.SGD([theirs], lr=0.1, momentum=0.9, weight_decay=0.01)
+    for step in range(4):
+        mine.grad = theirs.grad = torch.full((3,), float(step), dtype=torch.float64)
+        a.step()
+        b.step()
+    torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("step", [0, 1, 50, 99, 100, 101, 500, 999])
+def test_the_schedule_is_warm_up_times_poly(step: int) -> None:
+    config = OptimConfig(warmup_steps=100)
+    expected = min(0.01 + 0.99 * (step / 100) ** 2, 1) * (1 - step / 1000) ** 0.9
+    assert lr_factor(config, step, 1000) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_constant_schedule_and_no_warm_up() -> None:
+    assert lr_factor(OptimConfig(schedule="constant"), 3, 10) == 1.0
+    assert lr_factor(OptimConfig(warmup_steps=0), 0, 10) == 1.0

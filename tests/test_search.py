@@ -1,0 +1,267 @@
+"""A real search: real Ray, a real MLflow store, real kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csg.config import flatten
+from csg.parsing import PATHS, config_from_flat
+from csg.tracking import TrackedRun, Tracker, default_tracking_uri
+from csg.training.run import source_digest
+from tune_spaces.journal import Event, Journal
+from tune_spaces.searcher import EPOCH, NUMBER, ROLE, SCORE, SECONDS
+from tune_spaces.spaces import SPACES
+from tune_spaces.trial import TrainingTrial
+
+ROOT = Path(__file__).parents[1]
+TRIALS = 5
+SMALL = [
+    *("--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
+    *("--num-samples", str(TRIALS), "--concurrency", "1", "--optim.warmup-steps", "2"),
+    *("--train.checkpoint-minutes", "0"),
+]
+SCORE_METRIC = "source/val/mean_class_accuracy"
+
+
+def command(output: Path, *flags: str) -> list[str]:
+    return [
+        sys.executable,
+        str(ROOT / "tune_spaces" / "visda_search.py"),
+        *SMALL,
+        "--train.output",
+        str(output),
+        *flags,
+    ]
+
+
+def search(output: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(output, *flags), capture_output=True, text=True, cwd=output.parent, check=False)
+
+
+def journal(output: Path) -> Journal:
+    (path,) = output.rglob("journal.jsonl")
+    return Journal(path)
+
+
+def what_happened(output: Path) -> list[Event]:
+    return [Event(**{**vars(event), "time": 0.0, "seconds": 0.0}) for event in journal(output).events()]
+
+
+def tracked(output: Path) -> tuple[Tracker, str, list[TrackedRun]]:
+    tracker = Tracker(default_tracking_uri(str(output)), "glyphs")
+    parent = tracker.find({"csg.kind": "search"})
+    assert parent is not None
+    return tracker, parent, tracker.children(parent, history=(SCORE_METRIC,))
+
+
+def everything(run: TrackedRun) -> tuple[Any, ...]:
+    """What MLflow holds of a run, times and places left out."""
+    metrics = {name: value for name, value in run.metrics.items() if "second" not in name and name != "megabytes"}
+    params = {name: value for name, value in run.params.items() if name not in PATHS}
+    return metrics, params, run.history, run.status
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    output = tmp_path_factory.mktemp("undisturbed") / "runs"
+    done = search(output)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return output, done
+
+
+Undisturbed = tuple[Path, "subprocess.CompletedProcess[str]"]
+
+
+@pytest.mark.slow
+def test_the_console_says_what_was_run_and_nothing_else(undisturbed: Undisturbed) -> None:
+    output, done = undisturbed
+    assert done.stdout.startswith("bundled benchmark glyphs: synthetic digits from")
+    assert "Best configuration by source/val/mean_class_accuracy (protocol source, 0 target queries)" in done.stdout
+    assert re.search(r"best +selection score .* real accuracy .* % \[.*\] .* E_0 \(mhe\)", done.stdout)
+    assert re.search(r"source only +selection score", done.stdout)
+    assert f"mlflow ui --backend-store-uri sqlite:///{output}/mlflow.db" in done.stdout
+    assert "csg train --config" in done.stdout
+    assert not re.search(r"warning|\(pid=|\bINFO\b|tune\.run|alembic", done.stdout + done.stderr, re.IGNORECASE)
+
+
+@pytest.mark.slow
+def test_mlflow_holds_one_parent_and_a_child_per_trial(undisturbed: Undisturbed) -> None:
+    tracker, parent, runs = tracked(undisturbed[0])
+    assert [run.tags["csg.role"] for run in runs] == ["source_only", "default", "suggested", "suggested", "suggested"]
+    endings = {event.trial: event for event in what_happened(undisturbed[0]) if event.kind == "ended"}
+    for number, run in enumerate(runs):
+        assert run.tags["csg.trial"] == str(number)
+        assert run.status == endings[number].decision
+        assert max(run.history[SCORE_METRIC]) == endings[number].epoch
+        assert ("target/test/accuracy" in run.metrics) == (run.status == "finished")
+        assert run.tags["config_id"] and run.tags["data.fingerprint"]
+    assert {run.tags.get("best") for run in runs} == {"yes", None}
+    artifacts = {file.path for file in tracker.client.list_artifacts(parent)}
+    assert artifacts == {
+        "best.yaml",
+        "optimisation_history.png",
+        "parameter_importance.png",
+        "parameter_importance.json",
+        "parallel_coordinates.png",
+        "parallel_coordinates.html",
+    }
+    assert tracker.client.get_run(parent).data.metrics["target_queries"] == 0
+
+
+@pytest.mark.slow
+def test_nothing_measured_on_real_images_reaches_tune_or_optuna(undisturbed: Undisturbed) -> None:
+    """Neither by name nor by value: every figure of the target is looked for in all that Tune and the search wrote."""
+    output = undisturbed[0]
+    _, _, runs = tracked(output)
+    figures = {value for run in runs for name, value in run.metrics.items() if "target/" in name and 0 < value < 1}
+    allowed = {value for run in runs for value in run.history[SCORE_METRIC].values()}
+    texts = {str(value).encode() for value in figures - allowed if len(str(value)) > 10}
+    assert len(texts) > 10
+    files = [path for path in output.rglob("searches/**/tune/**/*") if path.is_file()]
+    assert files
+    for path in [*files, journal(output).path]:
+        data = path.read_bytes()
+        assert b"target/" not in data, path
+        assert not [text for text in texts if text in data], path
+
+
+@pytest.mark.slow
+def test_stopped_trials_keep_no_state_and_finished_ones_only_their_weights(undisturbed: Undisturbed) -> None:
+    kept: dict[str, set[str]] = {}
+    for folder in (undisturbed[0] / "trained").iterdir():
+        status = json.loads((folder / "record.json").read_text())["status"]
+        kept[status] = kept.get(status, set()) | {path.name for path in folder.iterdir() if path.name != ".lock"}
+    assert kept == {"finished": {"record.json", "selected.pt"}, "stopped": {"record.json"}}
+
+
+@pytest.mark.slow
+def test_the_same_command_again_repeats_nothing(undisturbed: Undisturbed) -> None:
+    output, first = undisturbed
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("record.json")}
+    again = search(output, "--resume")
+    assert again.returncode == 0
+    tail = first.stdout[first.stdout.index("Best configuration") :]
+    assert again.stdout[again.stdout.index("Best configuration") :] == tail
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("record.json")} == before
+    assert len(tracked(output)[2]) == TRIALS
+
+
+def interrupted_search(output: Path, when: Callable[[list[Event]], bool], how: signal.Signals) -> int:
+    """Start a search and send its driver a signal as soon as its journal says so."""
+    with subprocess.Popen(
+        command(output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=output.parent, start_new_session=True
+    ) as process:
+        while process.poll() is None:
+            paths = list(output.rglob("journal.jsonl"))
+            if paths and when(Journal(paths[0]).events()):
+                os.kill(process.pid, how)
+                process.wait()
+            time.sleep(0.02)
+    return process.returncode
+
+
+def reported(trial: int) -> Callable[[list[Event]], bool]:
+    return lambda events: any(event.kind == "reported" and event.trial == trial for event in events)
+
+
+def ended(trial: int) -> Callable[[list[Event]], bool]:
+    return lambda events: any(event.kind == "ended" and event.trial == trial for event in events)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("when", "what_is_left"),
+    [(reported(1), "trials"), (ended(0), "trials"), (ended(TRIALS - 1), "its conclusion")],
+    ids=["mid-trial", "between-trials", "after-the-last-trial"],
+)
+def test_a_killed_search_resumes_to_the_same_trials_and_values(
+    undisturbed: Undisturbed, tmp_path: Path, when: Callable[[list[Event]], bool], what_is_left: str
+) -> None:
+    output = tmp_path / "runs"
+    assert interrupted_search(output, when, signal.SIGKILL) == -signal.SIGKILL
+    finished = {path for path in output.rglob("record.json") if json.loads(path.read_text())["status"] == "finished"}
+    before = {path: path.stat().st_mtime_ns for path in finished}
+    resumed = search(output, "--resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert ("Going on with an interrupted search" in resumed.stdout) == (what_is_left == "trials")
+    assert what_happened(output) == what_happened(undisturbed[0])
+    assert {path: path.stat().st_mtime_ns for path in finished} == before, "a finished trial was repeated"
+    mine, theirs = tracked(output)[2], tracked(undisturbed[0])[2]
+    assert [everything(run) for run in mine] == [everything(run) for run in theirs]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_search_cleanly_and_resumably(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    output = tmp_path / "runs"
+    assert interrupted_search(output, reported(1), signal.SIGINT) == 130
+    tracker, parent, _ = tracked(output)
+    assert tracker.client.get_run(parent).info.status == "KILLED"
+    assert {run.status for run in tracked(output)[2]} == {"finished", "interrupted"}
+    resumed = search(output, "--resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert what_happened(output) == what_happened(undisturbed[0])
+
+
+@pytest.mark.slow
+def test_a_time_budget_ends_a_search_cleanly_and_resumably(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    output = tmp_path / "runs"
+    done = search(output, "--time-budget", "0.1")
+    assert done.returncode == 130
+    assert "The search was interrupted" in done.stdout or "no best configuration" in done.stdout
+    assert search(output).returncode == 0
+    assert what_happened(output) == what_happened(undisturbed[0])
+
+
+@pytest.mark.slow
+def test_a_failing_trial_is_recorded_with_its_error_and_the_search_goes_on(tmp_path: Path) -> None:
+    output = tmp_path / "runs"
+    done = search(output, "--method.temperature", "1e-40", "--num-samples", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = tracked(output)[2]
+    assert [run.status for run in runs] == ["finished", "failed", "failed"]
+    assert "loss_csg_stage" in runs[1].tags["error"] and "at step 0" in runs[1].tags["error"]
+    assert "2 failed" in done.stdout and "no best configuration" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_search_that_is_at_work_is_not_joined_by_a_second_one(tmp_path: Path) -> None:
+    output = tmp_path / "runs"
+    with subprocess.Popen(command(output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path) as first:
+        while not list(output.rglob("journal.jsonl")) and first.poll() is None:
+            time.sleep(0.05)
+        second = search(output)
+        first.send_signal(signal.SIGINT)
+    assert second.returncode == 2
+    assert "at work in another process" in second.stderr
+    assert first.returncode == 130
+
+
+def test_a_trial_tells_tune_its_selection_score_and_nothing_else(tmp_path: Path) -> None:
+    base = flatten(config_from_flat({})) | {
+        "data.cache": str(tmp_path / "cache"),
+        "data.source_images": 40,
+        "data.image_size": 32,
+        "train.batch_size": 8,
+        "train.epochs": 1,
+        "train.output": str(tmp_path),
+    }
+    trial = TrainingTrial.__new__(TrainingTrial)
+    trial.setup({"method.queue_size": 50, NUMBER: 0, ROLE: "suggested"}, base=base, program=source_digest())
+    told: dict[str, Any] = trial.step()
+    record = trial._run.record
+    assert set(told) == {EPOCH, SCORE, SECONDS}
+    assert told[SCORE] == record.epochs[0][SCORE_METRIC]
+    assert "target/test/accuracy" in record.final
+    assert not {f"target/test/{name}" for name in ("accuracy", "mean_class_accuracy")} & set(record.epochs[0])
+    assert set(SPACES["csg"].names) <= set(base) | {"method.stages"}

@@ -1,0 +1,1 @@
+"""What to run: search spaces, designs, and the scripts that run them."""

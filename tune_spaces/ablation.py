@@ -1,0 +1,290 @@
+"""Run what is missing of an ablation: every cell under every seed, each as a training run of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+from rich.console import Console
+
+from csg.config import Config, ConfigError, Flat
+from csg.data import load_pair
+from csg.data.pair import Pair
+from csg.identity import canonical
+from csg.parsing import config_from_flat
+from csg.storage import locked, make_folder
+from csg.tracking import RunTracker, StoreError, Tracker
+from csg.training.cluster import Slots, check_nodes, check_output, inputs, resources_of, start_ray
+from csg.training.run import Run, Status, source_digest
+from tune_spaces.design import Cell, Design
+
+MAX_RETRIES = 2
+"""Restarts of a run whose process died; it goes on from its checkpoint."""
+POLL_SECONDS = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A cell under a seed."""
+
+    cell: Cell
+    config: Config
+    pair: Pair
+
+    def run(self) -> Run:
+        """Open the training run as it is on disk now."""
+        return Run(self.config, self.pair)
+
+    def began(self) -> bool:
+        """Whether the run left anything on disk."""
+        run = self.run()
+        return run.checkpoint.exists() or bool(run.record.epochs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation:
+    """A design with everything decided."""
+
+    name: str
+    """The design's, for folders and run names."""
+    design: Design
+    planned: tuple[Planned, ...]
+    """Seed by seed, so that whatever is done allows a fair comparison."""
+    tracking_uri: str
+    experiment: str
+    concurrency: int
+
+    @property
+    def key(self) -> str:
+        """Names the ablation: same cells, same data and same program give the same one, whatever its seeds."""
+        cells = {planned.cell.name: canonical(planned.config) for planned in self.planned}
+        data = sorted({planned.pair.fingerprint for planned in self.planned})
+        what = json.dumps({"cells": cells, "data": data, "program": source_digest()}, sort_keys=True)
+        return f"{self.name}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the ablation keeps its tables."""
+        return Path(self.planned[0].config.train.output) / "ablations" / self.experiment / self.key
+
+
+def cells_of(design: Design, base: Flat, seeds: int) -> Iterator[tuple[Cell, Config]]:
+    """Yield each cell's configuration under each of ``seeds`` seeds, which count up from ``train.seed``."""
+    first = base["train.seed"]
+    for seed in range(first, first + seeds):
+        for cell in design.cells:
+            settings = {name: value for name, value in base.items() if not name.startswith("method.")}
+            yield cell, config_from_flat({**settings, **design.common, **cell.changes, "train.seed": seed})
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What an ablation came to."""
+
+    ablation: Ablation
+    parent: str
+    """MLflow run id."""
+    tracker: Tracker
+    complete: bool
+    """Whether every run ended; otherwise the same command goes on."""
+    recorded: bool
+    """Whether the MLflow store has everything; otherwise it was away."""
+
+
+def run_ablation(ablation: Ablation, console: Console) -> Outcome:
+    """Train what is missing, several runs at a time, and bring MLflow up to date.
+
+    Raises:
+        ConfigError: the same ablation at work elsewhere, an unreachable store, an unwritable folder or resources that
+            can never fit; nothing was trained.
+    """
+    check_output(ablation.planned[0].config)
+    make_folder(ablation.folder, "--train.output")
+    try:
+        with locked(ablation.folder / ".lock", wait=False):
+            return _run_alone(ablation, console)
+    except BlockingIOError:
+        raise ConfigError(f"this ablation is at work in another process (folder {ablation.folder})") from None
+
+
+def _run_alone(ablation: Ablation, console: Console) -> Outcome:
+    tracker = Tracker(ablation.tracking_uri, ablation.experiment)
+    done = {index for index, planned in enumerate(ablation.planned) if planned.run().record.status == "finished"}
+    missing = [index for index in range(len(ablation.planned)) if index not in done]
+    if done:
+        console.print(f"{len(done)} of {len(ablation.planned)} runs are on record.", highlight=False)
+    if missing:
+        start_ray()
+    try:
+        slots = _slots(ablation, missing)
+        parent = tracker.open_parent(
+            "ablation",
+            ablation.key,
+            name=f"ablation {ablation.key}",
+            params={"design": ablation.name, "base": ablation.design.base},
+            description=f"{ablation.design.title} on {ablation.planned[0].pair.description}",
+        )
+        ledger = Ledger(ablation, tracker, parent)
+        for index in sorted(done):
+            ledger.note(index)
+        interrupted = False
+        try:
+            for index in _train(ablation, missing, slots):
+                done.add(index)
+                _announce(ablation, index, len(done), console)
+                ledger.note(index)
+        except KeyboardInterrupt:
+            interrupted = True
+    finally:
+        ray.shutdown()
+    for index in missing:
+        if index not in done and ablation.planned[index].began():
+            ledger.note(index, "interrupted")
+    recorded = ledger.catch_up()
+    if recorded:
+        tracker.set_status(parent, "interrupted" if interrupted else "finished")
+    return Outcome(ablation, parent, tracker, not interrupted, recorded)
+
+
+class Ledger:
+    """Writes an ablation's runs to MLflow; what a store that is away misses is written when it answers again."""
+
+    def __init__(self, ablation: Ablation, tracker: Tracker, parent: str) -> None:
+        self._ablation = ablation
+        self._tracker = tracker
+        self._parent = parent
+        self._behind: dict[int, Status | None] = {}
+
+    def note(self, index: int, status: Status | None = None) -> None:
+        """Record a run as it is on disk, or with another status."""
+        self._behind[index] = status
+        self.catch_up()
+
+    def catch_up(self) -> bool:
+        """Write what the store misses, as long as it answers; return whether it has everything."""
+        with contextlib.suppress(StoreError):
+            for index, status in list(self._behind.items()):
+                self._write(index, status)
+                del self._behind[index]
+        return not self._behind
+
+    def _write(self, index: int, status: Status | None) -> None:
+        planned = self._ablation.planned[index]
+        run = planned.run()
+        name = f"{planned.cell.name} seed {planned.config.train.seed}"
+        tags = {"csg.cell": planned.cell.name}
+        tracked = RunTracker(self._tracker, run, parent=self._parent, name=name, tags=tags)
+        tracked.log(dataclasses.replace(run.record, status=status or run.record.status))
+
+
+def _announce(ablation: Ablation, index: int, count: int, console: Console) -> None:
+    planned = ablation.planned[index]
+    record = planned.run().record
+    result = (
+        f"real accuracy {100 * record.final['target/test/accuracy']:5.1f} %" if record.final else record.error[:150]
+    )
+    console.print(
+        f"{count:3d}/{len(ablation.planned)}  {planned.cell.name:<36} seed {planned.config.train.seed}  "
+        f"{record.status:<8}  {result}",
+        highlight=False,
+    )
+
+
+def _slots(ablation: Ablation, missing: list[int]) -> Slots:
+    """Check every missing cell against the cluster, and return what says how many runs may be under way at a time.
+
+    Raises:
+        ConfigError: a cell can never fit, or a node lacks what it reads.
+    """
+    cells = {ablation.planned[index].cell.name: ablation.planned[index].config for index in missing}
+    slots = Slots(tuple(cells.values()), asked=ablation.concurrency, at_most=len(missing))
+    slots.wait_and_check()
+    for config in {str(inputs(config)): config for config in cells.values()}.values():
+        check_nodes(config)
+    return slots
+
+
+def _task_of(config: Config) -> Any:
+    """Return the Ray task that trains a run, with the resources that it takes."""
+    resources = resources_of(config)
+    head = {name: share for name, share in resources.items() if name not in ("cpu", "gpu")}
+    return ray.remote(
+        num_cpus=resources["cpu"], num_gpus=resources.get("gpu", 0), resources=head, max_retries=MAX_RETRIES
+    )(train_cell)
+
+
+def _train(ablation: Ablation, missing: list[int], slots: Slots) -> Iterator[int]:
+    """Yield each missing run as it ends; a failure is on record and ends that run alone.
+
+    Raises:
+        ConfigError: the sources of csg changed meanwhile.
+    """
+    waiting = list(missing)
+    under_way: dict[Any, int] = {}
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        while waiting or under_way:
+            while waiting and len(under_way) < slots.now():
+                index = waiting.pop(0)
+                config = ablation.planned[index].config
+                under_way[_task_of(config).remote(config, source_digest())] = index
+            ended, _ = ray.wait(list(under_way), num_returns=1, timeout=POLL_SECONDS)
+            for reference in ended:
+                index = under_way.pop(reference)
+                try:
+                    ray.get(reference)
+                except ray.exceptions.RayTaskError as error:
+                    raise ConfigError(str(error.cause)) from None
+                except ray.exceptions.RayError as error:
+                    run = ablation.planned[index].run()
+                    run.close("failed", f"the run's process died {MAX_RETRIES + 1} times ({type(error).__name__})")
+                yield index
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt(*_: object) -> None:
+    """End like Ctrl-C, also in the background of a shell, where SIGINT is ignored."""
+    raise KeyboardInterrupt
+
+
+def train_cell(config: Config, program: str) -> None:
+    """Train one run to its end, in a worker's process; what it came to is in the run's record.
+
+    Raises:
+        RuntimeError: the worker has other sources than the driver.
+    """
+    if source_digest() != program:
+        raise RuntimeError("the sources of csg changed while the ablation was running; start it again")
+    run = Run(config, load_pair(config.data)).create()
+    try:
+        for _ in run.epochs():
+            pass
+        run.finish()
+    except Exception as error:  # whatever it was, it is this run's, and the ablation goes on
+        run.fail(error)
+
+
+def estimated_seconds(ablation: Ablation) -> float | None:
+    """Estimate the missing runs' time from the finished ones, one at a time; None while there is none."""
+    spent: list[float] = []
+    missing = 0
+    for planned in ablation.planned:
+        record = planned.run().record
+        if record.status == "finished":
+            spent.append(seconds_of(record.epochs, record.final))
+        else:
+            missing += 1
+    return missing * sum(spent) / len(spent) if spent else None
+
+
+def seconds_of(epochs: list[dict[str, float]], final: Mapping[str, float]) -> float:
+    """Return the time in a run's training and measuring."""
+    return sum(value for values in (*epochs, final) for name, value in values.items() if name.endswith("/seconds"))

@@ -1,0 +1,40 @@
+"""What is searched of CSG: contrastive temperature, loss weights, stages, pooling, queue, and learning rates.
+
+Defaults are the published settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tune_spaces.learning_rates import LEARNING_RATES
+from tune_spaces.space import Choice, Float, Space
+
+
+@dataclass(frozen=True)
+class StageChosen:
+    """Holds where ``method.stages`` contains a stage."""
+
+    stage: int
+
+    def __call__(self, point: Mapping[str, Any]) -> bool:
+        """Look at a partial point."""
+        return str(self.stage) in str(point["method.stages"]).split("+")
+
+
+STAGES = Choice("method.stages", default="3+4", options=("3+4", "4", "3", "2+3+4"))
+TEMPERATURE = Float("method.temperature", default=0.07, low=0.01, high=1.0, log=True)
+QUEUE_SIZE = Choice("method.queue_size", default=65536, options=(1024, 4096, 16384, 65536))
+WEIGHTS = tuple(
+    Float(f"method.stage{stage}.weight", default=0.1, low=0.01, high=3.0, log=True, when=StageChosen(stage))
+    for stage in (2, 3, 4)
+)
+POOLING = tuple(
+    Choice(f"method.stage{stage}.pooling", default="apool", options=("apool", "average"), when=StageChosen(stage))
+    for stage in (2, 3, 4)
+)
+CSG = Space((STAGES, TEMPERATURE, QUEUE_SIZE, *WEIGHTS, *POOLING, *LEARNING_RATES))
+CONTRAST = Space((TEMPERATURE, QUEUE_SIZE, *WEIGHTS))
+STAGES_ALONE = Space((STAGES, *POOLING))

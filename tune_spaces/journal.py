@@ -1,0 +1,78 @@
+"""A search's memory: every suggestion, decision and ending, in the order in which they happened.
+
+Appending a line is all it costs. Reading the lines back in order, a new searcher and a new scheduler come to the state
+of the old ones exactly, wherever a kill fell; Tune's own snapshots hold no scheduler state and are not written whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """One thing that happened to one trial."""
+
+    kind: Literal["suggested", "reported", "ended", "exhausted"]
+    trial: int
+    """Trial number, 0 for the first. Of an exhausted space: how many trials it gave."""
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Of a suggestion: the searched settings."""
+    role: str = "suggested"
+    """Of a suggestion: source_only or default for the reference points."""
+    epoch: int = 0
+    """Of a report and an ending: epochs done (0 where it failed)."""
+    score: float | None = None
+    """Of a report and an ending: the selection score."""
+    decision: str = ""
+    """Of a report: what the scheduler decided. Of an ending: finished, stopped or failed."""
+    seconds: float = 0.0
+    """Of a report: time inside training and measurements."""
+    time: float = 0.0
+    """When it was written, in seconds since 1970."""
+
+
+class Journal:
+    """An append-only file of events."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, event: Event) -> None:
+        """Write one event, whole, before going on."""
+        stamped = dataclasses.asdict(event) | {"time": time.time()}
+        line = json.dumps({name: value for name, value in stamped.items() if value not in ("", {}, None)})
+        with self.path.open("ab") as file:
+            file.write(line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def events(self) -> list[Event]:
+        """Read all events. A last line that a kill cut short never happened, and is removed."""
+        if not self.path.exists():
+            return []
+        data = self.path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            with self.path.open("r+b") as file:
+                file.truncate(len(whole))
+        return [Event(**json.loads(line)) for line in whole.splitlines()]
+
+
+def in_flight(events: Sequence[Event]) -> list[int]:
+    """List the trials that were suggested and have not ended, in order."""
+    ended = {event.trial for event in events if event.kind == "ended"}
+    return [event.trial for event in events if event.kind == "suggested" and event.trial not in ended]
+
+
+def unfinished(events: Sequence[Event], trials: int) -> int:
+    """Count the trials that are still to run of a search over ``trials``: in flight or not yet suggested."""
+    suggested = sum(event.kind == "suggested" for event in events)
+    exhausted = any(event.kind == "exhausted" for event in events)
+    return len(in_flight(events)) + (0 if exhausted else trials - suggested)

@@ -1,0 +1,138 @@
+"""What a search is: its flags, checked before anything starts, and its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from csg.commands.verification import open_pair
+from csg.config import Config, ConfigError, flatten
+from csg.data.pair import Pair
+from csg.identity import canonical
+from csg.models.weights import check_weights
+from csg.parsing import Flags, config_from_flat, overlay
+from csg.tracking import default_tracking_uri
+from csg.training.dry_run import check_buildable
+from csg.training.evaluation import PROTOCOL_STREAMS
+from csg.training.run import source_digest
+from tune_spaces.space import Space
+from tune_spaces.spaces import space_named
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchOptions:
+    """Flags of a search."""
+
+    config: Path | None = None
+    """YAML file with settings to start from; flags override it."""
+    num_samples: int = 12
+    """Trials in all, the two reference points among them."""
+    seed: int = 0
+    """Seed of the sampler (trials use train.seed)."""
+    concurrency: int = 0
+    """Trials at a time; 0 fills the CPUs, but keeps at least four rounds so that the sampler can learn."""
+    time_budget: float = 0.0
+    """Minutes after which the search ends cleanly; 0 means none."""
+    protocol: Literal["source", "shifted", "oracle", "paper"] | None = None
+    """The only stream that the search may look at (short for --selection.protocol)."""
+    resume: bool = False
+    """Refuse to start a new search: go on with an interrupted one, or show a finished one. (Without this flag, the same
+    command does so too, and starts a search where there is none.)"""
+    tracking_uri: str | None = None
+    """MLflow store or server (default: SQLite below --train.output)."""
+    experiment: str = ""
+    """MLflow experiment (default: the data set's name)."""
+    space: str = ""
+    """What is searched (default: the method's own space): csg, contrast, stages, learning_rates, a rival's name, or
+    module:SPACE or path/to/file.py:SPACE."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """A search with everything decided."""
+
+    config: Config
+    options: SearchOptions
+    space: Space
+    pair: Pair
+    base: Mapping[str, Any]
+    """Settings that are not searched."""
+    tracking_uri: str
+    experiment: str
+
+    @property
+    def name(self) -> str:
+        """Names the search: same flags, same data and same program give the same search."""
+        what = {
+            "base": canonical(self.config) | {"train.seed": self.config.train.seed},
+            "space": self.space.description(),
+            "num_samples": self.options.num_samples,
+            "data": self.pair.fingerprint,
+            "program": source_digest(),
+        }
+        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+        return f"{self.config.data.name}-{self.config.selection.protocol}-seed{self.options.seed}-{digest}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the search keeps its journal and its figures."""
+        return Path(self.config.train.output) / "searches" / self.experiment / self.name
+
+    @property
+    def score_metric(self) -> str:
+        """The metric that the protocol selects by."""
+        return f"{PROTOCOL_STREAMS[self.config.selection.protocol]}/mean_class_accuracy"
+
+
+def plan(flags: Flags[SearchOptions]) -> Search:
+    """Check everything that can be checked before anything is started.
+
+    Raises:
+        ConfigError: says which flag, what was expected and what was found.
+    """
+    options, config = flags.options, flags.config
+    given = dict(flags.given)
+    if options.protocol is not None:
+        config = config_from_flat(flatten(config) | {"selection.protocol": options.protocol})
+    if config.selection.protocol == "paper":
+        raise ConfigError(
+            "--protocol: 'paper' selects an epoch on the reported images and would hand them to the search; "
+            "expected source, shifted or oracle"
+        )
+    for name, value, least in (("num-samples", options.num_samples, 2), ("concurrency", options.concurrency, 0)):
+        if value < least:
+            raise ConfigError(f"--{name}: expected at least {least}, found {value}")
+    if options.time_budget < 0:
+        raise ConfigError(f"--time-budget: expected minutes, at least 0, found {options.time_budget}")
+    declared = space_named(options.space, method=config.method.name)
+    space = declared.without(given).starting_at(flatten(config))
+    if not space.names:
+        raise ConfigError("--space: every parameter of the space is set by a flag; nothing is left to search")
+    base = {name: value for name, value in flatten(config).items() if name not in space.names}
+    pinned_stage = [name for name, value in base.items() if re.match(r"method\.stage\d", name) and value is not None]
+    if pinned_stage and "method.stages" in space.names:
+        raise ConfigError(f"--{pinned_stage[0]}: stages are searched; set --method.stages too, or leave this unset")
+    try:
+        for point in space.corners(base):
+            config_from_flat(overlay(base, point))
+    except ConfigError as error:
+        raise ConfigError(f"--space: does not fit --method.name {config.method.name}: {error}") from None
+    check_weights(config.model)
+    pair = open_pair(config, Console())
+    check_buildable(config, classes=len(pair.classes))
+    return Search(
+        config=config,
+        options=options,
+        space=space,
+        pair=pair,
+        base=base,
+        tracking_uri=options.tracking_uri or default_tracking_uri(config.train.output),
+        experiment=options.experiment or config.data.name,
+    )

@@ -1,0 +1,111 @@
+"""A search's one writer to MLflow: a Tune callback in the driver that passes on what the runs' records hold."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from ray.tune import Callback
+
+from csg.data import load_pair
+from csg.tracking import RunTracker, StoreError, Tracker
+from csg.training.run import Run, Status
+from tune_spaces.journal import Event
+from tune_spaces.searcher import EPOCH, NUMBER, ROLE, ending_of
+from tune_spaces.trial import trial_settings
+
+ROLE_NAMES = {"source_only": "source only", "default": "default setting"}
+"""Names of the reference points, for people."""
+
+
+class MlflowRecorder(Callback):
+    """Opens a child run per trial, logs every epoch once, and notes how the trial ended.
+
+    A store that is away for a while stops nothing: what it missed is written as soon as it answers again.
+    """
+
+    def __init__(self, tracker: Tracker, *, parent: str, base: Mapping[str, Any], epochs: int) -> None:
+        """Record below the run ``parent``; ``base`` holds what is not searched, trials have ``epochs``."""
+        self._where = (tracker.uri, tracker.experiment)
+        self._tracker: Tracker | None = tracker
+        self._parent = parent
+        self._base = base
+        self._epochs = epochs
+        self._tracked: dict[int, RunTracker] = {}
+        self._behind: dict[int, tuple[Mapping[str, Any], int, Status]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_tracker": None, "_tracked": {}}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Open the trial's run."""
+        self._record(trial.config, 0, "running")
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Log the epoch, and the trial's end if that was decided."""
+        self._record(trial.config, result[EPOCH], ending_of(result, self._epochs) or "running")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Note a trial whose process died too often."""
+        self._record(trial.config, self._epochs, "failed", error="the trial's process died; see tune.log")
+
+    def note_all(self, events: Sequence[Event]) -> bool:
+        """Bring the store up to the journal; trials that have not ended count as interrupted.
+
+        Returns:
+            Whether the store has everything.
+        """
+        ended = {event.trial: event for event in events if event.kind == "ended"}
+        known = {run.tags.get("csg.trial"): run.status for run in self._store().children(self._parent)}
+        for event in events:
+            if event.kind == "suggested":
+                ending = ended.get(event.trial)
+                status: Status = cast(Status, ending.decision) if ending else "interrupted"
+                if known.get(str(event.trial)) != status:
+                    epoch = ending.epoch if ending and ending.epoch else self._epochs
+                    self._record({**event.settings, NUMBER: event.trial, ROLE: event.role}, epoch, status)
+        return self.catch_up()
+
+    def _store(self) -> Tracker:
+        """Return the store, reached anew after unpickling."""
+        if self._tracker is None:
+            self._tracker = Tracker(*self._where)
+        return self._tracker
+
+    def _record(self, trial_config: Mapping[str, Any], epoch: int, status: Status, *, error: str = "") -> None:
+        if status in ("stopped", "failed", "interrupted"):
+            run = self._run(trial_config)
+            if run.record.status not in ("finished", status):
+                run.close(status, run.record.error or error)
+        self._behind[trial_config[NUMBER]] = (trial_config, epoch, status)
+        self.catch_up()
+
+    def _run(self, trial_config: Mapping[str, Any]) -> Run:
+        config = trial_settings(self._base, trial_config)
+        return Run(config, load_pair(config.data))
+
+    def catch_up(self) -> bool:
+        """Write what the store misses, as long as it answers; return whether it has everything."""
+        with contextlib.suppress(StoreError):
+            for number, (trial_config, epoch, status) in list(self._behind.items()):
+                self._write(number, trial_config, epoch, status)
+                del self._behind[number]
+        return not self._behind
+
+    def _write(self, number: int, trial_config: Mapping[str, Any], epoch: int, status: Status) -> None:
+        run = self._run(trial_config)
+        if number not in self._tracked:
+            role = trial_config[ROLE]
+            name = f"{number:03d} {ROLE_NAMES.get(role, run.config.method.summary)}"
+            tags = {"csg.trial": str(number), "csg.role": role}
+            self._tracked[number] = RunTracker(self._store(), run, parent=self._parent, name=name, tags=tags)
+        # What this search has seen of the run: another one may have trained it further.
+        final = run.record.final if status == "finished" else {}
+        seen = dataclasses.replace(run.record, epochs=run.record.epochs[:epoch], final=final, status=status)
+        self._tracked[number].log(seen)
+        if status != "running":
+            del self._tracked[number]

@@ -1,0 +1,30 @@
+"""What is searched of CSG's rivals: as much as of CSG, their own settings and the learning rates."""
+
+from __future__ import annotations
+
+from tune_spaces.learning_rates import LEARNING_RATES
+from tune_spaces.space import Choice, Float, Space
+
+WEIGHT_L2 = Space((Float("method.weight", default=0.1, low=1e-3, high=10.0, log=True), *LEARNING_RATES))
+SYNAPTIC_INTELLIGENCE = Space(
+    (
+        Float("method.weight", default=10.0, low=1e-1, high=1e3, log=True),
+        Float("method.damping", default=1e-3, low=1e-5, high=1e-1, log=True),
+        *LEARNING_RATES,
+    )
+)
+FEATURE_L2 = Space(
+    (
+        Float("method.weight", default=1e-4, low=1e-6, high=1e-2, log=True),
+        Choice("method.stage", default=4, options=(3, 4)),
+        Choice("method.pooling", default="average", options=("average", "apool")),
+        *LEARNING_RATES,
+    )
+)
+ASG = Space(
+    (
+        Float("method.distillation_weight", default=0.1, low=1e-2, high=10.0, log=True),
+        Choice("method.controller", default=True, options=(True, False)),
+        *LEARNING_RATES,
+    )
+)

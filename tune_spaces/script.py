@@ -1,0 +1,43 @@
+"""What the scripts share: a console, and exit codes that say how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.markup import escape
+
+from csg.config import ConfigError
+
+
+class StoreAwayError(Exception):
+    """The MLflow store did not answer at the end; everything is on disk."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(
+            f"the MLflow store {uri} is away; nothing is lost: the same command fills it in and shows the result"
+        )
+
+
+def run_script(body: Callable[[Console], bool]) -> int:
+    """Run a script's body, which returns whether everything was done.
+
+    Returns:
+        0 when it was, 130 when it was interrupted, 2 when a flag or a setting cannot be used, 3 when the MLflow store
+        is away at the end.
+    """
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    try:
+        return 0 if body(console) else 130
+    except ConfigError as error:
+        _complain(error)
+        return 2
+    except StoreAwayError as error:
+        _complain(error)
+        return 3
+
+
+def _complain(error: Exception) -> None:
+    Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)

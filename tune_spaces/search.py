@@ -1,0 +1,222 @@
+"""A search from its first line to its summary: the driver around Ray Tune."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import signal
+import time
+from typing import Any
+
+import ray
+from ray import tune
+from rich.console import Console
+
+from csg.config import ConfigError
+from csg.storage import locked, make_folder
+from csg.tracking import StoreError, Tracker
+from csg.training.cluster import Slots, check_nodes, check_output, resources_of, start_ray
+from csg.training.evaluation import PROTOCOL_STREAMS
+from csg.training.run import source_digest
+from tune_spaces.console import SearchConsole
+from tune_spaces.journal import Event, Journal, unfinished
+from tune_spaces.plan import Search
+from tune_spaces.recorder import ROLE_NAMES, MlflowRecorder
+from tune_spaces.scheduler import JournaledASHA
+from tune_spaces.searcher import NUMBER, JournaledOptunaSearch
+from tune_spaces.trial import TrainingTrial, trial_settings
+
+REFERENCES = (("source_only", {"method.name": "source_only"}),)
+"""Trials that lie outside the space and come first."""
+MAX_RETRIES = 2
+"""Restarts of a trial whose process died; it goes on from its checkpoint."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a search came to."""
+
+    search: Search
+    parent: str
+    """MLflow run id."""
+    tracker: Tracker
+    complete: bool
+    """Whether every trial ended; otherwise the search can be resumed."""
+    recorded: bool
+    """Whether the MLflow store has everything; otherwise it was away."""
+    startup_seconds: float
+    """From the call to the first trial."""
+    search_seconds: float
+    """From the first trial to the last one's end."""
+
+
+def run_search(search: Search, console: Console, trainable: type[tune.Trainable] = TrainingTrial) -> Outcome:
+    """Run what is missing of a search, each trial by ``trainable``.
+
+    Raises:
+        ConfigError: nothing to resume, the same search at work elsewhere, an unreachable store, an unwritable folder or
+            resources that can never fit; nothing was trained.
+    """
+    journal = Journal(search.folder / "journal.jsonl")
+    if search.options.resume and not journal.events():
+        folder = search.folder.parent
+        raise ConfigError(f"--resume: no search with these flags was started in {folder}; found {_found(search)}")
+    check_output(search.config)
+    make_folder(search.folder, "--train.output")
+    try:
+        with locked(search.folder / ".lock", wait=False):
+            return _run_alone(search, journal, console, trainable)
+    except BlockingIOError:
+        raise ConfigError(f"this search is at work in another process (folder {search.folder})") from None
+
+
+def _run_alone(search: Search, journal: Journal, console: Console, trainable: type[tune.Trainable]) -> Outcome:
+    began = time.monotonic()
+    tracker = Tracker(search.tracking_uri, search.experiment)
+    try:
+        missing = unfinished(journal.events(), search.options.num_samples)
+        slots = _slots(search)
+        if missing:
+            start_ray()
+            slots.wait_and_check()
+            check_nodes(search.config)
+        return _run_checked(search, journal, console, trainable, tracker, slots=slots, began=began)
+    finally:
+        ray.shutdown()
+
+
+def _slots(search: Search) -> Slots:
+    """Say how many trials run at a time; unless told, few enough for the sampler to learn from four rounds."""
+    options = search.options
+    return Slots((search.config,), asked=options.concurrency, at_most=max(1, options.num_samples // 4))
+
+
+def _run_checked(
+    search: Search,
+    journal: Journal,
+    console: Console,
+    trainable: type[tune.Trainable],
+    tracker: Tracker,
+    *,
+    slots: Slots,
+    began: float,
+) -> Outcome:
+    config, options = search.config, search.options
+    known = journal.events()
+    remaining = unfinished(known, options.num_samples)
+    parent = tracker.open_parent(
+        "search",
+        search.name,
+        name=f"search {search.name}",
+        params={"num_samples": options.num_samples, "sampler_seed": options.seed}
+        | {name: value for name, value in search.base.items() if value is not None},
+        description=f"Search over {', '.join(search.space.names)} on {search.pair.description}",
+    )
+    searcher = JournaledOptunaSearch(
+        search.space,
+        fixed=search.base,
+        references=() if config.method.name == "source_only" else REFERENCES,
+        journal=journal,
+        trials=options.num_samples,
+        epochs=config.train.epochs,
+        seed=options.seed,
+        slots=slots.now,
+    )
+    if known and remaining:
+        ended = sum(event.kind == "ended" for event in known)
+        console.print(f"Going on with an interrupted search: {ended} trials ended, {remaining} to go.")
+    recorder = MlflowRecorder(tracker, parent=parent, base=search.base, epochs=config.train.epochs)
+    started = time.monotonic()
+    if remaining:
+        table = SearchConsole(
+            console,
+            base=search.base,
+            epochs=config.train.epochs,
+            trials=options.num_samples,
+            score_name=f"{PROTOCOL_STREAMS[config.selection.protocol]} accuracy",
+        )
+        _show_ended(table, search, known)
+        started = time.monotonic()
+        with table:
+            _tune(
+                search,
+                trainable,
+                searcher,
+                journal,
+                [recorder, table],
+                remaining=remaining,
+            )
+    finished = time.monotonic()
+    events = journal.events()
+    complete = unfinished(events, options.num_samples) == 0
+    try:
+        recorded = recorder.note_all(events)
+        tracker.set_status(parent, "finished" if complete else "interrupted")
+    except StoreError:
+        recorded = False
+    return Outcome(search, parent, tracker, complete, recorded, started - began, finished - started)
+
+
+def _found(search: Search) -> str:
+    names = sorted(path.name for path in search.folder.parent.glob("*") if path.is_dir())
+    return ", ".join(names) if names else "none"
+
+
+def _show_ended(table: SearchConsole, search: Search, known: list[Event]) -> None:
+    suggested = {event.trial: event for event in known if event.kind == "suggested"}
+    for event in known:
+        if event.kind == "ended":
+            origin = suggested[event.trial]
+            summary = trial_settings(search.base, origin.settings).method.summary.removeprefix("csg ")
+            what = ROLE_NAMES.get(origin.role, summary)
+            table.add_ended(event.trial, what, epoch=event.epoch, score=event.score, status=event.decision)
+
+
+def trial_folder(trial: Any) -> str:
+    """Name Tune's own folder of a trial."""
+    return f"trial-{trial.config[NUMBER]:03d}-{trial.trial_id}"
+
+
+def _tune(
+    search: Search,
+    trainable: type[tune.Trainable],
+    searcher: JournaledOptunaSearch,
+    journal: Journal,
+    callbacks: list[tune.Callback],
+    *,
+    remaining: int,
+) -> None:
+    """Run Ray Tune to the end, or to an interruption, which leaves everything resumable."""
+    config = search.config
+    for name in ("ray.tune", "ray.air"):
+        quiet = logging.getLogger(name)
+        quiet.handlers = [logging.FileHandler(search.folder / "tune.log")]
+        quiet.propagate = False
+    resources = resources_of(config)
+    budget = 60 * search.options.time_budget
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(trainable, base=dict(search.base), program=source_digest()), resources
+        ),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=JournaledASHA(journal, epochs=config.train.epochs),
+            num_samples=remaining,
+            time_budget_s=budget or None,
+            reuse_actors=True,
+            trial_dirname_creator=trial_folder,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(search.folder),
+            callbacks=callbacks,
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+        ),
+    )
+    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        tuner.fit()
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,40 @@
+"""The shipped search spaces, by the name that ``--space`` takes."""
+
+from __future__ import annotations
+
+from csg.config import ConfigError
+from csg.external import external_object
+from tune_spaces import csg_space, rival_spaces
+from tune_spaces.learning_rates import LEARNING_RATES
+from tune_spaces.space import Space
+
+SPACES = {
+    "csg": csg_space.CSG,
+    "contrast": csg_space.CONTRAST,
+    "stages": csg_space.STAGES_ALONE,
+    "weight_l2": rival_spaces.WEIGHT_L2,
+    "synaptic_intelligence": rival_spaces.SYNAPTIC_INTELLIGENCE,
+    "feature_l2": rival_spaces.FEATURE_L2,
+    "asg": rival_spaces.ASG,
+    "learning_rates": Space(LEARNING_RATES),
+}
+
+
+def space_named(name: str, *, method: str) -> Space:
+    """Return a shipped space, or ``module:NAME`` or ``path/to/file.py:NAME``.
+
+    Args:
+        name: empty for the method's own space: the one of its name, or the learning rates.
+        method: ``method.name``.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not name:
+        return SPACES.get(method, SPACES["learning_rates"])
+    if name in SPACES:
+        return SPACES[name]
+    found = external_object(name, setting="--space") if ":" in name else None
+    if not isinstance(found, Space):
+        raise ConfigError(f"--space: expected one of {', '.join(SPACES)} or module:SPACE, found {name!r}")
+    return found

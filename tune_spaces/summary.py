@@ -1,0 +1,185 @@
+"""The end of a search: which configuration generalises best, on what evidence, and what to type next."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from scipy.stats import binomtest
+
+from analysis.search_figures import write_search_figures
+from csg.data.pair import TARGET_TEST
+from csg.parsing import config_from_flat, overlay, to_yaml
+from csg.storage import replacing
+from csg.tracking import TrackedRun
+from csg.training.evaluation import PROTOCOL_STREAMS
+from tune_spaces.journal import Event, Journal
+from tune_spaces.search import Outcome
+
+SELECTION_SCORE = "selection/score"
+"""A finished run's score, of the weights that were measured."""
+
+
+def conclude(outcome: Outcome, console: Console) -> Path | None:
+    """Write best.yaml and the figures, attach them to the search's run, and print the result.
+
+    Returns:
+        The path of best.yaml, or None while no trial but the source-only reference has finished.
+    """
+    search, tracker, metric = outcome.search, outcome.tracker, outcome.search.score_metric
+    runs = tracker.children(outcome.parent, history=(metric,))
+    folder = search.folder
+    finished = [run for run in runs if run.status == "finished"]
+    suggested = [run for run in finished if run.tags["csg.role"] != "source_only"]
+    events = Journal(folder / "journal.jsonl").events()
+    queries = target_queries(events, search.config.selection.protocol)
+    tracker.log_metrics(
+        outcome.parent, {"trials": float(len(runs)), "trials_finished": float(len(finished)), "target_queries": queries}
+    )
+    for path in write_search_figures(runs, score=metric, names=search.space.names, title=search.name, folder=folder):
+        tracker.log_artifact(outcome.parent, path)
+    counts = {status: sum(run.status == status for run in runs) for status in ("finished", "stopped", "failed")}
+    console.print()
+    console.print(
+        f"{', '.join(f'{n} {status}' for status, n in counts.items())}; {cost(outcome, runs, events)}", highlight=False
+    )
+    for run in runs:
+        if run.status == "failed":
+            console.print(
+                f"  [red]failed[/] {run.name}: {run.tags.get('error', '').splitlines()[0][:200]}", highlight=False
+            )
+    if not outcome.complete:
+        console.print("The search was interrupted. Go on with it: the same command with --resume")
+    if not suggested:
+        console.print("No trial of the space has finished yet, so there is no best configuration.")
+        return None
+    best = max(suggested, key=lambda run: run.metrics[SELECTION_SCORE])
+    best_path = folder / "best.yaml"
+    with replacing(best_path) as file:
+        file.write(best_yaml(outcome, best).encode())
+    tracker.log_artifact(outcome.parent, best_path)
+    tracker.log_metrics(outcome.parent, {f"best/{metric}": best.metrics[SELECTION_SCORE]})
+    tracker.set_tags(outcome.parent, {"best.run_id": best.run_id, "best.config_id": best.tags["config_id"]})
+    tracker.mark_best(runs, best)
+    _print_result(outcome, console, best, finished, queries=queries)
+    _print_next(outcome, console, best_path)
+    return best_path
+
+
+def target_queries(events: list[Event], protocol: str) -> int:
+    """Count how often a figure measured on real images reached the search."""
+    return sum(event.kind == "reported" for event in events) if PROTOCOL_STREAMS[protocol].startswith("target/") else 0
+
+
+def best_yaml(outcome: Outcome, best: TrackedRun) -> str:
+    """Write the best trial's settings, all of them, with the command that trains it."""
+    settings = {name: best.params[name] for name in outcome.search.space.names if name in best.params}
+    config = config_from_flat(overlay(outcome.search.base, settings))
+    head = (
+        f"# {best.name}, the best of search {outcome.search.name}\n"
+        f"# selected by {outcome.search.score_metric} = {best.metrics[SELECTION_SCORE]:.4f}\n"
+        f"# csg train --config {outcome.search.folder / 'best.yaml'} --train.seed 1\n"
+    )
+    return head + to_yaml(config)
+
+
+def cost(outcome: Outcome, runs: list[TrackedRun], events: list[Event]) -> str:
+    """Say what the search took: time, what was not training, and disk."""
+    overheads = trial_overheads(events, outcome.search_seconds)
+    parts = [
+        f"{outcome.startup_seconds + outcome.search_seconds:.0f} s ({outcome.startup_seconds:.0f} s of it start-up)"
+    ]
+    if overheads:
+        parts.append(f"{statistics.median(overheads):.2f} s a trial beyond its training and evaluation (median)")
+    sizes = [run.metrics["megabytes"] for run in runs if "megabytes" in run.metrics and run.status == "finished"]
+    if sizes:
+        parts.append(f"{statistics.mean(sizes):.0f} MB kept a finished trial")
+    return ", ".join(parts)
+
+
+def trial_overheads(events: list[Event], search_seconds: float) -> list[float]:
+    """Measure, for each trial of this call, the time of its slot that was neither training nor measuring.
+
+    A slot's time runs from the end of the trial before it to its own end. The first trials have none before them and
+    are left out.
+    """
+    recent = [event for event in events if event.time >= events[-1].time - search_seconds]
+    started = {event.trial: event.time for event in recent if event.kind == "suggested"}
+    ended = {event.trial: event.time for event in recent if event.kind == "ended"}
+    spent: dict[int, float] = {}
+    for event in recent:
+        spent[event.trial] = spent.get(event.trial, 0.0) + event.seconds
+    overheads = []
+    for trial, end in ended.items():
+        before = [time for time in ended.values() if time <= started.get(trial, 0.0)]
+        if before:
+            overheads.append(end - max(before) - spent[trial])
+    return overheads
+
+
+def _print_result(
+    outcome: Outcome, console: Console, best: TrackedRun, finished: list[TrackedRun], *, queries: int
+) -> None:
+    search = outcome.search
+    protocol = search.config.selection.protocol
+    console.print()
+    console.print(
+        f"[bold]Best configuration[/] by {search.score_metric} (protocol {protocol}, {queries} target queries):"
+    )
+    for name in search.space.names:
+        if name in best.params:
+            value = best.params[name]
+            console.print(
+                f"  {name:<28} {value:.4g}" if isinstance(value, float) else f"  {name:<28} {value}", highlight=False
+            )
+    console.print()
+    images = int(best.metrics[f"{TARGET_TEST}/images"])
+    console.print(
+        f"On the {images} real images of target/test, which no search has seen (95 % Wilson interval of the accuracy):"
+    )
+    source_only = [run for run in finished if run.tags["csg.role"] == "source_only"]
+    default = [run for run in finished if run.tags["csg.role"] == "default" and run is not best]
+    for label, run in [
+        ("best", best),
+        *[("default setting", run) for run in default],
+        *[("source only", r) for r in source_only],
+    ]:
+        console.print(f"  {label:<16} {real_figures(run)}", highlight=False)
+
+
+def real_figures(run: TrackedRun) -> str:
+    """Describe a finished run in one line: selection score, real accuracy with its interval, energy."""
+    right = run.metrics[f"{TARGET_TEST}/accuracy"]
+    images = int(run.metrics[f"{TARGET_TEST}/images"])
+    mean_class = 100 * run.metrics[f"{TARGET_TEST}/mean_class_accuracy"]
+    interval = binomtest(round(right * images), images).proportion_ci(method="wilson")
+    return (
+        f"selection score {100 * run.metrics[SELECTION_SCORE]:5.1f} %   real accuracy {100 * right:5.1f} % "
+        f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]   mean class {mean_class:5.1f} %   "
+        f"E_0 (mhe) {run.metrics[f'{TARGET_TEST}/E0_mhe']:.3f}"
+    )
+
+
+def _print_next(outcome: Outcome, console: Console, best_path: Path) -> None:
+    console.print()
+    uri = outcome.tracker.uri
+    ui = f"{_program('mlflow')} ui --backend-store-uri {uri} --workers 1" if uri.startswith("sqlite") else uri
+    for label, text in (
+        ("Compare the runs:", ui),
+        ("Train it again:", f"{_program('csg')} train --config {best_path} --train.seed 1"),
+        ("Figures:", outcome.search.folder),
+    ):
+        console.print(f"{label:<20}{text}", highlight=False, soft_wrap=True)
+
+
+def _program(name: str) -> str:
+    """Return how to call a program of this environment from here."""
+    here = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    if found and Path(found) == here:
+        return name
+    return os.path.relpath(here) if here.is_relative_to(Path.cwd()) else str(here)

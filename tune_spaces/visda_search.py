@@ -1,0 +1,44 @@
+"""Search CSG's hyperparameters against real images: ``python tune_spaces/visda_search.py``.
+
+Without arguments it runs on the bundled benchmark, glyphs (digits from fonts -> real handwritten digits).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from csg.parsing import parse_flags
+from tune_spaces.plan import SearchOptions, plan
+from tune_spaces.script import StoreAwayError, run_script
+from tune_spaces.search import run_search
+from tune_spaces.summary import conclude
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a search.
+
+    Returns:
+        An exit code; see :func:`~tune_spaces.script.run_script`.
+    """
+
+    def body(console: Console) -> bool:
+        flags = parse_flags(
+            SearchOptions, sys.argv[1:] if argv is None else argv, prog="visda_search.py", description=__doc__ or ""
+        )
+        search = plan(flags)
+        where = "bundled benchmark" if search.config.data.name == "glyphs" else "data"
+        console.print(f"[bold]{where} {search.config.data.name}[/]: {search.pair.description}", highlight=False)
+        outcome = run_search(search, console)
+        if not outcome.recorded:
+            raise StoreAwayError(outcome.tracker.uri)
+        conclude(outcome, console)
+        return outcome.complete
+
+    return run_script(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
