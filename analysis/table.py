@@ -1,41 +1,183 @@
-"""A table with a caption, in the formats that readers want."""
+"""A table with a caption, in the formats that readers want, and where each of its cells comes from."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
 
+from rich.markup import escape
 from rich.table import Table as RichTable
+
+from csg.storage import make_folder, replacing
+from csg.tracking import TrackedRun
+
+MISSING: Final = "-"
+Emphasis = Literal["", "best", "not distinguishable"]
+SYMBOLS: Final[dict[Emphasis, str]] = {"": "", "best": "", "not distinguishable": "†"}
+COLUMNS_OF_A_PAGE: Final = 6
+"""Wider tables are shrunk to the width of the text."""
+LATEX: Final = {
+    **{"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"},
+    **{"^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "±": r"$\pm$", "†": r"$^{\dagger}$", "Δ": r"$\Delta$"},
+    **{"<": "$<$", ">": "$>$", "²": "$^2$", "|": r"\textbar{}"},
+}
+"""What stands for a character in LaTeX."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell's text, and what it was computed from."""
+
+    text: str
+    emphasis: Emphasis = ""
+    metric: str = ""
+    """Name of the metric in the tracking store; empty for what is no figure of runs."""
+    values: Mapping[str, float] | None = None
+    """The metric's value by run id: what the text sums up."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table."""
+
+    label: str
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
 class Table:
     """Text, row by row; what is missing is shown as missing."""
 
+    name: str
+    """Stem of the files; unique among the tables that lie together."""
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    """Headings, the labels' one first."""
+    rows: tuple[Row, ...]
     caption: str
     """What the figures are, over what, and under which protocol."""
 
     def markdown(self) -> str:
-        """Return the table for Markdown."""
-        lines = [self.columns, tuple("---" if index == 0 else "---:" for index in range(len(self.columns))), *self.rows]
-        body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-        return f"**{self.title}**\n\n{body}\n\n{self.caption}\n"
+        """Return the table for Markdown: best in bold, what cannot be told from it with a dagger."""
+        rule = tuple("---" if index == 0 else "---:" for index in range(len(self.columns)))
+        rows = [(row.label, *map(_markdown, row.entries)) for row in self.rows]
+        lines = ["| " + " | ".join(_piped(cell) for cell in line) + " |" for line in (self.columns, rule, *rows)]
+        return f"**{self.title}**\n\n" + "\n".join(lines) + f"\n\n{self.caption}\n"
 
     def csv(self) -> str:
-        """Return the table as comma-separated values."""
+        """Return the table as comma-separated values, without marks."""
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.columns, *self.rows])
+        rows = ((row.label, *(entry.text for entry in row.entries)) for row in self.rows)
+        csv.writer(text, lineterminator="\n").writerows([self.columns, *rows])
         return text.getvalue()
+
+    def latex(self) -> str:
+        """Return the table as a float for LaTeX, to be set with booktabs (and graphicx, where it is wide)."""
+        wide = len(self.columns) > COLUMNS_OF_A_PAGE
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{latex(self.title)}. {latex(self.caption)}}}",
+            rf"\label{{tab:{self.name}}}",
+            *([r"\resizebox{\textwidth}{!}{%"] if wide else []),
+            rf"\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}",
+            r"\toprule",
+            " & ".join(map(latex, self.columns)) + r" \\",
+            r"\midrule",
+            *(" & ".join((latex(row.label), *map(_latex, row.entries))) + r" \\" for row in self.rows),
+            r"\bottomrule",
+            r"\end{tabular}" + ("}" if wide else ""),
+            r"\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
 
     def rich(self) -> RichTable:
         """Return the table for a console."""
         table = RichTable(title=self.title)
         for index, column in enumerate(self.columns):
-            table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+            table.add_column(escape(column), justify="left" if index == 0 else "right", no_wrap=True)
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(escape(row.label), *map(_rich, row.entries))
         return table
+
+    def provenance(self, runs: Mapping[str, TrackedRun]) -> dict[str, Any]:
+        """Map each cell to the values behind it, by run id; and each run to its identity and settings.
+
+        Args:
+            runs: by run id.
+        """
+        cells = {
+            f"{row.label}:{column}": {"text": entry.text, "metric": entry.metric, "values": dict(entry.values)}
+            for row in self.rows
+            for column, entry in zip(self.columns[1:], row.entries, strict=True)
+            if entry.values
+        }
+        behind = dict.fromkeys(run_id for cell in cells.values() for run_id in cell["values"])
+        sources = {run_id: _source(runs[run_id]) for run_id in behind}
+        return {"table": self.name, "title": self.title, "cells": cells, "runs": sources}
+
+    def files(self, runs: Mapping[str, TrackedRun]) -> dict[str, str]:
+        """Return all that is written of a table, by file name."""
+        return {
+            f"{self.name}.md": self.markdown(),
+            f"{self.name}.tex": self.latex(),
+            f"{self.name}.csv": self.csv(),
+            f"{self.name}.provenance.json": json.dumps(self.provenance(runs), indent=1) + "\n",
+        }
+
+
+def _source(run: TrackedRun) -> dict[str, Any]:
+    names = ("config_id", "seed", "commit", "source_digest", "data.fingerprint")
+    protocol = run.params.get("selection.protocol", "")
+    tags = {name: run.tags.get(name, "") for name in names}
+    return {"name": run.name, **tags, "selection.protocol": protocol, "settings": dict(run.params)}
+
+
+def _markdown(entry: Entry) -> str:
+    text = entry.text + SYMBOLS[entry.emphasis]
+    return f"**{text}**" if entry.emphasis == "best" else text
+
+
+def _piped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _latex(entry: Entry) -> str:
+    text = "--" if entry.text == MISSING else latex(entry.text + SYMBOLS[entry.emphasis])
+    return rf"\textbf{{{text}}}" if entry.emphasis == "best" else text
+
+
+def _rich(entry: Entry) -> str:
+    text = escape(entry.text + SYMBOLS[entry.emphasis])
+    return f"[bold]{text}[/]" if entry.emphasis == "best" else text
+
+
+def latex(text: str) -> str:
+    """Escape ``text`` for LaTeX: E_0 becomes a symbol with its index, the minus of a number a minus sign."""
+    pieces = re.split(r"(\bE_\d|(?<![\w.)\]])-(?=\d))", text)
+    plain = ("".join(LATEX.get(character, character) for character in piece) for piece in pieces[::2])
+    special = (f"${piece}$" for piece in pieces[1::2])
+    return "".join(part for pair in zip(plain, [*special, ""], strict=True) for part in pair)
+
+
+def write_tables(tables: Iterable[Table], runs: Iterable[TrackedRun], folder: Path) -> list[Path]:
+    """Write tables, each with where its cells come from, and return the files' paths.
+
+    Raises:
+        ConfigError: the folder cannot be written to.
+    """
+    make_folder(folder, "--out")
+    known = {run.run_id: run for run in runs}
+    written = []
+    for table in tables:
+        for name, text in table.files(known).items():
+            with replacing(folder / name) as file:
+                file.write(text.encode())
+            written.append(folder / name)
+    return written

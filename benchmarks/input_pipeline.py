@@ -170,8 +170,8 @@ def print_memory(root: Path, *, workers: int, epochs: int, side: int) -> None:
         os.link(originals[place % len(originals)], many / name)
     lines = "".join(f"{name} {label}\n" for name, label in labels.items())
     began = time.perf_counter()
-    parsed, _ = visda17.parse_list(lines.encode(), "list")
-    files = ImageFiles.of(str(many), parsed)
+    listing = visda17.parse_list(lines.encode(), "list")
+    files = ImageFiles.of(str(many), listing.labels)
     listed = time.perf_counter() - began
     stream = FileStream(files, side)
     print(f"listing {len(files):,} lines: {listed:.1f} s, with its fingerprint {time.perf_counter() - began:.1f} s")

@@ -31,7 +31,7 @@ EPOCHS = 3
 class TrivialTrial(tune.Trainable):
     """Reports a score that its learning rate decides, and trains nothing."""
 
-    def setup(self, config: dict[str, Any], *, base: dict[str, Any], program: str) -> None:
+    def setup(self, config: dict[str, Any], *, base: dict[str, Any], program: str, data: str) -> None:
         """Start."""
         self.reset_config(config)
 

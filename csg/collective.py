@@ -6,7 +6,7 @@ the same calls in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.distributed as dist
@@ -38,6 +38,22 @@ def agreed(ask: Callable[[], bool]) -> bool:
     """Return the first process's answer to a question that it alone is asked."""
     answer = is_first() and ask()
     return answer if world_size() == 1 else bool(summed(torch.tensor(float(answer))))
+
+
+def check_agreement(found: Mapping[str, int]) -> None:
+    """See that all processes found the same numbers, such as where the run stands that each has read from disk.
+
+    Raises:
+        RuntimeError: they did not; names what differs, and what each process found.
+    """
+    everywhere = joined(torch.tensor([list(found.values())], dtype=torch.int64)).T.tolist()
+    differing = {name: each for name, each in zip(found, everywhere, strict=True) if len(set(each)) > 1}
+    if differing:
+        listed = "; ".join(f"{name}: {', '.join(map(str, each))}" for name, each in differing.items())
+        raise RuntimeError(
+            f"the {world_size()} workers disagree on where the run stands, by worker {listed}; expected one answer. A "
+            "shared folder that shows a node only later what another one wrote does that: start again"
+        )
 
 
 def part(total: int) -> slice:

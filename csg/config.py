@@ -12,8 +12,10 @@ import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, cast, get_type_hints
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic.dataclasses import dataclass
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import no_info_after_validator_function
 
 Flat = dict[str, Any]
 """A configuration as dotted names: ``{"method.temperature": 0.07, ...}``."""
@@ -42,8 +44,38 @@ class NotIdentity:
     """Marks a field that says where or how a run is computed, not what: it is no part of ``config_id``."""
 
 
-Count = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """Marks a number that has to lie in a range, which an error names in full; None passes."""
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+
+    def __str__(self) -> str:
+        words = (("more than", self.gt), ("at least", self.ge), ("less than", self.lt), ("at most", self.le))
+        return " and ".join(f"{word} {bound:,}" for word, bound in words if bound is not None)
+
+    def _holds(self, value: float) -> bool:
+        return (
+            (self.gt is None or value > self.gt)
+            and (self.ge is None or value >= self.ge)
+            and (self.lt is None or value < self.lt)
+            and (self.le is None or value <= self.le)
+        )
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def check(value: Any) -> Any:
+            if value is None or self._holds(value):
+                return value
+            raise PydanticCustomError("range", "expected {range}", {"range": str(self)})
+
+        return no_info_after_validator_function(check, handler(source))
+
+
+Count = Annotated[int, Within(ge=1)]
+Fraction = Annotated[float, Within(ge=0, le=1)]
 Elsewhere = NotIdentity()
 IDLE: dict[str, tuple[str, ...]] = {
     "glyphs": (
@@ -73,29 +105,29 @@ class DataConfig(Section):
     """visda17: the real images: validation (the paper's) or test."""
     cache: Annotated[str, Elsewhere] = "runs/cache"
     """Folder for rendered images and for the results of checks."""
-    image_size: Annotated[int, Field(ge=32, le=2048)] = 64
+    image_size: Annotated[int, Within(ge=32, le=2048)] = 64
     """Side of the square input, in pixels."""
-    source_images: Annotated[int, Field(ge=10)] | None = None
+    source_images: Annotated[int, Within(ge=10)] | None = None
     """Synthetic training images: 1,024 glyphs unless given; of a pair on disk all, or a seeded part with every class in
     proportion."""
-    source_val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    source_val_fraction: Annotated[float, Within(gt=0, lt=1)] = 0.1
     """Share of the synthetic images on disk that form source/val (glyphs holds out fonts instead)."""
-    target_val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    target_val_fraction: Annotated[float, Within(gt=0, lt=1)] = 0.3
     """Share of the real images that form target/val; the rest is target/test."""
     augmentation: Literal["randaugment", "none"] = "randaugment"
     """Drawn separately for the two views; with "none" both views are the same image."""
     augmentation_ops: Count = 1
     """RandAugment operations per image and view."""
-    augmentation_magnitude: Annotated[int, Field(ge=0, le=30)] = 6
+    augmentation_magnitude: Annotated[int, Within(ge=0, le=30)] = 6
     """RandAugment magnitude, of 30."""
 
     flip_averaging: Literal["softmax", "sigmoid", "none"] = "softmax"
     """How evaluation averages an image and its mirror image, on pairs that allow it (sigmoid in the authors' code)."""
     allow_missing_classes: bool = False
     """Accept a pair on disk one side of which has no images of some class."""
-    on_bad_image: Annotated[Literal["error", "skip"], Elsewhere] = "error"
+    on_bad_image: Literal["error", "skip"] = "error"
     """What a damaged or absent image does: end the run with the file's name, or be left out and counted."""
-    workers: Annotated[int, Field(ge=0), Elsewhere] = 0
+    workers: Annotated[int, Within(ge=0), Elsewhere] = 0
     """Processes that decode and augment; 0 does it in the training process. The batches are the same."""
 
     @property
@@ -165,22 +197,22 @@ class OptimConfig(Section):
 
     name: Literal["sgd", "adamw"] = "sgd"
     """Optimiser."""
-    lr: Annotated[float, Field(gt=0, le=10)] = 0.03
+    lr: Annotated[float, Within(gt=0, le=10)] = 0.03
     """Learning rate of the new heads."""
-    backbone_lr_factor: Annotated[float, Field(ge=0, le=10)] = 0.1
+    backbone_lr_factor: Annotated[float, Within(ge=0, le=10)] = 0.1
     """The encoder learns at lr times this."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    momentum: Annotated[float, Within(ge=0, lt=1)] = 0.9
     """Momentum of SGD."""
     lr_in_momentum: bool = True
     """SGD's lr multiplies the gradient before it enters the momentum buffer (v = m v + lr g; p -= v), as published;
     False is torch's form (v = m v + g; p -= lr v)."""
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
+    weight_decay: Annotated[float, Within(ge=0, le=1)] = 5e-4
     """Weight decay on every trainable tensor."""
     schedule: Literal["warmup_poly", "constant"] = "warmup_poly"
     """lr(t) = lr * min(0.01 + 0.99 (t / warmup_steps)^2, 1) * (1 - t / T)^poly_power, or lr."""
-    warmup_steps: Annotated[int, Field(ge=0)] = 20
+    warmup_steps: Annotated[int, Within(ge=0)] = 20
     """Iterations of warm-up (100 as published, for runs of 140,000 iterations)."""
-    poly_power: Annotated[float, Field(ge=0, le=10)] = 0.9
+    poly_power: Annotated[float, Within(ge=0, le=10)] = 0.9
     """Exponent of the polynomial decay."""
 
     def active(self) -> Flat:
@@ -194,7 +226,7 @@ class OptimConfig(Section):
 class TrainConfig(Section):
     """How long, how many at a time, on what."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[int, Within(ge=0, lt=2**32)] = 0
     """Seed of everything random in the run: order, augmentation, new heads, queues."""
     epochs: Count = 3
     """Passes over the source training images."""
@@ -202,7 +234,7 @@ class TrainConfig(Section):
     """Images per optimiser step, over all workers; the last incomplete batch of an epoch is dropped."""
     evaluation_batch_size: Annotated[Count, Elsewhere] = 64
     """Images per forward pass of an evaluation."""
-    energy_samples: Annotated[int, Field(ge=0)] = 0
+    energy_samples: Annotated[int, Within(ge=0)] = 0
     """Features that enter the hyperspherical energy, a seeded subsample; 0 takes all."""
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     """Arithmetic of the step; bfloat16 is autocast over float32 weights."""
@@ -212,13 +244,13 @@ class TrainConfig(Section):
     """CPU threads of each worker; they change the low bits of a result."""
     workers: Annotated[Count, Elsewhere] = 1
     """Processes that train together, each on its part of every batch; above 1 they are a Ray Train run."""
-    gpus_per_worker: Annotated[float, Field(gt=0, le=16), Elsewhere] = 1.0
+    gpus_per_worker: Annotated[float, Within(gt=0, le=16), Elsewhere] = 1.0
     """GPUs that each worker takes with device=cuda; a fraction lets small runs share one."""
-    wait_minutes: Annotated[float, Field(ge=0), Elsewhere] = 0.0
+    wait_minutes: Annotated[float, Within(ge=0), Elsewhere] = 0.0
     """How long to wait for a cluster's machines that are still starting before what does not fit is refused."""
     channels_last: Annotated[bool, Elsewhere] = True
     """Memory format of images and convolutions (about twice as fast on a CPU)."""
-    checkpoint_minutes: Annotated[float, Field(ge=0), Elsewhere] = 1.0
+    checkpoint_minutes: Annotated[float, Within(ge=0), Elsewhere] = 1.0
     """How often the whole state is saved, so what a kill costs at most; 0 saves it after every step."""
     output: Annotated[str, Elsewhere] = "runs"
     """Folder that holds every run's record, state and selected weights."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from functools import lru_cache
 from typing import Any
 
 from csg.config import NAMED_WEIGHTS, SECTIONS, Config, ConfigError, Flat, NotIdentity, Section, hints
@@ -41,7 +42,7 @@ def canonical(config: Config) -> Flat:
         cls.__module__ for cls in (method_of(config), type(config.method)) if not cls.__module__.startswith("csg.")
     }
     if sources:
-        digests = sorted(file_digest(str(sys.modules[module].__file__)) for module in sources)
+        digests = sorted(_source_digest(module) for module in sources)
         flat["method.source"] = "sha256:" + "+".join(digests)
     if config.selection.epoch == "best":
         flat["selection.protocol"] = config.selection.protocol
@@ -54,6 +55,12 @@ def canonical(config: Config) -> Flat:
         except OSError as error:
             raise ConfigError(f"{name}: expected a state-dict file, cannot read {path} ({error.strerror})") from None
     return flat
+
+
+@lru_cache(maxsize=64)
+def _source_digest(module: str) -> str:
+    """Digest a module's file as it was when it was first asked for: what was imported, not what it was edited to."""
+    return file_digest(str(sys.modules[module].__file__))
 
 
 def config_id(config: Config) -> str:

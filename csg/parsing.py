@@ -24,9 +24,14 @@ class _Loader(yaml.SafeLoader):
     """YAML in which ``1e-4`` is a number, as everyone who writes a learning rate expects."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes the texts that :class:`_Loader` would take for numbers."""
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+    )
 
 
 def config_from_flat(flat: Mapping[str, Any]) -> Config:
@@ -73,7 +78,7 @@ def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Flat:
 
 def to_yaml(config: Config) -> str:
     """Write every setting as ``dotted.name: value``, readable by :func:`read_yaml` and by people."""
-    return yaml.safe_dump(flatten(config), sort_keys=False)
+    return yaml.dump(flatten(config), Dumper=_Dumper, sort_keys=False)
 
 
 @dataclasses.dataclass(frozen=True)

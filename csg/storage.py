@@ -71,7 +71,18 @@ def check_file(path: Path, setting: str) -> None:
         raise ConfigError(f"{setting}: expected a file to write, found a folder at {path}")
 
 
-@lru_cache(maxsize=64)
+def remove_leftovers(path: Path) -> None:
+    """Remove what a kill during :func:`replacing` has left; only for whoever alone writes ``path``."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink(missing_ok=True)
+
+
 def file_digest(path: str) -> str:
-    """SHA-256 of a file's bytes."""
+    """SHA-256 of a file's bytes; read again when its size or its time of change is another."""
+    found = Path(path).stat()
+    return _digest(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: str, _size: int, _modified: int) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

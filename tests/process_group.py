@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest import mock
 
 import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
-from csg.collective import joined, summed
+from csg.collective import barrier, check_agreement, joined, summed
+from csg.data.pair import Pair
 from csg.parsing import config_from_flat
-from csg.training import step
+from csg.training import loop, step
 from csg.training.loop import Training, train
+from csg.training.step import IGNORED
 from tests.made_up_pair import TINY, made_up_pair
 
 Result = dict[str, Any]
@@ -35,21 +40,48 @@ def trained(world: int, runs: Mapping[str, Mapping[str, Any]], folder: Path) -> 
 
 def unequal(folder: Path) -> tuple[list[float], list[int], int]:
     """Return what the first of three processes sees of parts of 3, 0 and 2 rows."""
-    out = folder / "unequal.pt"
-    spawn(_unequal, args=(free_port(), out), nprocs=3)  # type: ignore[no-untyped-call]
-    shares, rows, total = torch.load(out, weights_only=True)
+    shares, rows, total = _in_three(_unequal, folder)
     return shares, rows, total
 
 
-def _unequal(rank: int, port: int, out: Path) -> None:
+def disagreeing(folder: Path) -> list[str]:
+    """Return what each of three processes, the last of which has found no checkpoint, is told of that."""
+    complaints: list[str] = _in_three(_disagreeing, folder)
+    return complaints
+
+
+def _in_three(function: Any, folder: Path) -> Any:
+    """Call a function in three processes; return what it returns in the first."""
+    out = folder / "three.pt"
+    spawn(_one_of_three, args=(free_port(), function, out), nprocs=3)  # type: ignore[no-untyped-call]
+    return torch.load(out, weights_only=True)
+
+
+def _one_of_three(rank: int, port: int, function: Any, out: Path) -> None:
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=3)
+    answer = function(rank)
+    if rank == 0:
+        torch.save(answer, out)
+    _leave()
+
+
+def _unequal(rank: int) -> tuple[list[float], list[int], int]:
     mine = [[0, 1, 2], [], [6, 7]][rank]
     blocks = torch.tensor([*mine, *(100 + row for row in mine)], dtype=torch.int64)
-    shares = step._shares([len(mine), None])
-    rows, total = joined(blocks, blocks=2).tolist(), int(summed(torch.tensor(len(mine))))
-    if rank == 0:
-        torch.save((shares, rows, total), out)
-    _leave()
+    shares = step._shares([len(mine), None, 0])
+    return shares, joined(blocks, blocks=2).tolist(), int(summed(torch.tensor(len(mine))))
+
+
+def _disagreeing(rank: int) -> list[str]:
+    complaint = ""
+    check_agreement({"epochs": 2, "a checkpoint": True})
+    try:
+        check_agreement({"epochs": 2, "a checkpoint": rank < 2})
+    except RuntimeError as error:
+        complaint = str(error)
+    everyones: list[Any] = [None] * 3
+    dist.all_gather_object(everyones, complaint)
+    return everyones
 
 
 def _leave() -> NoReturn:
@@ -64,10 +96,15 @@ def _leave() -> NoReturn:
 
 
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+    """Find a port to listen on, outside the range from which the system takes those of connections.
+
+    So it stays free until it is used, and while a server is away.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
 
 
 def _train(rank: int, world: int, port: int, runs: Mapping[str, Mapping[str, Any]], out: Path) -> None:
@@ -82,23 +119,77 @@ def _train(rank: int, world: int, port: int, runs: Mapping[str, Mapping[str, Any
 
 
 def _one(world: int, settings: Mapping[str, Any]) -> Result:
-    """Train, and with ``checkpoint`` among the settings stop in the midst of the second epoch and go on from disk."""
+    """Train; what is no setting: ``masked`` ignores most labels, ``cut`` leaves off there and goes on from disk."""
     flat = {**TINY, "train.precision": "float64", "train.batch_size": 6, "train.workers": world, **settings}
     if "method.name" in settings:
         flat = {name: value for name, value in flat.items() if name in settings or not name.startswith("method.")}
-    checkpoint = flat.pop("checkpoint", None)
+    pair = masked(made_up_pair()) if flat.pop("masked", False) else made_up_pair()
+    cut, checkpoint = flat.pop("cut", None), Path(flat.pop("checkpoint", ""))
     config = config_from_flat(flat)
-    training = Training(config, made_up_pair())
-    if checkpoint is not None:
-        steps = iter(range(100))
-        for _ in train(training, checkpoint=Path(checkpoint), stop=lambda: next(steps) == 8):
-            pass
-        assert training.position.epoch == 1 and training.position.step > 0
-        training = Training(config, made_up_pair())
-    reports = list(train(training, checkpoint=None if checkpoint is None else Path(checkpoint)))
+    training = counting(Training(config, pair))
+    if cut is not None:
+        _train_until(cut, training, checkpoint)
+        barrier()  # a checkpoint is read by processes that started after it was written
+        training = counting(Training(config, pair))
+    reports = list(train(training, checkpoint=None if cut is None else checkpoint))
     state = training.state()
     return {
         "metrics": [{k: v for k, v in report.metrics.items() if "second" not in k} for report in reports],
         "model": state["model"],
-        "method": {name: held for name, held in state["method"].items() if isinstance(held, torch.Tensor)},
+        "method": dict(leaves(state["method"])),
+        "steps": training.learner.steps,
     }
+
+
+def masked(pair: Pair) -> Pair:
+    """Ignore three labels of four, so that parts of a batch, and whole batches, have none."""
+    for name in ("source/train", "source/val"):
+        labels = pair.streams[name].labels
+        labels[torch.arange(len(labels)) % 4 > 0] = IGNORED
+    return pair
+
+
+def counting(training: Training) -> Training:
+    """Let the method's state count the ends of epochs."""
+    method = training.learner.method
+    method.register_buffer("epochs_ended", torch.zeros(()))
+    after_epoch = method.after_epoch
+
+    def counted(model: Any) -> None:
+        after_epoch(model)
+        method.get_buffer("epochs_ended").add_(1)
+
+    method.after_epoch = counted  # type: ignore[method-assign]
+    return training
+
+
+class CutError(Exception):
+    """Stands for a kill."""
+
+
+def _train_until(cut: str, training: Training, checkpoint: Path) -> None:
+    """Train up to the middle of the second epoch, or into the evaluation of the first, or up to that one's end."""
+    if cut == "in the second epoch":
+        steps = iter(range(100))
+        for _ in train(training, checkpoint=checkpoint, stop=lambda: next(steps) == 8):
+            pass
+        assert training.position.epoch == 1 and training.position.step > 0
+    elif cut == "in an evaluation":
+        with mock.patch.object(loop, "validation_metrics", side_effect=CutError), contextlib.suppress(CutError):
+            next(train(training, checkpoint=checkpoint))
+        assert training.position.step == training.steps_per_epoch
+    else:
+        next(train(training, checkpoint=checkpoint))
+        assert training.position.epoch == 1 and training.position.step == 0
+
+
+def leaves(state: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors of a state and, as tensors, its numbers: queue pointers, a controller's choices."""
+    if isinstance(state, Mapping):
+        for key, value in state.items():
+            yield from leaves(value, f"{name}/{key}")
+    elif isinstance(state, list):
+        for place, value in enumerate(state):
+            yield from leaves(value, f"{name}/{place}")
+    else:
+        yield name, torch.as_tensor(state)

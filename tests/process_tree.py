@@ -1,4 +1,4 @@
-"""Running processes, by their name and by what started them."""
+"""Running processes, by their name, by what started them and by the files they have open."""
 
 from __future__ import annotations
 
@@ -22,3 +22,13 @@ def descends(process: int, ancestor: int) -> bool:
         while process not in (0, ancestor):
             process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
     return process == ancestor
+
+
+def holding(folder: Path) -> list[int]:
+    """Find the processes that have a file below a folder open, such as the lock of a run that they train."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if link.readlink().is_relative_to(folder):
+                found.add(int(link.parts[2]))
+    return sorted(found)

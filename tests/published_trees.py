@@ -117,17 +117,33 @@ def _add_line(folder: Path, line: str) -> str:
     return f"{folder / LIST}:{len((folder / LIST).read_text().splitlines())}"
 
 
+def _change_line(folder: Path, line: int, change: Callable[[str], str]) -> str:
+    _edit_list(folder, lambda lines: [*lines[:line], change(lines[line]), *lines[line + 1 :]])
+    return f"{folder / LIST}:{line + 1}"
+
+
+def _relabelled(label: str) -> Callable[[str], str]:
+    return lambda line: f"{line.rsplit(None, 1)[0]} {label}".rstrip()
+
+
+def _keep_of_class(folder: Path, label: int, images: int) -> list[Path]:
+    """Remove the images of a class, and their lines, but for the first ``images``, which are returned."""
+    lines = (folder / LIST).read_text().splitlines()
+    mine = [line for line in lines if line.rsplit(None, 1)[1] == str(label)]
+    for line in mine[images:]:
+        (folder / line.rsplit(None, 1)[0]).unlink()
+    _edit_list(folder, lambda _: [line for line in lines if line not in mine[images:]])
+    return [folder / line.rsplit(None, 1)[0] for line in mine[:images]]
+
+
 def _drop_class(folder: Path, label: int) -> str:
-    kept = [line for line in (folder / LIST).read_text().splitlines() if line.rsplit(None, 1)[1] != str(label)]
-    gone = [folder / line.rsplit(None, 1)[0] for line in (folder / LIST).read_text().splitlines() if line not in kept]
-    for path in gone:
-        path.unlink()
-    _edit_list(folder, lambda _: kept)
+    _keep_of_class(folder, label, images=0)
     return str(folder / LIST)
 
 
 FAULTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "class without images": ("class without images", lambda root: _drop_class(root / "validation", 11)),
+    "class with one image": ("class with one image", lambda root: str(_keep_of_class(root / "validation", 10, 1)[0])),
     "PNG cut short": ("bad image", lambda root: _cut_short(_listed(root / "train", 0))),
     "JPEG cut short": ("bad image", lambda root: _cut_short(_listed(root / "validation", 0))),
     "bit flipped in a PNG": ("bad image", lambda root: _flip_a_bit(_listed(root / "train", 5))),
@@ -140,6 +156,20 @@ FAULTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "label out of range": ("unknown class", lambda root: _add_line(root / "train", "car/new.png 12")),
     "negative label": ("unknown class", lambda root: _add_line(root / "validation", "car/new.jpg -1")),
     "line without a label": ("malformed line", lambda root: _add_line(root / "validation", "car/my car.png")),
+    "listed image with a label out of range": (
+        "unknown class",
+        lambda root: _change_line(root / "train", 29, _relabelled("12")),
+    ),
+    "listed image without a label": ("malformed line", lambda root: _change_line(root / "train", 33, _relabelled(""))),
+    "label of another folder": ("label against folder", lambda root: _change_line(root / "train", 37, _relabelled("2"))),
+    "path into the other domain": (
+        "path outside the folder",
+        lambda root: _add_line(root / "train", f"../{_listed(root / 'validation', 2).relative_to(root)} 0"),
+    ),
+    "path from the root": (
+        "path outside the folder",
+        lambda root: _add_line(root / "train", f"{_listed(root / 'validation', 3).absolute()} 0"),
+    ),
     "label in words": ("malformed line", lambda root: _add_line(root / "train", "car/new.png car")),
     "line twice": (
         "repeated line",

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from analysis.method_table import method_table, spread
 from csg.config import ConfigError, flatten
 from csg.parsing import config_from_flat
 from csg.tracking import TrackedRun, Tracker, default_tracking_uri
@@ -69,9 +68,9 @@ def test_an_ablation_trains_every_cell_under_the_same_seeds_once(tmp_path: Path)
     assert more.returncode == 0 and "4 of 6 runs are on record" in more.stdout
     assert {path: path.stat().st_mtime_ns for path in records} == records
     assert len(tracked(tmp_path)) == 6
-    (table,) = (tmp_path / "runs" / "ablations").rglob("PAIR.csv")
+    (table,) = (tmp_path / "runs" / "ablations").rglob("ablation_PAIR.csv")
     rows = table.read_text().splitlines()
-    assert rows[0].startswith("method,n,real accuracy %") and [row.split(",")[1] for row in rows[1:]] == ["3", "3"]
+    assert rows[0].startswith("cell,n,real accuracy %") and [row.split(",")[1] for row in rows[1:]] == ["3", "3"]
 
 
 @pytest.mark.slow
@@ -100,12 +99,24 @@ def test_every_cell_of_every_shipped_design_is_a_configuration_of_its_own() -> N
         assert {config.train.seed for _, config in cells} == {0, 1}
 
 
+def test_cells_start_from_what_the_configuration_says_of_their_own_method() -> None:
+    base = flatten(config_from_flat({"method.temperature": 0.5, "method.stage3.weight": 2.0, "optim.lr": 0.01}))
+    found = {cell.name: flatten(config) for cell, config in cells_of(DESIGNS["rivals"], base, seeds=1)}
+    both, four = found["CSG, stages 3 and 4, A-pool"], found["CSG, stage 4, A-pool"]
+    assert (both["method.temperature"], both["method.stage3.weight"]) == (0.5, 2.0)
+    assert (four["method.temperature"], four["method.stage3.weight"]) == (0.5, None)
+    assert found["weight l2"]["method.weight"] == 0.1
+    assert {flat["optim.lr"] for flat in found.values()} == {0.01}
+
+
 def test_a_design_needs_distinct_names_and_a_base_among_them() -> None:
     cell = Cell("one", {})
     with pytest.raises(ConfigError, match="expected cells of different names"):
         Design(title="", base="one", cells=(cell, cell))
     with pytest.raises(ConfigError, match="'two' among them"):
         Design(title="", base="two", cells=(cell,))
+    with pytest.raises(ConfigError, match="'one' is compared with 'one'; expected another"):
+        Design(title="", base="two", cells=(Cell("one", {}, against="one"), Cell("two", {})))
     with pytest.raises(ConfigError, match="--design: expected one of rivals"):
         design_named("no such")
 
@@ -124,39 +135,3 @@ def test_unusable_flags_are_refused_before_anything_starts(
     monkeypatch.chdir(tmp_path)
     assert visda_ablation.main(flags) == 2
     assert message in capsys.readouterr().err
-
-
-def made_up_run(cell: str, seed: int, accuracy: float, *, status: str = "finished", energy: float = 0.1) -> TrackedRun:
-    metrics = {
-        "target/test/accuracy": accuracy,
-        "target/test/mean_class_accuracy": accuracy,
-        "source/val/accuracy": 0.9,
-    }
-    metrics |= {"target/test/E0_mhe": energy, "train/seconds": 2.0, "target/test/images": 100.0}
-    params = {"selection.protocol": "source", "selection.epoch": "last", "train.epochs": 3, "train.seed": seed}
-    return TrackedRun(f"{cell}{seed}", cell, status, params, {"csg.cell": cell}, metrics, {})  # type: ignore[arg-type]
-
-
-def test_the_table_has_means_and_sample_deviations_and_shows_what_is_missing() -> None:
-    runs = [made_up_run("a", 0, 0.5), made_up_run("a", 1, 0.6), made_up_run("a", 2, 0.8), made_up_run("b", 0, 0.7)]
-    runs += [made_up_run("b", 1, 0.1, status="failed"), made_up_run("d", 0, 0.4, energy=float("nan"))]
-    table = method_table(runs, cells=["a", "b", "c", "d"], title="Four")
-    assert table.csv() == (
-        "method,n,real accuracy %,mean class %,source accuracy %,E_0 (mhe),s/epoch\n"
-        "a,3,63.3 ± 15.3,63.3 ± 15.3,90.0 ± 0.0,0.100 ± 0.000,2.0 ± 0.0\n"
-        "b,1,70.0,70.0,90.0,0.100,2.0\n"
-        "c,0,-,-,-,-,-\n"
-        "d,1,40.0,40.0,90.0,-,2.0\n"
-    )
-    assert "| a | 3 | 63.3 ± 15.3 |" in table.markdown()
-    assert "Selection protocol: source (0 target queries)" in table.caption
-
-
-def test_a_run_that_chose_its_epoch_on_the_target_counts_its_queries() -> None:
-    run = made_up_run("a", 0, 0.5)
-    run.params.update({"selection.protocol": "paper", "selection.epoch": "best"})
-    assert "paper (3 target queries)" in method_table([run], cells=["a"], title="").caption
-
-
-def test_a_deviation_divides_by_n_minus_one() -> None:
-    assert spread([1.0, 3.0], 2) == "2.00 ± 1.41"

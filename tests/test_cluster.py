@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import subprocess
@@ -16,11 +17,12 @@ import pytest
 import ray
 from hypothesis import given
 from hypothesis import strategies as st
+from ray._private.ray_constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
 from ray.cluster_utils import Cluster
 
 from csg.config import ConfigError
 from csg.parsing import config_from_flat
-from csg.training.cluster import HEAD, Slots, check_nodes, check_output, fitting, inputs, resources_of
+from csg.training.cluster import HEAD, Slots, check_nodes, check_output, fitting, inputs, resources_of, start_ray
 from tests.test_search import ROOT, reported, what_happened
 from tune_spaces.journal import Event, in_flight
 
@@ -34,8 +36,15 @@ def test_a_worker_lies_on_one_node_and_a_run_on_several() -> None:
     config = config_from_flat({"train.workers": 4, "train.threads": 2})
     assert fitting(config, [{"CPU": 3.0}, {"CPU": 5.0}]) == 0, "one place and two: three workers of two CPUs"
     assert fitting(config, [{"CPU": 4.0}, {"CPU": 5.0}]) == 1
-    shared = config_from_flat({"train.device": "cuda", "train.gpus_per_worker": 0.25})
-    assert fitting(shared, [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0}]) == 4
+
+
+@pytest.mark.parametrize(
+    ("share", "gpus", "fits"), [(0.25, 1, 4), (0.4, 2, 4), (0.1, 1, 10), (0.6, 3, 3), (1, 3, 3), (2, 3, 1)]
+)
+def test_a_part_of_a_gpu_is_a_part_of_one_gpu(share: float, gpus: int, fits: int) -> None:
+    shared = config_from_flat({"train.device": "cuda", "train.gpus_per_worker": float(share)})
+    assert fitting(shared, [{"CPU": 32.0, "GPU": float(gpus)}, {"CPU": 8.0}]) == fits
+    assert fitting(shared, [{"CPU": 2.0, "GPU": float(gpus)}]) == min(fits, 2)
 
 
 @given(st.lists(st.integers(0, 9), max_size=4), st.sampled_from([1, 2, 4]), st.integers(1, 3))
@@ -52,9 +61,36 @@ def test_the_process_of_a_run_of_several_workers_takes_no_cpu_from_them() -> Non
 
 
 def test_a_jobs_own_folder_is_no_place_for_results() -> None:
-    inside = "/tmp/ray/session/runtime_resources/working_dir_files/_ray_pkg/runs"
+    job = "/tmp/ray/session/runtime_resources/working_dir_files/_ray_pkg"
     with pytest.raises(ConfigError, match=r"--train\.output: a submitted job's working folder is removed"):
-        check_output(config_from_flat({"train.output": inside}))
+        check_output(config_from_flat({"train.output": f"{job}/runs"}))
+    shared = config_from_flat({"train.output": "/shared/runs", "data.cache": "/shared/cache"})
+    for inside in (f"sqlite:///{job}/mlflow.db", f"file://{job}/mlruns", f"file:{job}/mlruns", f"{job}/mlruns"):
+        with pytest.raises(ConfigError, match=r"--tracking-uri: a submitted job's working folder is removed"):
+            check_output(shared, inside)
+    for outside in ("sqlite:////shared/mlflow.db", "http://server:5000", "postgresql://server/mlflow", None):
+        check_output(shared, outside)
+
+
+def test_a_store_that_is_named_by_a_relative_path_lies_in_the_jobs_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg"
+    job.mkdir(parents=True)
+    monkeypatch.chdir(job)
+    for relative in ("sqlite:///mlflow.db", "mlruns"):
+        with pytest.raises(ConfigError, match=r"--tracking-uri: .* found .*_ray_pkg/"):
+            check_output(config_from_flat({"train.output": "/shared", "data.cache": "/shared"}), relative)
+
+
+def test_without_an_address_a_script_starts_a_ray_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And does not join whatever was last started on the machine; Ray sets RAY_ADDRESS for a submitted job."""
+    joined: list[str | None] = []
+    monkeypatch.setattr(ray, "init", lambda address=None, **_: joined.append(address))
+    for address in ("", "auto"):
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        start_ray()
+    assert joined == ["local", None], "with RAY_ADDRESS, Ray itself reads it"
 
 
 def test_what_a_configuration_reads_is_what_nodes_are_asked_for() -> None:
@@ -102,6 +138,16 @@ def without_scores(events: list[Event]) -> list[Event]:
     return [dataclasses.replace(event, score=None) for event in events]
 
 
+def scores(events: list[Event]) -> list[float]:
+    return [event.score for event in events if event.score is not None]
+
+
+def asked_for(cluster: Cluster) -> list[dict[str, float]] | None:
+    """Return what a cluster was last asked to grow to, or None where nobody ever asked."""
+    asked = ray._raylet.GcsClient(address=cluster.address).internal_kv_get(AUTOSCALER_RESOURCE_REQUEST_CHANNEL, None)
+    return None if asked is None else list(json.loads(asked))
+
+
 @pytest.mark.slow
 def test_what_cannot_fit_or_is_missing_is_refused_before_anything_starts(cluster: Cluster, tmp_path: Path) -> None:
     ray.init(address=cluster.address, log_to_driver=False)
@@ -141,7 +187,7 @@ def test_a_search_survives_a_node_that_goes_while_another_comes_and_a_killed_dri
     said = ended(start(disturbed, *workers, address=cluster.address))
     mine, theirs = what_happened(disturbed), what_happened(undisturbed)
     assert without_scores(mine) == without_scores(theirs)
-    assert [event.score for event in mine] == pytest.approx([event.score for event in theirs], rel=1e-9)
+    assert scores(mine) == pytest.approx(scores(theirs), rel=1e-9)
     assert re.search(r"\d finished, \d stopped, 0 failed", said)
 
 
@@ -152,10 +198,12 @@ def test_a_search_waits_for_nodes_that_start_and_uses_those_that_come_later(tmp_
     try:
         flags = ("--num-samples", "10", "--train.wait-minutes", "2", "--space", "contrast")
         process = start(output, *flags, address=cluster.address)
-        time.sleep(5)
+        wait_until(process, lambda: asked_for(cluster) == [{"CPU": 1}])
+        assert not any(output.rglob("journal.jsonl"))
         cluster.add_node(num_cpus=1)
         wait_until(process, lambda: any(output.rglob("journal.jsonl")) and bool(what_happened(output)))
         assert len(in_flight(what_happened(output))) == 1
+        assert asked_for(cluster) == [], "a request that stays would keep the machines for ever"
         cluster.add_node(num_cpus=1)
         wait_until(process, lambda: len(in_flight(what_happened(output))) == 2)
         assert re.search(r"\d finished, \d stopped, 0 failed", ended(process))

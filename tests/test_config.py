@@ -56,6 +56,13 @@ def test_a_configuration_survives_dotted_names_and_yaml(
     assert config_id(config_from_flat(read_yaml(path))) == config_id(config)
 
 
+@pytest.mark.parametrize("text", ["1e5", "0e0", "-.5E-3", "1.", "12", "null", "yes"])
+def test_a_path_that_looks_like_something_else_stays_a_text(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config_from_flat({"data.root": text})))
+    assert read_yaml(path)["data.root"] == text
+
+
 @settings(max_examples=100, deadline=None)
 @given(configurations(), st.integers(0, 2**32 - 1), st.integers(1, 64))
 def test_seed_machine_and_paths_do_not_change_the_identity(config: Config, seed: int, threads: int) -> None:
@@ -71,7 +78,9 @@ def test_seed_machine_and_paths_do_not_change_the_identity(config: Config, seed:
             "method.temprature: no such setting; the nearest valid name is method.temperature",
         ),
         ({"method.temperature": "hot"}, "method.temperature: expected a valid number, found 'hot'"),
-        ({"method.temperature": 0}, "method.temperature: expected greater than 0, found 0"),
+        ({"method.temperature": 0}, "method.temperature: expected more than 0 and at most 10, found 0"),
+        ({"method.temperature": float("nan")}, "method.temperature: expected a finite number, found nan"),
+        ({"train.seed": -1}, "train.seed: expected at least 0 and less than 4,294,967,296, found -1"),
         ({"train.epochs": 1.5}, "train.epochs: expected a valid integer"),
         ({"model.frozen_statistics": 1}, "model.frozen_statistics: expected a valid boolean, found 1"),
         ({"method.stages": "7"}, "method.stages: expected different stages of 1 to 4 joined by +"),

@@ -60,19 +60,40 @@ def test_a_subclass_of_a_shipped_method_is_another_computation(tmp_path: Path) -
     assert config_id(config_from_flat({"method.path": f"{mine}:Mine"})) != config_id(config_from_flat({}))
 
 
-def test_an_installed_package_offers_methods_by_entry_point(
-    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "somebodys-1.0.dist-info"
+def offer(folder: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a package that offers a method."""
+    package = folder / "somebodys-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: somebodys\nVersion: 1.0\n")
-    (package / "entry_points.txt").write_text(
-        "[csg.methods]\nconfidence_penalty = confidence_penalty:ConfidencePenalty\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
+    (package / "entry_points.txt").write_text(f"[csg.methods]\n{line}\n")
+    monkeypatch.syspath_prepend(folder)
+
+
+def test_an_installed_package_offers_methods_by_entry_point(
+    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer(tmp_path, "confidence_penalty = confidence_penalty:ConfidencePenalty", monkeypatch)
     method = find_method({"method.name": "confidence_penalty"})
     assert issubclass(method, Method) and method.__name__ == "ConfidencePenalty"
-    config_id(config_from_flat({"method.name": "confidence_penalty", "method.weight": 1.0}))
+    assert cli.main(["train", "--method.name", "confidence_penalty", "--method.weight", "1", *SMALL]) == 0
+    assert "train/loss_negative_entropy" in next(tmp_path.rglob("record.json")).read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("mine = mine:Mine", r"mine = mine:Mine calls itself 'csg'; expected its Config"),
+        ("mine = mine:NOTHING", r"should be a subclass of csg\.methods\.method\.Method, found 3"),
+        ("mine = no_such_module:Mine", r"cannot be imported \(ModuleNotFoundError"),
+    ],
+)
+def test_an_entry_point_that_offers_no_method_of_its_name_is_refused(
+    line: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text("from csg.methods.csg import Csg\n\nNOTHING = 3\nclass Mine(Csg): pass\n")
+    offer(tmp_path, line, monkeypatch)
+    with pytest.raises(ConfigError, match=message):
+        config_from_flat({"method.name": "mine"})
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,13 @@ from ray.cluster_utils import Cluster
 
 from csg.tracking import Tracker
 from tests.process_group import free_port
-from tests.process_tree import descends, processes_named
+from tests.process_tree import holding
 from tests.test_search import TRIALS, command, search, what_happened
 from tune_spaces.journal import Event
 
 AWAY_SECONDS = 60
+LONG = ("--data.source-images", "200")
+"""Instead of 40: trials that take seconds, so that both searches are under way at the same time."""
 
 
 @contextmanager
@@ -54,10 +56,12 @@ def endings(output: Path) -> list[Event]:
     return [event for event in events if event.kind == "ended"]
 
 
-def trial_processes(cluster: Cluster) -> list[int]:
-    """Find the processes that train trials, below a cluster's head: Ray names processes after their actors."""
-    raylet = cluster.head_node.all_processes["raylet"][0].process.pid
-    return [process for process in processes_named("ray::TrainingTrial") if descends(process, raylet)]
+def kill_a_trial(output: Path) -> None:
+    """Kill the process that trains a trial of a search, as soon as one does."""
+    while not (processes := holding(output / "trained")):
+        assert len(endings(output)) < TRIALS, "the search is over"
+        time.sleep(0.02)
+    os.kill(processes[0], signal.SIGKILL)
 
 
 def searching(commands: list[list[str]], environment: dict[str, str], folder: Path) -> list[subprocess.Popen[str]]:
@@ -86,12 +90,12 @@ def told(tracker: Tracker) -> list[list[tuple[int, str]]]:
 def test_two_searches_share_a_cluster_and_a_store_and_neither_outages_nor_kills_lose_a_trial(tmp_path: Path) -> None:
     """The first, at concurrency 1, ends with the undisturbed one's trials and values; the second runs two at a time."""
     undisturbed, first, second = (tmp_path / name for name in ("undisturbed", "first", "second"))
-    assert search(undisturbed).returncode == 0
+    assert search(undisturbed, *LONG).returncode == 0
     cluster, port = Cluster(initialize_head=True, head_node_args={"num_cpus": 3}), free_port()
     uri, environment = f"http://127.0.0.1:{port}", {**os.environ, "RAY_ADDRESS": cluster.address}
     commands = [
-        command(first, "--tracking-uri", uri),
-        command(second, "--tracking-uri", uri, "--seed", "1", "--concurrency", "2"),
+        command(first, *LONG, "--tracking-uri", uri),
+        command(second, *LONG, "--tracking-uri", uri, "--seed", "1", "--concurrency", "2"),
     ]
     try:
         with mlflow_server(tmp_path, port):
@@ -99,7 +103,8 @@ def test_two_searches_share_a_cluster_and_a_store_and_neither_outages_nor_kills_
             while not (endings(first) and endings(second)):
                 assert all(process.poll() is None for process in processes), processes[0].communicate()[0]
                 time.sleep(0.05)
-        os.kill(trial_processes(cluster)[0], signal.SIGKILL)
+            assert max(len(endings(first)), len(endings(second))) < TRIALS - 1, "both have trials before them"
+        kill_a_trial(first)
         time.sleep(AWAY_SECONDS)
         with mlflow_server(tmp_path, port):
             said = [process.communicate()[0] for process in processes]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,14 +15,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.process_group import free_port
+from tests.process_tree import descends, processes_named
 from tests.test_search import ROOT, journal, tracked
 from tune_spaces.journal import Event
 
 BIN = Path(sys.executable).parent
+TRIALS = 6
 SEARCH = [
-    *("--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
-    *("--num-samples", "8", "--concurrency", "1", "--optim.warmup-steps", "2", "--train.checkpoint-minutes", "0"),
+    *("--data.source-images", "200", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
+    *("--num-samples", str(TRIALS), "--concurrency", "1", "--optim.warmup-steps", "2", "--space", "contrast"),
 ]
+"""Trials take a few seconds each: longer than it takes to ask for a stop."""
+STOP_SECONDS = 60.0
+"""How long processes may take to be gone after their job was stopped."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Head:
     address: str
     environment: dict[str, str]
     clone: Path
+    process: int
 
     def submit(self, *flags: str, wait: bool = True) -> subprocess.CompletedProcess[str]:
         """Send the search, as the README says."""
@@ -44,19 +49,15 @@ class Head:
             command, capture_output=True, text=True, cwd=self.clone, env=self.environment, check=False
         )
 
+    def trials(self) -> list[int]:
+        """Find the processes that train trials: Ray names processes after their actors, Tune's wrapper of a trial."""
+        return [process for process in processes_named("ray::ResourceTrainable") if descends(process, self.process)]
+
     def job(self, *arguments: str) -> str:
         """Ask about a job."""
         command = [str(BIN / "ray"), "job", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=self.environment, check=False)
         return done.stdout + done.stderr
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @pytest.fixture(scope="module", params=["disabled", "token"])
@@ -67,7 +68,7 @@ def head(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     shutil.copytree(ROOT, clone, ignore=ignored)
     (clone / "runs").mkdir()
     (clone / "runs" / "large.bin").write_bytes(os.urandom(1 << 20))
-    port, dashboard, client = free_ports(3)
+    port, dashboard, client = (free_port() for _ in range(3))
     address = f"http://127.0.0.1:{dashboard}"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment = {**inherited, "HOME": str(home), "RAY_AUTH_MODE": request.param, "PYTHONPATH": ""}
@@ -82,7 +83,7 @@ def head(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        started = Head(address, {**environment, "RAY_ADDRESS": address}, clone)
+        started = Head(address, {**environment, "RAY_ADDRESS": address}, clone, process.pid)
         while "Error" in started.job("list"):
             assert process.poll() is None
             time.sleep(0.5)
@@ -99,20 +100,24 @@ def test_a_job_that_is_stopped_and_sent_again_finishes_the_search(head: Head, tm
     assert sent.returncode == 0, sent.stdout + sent.stderr
     name = re.search(r"raysubmit_\w+", sent.stdout)
     assert name is not None
-    while not (output.exists() and any(event.kind == "ended" for event in journal_or_nothing(output))):
+    while not any(event.kind == "ended" for event in journal_or_nothing(output)):
         assert "failed" not in head.job("status", name[0]), head.job("logs", name[0])
         time.sleep(0.2)
+    assert head.trials(), "a trial is under way"
     head.job("stop", name[0])
     assert "was stopped" in head.job("status", name[0])
-    ended = [event.trial for event in journal(output).events() if event.kind == "ended"]
-    assert len(ended) < 8
+    deadline = time.monotonic() + STOP_SECONDS
+    while head.trials():
+        assert time.monotonic() < deadline, "trials go on without their job"
+        time.sleep(0.2)
+    assert sum(event.kind == "ended" for event in journal(output).events()) < TRIALS
     uploaded = list((Path(head.environment["HOME"]) / "ray").rglob("visda_search.py"))
     assert uploaded and not list((Path(head.environment["HOME"]) / "ray").rglob("large.bin")), "what git ignores stays"
     again = head.submit("--train.output", str(output), "--resume")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "Best configuration by source/val" in again.stdout and "succeeded" in again.stdout
     _, parent, runs = tracked(output)
-    assert [run.tags["csg.trial"] for run in runs] == [str(number) for number in range(8)] and parent
+    assert [run.tags["csg.trial"] for run in runs] == [str(number) for number in range(TRIALS)] and parent
     assert {run.status for run in runs} <= {"finished", "stopped"}
 
 

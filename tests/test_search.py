@@ -142,7 +142,7 @@ def test_stopped_trials_keep_no_state_and_finished_ones_only_their_weights(undis
     for folder in (undisturbed[0] / "trained").iterdir():
         status = json.loads((folder / "record.json").read_text())["status"]
         kept[status] = kept.get(status, set()) | {path.name for path in folder.iterdir() if path.name != ".lock"}
-    assert kept == {"finished": {"record.json", "selected.pt"}, "stopped": {"record.json"}}
+    assert kept == {"finished": {"record.json", "selected.pt", "test_outputs.npz"}, "stopped": {"record.json"}}
 
 
 @pytest.mark.slow
@@ -257,8 +257,9 @@ def test_a_trial_tells_tune_its_selection_score_and_nothing_else(tmp_path: Path)
         "train.output": str(tmp_path),
     }
     trial = TrainingTrial.__new__(TrainingTrial)
-    trial.setup({"method.queue_size": 50, NUMBER: 0, ROLE: "suggested"}, base=base, program=source_digest())
+    trial.setup({"method.queue_size": 50, NUMBER: 0, ROLE: "suggested"}, base=base, program=source_digest(), data="")
     told: dict[str, Any] = trial.step()
+    assert trial._run is not None
     record = trial._run.record
     assert set(told) == {EPOCH, SCORE, SECONDS}
     assert told[SCORE] == record.epochs[0][SCORE_METRIC]

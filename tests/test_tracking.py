@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from csg.config import ConfigError, flatten
 from csg.parsing import config_from_flat
-from csg.tracking import RunTracker, Tracker, active_settings, default_tracking_uri, metric_name
+from csg.tracking import RunTracker, Tracker, default_tracking_uri
+from csg.tracking.tracker import active_settings, metric_name
 from csg.training.run import Run
 from tests.made_up_pair import TINY, made_up_pair
 
@@ -27,9 +29,13 @@ def finished_run(folder: Path, **settings: object) -> Run:
     return run
 
 
+def search_of(store: Tracker, key: str, folder: Path) -> str:
+    return store.open_parent("search", key, folder=folder, name=f"search {key}", params={}, description="")
+
+
 def test_a_run_comes_back_as_it_was_recorded(store: Tracker, tmp_path: Path) -> None:
     run = finished_run(tmp_path)
-    parent = store.open_parent("search", "s1", name="search s1", params={"num_samples": 1}, description="")
+    parent = search_of(store, "s1", tmp_path)
     tracker = RunTracker(store, run, parent=parent, tags={"csg.trial": "0"})
     tracker.log()
     (read,) = store.children(parent, history=("source/val/mean_class_accuracy",))
@@ -49,7 +55,7 @@ def test_a_run_comes_back_as_it_was_recorded(store: Tracker, tmp_path: Path) -> 
 def test_the_score_is_of_the_protocol_that_asks_whoever_trained_the_run(store: Tracker, tmp_path: Path) -> None:
     trained = finished_run(tmp_path)
     for protocol, stream in (("source", "source/val"), ("oracle", "target/val")):
-        parent = store.open_parent("search", f"scores {protocol}", name="", params={}, description="")
+        parent = search_of(store, f"scores {protocol}", tmp_path)
         config = config_from_flat(flatten(trained.config) | {"selection.protocol": protocol})
         tracker = RunTracker(store, Run(config, made_up_pair()), parent=parent)
         tracker.log(trained.record)
@@ -64,7 +70,7 @@ def test_a_class_of_any_name_can_be_recorded() -> None:
 
 def test_logging_twice_records_no_step_twice(store: Tracker, tmp_path: Path) -> None:
     run = finished_run(tmp_path)
-    parent = store.open_parent("search", "s2", name="search s2", params={}, description="")
+    parent = search_of(store, "s2", tmp_path)
     for _ in range(2):
         RunTracker(store, run, parent=parent).log()
     (read,) = store.children(parent)
@@ -72,17 +78,29 @@ def test_logging_twice_records_no_step_twice(store: Tracker, tmp_path: Path) -> 
     assert [metric.step for metric in history] == [1, 2]
 
 
+def test_what_is_measured_once_has_one_value_whatever_is_logged_again(store: Tracker, tmp_path: Path) -> None:
+    run = finished_run(tmp_path)
+    RunTracker(store, run).log(dataclasses.replace(run.record, status="interrupted", final={}))
+    for seconds in (1.0, 2.0):
+        run.record.final["test/seconds"] = seconds
+        tracker = RunTracker(store, run)
+        tracker.log()
+    for name in ("test/seconds", "megabytes", "duration_seconds", "target/test/accuracy"):
+        assert len(store.client.get_metric_history(tracker.run_id, name)) == 1, name
+
+
 def test_a_search_and_its_runs_are_found_again_by_identity(store: Tracker, tmp_path: Path) -> None:
-    first, second = (store.open_parent("search", "s3", name="search s3", params={}, description="") for _ in range(2))
+    first, second = (search_of(store, "s3", tmp_path) for _ in range(2))
     run = finished_run(tmp_path)
     ids = {store.open_run(run.config, run.pair, parent=first) for _ in range(3)}
     assert first == second and len(ids) == 1
-    elsewhere = store.open_parent("search", "s4", name="search s4", params={}, description="")
-    assert store.open_run(run.config, run.pair, parent=elsewhere) not in ids
+    for elsewhere in (search_of(store, "s4", tmp_path), search_of(store, "s3", tmp_path / "other"), None):
+        ids.add(store.open_run(run.config, run.pair, parent=elsewhere))
+    assert len(ids) == 4, "another search, the same one in another folder, and a run by itself"
 
 
 def test_stopped_and_failed_runs_say_so(store: Tracker, tmp_path: Path) -> None:
-    parent = store.open_parent("search", "s5", name="search s5", params={}, description="")
+    parent = search_of(store, "s5", tmp_path)
     for seed, status in enumerate(("stopped", "failed", "interrupted")):
         run = Run(config_from_flat({**TINY, "train.output": str(tmp_path), "train.seed": seed}), made_up_pair())
         run.close(status, "loss_task is nan" if status == "failed" else "")  # type: ignore[arg-type]

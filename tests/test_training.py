@@ -147,7 +147,7 @@ def test_a_finished_run_keeps_only_its_weights_and_is_returned_not_repeated(
     pair, config = made_up_pair(), tiny(tmp_path)
     first = Run(config, pair)
     expected = outcome(first)
-    assert {path.name for path in first.folder.iterdir()} == {".lock", "record.json", "selected.pt"}
+    assert {path.name for path in first.folder.iterdir()} == {".lock", "record.json", "selected.pt", "test_outputs.npz"}
     monkeypatch.setattr(run_module, "Training", None)
     again = Run(config, pair)
     assert [timeless(report.metrics) for report in again.epochs()] == expected[0]
@@ -219,6 +219,38 @@ def test_a_finished_run_stays_finished_whoever_closes_it(tmp_path: Path) -> None
     outcome(Run(config, pair))
     onlooker.close("interrupted")
     assert Run(config, pair).record.status == "finished" and Run(config, pair).record.final
+
+
+def test_a_stopped_run_that_is_wanted_after_all_is_trained_to_its_end(tmp_path: Path) -> None:
+    """Also where its best epoch is one that was on record when its weights went."""
+    pair, settings = made_up_pair(), {"selection__epoch": "best", "train__epochs": 3}
+    undisturbed = outcome(Run(tiny(tmp_path / "whole", **settings), pair))
+    config = tiny(tmp_path / "stopped", **settings)
+    stopped = Run(config, pair)
+    assert len(list(itertools.islice(stopped.epochs(), 2))) == 2
+    stopped.close("stopped")
+    assert not stopped.selected.exists() and not stopped.checkpoint.exists()
+    assert_equal_outcomes(outcome(Run(config, pair)), undisturbed)
+
+
+def test_a_run_that_another_is_at_is_left_to_it(tmp_path: Path) -> None:
+    pair, config = made_up_pair(), tiny(tmp_path, train__checkpoint_minutes=0.0)
+    reports = Run(config, pair).epochs()
+    next(reports)
+    onlooker = Run(config, pair)
+    onlooker.close("stopped")
+    assert onlooker.checkpoint.exists() and Run(config, pair).record.status == "running"
+    reports.close()
+    onlooker.close("stopped")
+    assert not onlooker.checkpoint.exists() and Run(config, pair).record.status == "stopped"
+
+
+def test_what_a_kill_left_of_a_save_goes(tmp_path: Path) -> None:
+    run = Run(tiny(tmp_path), made_up_pair()).create()
+    left = run.folder / ".checkpoint.pt.0123abcd"
+    left.write_bytes(b"half a state")
+    outcome(run)
+    assert not left.exists()
 
 
 def test_a_failed_run_keeps_its_state_unless_its_loss_blew_up(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from csg.config import Config, ConfigError, Flat
 from csg.data import load_pair
 from csg.data.pair import Pair
 from csg.identity import canonical
-from csg.parsing import config_from_flat
+from csg.parsing import config_from_flat, overlay
 from csg.storage import locked, make_folder
 from csg.tracking import RunTracker, StoreError, Tracker
 from csg.training.cluster import Slots, check_nodes, check_output, inputs, resources_of, start_ray
@@ -76,12 +76,14 @@ class Ablation:
 
 
 def cells_of(design: Design, base: Flat, seeds: int) -> Iterator[tuple[Cell, Config]]:
-    """Yield each cell's configuration under each of ``seeds`` seeds, which count up from ``train.seed``."""
+    """Yield each cell's configuration under each of ``seeds`` seeds, which count up from ``train.seed``.
+
+    A cell of the base's own method starts from the base's settings of it, others from their method's defaults.
+    """
     first = base["train.seed"]
     for seed in range(first, first + seeds):
         for cell in design.cells:
-            settings = {name: value for name, value in base.items() if not name.startswith("method.")}
-            yield cell, config_from_flat({**settings, **design.common, **cell.changes, "train.seed": seed})
+            yield cell, config_from_flat(overlay(overlay(base, design.common), cell.changes) | {"train.seed": seed})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +129,10 @@ def _run_alone(ablation: Ablation, console: Console) -> Outcome:
         parent = tracker.open_parent(
             "ablation",
             ablation.key,
+            folder=ablation.folder,
             name=f"ablation {ablation.key}",
             params={"design": ablation.name, "base": ablation.design.base},
+            tags={"csg.title": ablation.design.title, "csg.cells": json.dumps(ablation.design.comparisons)},
             description=f"{ablation.design.title} on {ablation.planned[0].pair.description}",
         )
         ledger = Ledger(ablation, tracker, parent)

@@ -1,6 +1,6 @@
 """What is searched of CSG: contrastive temperature, loss weights, stages, pooling, queue, and learning rates.
 
-Defaults are the published settings.
+Defaults of CSG's own settings are the published ones; those of the learning rates are the bundled benchmark's.
 """
 
 from __future__ import annotations

@@ -13,10 +13,12 @@ Changes = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of the table: a name for people, and what it changes."""
+    """One row of the table: a name for people, what it changes, and what it is compared with."""
 
     name: str
     changes: Changes
+    against: str | None = None
+    """Name of the cell that it is compared with, where that is not the design's base."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,18 @@ class Design:
         names = [cell.name for cell in self.cells]
         if len(set(names)) < len(names) or self.base not in names:
             raise ConfigError(f"design: expected cells of different names, {self.base!r} among them, found {names}")
+        for cell in self.cells:
+            if cell.against not in (None, *names) or cell.against == cell.name:
+                raise ConfigError(
+                    f"design: {cell.name!r} is compared with {cell.against!r}; expected another of {names}"
+                )
+
+    @property
+    def comparisons(self) -> dict[str, str]:
+        """Name of each cell, in order, with the name of the cell that it is compared with; the base with itself."""
+        return {cell.name: cell.name if cell.name == self.base else cell.against or self.base for cell in self.cells}
 
     @property
     def varied(self) -> set[str]:
-        """The settings that cells set, which no flag may."""
-        return {name for cell in self.cells for name in cell.changes}
+        """The settings that the design sets, which no flag may."""
+        return {*self.common, *(name for cell in self.cells for name in cell.changes)}

@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from csg.config import ConfigError
 from csg.external import external_object
 from tune_spaces.design import Cell, Design
 
 POOLINGS = {"average": "average pooling", "apool": "A-pool"}
+STAGE_SETTINGS = ("weight", "pooling", "chunks")
+
+
+def csg(stages: str = "3+4", pooling: str = "apool", **settings: Any) -> dict[str, Any]:
+    """Return the changes that make CSG on ``stages``, all pooled alike; what another base says of other stages goes.
+
+    Args:
+        stages: as ``method.stages``.
+        pooling: of each stage.
+        settings: others of ``method.``; ``weight`` is that of each stage.
+    """
+    chosen = stages.split("+")
+    changes: dict[str, Any] = {"method.name": "csg", "method.stages": stages}
+    for stage in "1234":
+        if stage not in chosen:
+            changes |= {f"method.stage{stage}.{name}": None for name in STAGE_SETTINGS}
+    changes |= {f"method.stage{stage}.pooling": pooling for stage in chosen}
+    if "weight" in settings:
+        changes |= {f"method.stage{stage}.weight": settings["weight"] for stage in chosen}
+    return changes | {f"method.{name}": value for name, value in settings.items() if name != "weight"}
+
+
+def sweep(label: str, values: Iterable[Any], setting: str, *, published: Any, title: str) -> Design:
+    """Return a design with a cell for each value of one of CSG's settings, compared with the published value."""
+    cells = tuple(Cell(f"{label} {value:g}", csg(**{setting: value})) for value in values)
+    return Design(title=title, base=f"{label} {published:g}", cells=cells)
+
 
 RIVALS = Design(
     title="CSG and its rivals",
@@ -23,18 +53,69 @@ RIVALS = Design(
         Cell("ASG, controller alone", {"method.name": "asg", "method.distillation_weight": 0.0}),
         Cell("ASG", {"method.name": "asg"}),
         *(
-            Cell(
-                f"CSG, {'stages 3 and 4' if stages == '3+4' else 'stage 4'}, {label}",
-                {"method.name": "csg", "method.stages": stages}
-                | {f"method.stage{stage}.pooling": pooling for stage in stages.split("+")},
-            )
+            Cell(f"CSG, {'stages 3 and 4' if stages == '3+4' else 'stage 4'}, {label}", csg(stages, pooling))
             for stages in ("4", "3+4")
             for pooling, label in POOLINGS.items()
         ),
     ),
 )
 
-DESIGNS = {"rivals": RIVALS}
+PLAIN: dict[str, Any] = {"data.augmentation": "none"}
+AUGMENTED: dict[str, Any] = {"data.augmentation": "randaugment"}
+COMPONENTS = Design(
+    title="CSG's components, one after the other",
+    base="source only",
+    cells=(
+        Cell("source only", {"method.name": "source_only"} | PLAIN),
+        Cell("source only, augmentation", {"method.name": "source_only"} | AUGMENTED),
+        Cell("+ contrastive (stage 4)", csg("4", "average") | PLAIN),
+        Cell("+ multi-layer (3 and 4)", csg("3+4", "average") | PLAIN, against="+ contrastive (stage 4)"),
+        Cell("+ A-pool", csg("3+4", "apool") | PLAIN, against="+ multi-layer (3 and 4)"),
+        Cell("+ augmentation (CSG)", csg("3+4", "apool") | AUGMENTED, against="+ A-pool"),
+    ),
+)
+STAGES = Design(
+    title="Stages that CSG contrasts",
+    base="stages 3+4",
+    cells=tuple(Cell(f"stages {stages}", csg(stages)) for stages in ("4", "3", "3+4", "2+3+4", "1+2+3+4")),
+)
+APOOL = Design(
+    title="Stages that CSG pools by attention",
+    base="none",
+    cells=(
+        Cell("none", csg(pooling="average")),
+        Cell("stage 3", csg(pooling="average") | {"method.stage3.pooling": "apool"}),
+        Cell("stage 4", csg(pooling="average") | {"method.stage4.pooling": "apool"}),
+        Cell("stages 3 and 4", csg()),
+    ),
+)
+SCHEDULE = Design(
+    title="Learning-rate schedule and layer-wise learning rates, CSG",
+    base="both",
+    cells=(
+        Cell("both", csg() | {"optim.schedule": "warmup_poly", "optim.backbone_lr_factor": 0.1}),
+        Cell("layer-wise rates alone", csg() | {"optim.schedule": "constant", "optim.backbone_lr_factor": 0.1}),
+        Cell("schedule alone", csg() | {"optim.schedule": "warmup_poly", "optim.backbone_lr_factor": 1.0}),
+        Cell("neither", csg() | {"optim.schedule": "constant", "optim.backbone_lr_factor": 1.0}),
+    ),
+)
+
+DESIGNS = {
+    "rivals": RIVALS,
+    "components": COMPONENTS,
+    "temperature": sweep(
+        *("tau", (0.01, 0.03, 0.07, 0.2, 0.5), "temperature"), published=0.07, title="Contrastive temperature"
+    ),
+    "weight": sweep(
+        *("lambda", (0.01, 0.03, 0.1, 0.3, 1.0), "weight"), published=0.1, title="Weight of the contrastive loss"
+    ),
+    "stages": STAGES,
+    "apool": APOOL,
+    "queue_size": sweep(
+        *("K", (1024, 4096, 16384, 65536), "queue_size"), published=65536, title="Negatives in the queue"
+    ),
+    "schedule": SCHEDULE,
+}
 
 
 def design_named(name: str) -> Design:

@@ -54,15 +54,18 @@ class Journal:
             os.fsync(file.fileno())
 
     def events(self) -> list[Event]:
-        """Read all events. A last line that a kill cut short never happened, and is removed."""
-        if not self.path.exists():
-            return []
-        data = self.path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
+        """Read all events. A last line that is not whole did not happen (yet)."""
+        return [Event(**json.loads(line)) for line in self._whole_lines().splitlines()]
+
+    def repair(self) -> None:
+        """Cut off a last line that a kill left unfinished; only for the one process that appends."""
+        if self.path.exists() and len(self._whole_lines()) < self.path.stat().st_size:
             with self.path.open("r+b") as file:
-                file.truncate(len(whole))
-        return [Event(**json.loads(line)) for line in whole.splitlines()]
+                file.truncate(len(self._whole_lines()))
+
+    def _whole_lines(self) -> bytes:
+        data = self.path.read_bytes() if self.path.exists() else b""
+        return data[: data.rfind(b"\n") + 1]
 
 
 def in_flight(events: Sequence[Event]) -> list[int]:

@@ -81,6 +81,12 @@ class Search:
         return f"{self.config.data.name}-{self.config.selection.protocol}-seed{self.options.seed}-{digest}"
 
     @property
+    def where(self) -> str:
+        """What is searched on, for people."""
+        kind = "bundled benchmark" if self.config.data.name == "glyphs" else "data"
+        return f"{kind} {self.config.data.name}: {self.pair.description}"
+
+    @property
     def folder(self) -> Path:
         """Where the search keeps its journal and its figures."""
         return Path(self.config.train.output) / "searches" / self.experiment / self.name
@@ -106,9 +112,16 @@ def plan(flags: Flags[SearchOptions]) -> Search:
             "--protocol: 'paper' selects an epoch on the reported images and would hand them to the search; "
             "expected source, shifted or oracle"
         )
-    for name, value, least in (("num-samples", options.num_samples, 2), ("concurrency", options.concurrency, 0)):
+    at_least = (
+        ("num-samples", options.num_samples, 2),
+        ("concurrency", options.concurrency, 0),
+        ("seed", options.seed, 0),
+    )
+    for name, value, least in at_least:
         if value < least:
             raise ConfigError(f"--{name}: expected at least {least}, found {value}")
+    if options.seed >= 2**32:
+        raise ConfigError(f"--seed: expected less than 2**32, found {options.seed}")
     if options.time_budget < 0:
         raise ConfigError(f"--time-budget: expected minutes, at least 0, found {options.time_budget}")
     declared = space_named(options.space, method=config.method.name)

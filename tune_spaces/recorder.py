@@ -13,11 +13,25 @@ from csg.data import load_pair
 from csg.tracking import RunTracker, StoreError, Tracker
 from csg.training.run import Run, Status
 from tune_spaces.journal import Event
-from tune_spaces.searcher import EPOCH, NUMBER, ROLE, ending_of
+from tune_spaces.searcher import EPOCH, FAILED, NUMBER, ROLE, ending_of
 from tune_spaces.trial import trial_settings
 
 ROLE_NAMES = {"source_only": "source only", "default": "default setting"}
 """Names of the reference points, for people."""
+
+
+UNKNOWN_ERROR = "the trial's process died; see tune.log"
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What the search has seen of a trial."""
+
+    trial_config: Mapping[str, Any]
+    epoch: int
+    """The last epoch that was reported."""
+    status: Status
+    error: str
 
 
 class MlflowRecorder(Callback):
@@ -34,7 +48,7 @@ class MlflowRecorder(Callback):
         self._base = base
         self._epochs = epochs
         self._tracked: dict[int, RunTracker] = {}
-        self._behind: dict[int, tuple[Mapping[str, Any], int, Status]] = {}
+        self._behind: dict[int, Seen] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_tracker": None, "_tracked": {}}
@@ -47,14 +61,16 @@ class MlflowRecorder(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Log the epoch, and the trial's end if that was decided."""
-        self._record(trial.config, result[EPOCH], ending_of(result, self._epochs) or "running")
+        ending = ending_of(result, self._epochs) or "running"
+        self._record(trial.config, result[EPOCH], ending, error=result.get(FAILED, ""))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Note a trial whose process died too often."""
-        self._record(trial.config, self._epochs, "failed", error="the trial's process died; see tune.log")
+        """Note a trial whose process died too often; its training state stays, to go on from."""
+        self._run(trial.config).close("failed", UNKNOWN_ERROR)
+        self._record(trial.config, self._epochs, "failed", error=UNKNOWN_ERROR)
 
     def note_all(self, events: Sequence[Event]) -> bool:
-        """Bring the store up to the journal; trials that have not ended count as interrupted.
+        """Bring runs and store up to the journal, now that no trial is under way; those not ended are interrupted.
 
         Returns:
             Whether the store has everything.
@@ -62,12 +78,16 @@ class MlflowRecorder(Callback):
         ended = {event.trial: event for event in events if event.kind == "ended"}
         known = {run.tags.get("csg.trial"): run.status for run in self._store().children(self._parent)}
         for event in events:
-            if event.kind == "suggested":
-                ending = ended.get(event.trial)
-                status: Status = cast(Status, ending.decision) if ending else "interrupted"
-                if known.get(str(event.trial)) != status:
-                    epoch = ending.epoch if ending and ending.epoch else self._epochs
-                    self._record({**event.settings, NUMBER: event.trial, ROLE: event.role}, epoch, status)
+            if event.kind != "suggested":
+                continue
+            ending = ended.get(event.trial)
+            status: Status = cast(Status, ending.decision) if ending else "interrupted"
+            trial_config = {**event.settings, NUMBER: event.trial, ROLE: event.role}
+            run = self._run(trial_config)
+            if run.record.status == "running":
+                run.close(status)
+            if known.get(str(event.trial)) != status:
+                self._record(trial_config, ending.epoch if ending and ending.epoch else self._epochs, status)
         return self.catch_up()
 
     def _store(self) -> Tracker:
@@ -77,11 +97,7 @@ class MlflowRecorder(Callback):
         return self._tracker
 
     def _record(self, trial_config: Mapping[str, Any], epoch: int, status: Status, *, error: str = "") -> None:
-        if status in ("stopped", "failed", "interrupted"):
-            run = self._run(trial_config)
-            if run.record.status not in ("finished", status):
-                run.close(status, run.record.error or error)
-        self._behind[trial_config[NUMBER]] = (trial_config, epoch, status)
+        self._behind[trial_config[NUMBER]] = Seen(trial_config, epoch, status, error)
         self.catch_up()
 
     def _run(self, trial_config: Mapping[str, Any]) -> Run:
@@ -91,21 +107,26 @@ class MlflowRecorder(Callback):
     def catch_up(self) -> bool:
         """Write what the store misses, as long as it answers; return whether it has everything."""
         with contextlib.suppress(StoreError):
-            for number, (trial_config, epoch, status) in list(self._behind.items()):
-                self._write(number, trial_config, epoch, status)
+            for number, seen in list(self._behind.items()):
+                self._write(number, seen)
                 del self._behind[number]
         return not self._behind
 
-    def _write(self, number: int, trial_config: Mapping[str, Any], epoch: int, status: Status) -> None:
-        run = self._run(trial_config)
+    def _write(self, number: int, seen: Seen) -> None:
+        run = self._run(seen.trial_config)
         if number not in self._tracked:
-            role = trial_config[ROLE]
+            role = seen.trial_config[ROLE]
             name = f"{number:03d} {ROLE_NAMES.get(role, run.config.method.summary)}"
             tags = {"csg.trial": str(number), "csg.role": role}
             self._tracked[number] = RunTracker(self._store(), run, parent=self._parent, name=name, tags=tags)
         # What this search has seen of the run: another one may have trained it further.
-        final = run.record.final if status == "finished" else {}
-        seen = dataclasses.replace(run.record, epochs=run.record.epochs[:epoch], final=final, status=status)
-        self._tracked[number].log(seen)
-        if status != "running":
+        record = dataclasses.replace(
+            run.record,
+            epochs=run.record.epochs[: seen.epoch],
+            final=run.record.final if seen.status == "finished" else {},
+            status=seen.status,
+            error=(run.record.error or seen.error or UNKNOWN_ERROR) if seen.status == "failed" else "",
+        )
+        self._tracked[number].log(record)
+        if seen.status != "running":
             del self._tracked[number]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import signal
 import time
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray import tune
@@ -32,6 +33,9 @@ MAX_RETRIES = 2
 """Restarts of a trial whose process died; it goes on from its checkpoint."""
 
 
+Ending = Literal["complete", "out of time", "interrupted"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """What a search came to."""
@@ -40,8 +44,8 @@ class Outcome:
     parent: str
     """MLflow run id."""
     tracker: Tracker
-    complete: bool
-    """Whether every trial ended; otherwise the search can be resumed."""
+    ending: Ending
+    """complete: every trial ended; otherwise the search can be resumed."""
     recorded: bool
     """Whether the MLflow store has everything; otherwise it was away."""
     startup_seconds: float
@@ -72,6 +76,7 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
 
 def _run_alone(search: Search, journal: Journal, console: Console, trainable: type[tune.Trainable]) -> Outcome:
     began = time.monotonic()
+    journal.repair()
     tracker = Tracker(search.tracking_uri, search.experiment)
     try:
         missing = unfinished(journal.events(), search.options.num_samples)
@@ -107,10 +112,12 @@ def _run_checked(
     parent = tracker.open_parent(
         "search",
         search.name,
+        folder=search.folder,
         name=f"search {search.name}",
         params={"num_samples": options.num_samples, "sampler_seed": options.seed}
         | {name: value for name, value in search.base.items() if value is not None},
-        description=f"Search over {', '.join(search.space.names)} on {search.pair.description}",
+        tags={"csg.score": search.score_metric, "csg.space": json.dumps(search.space.names)},
+        description=f"Search over {', '.join(search.space.names)} on {search.where}",
     )
     searcher = JournaledOptunaSearch(
         search.space,
@@ -147,14 +154,18 @@ def _run_checked(
                 remaining=remaining,
             )
     finished = time.monotonic()
+    ray.shutdown()  # now no process is at a run any more
     events = journal.events()
-    complete = unfinished(events, options.num_samples) == 0
+    ending: Ending = "complete"
+    if unfinished(events, options.num_samples):
+        in_time = not options.time_budget or finished - started < 60 * options.time_budget
+        ending = "interrupted" if in_time else "out of time"
     try:
         recorded = recorder.note_all(events)
-        tracker.set_status(parent, "finished" if complete else "interrupted")
+        tracker.set_status(parent, "interrupted" if ending == "interrupted" else "finished")
     except StoreError:
         recorded = False
-    return Outcome(search, parent, tracker, complete, recorded, started - began, finished - started)
+    return Outcome(search, parent, tracker, ending, recorded, started - began, finished - started)
 
 
 def _found(search: Search) -> str:
@@ -170,6 +181,11 @@ def _show_ended(table: SearchConsole, search: Search, known: list[Event]) -> Non
             summary = trial_settings(search.base, origin.settings).method.summary.removeprefix("csg ")
             what = ROLE_NAMES.get(origin.role, summary)
             table.add_ended(event.trial, what, epoch=event.epoch, score=event.score, status=event.decision)
+
+
+def _one_fingerprint(search: Search) -> str:
+    """Return the fingerprint of the data of all trials; empty where the space changes the data."""
+    return "" if any(name.startswith("data.") for name in search.space.names) else search.pair.fingerprint
 
 
 def trial_folder(trial: Any) -> str:
@@ -196,7 +212,10 @@ def _tune(
     budget = 60 * search.options.time_budget
     tuner = tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(trainable, base=dict(search.base), program=source_digest()), resources
+            tune.with_parameters(
+                trainable, base=dict(search.base), program=source_digest(), data=_one_fingerprint(search)
+            ),
+            resources,
         ),
         tune_config=tune.TuneConfig(
             search_alg=searcher,

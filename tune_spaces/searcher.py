@@ -23,7 +23,7 @@ from tune_spaces.space import Space
 NUMBER, ROLE = "number", "role"
 """Keys of a trial's Tune configuration that are no settings: its number in the search, and what it is there for."""
 SCORE, EPOCH, SECONDS, FAILED = "score", "epoch", "seconds", "failed"
-"""All that a trial reports to Tune: the selection score, the epochs done, the time they took, or that it failed."""
+"""All that a trial reports to Tune: the selection score, the epochs done, the time they took, or why it failed."""
 MOST_REPEATS = 50
 """Suggestions in a row that were made before, after which the space counts as exhausted."""
 Ending = Literal["finished", "stopped", "failed"]

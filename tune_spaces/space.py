@@ -24,14 +24,24 @@ class OptunaTrial(Protocol):
 
 @dataclass(frozen=True)
 class Float:
-    """A number, drawn uniformly or log-uniformly."""
+    """A number, drawn uniformly or log-uniformly.
+
+    A ``relative`` range moves with the default: where a configuration says 0.001 times the default, bounds are 0.001
+    times as large too. So a learning rate is searched around the recipe's own.
+    """
 
     name: str
     default: float
     low: float
     high: float
     log: bool = False
+    relative: bool = False
     when: Condition | None = None
+
+    def moved_to(self, value: float) -> Float:
+        """Return the parameter with another default, and a relative range with it."""
+        scale = value / self.default if self.relative else 1.0
+        return dataclasses.replace(self, default=value, low=self.low * scale, high=self.high * scale)
 
     def suggest(self, trial: OptunaTrial) -> float:
         """Draw a value."""
@@ -55,6 +65,10 @@ class Choice:
     default: Any
     options: tuple[Any, ...]
     when: Condition | None = None
+
+    def moved_to(self, value: Any) -> Choice:
+        """Return the parameter with another default."""
+        return dataclasses.replace(self, default=value)
 
     def suggest(self, trial: OptunaTrial) -> Any:
         """Draw a value."""
@@ -98,14 +112,15 @@ class Space:
             ConfigError: a value that the space does not hold.
         """
         moved = []
-        for parameter in self.parameters:
-            value = settings.get(parameter.name)
+        for original in self.parameters:
+            value = settings.get(original.name)
+            parameter = original if value is None else original.moved_to(value)
             if value is not None and not parameter.holds(value):
                 raise ConfigError(
                     f"{parameter.name}: the space searches {parameter.extent}, found {value!r}; set it with a flag to "
                     "keep it out of the search, or bring a space of your own (--space module:SPACE)"
                 )
-            moved.append(parameter if value is None else dataclasses.replace(parameter, default=value))
+            moved.append(parameter)
         return Space(tuple(moved))
 
     def corners(self, fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

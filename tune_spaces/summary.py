@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from scipy.stats import binomtest
 
 from analysis.search_figures import write_search_figures
@@ -18,6 +19,7 @@ from csg.storage import replacing
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
 from tune_spaces.journal import Event, Journal
+from tune_spaces.recorder import UNKNOWN_ERROR
 from tune_spaces.search import Outcome
 
 SELECTION_SCORE = "selection/score"
@@ -49,11 +51,11 @@ def conclude(outcome: Outcome, console: Console) -> Path | None:
     )
     for run in runs:
         if run.status == "failed":
-            console.print(
-                f"  [red]failed[/] {run.name}: {run.tags.get('error', '').splitlines()[0][:200]}", highlight=False
-            )
-    if not outcome.complete:
-        console.print("The search was interrupted. Go on with it: the same command with --resume")
+            reason = run.tags.get("error", UNKNOWN_ERROR).partition("\n")[0][:200]
+            console.print(f"  [red]failed[/] {run.name}: {escape(reason)}", highlight=False)
+    if outcome.ending != "complete":
+        why = "was interrupted" if outcome.ending == "interrupted" else "has used up its time budget"
+        console.print(f"The search {why}. Go on with it: the same command with --resume")
     if not suggested:
         console.print("No trial of the space has finished yet, so there is no best configuration.")
         return None
@@ -156,11 +158,12 @@ def real_figures(run: TrackedRun) -> str:
     right = run.metrics[f"{TARGET_TEST}/accuracy"]
     images = int(run.metrics[f"{TARGET_TEST}/images"])
     mean_class = 100 * run.metrics[f"{TARGET_TEST}/mean_class_accuracy"]
+    energy = run.metrics.get(f"{TARGET_TEST}/E0_mhe")  # not with features that are not finite, or all zero
     interval = binomtest(round(right * images), images).proportion_ci(method="wilson")
     return (
         f"selection score {100 * run.metrics[SELECTION_SCORE]:5.1f} %   real accuracy {100 * right:5.1f} % "
         f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]   mean class {mean_class:5.1f} %   "
-        f"E_0 (mhe) {run.metrics[f'{TARGET_TEST}/E0_mhe']:.3f}"
+        f"E_0 (mhe) {'-' if energy is None else f'{energy:.3f}'}"
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Generator, Mapping
 from typing import Any
 
 from ray import tune
 
-from csg.config import Config
+from csg.config import Config, ConfigError
 from csg.data import load_pair
 from csg.parsing import config_from_flat, overlay
 from csg.training.loop import EpochReport
@@ -32,13 +33,14 @@ class TrainingTrial(tune.Trainable):
     after the last epoch, into the record only.
     """
 
-    def setup(self, config: dict[str, Any], *, base: Mapping[str, Any], program: str) -> None:
+    def setup(self, config: dict[str, Any], *, base: Mapping[str, Any], program: str, data: str) -> None:
         """Start the first trial of this process.
 
         Args:
             config: the searched settings.
             base: the settings that are not searched.
             program: digest of the driver's sources.
+            data: fingerprint of the driver's data; empty where trials differ in theirs.
 
         Raises:
             RuntimeError: this process has other sources, so that its runs would not be the search's.
@@ -46,33 +48,51 @@ class TrainingTrial(tune.Trainable):
         if source_digest() != program:
             raise RuntimeError("the sources of csg changed while the search was running; start it again")
         self._base = base
+        self._data = data
+        self._run: Run | None = None
         self._reports = no_reports()
-        self._open(config)
+        self._trial_config: Mapping[str, Any] = config
 
-    def _open(self, trial_config: Mapping[str, Any]) -> None:
-        """Take up a trial; the one before it may have been stopped, and its workers must know."""
-        self._reports.close()
-        config = trial_settings(self._base, trial_config)
-        self._run = Run(config, load_pair(config.data)).create()
-        self._known = len(self._run.record.epochs)
-        self._reports = self._run.epochs()
+    def _open(self) -> Run:
+        """Take up a trial that was given to this process.
+
+        Raises:
+            ConfigError: this machine lacks what the trial reads, or has other data than the driver.
+        """
+        config = trial_settings(self._base, self._trial_config)
+        pair = load_pair(config.data)
+        if self._data not in ("", pair.fingerprint):
+            raise ConfigError(
+                f"node {socket.gethostname()} has other data than the driver: fingerprint {pair.fingerprint}, "
+                f"expected {self._data}"
+            )
+        run = Run(config, pair).create()
+        self._known = len(run.record.epochs)
+        self._reports = run.epochs()
+        return run
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, or return one on record. A failure is put on record and ends the trial, not the process."""
-        config = self._run.config
         try:
+            self._run = self._run or self._open()
             report = next(self._reports)
-            final = self._run.finish() if report.epoch == config.train.epochs else {}
+            final = self._run.finish() if report.epoch == self._run.config.train.epochs else {}
         except Exception as error:  # whatever it was, it is this trial's, and the search goes on
-            self._run.fail(error)
-            return {EPOCH: len(self._run.record.epochs), FAILED: True, "done": True}
+            self._reports.close()
+            if self._run is not None:
+                self._run.fail(error)
+            epochs = 0 if self._run is None else len(self._run.record.epochs)
+            return {EPOCH: epochs, FAILED: f"{type(error).__name__}: {error}", "done": True}
         spent = {**report.metrics, **final} if report.epoch > self._known else {}
         seconds = sum(value for name, value in spent.items() if name.endswith("/seconds"))
         return {EPOCH: report.epoch, SCORE: self._run.score(report.epoch), SECONDS: seconds}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start the next trial in the same process."""
-        self._open(new_config)
+        """Leave the trial before, which the scheduler may have stopped, and take the next in the same process."""
+        self._reports.close()
+        if self._run is not None and self._run.record.status == "running":
+            self._run.close("stopped")
+        self._run, self._trial_config = None, new_config
         return True
 
     def cleanup(self) -> None:

@@ -12,17 +12,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from analysis.method_table import SECONDS, method_table
+from analysis.comparisons import ablation_table
+from analysis.run_table import Ablation as AblationRuns
+from analysis.table import write_tables
 from csg.commands.verification import open_pair
-from csg.config import ConfigError, flatten
+from csg.config import ConfigError, DataConfig, flatten
+from csg.data.pair import Pair
 from csg.models.weights import check_weights
 from csg.parsing import Flags, parse_flags
-from csg.storage import replacing
+from csg.script import StoreAwayError, run_script
 from csg.tracking import default_tracking_uri
 from csg.training.dry_run import check_buildable
 from tune_spaces.ablation import Ablation, Outcome, Planned, cells_of, estimated_seconds, run_ablation
 from tune_spaces.designs import design_named
-from tune_spaces.script import StoreAwayError, run_script
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,12 +58,15 @@ def plan(flags: Flags[AblationOptions], console: Console) -> Ablation:
         if value < least:
             raise ConfigError(f"--{name}: expected at least {least}, found {value}")
     design = design_named(options.design)
-    refused = [name for name in flags.given if name in design.varied or name.startswith("method.")]
+    refused = [name for name in flags.given if name in design.varied]
     if refused:
         raise ConfigError(f"--{refused[0]}: this design sets it cell by cell; leave it out, or declare a design")
     planned = []
+    pairs: dict[DataConfig, Pair] = {}
     for cell, configured in cells_of(design, flatten(config), options.seeds):
-        pair = open_pair(configured, console)
+        if configured.data not in pairs:
+            pairs[configured.data] = open_pair(configured, console)
+        pair = pairs[configured.data]
         if configured.train.seed == config.train.seed:
             check_weights(configured.model)
             check_buildable(configured, classes=len(pair.classes))
@@ -92,18 +97,11 @@ def show_plan(ablation: Ablation, console: Console) -> None:
 
 def conclude(outcome: Outcome, console: Console) -> None:
     """Write the table and attach it to the ablation's run, and print it."""
-    ablation = outcome.ablation
-    order = [cell.name for cell in ablation.design.cells]
-    table = method_table(
-        outcome.tracker.children(outcome.parent, history=(SECONDS,)),
-        cells=order,
-        title=f"{ablation.design.title}, {ablation.experiment}",
-    )
-    for suffix, text in ((".md", table.markdown()), (".csv", table.csv())):
-        path = ablation.folder / f"{ablation.name}{suffix}"
-        with replacing(path) as file:
-            file.write(text.encode())
-        outcome.tracker.log_artifact(outcome.parent, path)
+    ablation, tracker = outcome.ablation, outcome.tracker
+    runs = tuple(tracker.children(outcome.parent))
+    table = ablation_table(AblationRuns(tracker.read(outcome.parent), runs))
+    for path in write_tables([table], runs, ablation.folder):
+        tracker.log_artifact(outcome.parent, path)
     console.print()
     console.print(table.rich())
     console.print(table.caption, highlight=False, soft_wrap=True)
@@ -116,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run an ablation.
 
     Returns:
-        An exit code; see :func:`~tune_spaces.script.run_script`.
+        An exit code; see :func:`~csg.script.run_script`.
     """
 
     def body(console: Console) -> bool:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from csg.parsing import parse_flags
+from csg.script import StoreAwayError, run_script
 from tune_spaces.plan import SearchOptions, plan
-from tune_spaces.script import StoreAwayError, run_script
 from tune_spaces.search import run_search
 from tune_spaces.summary import conclude
 
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a search.
 
     Returns:
-        An exit code; see :func:`~tune_spaces.script.run_script`.
+        An exit code; see :func:`~csg.script.run_script`.
     """
 
     def body(console: Console) -> bool:
@@ -29,13 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             SearchOptions, sys.argv[1:] if argv is None else argv, prog="visda_search.py", description=__doc__ or ""
         )
         search = plan(flags)
-        where = "bundled benchmark" if search.config.data.name == "glyphs" else "data"
-        console.print(f"[bold]{where} {search.config.data.name}[/]: {search.pair.description}", highlight=False)
+        console.print(search.where, style="bold", highlight=False, soft_wrap=True)
         outcome = run_search(search, console)
         if not outcome.recorded:
             raise StoreAwayError(outcome.tracker.uri)
         conclude(outcome, console)
-        return outcome.complete
+        return outcome.ending != "interrupted"
 
     return run_script(body)
 

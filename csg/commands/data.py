@@ -1,4 +1,4 @@
-"""``csg data check``: look at every image of a pair on disk, and say what is wrong with it."""
+"""``csg data check``: look at every image of a pair on disk, say what is wrong, and whether it can be trained on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from csg.commands.verification import ImageProgress
+from csg.config import Config, ConfigError
+from csg.data import load_pair
 from csg.data.check import Report, check
 from csg.data.pair import SOURCE_SHIFTED
 from csg.parsing import parse_flags
+from csg.training.loop import steps_per_epoch
 
 USAGE = "usage: csg data check [flags] (csg data check --help shows them)"
 SHOWN = 100
@@ -32,7 +36,10 @@ def data(argv: Sequence[str], console: Console) -> int:
     """Run a sub-command; there is one.
 
     Returns:
-        0 when the data are as they should be, 1 when something is wrong with them, 130 when interrupted.
+        0 when a training with these settings would start on these data, 1 when it would not, 130 when interrupted.
+
+    Raises:
+        ConfigError: there are no data, or settings ask for more images than there are.
     """
     if not argv or argv[0] != "check":
         wanted = "" if not argv or argv[0] in ("-h", "--help") else f"; found {argv[0]!r}"
@@ -44,6 +51,7 @@ def data(argv: Sequence[str], console: Console) -> int:
         prog="csg data check",
         description="Look at every image of a pair on disk, and say what is wrong with it.",
     )
+    _refuse_a_batch_too_large(flags.config)
     try:
         with ImageProgress(console) as progress:
             report = check(flags.config.data, progress)
@@ -52,8 +60,18 @@ def data(argv: Sequence[str], console: Console) -> int:
         return 130
     _print_counts(report, console)
     _print_faults(report, console)
+    _print_verdict(report, console)
     console.print(f"report: {report.path}", highlight=False, soft_wrap=True)
     return 0 if report.usable else 1
+
+
+def _refuse_a_batch_too_large(config: Config) -> None:
+    """Raise what a training would raise; where the data make no pair, the check itself says why."""
+    try:
+        pair = load_pair(config.data)
+    except ConfigError:
+        return
+    steps_per_epoch(config, pair)
 
 
 def _print_counts(report: Report, console: Console) -> None:
@@ -82,13 +100,27 @@ def _print_counts(report: Report, console: Console) -> None:
 
 def _print_faults(report: Report, console: Console) -> None:
     if not report.faults:
-        console.print("[green]nothing is wrong[/]")
         return
     kinds = Counter(fault.kind for fault in report.faults)
     counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-    faults = "1 fault" if len(report.faults) == 1 else f"{len(report.faults):,} faults"
-    console.print(f"[red]{faults}[/]: {counts}", highlight=False, soft_wrap=True)
+    console.print(f"{_number(report)}: {counts}", highlight=False, soft_wrap=True)
     for fault in report.faults[:SHOWN]:
         console.print(f"  {fault.kind}: {fault}", highlight=False, soft_wrap=True, markup=False)
     if len(report.faults) > SHOWN:
         console.print(f"  and {len(report.faults) - SHOWN:,} more, in the report")
+
+
+def _print_verdict(report: Report, console: Console) -> None:
+    """Say whether a training would start, and what it would pass over."""
+    if not report.faults:
+        verdict = "[green]usable: nothing is wrong[/]"
+    elif report.usable:
+        verdict = f"[green]usable[/], with {_number(report)} that training passes over"
+    else:
+        refusal = str(report.refusal(report.on_bad_image)).splitlines()[0].rstrip(":")
+        verdict = f"[red]not usable[/]: {escape(refusal)}"
+    console.print(verdict, highlight=False, soft_wrap=True)
+
+
+def _number(report: Report) -> str:
+    return "1 fault" if len(report.faults) == 1 else f"{len(report.faults):,} faults"

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from csg.commands.opening import open_run
-from csg.config import Config
+from csg.config import Config, ConfigError
 from csg.data import load_pair, visda17
 from csg.data.pair import SOURCE_TRAIN
 from csg.parsing import parse_flags
@@ -81,8 +81,11 @@ def train(argv: Sequence[str], console: Console) -> int:
         from csg import tracking
 
         uri = options.tracking_uri or tracking.default_tracking_uri(flags.config.train.output)
-        store = tracking.Tracker(uri, options.experiment or flags.config.data.name)
-        track = tracking.RunTracker(store, run)
+        try:
+            store = tracking.Tracker(uri, options.experiment or flags.config.data.name)
+            track = tracking.RunTracker(store, run)
+        except tracking.StoreError as error:
+            raise ConfigError(f"--tracking-uri: the MLflow store {uri} does not answer ({error})") from None
     known = len(run.record.epochs)
     if known:
         console.print(f"{known} of {flags.config.train.epochs} epochs are on record in {run.folder}", soft_wrap=True)
@@ -150,7 +153,9 @@ def _epoch_line(epoch: int, metrics: dict[str, float]) -> str:
         f"{stream} {100 * metrics[f'{stream}/mean_class_accuracy']:.1f} %"
         for stream in ("source/val", "source/shifted", "target/val")
     ]
-    figures += [f"E_0 (mhe) {metrics['target/val/E0_mhe']:.3f}", f"{metrics['train/images_per_second']:.0f} images/s"]
+    if "target/val/E0_mhe" in metrics:  # not with features that are not finite, or all zero
+        figures.append(f"E_0 (mhe) {metrics['target/val/E0_mhe']:.3f}")
+    figures.append(f"{metrics['train/images_per_second']:.0f} images/s")
     return f"epoch {epoch}: " + ", ".join(figures)
 
 

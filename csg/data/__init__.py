@@ -10,7 +10,7 @@ from typing import Final
 
 from csg.config import IDLE, ConfigError, DataConfig
 from csg.data import folders, glyphs, visda17
-from csg.data.domain import Domain, make_pair, named
+from csg.data.domain import Domain, Kind, make_pair, named
 from csg.data.pair import Pair
 
 ON_DISK: Final[dict[str, tuple[Callable[[DataConfig], tuple[Domain, Domain]], Callable[[DataConfig], str]]]] = {
@@ -41,11 +41,19 @@ def _listed(config: DataConfig) -> tuple[Domain, Domain]:
         raise ConfigError(f"data.name={config.name}: cannot read {error.filename} ({error.strerror})") from None
 
 
+HONOURED: Final[dict[Kind, str]] = {
+    "repeated line": "Images that are listed twice count once:",
+    "label against folder": "Images that lie in the folder of another class than they are listed with count as listed:",
+}
+"""What is odd in a list and is done as the list says; a log names it."""
+
+
 def _load_from_disk(config: DataConfig) -> Pair:
     source, target = load_domains(config)
-    repeated = [fault for domain in (source, target) for fault in domain.faults if fault.kind == "repeated line"]
-    if repeated:
-        logging.getLogger(__name__).warning(named(repeated, "Images that are listed twice count once:"))
+    for kind, what in HONOURED.items():
+        odd = [fault for domain in (source, target) for fault in domain.faults if fault.kind == kind]
+        if odd:
+            logging.getLogger(__name__).warning(named(odd, what))
     return make_pair(source, target, config, title=ON_DISK[config.name][1](config))
 
 

@@ -1,7 +1,8 @@
 """Look at every image of a pair on disk once, and remember what was seen.
 
-Images are decoded in full. What a decoder cannot know is not found: a JPEG file carries no check sum, so that a changed
-byte within its data may pass; a PNG file's check sums are compared.
+All of a file's compressed data pass through the decoder; the pixels of a JPEG file come out at an eighth of its size,
+which is quicker and fails where the full size would. What a decoder cannot know is not found: a JPEG file carries no
+check sum, so that a changed byte within its data may pass; a PNG file's check sums are compared.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import PIL
@@ -22,12 +23,12 @@ import torch
 from csg.config import ConfigError, DataConfig
 from csg.data import load_domains, load_pair
 from csg.data.decoding import AbsentImageError, BadImageError, image_files, inspect, read_bytes
-from csg.data.domain import IMPASSABLE, UNREADABLE, Domain, Fault, Kind, named
+from csg.data.domain import IMPASSABLE, UNREADABLE, Domain, Fault, Kind, named, single_images
 from csg.data.files import ImageFiles
 from csg.data.loading import in_order
 from csg.storage import replacing
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raise it whenever the same files would be judged otherwise, or the report's form changes."""
 CHUNK: Final = 64
 """Images that a process looks at before it reports."""
@@ -53,18 +54,38 @@ class Report:
 
     pair: str
     domains: dict[str, dict[str, Any]]
-    """By side: folder, images, bytes, images per class, width and height in pixels, hashes of names and of contents."""
+    """By side: folder, images, those of them that can be read, bytes, images per class, width and height in pixels,
+    hashes of names and of contents."""
     streams: dict[str, dict[str, Any]]
     """By stream, as the settings of the check split the images: images, images per class, fingerprint. None where a
     side is at fault."""
     faults: tuple[Fault, ...]
+    on_bad_image: Literal["error", "skip"]
+    """``data.on_bad_image`` of the check's settings."""
     path: Path
     """Where it is kept."""
 
     @property
     def usable(self) -> bool:
-        """Whether nothing at all is wrong."""
-        return not self.faults
+        """Whether a training under the check's settings would start on these data."""
+        return self.refusal(self.on_bad_image) is None
+
+    def refusal(self, on_bad_image: Literal["error", "skip"]) -> str | None:
+        """Say why a training under that setting would not start on these data; None where it would."""
+        impassable = [fault for fault in self.faults if fault.kind in IMPASSABLE]
+        if impassable:
+            return named(impassable, "the data cannot be used:")
+        bad = [fault for fault in self.faults if fault.kind in UNREADABLE]
+        if bad and on_bad_image == "error":
+            what = (
+                f"{len(bad):,} of {sum(domain['images'] for domain in self.domains.values()):,} images cannot be used; "
+                f"repair them, or leave them out with --data.on-bad-image skip (report: {self.path}):"
+            )
+            return named(bad, what)
+        for side, domain in self.domains.items():
+            if not domain["readable_images"]:
+                return f"expected {side} images, found none that can be read in {domain['folder']}"
+        return None
 
 
 def check(config: DataConfig, on_images: OnImages | None = None) -> Report:
@@ -78,6 +99,8 @@ def check(config: DataConfig, on_images: OnImages | None = None) -> Report:
     """
     domains = load_domains(config)
     faults = [fault for domain in domains for fault in (*domain.faults, *_not_listed(domain))]
+    if not config.allow_missing_classes:
+        faults += [fault for domain in domains for fault in single_images(domain)]
     # First, because it is quick and refuses data that cannot be split.
     streams = {} if any(fault.kind in IMPASSABLE for fault in faults) else _streams(config)
     total = sum(len(domain.files) for domain in domains)
@@ -96,7 +119,7 @@ def check(config: DataConfig, on_images: OnImages | None = None) -> Report:
                 on_images(done, total)
         described[domain.side] = _described(domain, seen)
         faults += seen.bad
-    report = Report(config.name, described, streams, tuple(faults), report_path(config))
+    report = Report(config.name, described, streams, tuple(faults), config.on_bad_image, report_path(config))
     _write(report)
     return report
 
@@ -105,16 +128,12 @@ def verified(config: DataConfig, on_images: OnImages | None = None) -> Report:
     """Return the report on these very files: from an earlier check, or from one that is made now.
 
     Raises:
-        ConfigError: see :func:`check`; or there are images that ``data.on_bad_image`` does not let pass.
+        ConfigError: see :func:`check`; or no training would start on these data.
     """
     report = read_report(report_path(config)) or check(config, on_images)
-    bad = [fault for fault in report.faults if fault.kind in UNREADABLE]
-    if bad and config.on_bad_image == "error":
-        what = (
-            f"{len(bad):,} of {sum(domain['images'] for domain in report.domains.values()):,} images cannot be used; "
-            f"repair them, or leave them out with --data.on-bad-image skip (report: {report.path}):"
-        )
-        raise ConfigError(named(bad, what))
+    refusal = report.refusal(config.on_bad_image)
+    if refusal is not None:
+        raise ConfigError(refusal)
     return report
 
 
@@ -132,7 +151,7 @@ def read_report(path: Path) -> Report | None:
     try:
         kept = json.loads(path.read_text())
         faults = tuple(Fault(**fault) for fault in kept["faults"])
-        return Report(kept["pair"], kept["domains"], kept["streams"], faults, path)
+        return Report(kept["pair"], kept["domains"], kept["streams"], faults, kept["on_bad_image"], path)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -165,6 +184,7 @@ def _described(domain: Domain, seen: Seen) -> dict[str, Any]:
     return {
         "folder": domain.files.folder,
         "images": len(domain.files),
+        "readable_images": len(seen.sizes),
         "bytes": int(domain.files.sizes.clip(min=0).sum()),
         "images_per_class": dict(zip(domain.classes, counts, strict=True)),
         "pixels": {
@@ -188,10 +208,14 @@ def _streams(config: DataConfig) -> dict[str, dict[str, Any]]:
 
 
 def _not_listed(domain: Domain) -> list[Fault]:
-    """Find image files that the list does not name, or that lie in no class folder."""
+    """Find image files that no line of the list names, be it a faulty one, or that lie in no class folder."""
     files = domain.files
-    listed = {files.name(index) for index in range(len(files))}
-    found = (path for path in image_files(files.folder) if str(path.relative_to(files.folder)) not in listed)
+    listed = {files.name(index) for index in range(len(files))} | domain.set_aside
+    found = (
+        path
+        for path in image_files(files.folder)
+        if str(path.relative_to(files.folder)) not in listed and os.path.abspath(path) not in listed  # noqa: PTH100
+    )
     if domain.listed_in is None:
         return [
             Fault("outside the class folders", str(path), "it belongs to no class, and is not used") for path in found
@@ -206,7 +230,7 @@ def _write(report: Report) -> None:
     content = {
         "pair": report.pair,
         "usable": report.usable,
-        "trainable": not any(fault.kind in (*IMPASSABLE, *UNREADABLE) for fault in report.faults),
+        "on_bad_image": report.on_bad_image,
         "domains": report.domains,
         "streams": report.streams,
         "faults": [dataclasses.asdict(fault) for fault in report.faults],

@@ -91,7 +91,7 @@ def centre_crop(image: Tensor, side: int) -> Tensor:
 
 
 def inspect(path: Path | str, content: bytes) -> tuple[int, int]:
-    """Return an image's width and height in pixels, after decoding all of it.
+    """Return an image's width and height in pixels, after all of its data have passed through the decoder.
 
     Raises:
         BadImageError: :func:`decode` would raise it, at any side.

@@ -23,15 +23,21 @@ SHOWN: Final = 12
 Kind = Literal[
     "malformed line",
     "unknown class",
+    "path outside the folder",
     "two classes",
     "class without images",
+    "class with one image",
+    "label against folder",
     "repeated line",
     "present but not listed",
     "outside the class folders",
     "listed but absent",
     "bad image",
 ]
-IMPASSABLE: Final[tuple[Kind, ...]] = ("malformed line", "unknown class", "two classes", "class without images")
+IMPASSABLE: Final[tuple[Kind, ...]] = (
+    *("malformed line", "unknown class", "path outside the folder", "two classes"),
+    *("class without images", "class with one image"),
+)
 """What nothing can be trained on, whatever ``data.on_bad_image`` says."""
 UNREADABLE: Final[tuple[Kind, ...]] = ("listed but absent", "bad image")
 """What ``data.on_bad_image`` decides about."""
@@ -62,6 +68,8 @@ class Domain:
     """What is wrong with the listing; the images themselves were not looked at."""
     listed_in: str | None = None
     """The list file below the folder; None where the folder itself is the list."""
+    set_aside: frozenset[str] = frozenset()
+    """Paths that faulty lines name, or may mean: their files are not used, but neither are they unlisted."""
 
 
 def missing_classes(domain: Domain) -> tuple[Fault, ...]:
@@ -72,6 +80,21 @@ def missing_classes(domain: Domain) -> tuple[Fault, ...]:
         Fault("class without images", place, f"expected {domain.side} images of {name!r}, found none")
         for name, count in zip(domain.classes, counts, strict=True)
         if count == 0
+    )
+
+
+def single_images(domain: Domain) -> tuple[Fault, ...]:
+    """Return a fault for every class of a domain that has a single image, of which no part can be held out."""
+    labels = domain.files.labels
+    return tuple(
+        Fault(
+            "class with one image",
+            str(domain.files.path(int(torch.nonzero(labels == label)))),
+            f"expected two images or more of {name!r} among the {domain.side} images, since one part is held out; "
+            "found one",
+        )
+        for label, name in enumerate(domain.classes)
+        if int((labels == label).sum()) == 1
     )
 
 
@@ -129,15 +152,13 @@ def split(domain: Domain, fraction: float, setting: str, config: DataConfig) -> 
     Raises:
         ConfigError: a class has a single image, and missing classes are not allowed.
     """
+    single = () if config.allow_missing_classes else single_images(domain)
+    if single:
+        raise ConfigError(f"{setting}: {single[0].reason}: {single[0].place}")
     labels = domain.files.labels
     first = torch.zeros(len(labels), dtype=torch.bool)
-    for label, name in enumerate(domain.classes):
+    for label in range(len(domain.classes)):
         members = torch.nonzero(labels == label).flatten()
-        if len(members) == 1 and not config.allow_missing_classes:
-            raise ConfigError(
-                f"{setting}: expected two images or more of {name!r} among the {domain.side} images, since one part is "
-                f"held out; found one: {domain.files.path(int(members[0]))}"
-            )
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
         order = generator(SEED, config.name, domain.side, label).permutation(len(members))
         first[members[torch.from_numpy(order[: max(count, 0)])]] = True

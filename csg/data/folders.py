@@ -1,4 +1,9 @@
-"""Two folders of images, synthetic and real, with one sub-folder a class: ``--data.source DIR --data.target DIR``."""
+"""Two folders of images, synthetic and real, with one sub-folder a class: ``--data.source DIR --data.target DIR``.
+
+An image and its mirror image are taken to show the same class, so that evaluation averages over both. Where that is
+not so (digits, letters, left and right hands), ``--data.flip-averaging none`` looks at each image as it is. Training
+mirrors nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """VisDA-17, classification track: synthetic renders -> real photographs of twelve classes.
 
 The layout is the published one: ``train/`` (renders), ``validation/`` and ``test/`` (real), each with an
-``image_list.txt`` of lines ``relative/path.png label``. The lists are honoured: what they do not name is not used.
+``image_list.txt`` of lines ``relative/path.png label``. The lists are honoured: what they do not name is not used, and
+a label counts even where the path lies in another class's folder. A path must stay below its own folder, or images of
+one domain could enter the other.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ import dataclasses
 import os
 import posixpath
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from csg.config import ConfigError, DataConfig
-from csg.data.domain import Domain, Fault, missing_classes
+from csg.data.domain import Domain, Fault, Kind, missing_classes
 from csg.data.files import ImageFiles
 
 CLASSES: Final = (
@@ -66,27 +69,37 @@ def _read_domain(folder: Path, side: Literal["source", "target"], *, allow_missi
         raise ConfigError(
             f"data.root: expected a list of lines 'relative/path.png label', cannot read {path} ({error.strerror})"
         ) from None
-    labels, faults = parse_list(content, str(path))
-    domain = Domain(side, CLASSES, ImageFiles.of(str(folder), labels), tuple(faults), listed_in=LIST)
-    if allow_missing and labels:
+    listing = parse_list(content, str(path))
+    files = ImageFiles.of(str(folder), listing.labels)
+    domain = Domain(side, CLASSES, files, listing.faults, listed_in=LIST, set_aside=listing.set_aside)
+    if allow_missing and listing.labels:
         return domain
-    return dataclasses.replace(domain, faults=(*faults, *missing_classes(domain)))
+    return dataclasses.replace(domain, faults=(*domain.faults, *missing_classes(domain)))
 
 
-def parse_list(content: bytes, place: str) -> tuple[dict[str, int], list[Fault]]:
+@dataclass(frozen=True)
+class Listing:
+    """What a list file says."""
+
+    labels: dict[str, int]
+    """The class of every path that is used; of a path that is listed with two classes the first."""
+    faults: tuple[Fault, ...]
+    """What is wrong with the lines."""
+    set_aside: frozenset[str]
+    """What the lines that are not used name, or may mean, by a path."""
+
+
+def parse_list(content: bytes, place: str) -> Listing:
     """Read the lines ``relative/path label``; a path may hold blanks, and lines may end as on Windows.
 
     Args:
         content: of the list file.
         place: the list file's name, for faults.
-
-    Returns:
-        The class of every path, and what is wrong with the lines. A path that is listed with two classes keeps the
-        first.
     """
     labels: dict[str, int] = {}
     first_lines: dict[str, int] = {}
     faults: list[Fault] = []
+    set_aside: set[str] = set()
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
         if not line.strip():
             continue
@@ -94,6 +107,7 @@ def parse_list(content: bytes, place: str) -> tuple[dict[str, int], list[Fault]]
         at = f"{place}:{number}"
         if fault is not None:
             faults.append(Fault(fault[0], at, fault[1]))
+            set_aside |= {name, _path(line)}
         elif labels.get(name, label) != label:
             reason = f"{name} is listed with class {label} here and {labels[name]} in line {first_lines[name]}"
             faults.append(Fault("two classes", at, reason))
@@ -102,19 +116,36 @@ def parse_list(content: bytes, place: str) -> tuple[dict[str, int], list[Fault]]
             faults.append(Fault("repeated line", at, reason))
         else:
             labels[name], first_lines[name] = label, number
-    return labels, faults
+            faults += _against_folder(name, label, at)
+    return Listing(labels, tuple(faults), frozenset(set_aside))
 
 
-def _parse_line(line: bytes) -> tuple[str, int, tuple[Literal["malformed line", "unknown class"], str] | None]:
+def _parse_line(line: bytes) -> tuple[str, int, tuple[Kind, str] | None]:
     """Return path and label; and, where there is something wrong, what."""
     shown = os.fsdecode(line.strip())
     parts = line.rsplit(None, 1)
-    if len(parts) != 2 or not re.fullmatch(rb"[+-]?\d+", parts[1]):
-        return "", 0, ("malformed line", f"expected 'relative/path.png label', found {shown!r}")
-    name, label = posixpath.normpath(os.fsdecode(parts[0].strip())), int(parts[1])
+    name = _path(parts[0])
+    if len(parts) != 2 or not re.fullmatch(rb"[+-]?\d+", parts[1]) or b"\0" in line:
+        return name, 0, ("malformed line", f"expected 'relative/path.png label', found {shown!r}")
+    label = int(parts[1])
     if not 0 <= label < len(CLASSES):
         return name, label, ("unknown class", f"expected a label of 0 to {len(CLASSES) - 1}, found {label}: {shown}")
+    if posixpath.isabs(name) or name.split("/", 1)[0] == "..":
+        return name, label, ("path outside the folder", f"expected a path below the list's own folder, found {shown!r}")
     return name, label, None
+
+
+def _path(text: bytes) -> str:
+    return posixpath.normpath(os.fsdecode(text.strip()))
+
+
+def _against_folder(name: str, label: int, at: str) -> list[Fault]:
+    """Return a fault if a path lies in the folder of a class that is not its label's; the published test/ has none."""
+    folder, _, below = name.partition("/")
+    if not below or folder not in CLASSES or folder == CLASSES[label]:
+        return []
+    reason = f"{name} lies in the folder {folder}/ and is listed with class {label} ({CLASSES[label]}), which counts"
+    return [Fault("label against folder", at, reason)]
 
 
 def published_train_images(config: DataConfig) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from csg.config import Config, ConfigError
@@ -45,6 +45,26 @@ def name_of(method: type[Method]) -> str:
     return next(str(field.default) for field in dataclasses.fields(method.Config) if field.name == "name")
 
 
+def _offered(entry: EntryPoint) -> type[Method]:
+    """Import a method that an installed package offers.
+
+    Raises:
+        ConfigError: it cannot be imported, is no method, or calls itself otherwise.
+    """
+    what = f"method.name: the entry point {entry.name} = {entry.value}"
+    try:
+        method = entry.load()
+    except Exception as error:  # whatever a stranger's module raises when it is imported
+        raise ConfigError(f"{what} cannot be imported ({type(error).__name__}: {error})") from error
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise ConfigError(f"{what} should be a subclass of csg.methods.method.Method, found {method!r}")
+    if name_of(method) != entry.name:
+        raise ConfigError(
+            f"{what} calls itself {name_of(method)!r}; expected its Config to have the field name: str = {entry.name!r}"
+        )
+    return method
+
+
 def find_method(flat: Mapping[str, Any]) -> type[Method]:
     """Find the method of some settings: by ``method.path`` where it is set, else by ``method.name``.
 
@@ -64,8 +84,7 @@ def find_method(flat: Mapping[str, Any]) -> type[Method]:
         return METHODS[name]
     installed = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     if name in installed:
-        loaded: type[Method] = installed[name].load()
-        return loaded
+        return _offered(installed[name])
     known = [*METHODS, *installed]
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"the nearest is {near[0]!r}; " if near else ""

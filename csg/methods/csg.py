@@ -7,13 +7,13 @@ import re
 from typing import Annotated, Literal
 
 import torch
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from csg.collective import joined
-from csg.config import STRICT, ConfigError, Count, Flat, MethodConfig, Section, build, flatten
+from csg.config import STRICT, ConfigError, Count, Flat, MethodConfig, Section, Within, build, flatten
 from csg.losses.attentional_pooling import attention, attentional_pool, average_pool, patches
 from csg.losses.infonce import contrastive_logits, info_nce
 from csg.methods.method import Batch, Method, Term
@@ -40,11 +40,11 @@ def _stage_set(text: str) -> str:
 class StageConfig(Section):
     """The contrastive loss on one stage's maps; unset settings take the published values."""
 
-    weight: Annotated[float | None, Field(ge=0, le=1000)] = None
+    weight: Annotated[float | None, Within(ge=0, le=1000)] = None
     """Weight of this stage's loss (0.1 unless set)."""
     pooling: Literal["apool", "average"] | None = None
     """How maps become vectors: attentional pooling (unless set) or the spatial mean."""
-    chunks: Annotated[int | None, Field(ge=1)] = None
+    chunks: Annotated[int | None, Within(ge=1)] = None
     """Cut each map into chunks x chunks patches, each its own instance (1 unless set)."""
 
 
@@ -62,11 +62,11 @@ class CsgConfig(MethodConfig):
     name: str = "csg"
     stages: StageSet = "3+4"
     """Stages whose maps are contrasted, joined by +."""
-    temperature: Annotated[float, Field(gt=0, le=10)] = 0.07
+    temperature: Annotated[float, Within(gt=0, le=10)] = 0.07
     """tau of InfoNCE (0.07 in the authors' code; a secondary source says 0.007)."""
     queue_size: Count = 65536
     """Negatives per stage, K."""
-    key_momentum: Annotated[float, Field(ge=0, le=1)] = 0.999
+    key_momentum: Annotated[float, Within(ge=0, le=1)] = 0.999
     """The key heads are a moving average of the query heads with this momentum."""
     projection_width: Count = 128
     """Width of the embeddings that are contrasted."""

@@ -59,12 +59,15 @@ class FeatureL2(Method):
     def terms(self, batch: Batch, output: Output, model: Classifier) -> list[Term]:
         """One term: the distance."""
         stage = self.config.stage
-        trained, frozen = output.maps[stage - 1], self.frozen["teacher"](batch.query, stage)[stage - 1]
-        if self.config.pooling == "apool":
-            features = attentional_pool(trained, attention(trained))
-            with torch.no_grad():
-                anchors = attentional_pool(frozen, attention(trained))
-        else:
-            features, anchors = average_pool(trained), average_pool(frozen)
-        distance = feature_distance(features, anchors)
+        maps = output.maps[stage - 1], self.frozen["teacher"](batch.query, stage)[stage - 1]
+        # In the weights' precision: of the small difference of two features bfloat16 would leave two or three digits.
+        with torch.autocast(batch.query.device.type, enabled=False):
+            trained, frozen = (each.to(next(model.parameters()).dtype) for each in maps)
+            if self.config.pooling == "apool":
+                features = attentional_pool(trained, attention(trained))
+                with torch.no_grad():
+                    anchors = attentional_pool(frozen, attention(trained))
+            else:
+                features, anchors = average_pool(trained), average_pool(frozen)
+            distance = feature_distance(features, anchors)
         return [Term("feature_l2", distance, self.config.weight, rows=len(features))]

@@ -6,13 +6,13 @@ Whatever can be refused is refused before the first run starts.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -30,14 +30,19 @@ from csg.config import NAMED_WEIGHTS, Config, ConfigError, flatten
 
 
 def start_ray() -> None:
-    """Join the cluster that the environment names, or start one here, unless this process is part of one."""
+    """Join the cluster that RAY_ADDRESS names, or else start one for this process; nothing where it is part of one.
+
+    Ray itself sets RAY_ADDRESS for a submitted job. Left alone without it, Ray would join whatever cluster was last
+    started on this machine, by whomever; and where a token lies in the home directory it would ask for it even if that
+    cluster does not, so that no actor could start.
+    """
     if ray.is_initialized():
         return
     logging.getLogger("ray").setLevel(logging.ERROR)
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     else:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        ray.init(address="local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
 
 
 JOB_FOLDER = "runtime_resources/working_dir_files"
@@ -64,11 +69,19 @@ def fitting(config: Config, nodes: Sequence[Mapping[str, float]]) -> int:
 
     A worker lies on one node; a run's workers may lie on several.
     """
+    return sum(_places(config, node) for node in nodes) // config.train.workers
+
+
+def _places(config: Config, node: Mapping[str, float]) -> int:
+    """Return how many workers fit on a node; a worker that takes a part of a GPU takes it of one GPU."""
     cpus, gpus = config.cpus_per_worker, config.gpus_per_worker
-    places = sum(
-        int(min(node.get("CPU", 0.0) / cpus, node.get("GPU", 0.0) / gpus if gpus else math.inf)) for node in nodes
-    )
-    return places // config.train.workers
+    by_cpus = int(node.get("CPU", 0.0) // cpus)
+    if not gpus:
+        return by_cpus
+    if gpus >= 1:
+        return min(by_cpus, int(node.get("GPU", 0.0) // gpus))
+    sharing = int(1 / gpus + 1e-9)  # the nearest float to 1 / 0.1 may lie below 10
+    return min(by_cpus, int(node.get("GPU", 0.0)) * sharing)
 
 
 @dataclass(frozen=True)
@@ -105,11 +118,16 @@ def alive() -> list[dict[str, float]]:
 
 def _wait_for_nodes(config: Config, runs: int) -> None:
     deadline = time.monotonic() + 60 * config.train.wait_minutes
-    if config.train.wait_minutes and fitting(config, alive()) < runs:
-        bundle = {"CPU": config.cpus_per_worker} | ({"GPU": config.gpus_per_worker} if config.gpus_per_worker else {})
-        request_resources(bundles=[bundle] * config.train.workers * runs)  # for a cluster that grows when asked
+    if not config.train.wait_minutes or fitting(config, alive()) >= runs:
+        return
+    bundle = {"CPU": config.cpus_per_worker} | ({"GPU": config.gpus_per_worker} if config.gpus_per_worker else {})
+    try:
         while fitting(config, alive()) < runs and time.monotonic() < deadline:
+            # For a cluster that grows when asked; again and again, since it hears only who asked last.
+            request_resources(bundles=[bundle] * config.train.workers * runs)
             time.sleep(1)
+    finally:
+        request_resources(bundles=[])  # otherwise the cluster would never shrink again
 
 
 def _check_fits(config: Config, asked: int) -> None:
@@ -132,19 +150,39 @@ def _check_fits(config: Config, asked: int) -> None:
         )
 
 
-def check_output(config: Config) -> None:
+def check_output(config: Config, tracking_uri: str | None = None) -> None:
     """Refuse to write into a submitted job's working folder.
 
+    Args:
+        config: of what is to run.
+        tracking_uri: the MLflow store, unless there is none.
+
     Raises:
-        ConfigError: ``train.output`` or ``data.cache`` lies in it.
+        ConfigError: ``train.output``, ``data.cache`` or the store lies in it.
     """
-    for name in ("train.output", "data.cache"):
-        path = flatten(config)[name]
+    paths = {name: flatten(config)[name] for name in ("train.output", "data.cache")}
+    if tracking_uri is not None:
+        paths["tracking-uri"] = _path_of_store(tracking_uri)
+    for name, path in paths.items():
         if JOB_FOLDER in path:
             raise ConfigError(
                 f"--{name}: a submitted job's working folder is removed when it ends; expected an absolute path that "
                 f"all nodes see, found {path}"
             )
+
+
+def _path_of_store(uri: str) -> str:
+    """Return the absolute path of a store in files; "" where the URI names a server."""
+    scheme, colon, rest = uri.partition(":")
+    if not colon:
+        path = uri
+    elif scheme.startswith("sqlite"):
+        path = rest.removeprefix("///")  # sqlite:///relative and sqlite:////absolute
+    elif scheme == "file":
+        path = urlsplit(uri).path
+    else:
+        return ""
+    return str(Path(path).absolute())
 
 
 def check_nodes(config: Config) -> None:

@@ -73,8 +73,10 @@ def epochs_of_workers(run: Run, on_step: OnStep | None = None) -> Iterator[Epoch
             while True:
                 running = launch.thread.is_alive()
                 run.reread()
-                # The last epoch is told when its workers have measured target/test and are gone.
-                while told < len(run.record.epochs) - (running and len(run.record.epochs) == epochs):
+                # The last epoch is told when its workers have measured target/test and are gone: who hears of it asks
+                # for those figures, and the driver has no GPU, perhaps no CPU, to measure them on.
+                held_back = len(run.record.epochs) == epochs and (running or not run.record.final)
+                while told < len(run.record.epochs) - held_back:
                     told += 1
                     yield EpochReport(told, run.record.epochs[told - 1])
                 if on_step is not None:
@@ -82,9 +84,9 @@ def epochs_of_workers(run: Run, on_step: OnStep | None = None) -> Iterator[Epoch
                 if not running:
                     break
                 time.sleep(POLL_SECONDS)
-            launch.raise_error()
-            if told == epochs and launch.failure is None:
+            if told == epochs:
                 return
+            launch.raise_error()
             starts = 1 if _reached(run) != reached else starts + 1
             if starts > MAX_RETRIES:
                 raise RuntimeError(
@@ -185,8 +187,6 @@ class Launch:
             self.thread.join(STOP_SECONDS)
         self._files.remove()
         self._run.reread()
-        if self._run.record.status == "stopped":
-            self._run.close("stopped")  # once more, now that no worker writes
         if self._run.record.status == "finished":
             for left in LaunchFiles.of_all(self._run.folder):
                 left.remove()

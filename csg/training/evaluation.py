@@ -18,6 +18,7 @@ from csg.metrics.accuracy import accuracy, confusion_counts, mean_class_accuracy
 from csg.metrics.hyperspherical_energy import hyperspherical_energy
 from csg.models.classifier import Classifier, Output
 from csg.models.folding import FoldedEncoder
+from csg.training.step import IGNORED
 
 TARGET_ALL = "target/all"
 """All real images together: what the paper's own protocol selects an epoch on."""
@@ -35,15 +36,24 @@ class Measurement:
     """A model's answers on a stream."""
 
     confusion: Tensor
-    """(classes, classes) counts; row = true class."""
+    """(classes, classes) counts; row = true class. Images whose label is IGNORED are not in it."""
     features: Tensor
     """(N, C): spatially averaged stage-4 maps of the unflipped images."""
+    labels: Tensor
+    """(N,) class indices."""
+    predicted: Tensor
+    """(N,) class indices."""
     skipped: int = 0
-    """Images that could not be read, and are in neither."""
+    """Images that could not be read, and are in none of these."""
 
     def __add__(self, other: Measurement) -> Measurement:
-        features = torch.cat([self.features, other.features])
-        return Measurement(self.confusion + other.confusion, features, self.skipped + other.skipped)
+        return Measurement(
+            self.confusion + other.confusion,
+            torch.cat([self.features, other.features]),
+            torch.cat([self.labels, other.labels]),
+            torch.cat([self.predicted, other.predicted]),
+            self.skipped + other.skipped,
+        )
 
 
 Classify = Callable[[Tensor], Output]
@@ -77,6 +87,7 @@ def measure(classify: Classify, model: Classifier, config: Config, pair: Pair, s
     batches = torch.split(torch.arange(len(images)), config.train.evaluation_batch_size)
     confusion = torch.zeros(len(pair.classes), len(pair.classes), dtype=torch.int64)
     features = [torch.empty(0, model.encoder.channels[-1], dtype=next(model.parameters()).dtype)]
+    answers = [torch.empty(0, 2, dtype=torch.int64)]
     skipped = 0
     mine = range(len(batches))[part(len(batches))]
     for reading in in_order(lambda n: images.read(batches[n]), mine, workers=config.data.workers):
@@ -86,9 +97,15 @@ def measure(classify: Classify, model: Classifier, config: Config, pair: Pair, s
         batch = to_input(model, config, reading.views[0])
         scores, output = class_scores(classify, batch, averaging)
         labels = images.labels[reading.indices]
-        confusion += confusion_counts(scores.argmax(dim=1).cpu(), labels, len(pair.classes))
+        predicted = scores.argmax(dim=1).cpu()
+        labelled = labels != IGNORED
+        confusion += confusion_counts(predicted[labelled], labels[labelled], len(pair.classes))
         features.append(output.features.cpu())
-    whole = Measurement(summed(confusion), joined(torch.cat(features)), int(summed(torch.tensor(skipped))))
+        answers.append(torch.stack([labels, predicted], dim=1))
+    known, given = joined(torch.cat(answers)).unbind(dim=1)
+    whole = Measurement(
+        summed(confusion), joined(torch.cat(features)), known, given, int(summed(torch.tensor(skipped)))
+    )
     if len(whole.features) == 0:
         raise ConfigError(f"data.on_bad_image: expected images in {stream}, found none that can be read")
     return whole
@@ -160,11 +177,11 @@ def validation_metrics(model: Classifier, config: Config, pair: Pair) -> dict[st
     return metrics
 
 
-def final_metrics(model: Classifier, config: Config, pair: Pair) -> dict[str, float]:
-    """Measure target/test: once a run, on its selected weights."""
+def final_measurement(model: Classifier, config: Config, pair: Pair) -> tuple[dict[str, float], Measurement]:
+    """Measure target/test: once a run, on its selected weights. Return the metrics, and the answers behind them."""
     test = measure(for_inference(model), model, config, pair, TARGET_TEST)
     metrics = accuracies(TARGET_TEST, test) | energies(TARGET_TEST, test, config)
     metrics[f"{TARGET_TEST}/images"] = float(test.confusion.sum())
     for name, value in zip(pair.classes, per_class_accuracy(test.confusion), strict=True):
         metrics[f"{TARGET_TEST}/class_accuracy/{name}"] = value
-    return metrics
+    return metrics, test

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from csg.collective import agreed, is_first, part, summed, world_size
+from csg.collective import agreed, check_agreement, is_first, part, summed, world_size
 from csg.config import Config, ConfigError
 from csg.data.augmentation import Views, train_views
 from csg.data.loading import admit, in_order
@@ -24,7 +24,7 @@ from csg.training.optimiser import lr_factor
 from csg.training.step import Learner, make_learner
 
 OnStep = Callable[[int, int], None]
-"""Called with the steps done and the steps in all."""
+"""Called after every step, and after its state was saved where that was due, with the steps done and those in all."""
 Stop = Callable[[], bool]
 """Asked after every step, on the first process of a group: whether to leave off."""
 
@@ -46,7 +46,7 @@ class Position:
     epoch: int = 0
     """Epochs finished."""
     step: int = 0
-    """Steps done in the epoch under way."""
+    """Steps done in the epoch under way; all of them while only its evaluation is missing."""
     sums: dict[str, float] = field(default_factory=dict)
     """Of the scalars of those steps."""
     seconds: float = 0.0
@@ -140,14 +140,43 @@ def steps_per_epoch(config: Config, pair: Pair) -> int:
     return images // config.train.batch_size
 
 
+class Checkpoint:
+    """A training's state on disk, written whenever it is due by the clock."""
+
+    def __init__(self, path: Path | None, *, minutes: float) -> None:
+        """Take the file, or None for no checkpoint, and the minutes between two savings (0: whenever it is asked)."""
+        self._path = path
+        self._seconds = 60 * minutes
+        self._saved = time.monotonic()
+
+    def restore(self, training: Training) -> None:
+        """Go on from what was saved, if anything was.
+
+        Raises:
+            RuntimeError: the processes of the group do not stand at the same step then.
+        """
+        if self._path is not None and self._path.exists():
+            training.restore(load_state(self._path))
+        position = training.position
+        check_agreement(
+            {"epochs": position.epoch, "steps of the epoch": position.step, "steps in all": training.learner.steps}
+        )
+
+    def save_if_due(self, training: Training) -> None:
+        """Save the state, on the first process, if the last saving is too long ago."""
+        if self._path is not None and is_first() and time.monotonic() - self._saved >= self._seconds:
+            save_state(self._path, training.state())
+            self._saved = time.monotonic()
+
+
 def fit(
     config: Config, pair: Pair, *, checkpoint: Path | None = None, on_step: OnStep | None = None
 ) -> Iterator[EpochReport]:
     """Train one configuration, yielding a report after every epoch, from the first.
 
-    With ``checkpoint``, the whole state is written there after a step whenever ``train.checkpoint_minutes`` have
-    passed; a state found there is continued, its finished epochs reported again from its history. ``train.seed`` and
-    the configuration decide everything but the times.
+    With ``checkpoint``, the whole state is written there after a step and after an epoch's evaluation whenever
+    ``train.checkpoint_minutes`` have passed; a state found there is continued, its finished epochs reported again from
+    its history. ``train.seed`` and the configuration decide everything but the times.
 
     Yields:
         One report an epoch.
@@ -169,12 +198,11 @@ def train(
     In a process group every process iterates; the first one writes the checkpoint. ``stop`` ends the iteration early.
     """
     config, learner = training.config, training.learner
-    if checkpoint is not None and checkpoint.exists():
-        training.restore(load_state(checkpoint))
+    saved = Checkpoint(checkpoint, minutes=config.train.checkpoint_minutes)
+    saved.restore(training)
     for epoch, metrics in enumerate(training.position.history, start=1):
         yield EpochReport(epoch, metrics)
     total = training.steps_per_epoch * config.train.epochs
-    saved = time.monotonic()
     while training.position.epoch < config.train.epochs:
         position = training.position
         began = time.perf_counter()
@@ -185,17 +213,16 @@ def train(
             position.seconds = earlier + time.perf_counter() - began
             for name, value in scalars.items():
                 position.sums[name] = position.sums.get(name, 0.0) + value
+            saved.save_if_due(training)
             if on_step is not None:
                 on_step(learner.steps, total)
-            due = time.monotonic() - saved >= 60 * config.train.checkpoint_minutes
-            if checkpoint is not None and due and is_first():
-                save_state(checkpoint, training.state())
-                saved = time.monotonic()
             if stop is not None and agreed(stop):
                 return
+        # No state is saved between here and the next position, so that a resumed run passes here once an epoch.
         learner.method.after_epoch(learner.model)
         metrics = epoch_metrics(training, total)
         training.position = Position(epoch=position.epoch + 1, history=[*position.history, metrics])
+        saved.save_if_due(training)  # an evaluation may take longer than many steps
         yield EpochReport(training.position.epoch, metrics)
 
 

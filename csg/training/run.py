@@ -6,6 +6,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -17,10 +18,11 @@ from csg.config import Config, ConfigError, flatten
 from csg.data.pair import SOURCE_SHIFTED, Pair
 from csg.identity import config_id
 from csg.models.classifier import Classifier
-from csg.storage import locked, make_folder, replacing
+from csg.storage import locked, make_folder, remove_leftovers, replacing
 from csg.training.checkpoint import load_state
-from csg.training.evaluation import TARGET_ALL, final_metrics, selection_score
+from csg.training.evaluation import TARGET_ALL, final_measurement, selection_score
 from csg.training.loop import EpochReport, OnStep, Stop, Training, train
+from csg.training.outputs import OUTPUTS, save_outputs
 from csg.training.selected import save_selected
 from csg.training.step import NonFiniteLossError
 
@@ -92,7 +94,8 @@ class Run:
     """One configuration, seed, data and program version, in a folder of its own.
 
     The folder holds ``record.json``; while the run is under way ``checkpoint.pt``, its whole state; and when it is
-    finished ``selected.pt``, the weights that target/test was measured on, with the names of their classes.
+    finished ``selected.pt``, the weights that target/test was measured on, with the names of their classes, and
+    ``test_outputs.npz``, what they answered.
     """
 
     def __init__(self, config: Config, pair: Pair) -> None:
@@ -104,7 +107,9 @@ class Run:
         self.folder = run_folder(config, self.identity)
         self.checkpoint = self.folder / "checkpoint.pt"
         self.selected = self.folder / "selected.pt"
+        self.outputs = self.folder / OUTPUTS
         self.lock = self.folder / ".lock"
+        self._has_lock = False
         self.record = read_record(self.folder) or Record(dataclasses.asdict(self.identity), flatten(config))
 
     def create(self) -> Run:
@@ -131,19 +136,35 @@ class Run:
 
             yield from epochs_of_workers(self, on_step)
         else:
-            with locked(self.lock, wait=True):
+            with self._locked(wait=True):
                 self.reread()
                 yield from self.work(on_step)
 
     def _is_trained(self) -> bool:
-        return len(self.record.epochs) == self.config.train.epochs and self.selected.exists()
+        return bool(self.record.final) and self.selected.exists()
+
+    @contextmanager
+    def _locked(self, *, wait: bool) -> Iterator[None]:
+        """Have the run to oneself, as :func:`csg.storage.locked` does; again, where one has it already."""
+        if self._has_lock:
+            yield
+            return
+        with locked(self.lock, wait=wait):
+            self._has_lock = True
+            try:
+                yield
+            finally:
+                self._has_lock = False
 
     def work(self, on_step: OnStep | None = None, stop: Stop | None = None) -> Iterator[EpochReport]:
         """Yield every epoch's report, trained in this process, or in its process group: then every process iterates.
 
         The caller has the run to itself.
         """
-        if len(self.record.epochs) == self.config.train.epochs and not self.selected.exists():
+        if is_first():
+            remove_leftovers(self.checkpoint)
+            remove_leftovers(self.selected)
+        if self._has_lost_weights():
             self.record.epochs, self.record.final = [], {}
         for epoch, metrics in enumerate(self.record.epochs, start=1):
             yield EpochReport(epoch, metrics)
@@ -165,6 +186,16 @@ class Run:
             self._write()
             yield report
 
+    def _has_lost_weights(self) -> bool:
+        """Whether weights that the record speaks of are gone and would not come again: training starts afresh then.
+
+        They may have been deleted, or the run was stopped, which keeps nothing, and is now wanted after all.
+        """
+        if self.selected.exists():
+            return False
+        among_recorded = self.config.selection.epoch == "best" and not self.checkpoint.exists()
+        return len(self.record.epochs) == self.config.train.epochs or (among_recorded and bool(self.record.epochs))
+
     def _selects(self, epochs: list[dict[str, float]]) -> bool:
         """Whether the newest epoch's weights are (so far) those to measure on target/test."""
         if self.config.selection.epoch == "last":
@@ -183,10 +214,21 @@ class Run:
         """
         if not self.record.final:
             began = time.perf_counter()
-            self.record.final = final_metrics(self.selected_model(), self.config, self.pair)
-            self.record.final["test/seconds"] = time.perf_counter() - began
+            final, measured = final_measurement(self.selected_model(), self.config, self.pair)
+            if is_first():
+                save_outputs(self.outputs, measured)
+            self.record.final = {**final, **self._selected_metrics(), "test/seconds": time.perf_counter() - began}
         self.close("finished")
         return self.record.final
+
+    def _selected_metrics(self) -> dict[str, float]:
+        """Name the epoch whose weights were selected, and what the validation streams showed of them."""
+        scores = [selection_score(metrics, self.config.selection.protocol) for metrics in self.record.epochs]
+        best = self.config.selection.epoch == "best"
+        epoch = scores.index(max(scores)) + 1 if best else len(scores)
+        seen = self.record.epochs[epoch - 1]
+        figures = {f"selected/{name}": value for name, value in seen.items() if name.endswith("accuracy")}
+        return {"selected/epoch": float(epoch), **figures}
 
     def selected_model(self) -> Classifier:
         """Return the model with the weights that target/test is measured on.
@@ -210,23 +252,28 @@ class Run:
         self.close("failed", f"{type(error).__name__}: {error}")
 
     def close(self, status: Status, error: str = "") -> None:
-        """Note how the run ended; one that has finished stays so.
+        """Note how the run ended. One that has finished stays so, and one that another process is at is left to it.
 
         A finished run keeps its selected weights, a stopped one nothing, and one that was interrupted or failed its
         training state, to go on from.
         """
         if not is_first():
             return
-        if status != "finished":
+        if status == "finished":  # the caller has measured it, and has it to itself
+            self._close(status, error)
+            return
+        with suppress(BlockingIOError), self.create()._locked(wait=False):
             self.reread()
-            if self.record.status == "finished":
-                return
+            if self.record.status != "finished":
+                self._close(status, error)
+
+    def _close(self, status: Status, error: str) -> None:
         if status in ("finished", "stopped"):
             self.checkpoint.unlink(missing_ok=True)
         if status == "stopped":
             self.selected.unlink(missing_ok=True)
         self.record.status, self.record.error = status, error
-        kept = (path.stat().st_size for path in (self.checkpoint, self.selected) if path.exists())
+        kept = (path.stat().st_size for path in (self.checkpoint, self.selected, self.outputs) if path.exists())
         self.record.megabytes = sum(kept) / 1e6
         self._write()
 

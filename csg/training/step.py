@@ -25,6 +25,8 @@ from csg.training.optimiser import make_optimiser, set_lr
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+IGNORED = -100
+"""A label that no loss and no accuracy counts; the number is torch's own default."""
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -38,7 +40,7 @@ class StepResult:
     output: Output
     task_loss: Tensor
     rows: int
-    """How many labels the task loss is a mean over."""
+    """How many labels the task loss is a mean over: those that are not IGNORED."""
     terms: list[Term]
 
 
@@ -53,8 +55,24 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> StepResult:
         """Compute the task loss and the method's terms."""
         output = self.model(batch.query)
-        task_loss = F.cross_entropy(output.logits, batch.labels)
-        return StepResult(output, task_loss, len(batch.labels), self.method.terms(batch, output, self.model))
+        value, rows = task_loss(output.logits, batch.labels)
+        return StepResult(output, value, rows, self.method.terms(batch, output, self.model))
+
+
+def task_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
+    """Compute the cross-entropy, averaged over the labels that are not IGNORED.
+
+    Args:
+        logits: (N, classes).
+        labels: (N,) class indices or IGNORED.
+
+    Returns:
+        The mean, 0 where every label is IGNORED, and how many labels it is over.
+    """
+    rows = int((labels != IGNORED).sum())
+    # Without a label to average over, the mean would be 0 / 0; the sum is 0 and has gradients (of 0) all the same.
+    reduction = "mean" if rows else "sum"
+    return F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction=reduction), rows
 
 
 class Learner:
@@ -81,7 +99,8 @@ class Learner:
             The step's result, and the scalars by name, over the whole batch: losses and ranking accuracies.
 
         Raises:
-            NonFiniteLossError: names the step and the term; the model is as it was.
+            NonFiniteLossError: names the step and the term. Weights and optimiser are as they were, but not what moves
+                before and in a forward pass: batch-norm statistics that are not frozen, a method's moving averages.
         """
         self.method.before_step()
         with self._precision():
@@ -117,12 +136,16 @@ def _shares(rows: list[int | None]) -> list[float]:
     """Return by how much this process's means count, relative to a part of the average size.
 
     Processes average their gradients. A mean over n of all N rows, of P processes, counts n P / N times; with parts of
-    one size that is 1. What is no mean over rows is the same everywhere and counts once.
+    one size that is 1. What is no mean over rows is the same everywhere and counts once, as does a mean over no row at
+    all, which is 0.
     """
     if world_size() == 1:
         return [1.0] * len(rows)
     totals = summed(torch.tensor([float(count or 0) for count in rows], dtype=torch.float64)).tolist()
-    return [1.0 if count is None else count * world_size() / total for count, total in zip(rows, totals, strict=True)]
+    return [
+        count * world_size() / total if count is not None and total else 1.0
+        for count, total in zip(rows, totals, strict=True)
+    ]
 
 
 def _scaled(value: Tensor, share: float) -> Tensor:

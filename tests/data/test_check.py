@@ -8,12 +8,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from csg import cli, data
 from csg.config import ConfigError, DataConfig
 from csg.data import check as check_module
 from csg.data.check import check, read_report, report_path, verified
+from csg.data.domain import IMPASSABLE, UNREADABLE
+from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL
 from tests.published_trees import FAULTS, LIST, write_folders, write_visda17
 
 
@@ -21,6 +24,7 @@ from tests.published_trees import FAULTS, LIST, write_folders, write_visda17
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     data._listed.cache_clear()
+    data._loaded.cache_clear()
 
 
 def visda(root: Path, **settings: object) -> DataConfig:
@@ -34,8 +38,27 @@ def test_a_planted_fault_is_found_at_its_place_and_nothing_else(tmp_path: Path, 
     place = plant(root)
     report = check(visda(root))
     assert [(fault.kind, fault.place) for fault in report.faults] == [(kind, place)]
-    assert not report.usable
+    assert report.usable == (kind not in (*IMPASSABLE, *UNREADABLE))
+    assert json.loads(report.path.read_text())["usable"] == report.usable
     assert read_report(report.path) == report
+
+
+@pytest.mark.parametrize("on_bad_image", ["error", "skip"])
+@pytest.mark.parametrize("planted", FAULTS)
+def test_data_are_usable_exactly_where_training_would_start_on_them(
+    tmp_path: Path, planted: str, on_bad_image: str
+) -> None:
+    root = write_visda17(tmp_path / "tree")
+    FAULTS[planted][1](root)
+    config = visda(root, on_bad_image=on_bad_image)
+    try:
+        data.load_pair(config)
+        verified(config)
+    except ConfigError:
+        starts = False
+    else:
+        starts = True
+    assert check(config).usable == starts
 
 
 def test_all_faults_together_are_all_found(tmp_path: Path) -> None:
@@ -45,7 +68,7 @@ def test_all_faults_together_are_all_found(tmp_path: Path) -> None:
     report = check(visda(root, workers=2))
     assert Counter((fault.kind, fault.place) for fault in report.faults) == planted
     kept = json.loads(report.path.read_text())
-    assert kept["usable"] is False and kept["trainable"] is False
+    assert kept["usable"] is False
     assert len(kept["faults"]) == len(FAULTS)
 
 
@@ -54,6 +77,7 @@ def test_whole_data_are_described_and_the_report_is_kept(tmp_path: Path) -> None
     seen: list[tuple[int, int]] = []
     report = check(visda(root), lambda done, total: seen.append((done, total)))
     assert report.usable and not report.faults
+    assert report.domains["source"]["readable_images"] == 72
     assert seen[-1] == (144, 144) and seen == sorted(seen)
     assert report.domains["source"]["images"] == 72
     assert report.domains["target"]["images_per_class"] == dict.fromkeys(
@@ -95,11 +119,50 @@ def test_bad_images_are_refused_by_name_or_let_pass_on_request(tmp_path: Path) -
     assert len(verified(visda(root, on_bad_image="skip")).faults) == 3
 
 
+def test_a_side_without_a_readable_image_is_refused_even_where_bad_images_are_skipped(tmp_path: Path) -> None:
+    root = write_visda17(tmp_path / "tree", per_class=2)
+    for path in (root / "validation").rglob("*.jpg"):
+        path.write_bytes(b"")
+    config = visda(root, on_bad_image="skip")
+    assert not check(config).usable
+    with pytest.raises(ConfigError, match="expected target images, found none that can be read in .*validation"):
+        verified(config)
+
+
+def test_a_class_with_one_image_is_reported_after_all_images_were_looked_at(tmp_path: Path) -> None:
+    source, target = write_folders(tmp_path)
+    for path in sorted((source / "car").iterdir())[1:]:
+        path.unlink()
+    bad = target / "car" / "image 0.JPG"
+    bad.write_bytes(b"")
+    config = DataConfig(name="folders", source=str(source), target=str(target))
+    report = check(config)
+    assert {(fault.kind, fault.place) for fault in report.faults} == {
+        ("class with one image", str(source / "car" / "image 0.png")),
+        ("bad image", str(bad)),
+    }
+    with pytest.raises(ConfigError, match=r"data\.source_val_fraction: expected two images or more of 'car' among the"):
+        data.load_pair(config)
+    accepting = DataConfig(name="folders", source=str(source), target=str(target), allow_missing_classes=True)
+    assert [fault.kind for fault in check(accepting).faults] == ["bad image"]
+
+
 def test_listing_faults_that_harm_nothing_do_not_stop_training(tmp_path: Path) -> None:
     root = write_visda17(tmp_path / "tree")
-    for planted in ("present but not listed", "line twice"):
+    for planted in ("present but not listed", "line twice", "label of another folder"):
         FAULTS[planted][1](root)
-    assert len(verified(visda(root)).faults) == 2
+    assert len(verified(visda(root)).faults) == 3
+
+
+def test_a_label_counts_more_than_the_folder_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_visda17(tmp_path / "tree")
+    FAULTS["label of another folder"][1](root)
+    pair = data.load_pair(visda(root))
+    counts = torch.bincount(torch.cat([pair.streams[name].labels for name in (SOURCE_TRAIN, SOURCE_VAL)]))
+    assert counts.tolist() == [4, 4, 5, 4, 4, 4, 4, 4, 4, 3, 4, 4]
+    assert "lies in the folder skateboard/ and is listed with class 2 (bus)" in caplog.text
 
 
 def test_folders_are_checked_too(tmp_path: Path) -> None:
@@ -141,12 +204,34 @@ def test_the_commands_exit_code_says_whether_the_data_are_usable(
     root = write_visda17(tmp_path / "tree")
     flags = ["check", "--data.name", "visda17", "--data.root", str(root)]
     code, said = command(flags, capsys)
-    assert code == 0 and "nothing is wrong" in said and "source/train" in said
-    place = FAULTS["JPEG cut short"][1](root)
-    data._listed.cache_clear()
+    assert code == 0 and "usable: nothing is wrong" in said and "source/train" in said
+
+    def plant(name: str) -> str:
+        data._listed.cache_clear()
+        data._loaded.cache_clear()
+        return FAULTS[name][1](root)
+
+    place = plant("present but not listed")
     code, said = command(flags, capsys)
-    assert code == 1 and "1 fault: 1 bad image" in said and place in said
-    assert "report: " in said
+    assert code == 0 and "usable, with 1 fault that training passes over" in said and place in said
+    place = plant("JPEG cut short")
+    code, said = command(flags, capsys)
+    assert code == 1 and "2 faults: 1 present but not listed, 1 bad image" in said and place in said
+    assert "not usable: 1 of 96 images cannot be used" in said and "report: " in said
+    code, said = command([*flags, "--data.on-bad-image", "skip"], capsys)
+    assert code == 0 and "usable, with 2 faults that training passes over" in said
+    place = plant("listed image without a label")
+    code, said = command([*flags, "--data.on-bad-image", "skip"], capsys)
+    assert code == 1 and "not usable: the data cannot be used" in said and place in said
+    assert "checked 95 of 95 images" in said
+
+
+def test_the_command_refuses_a_batch_that_the_data_do_not_fill(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_visda17(tmp_path / "tree", per_class=2)
+    code, said = command(["check", "--data.name", "visda17", "--data.root", str(root)], capsys)
+    assert code == 2 and "train.batch_size: expected at most the 12 images of source/train, found 32" in said
 
 
 @pytest.mark.parametrize(

@@ -104,11 +104,11 @@ def test_a_fingerprint_changes_with_a_files_name_class_and_size(tmp_path: Path) 
 
 def test_list_lines_may_hold_blanks_and_other_letters_and_end_as_on_windows() -> None:
     text = "\ufeffcar/my red car.png 3\r\n./bus//élan 北.PNG\t2\r\n\r\n  truck/a.png   11  \r\n"
-    labels, faults = parse_list(text.encode(), "list")
-    assert labels == {"car/my red car.png": 3, "bus/élan 北.PNG": 2, "truck/a.png": 11}
-    assert not faults
-    labels, faults = parse_list(b"car/\xff.png 3\n", "list")
-    assert list(labels) == ["car/\udcff.png"] and not faults
+    listing = parse_list(text.encode(), "list")
+    assert listing.labels == {"car/my red car.png": 3, "bus/élan 北.PNG": 2, "truck/a.png": 11}
+    assert not listing.faults and not listing.set_aside
+    listing = parse_list(b"car/\xff.png 3\n", "list")
+    assert list(listing.labels) == ["car/\udcff.png"] and not listing.faults
 
 
 @pytest.mark.parametrize(
@@ -119,20 +119,39 @@ def test_list_lines_may_hold_blanks_and_other_letters_and_end_as_on_windows() ->
         ("7", "malformed line", "found '7'"),
         ("car/1.png 12", "unknown class", "expected a label of 0 to 11, found 12"),
         ("car/1.png -1", "unknown class", "found -1"),
+        ("car/\0.png 3", "malformed line", "expected 'relative/path.png label'"),
+        ("../validation/car/1.png 3", "path outside the folder", "expected a path below the list's own folder, found"),
+        ("car/../../validation/car/1.png 3", "path outside the folder", "found 'car/../../validation/car/1.png 3'"),
+        ("/data/car/1.png 3", "path outside the folder", "found '/data/car/1.png 3'"),
         ("bus/1.png 3", "two classes", "bus/1.png is listed with class 3 here and 2 in line 1"),
         ("./bus/1.png 2", "repeated line", "bus/1.png was listed before, in line 1"),
     ],
 )
 def test_a_faulty_line_is_named_by_its_number(line: str, kind: str, reason: str) -> None:
-    labels, faults = parse_list(f"bus/1.png 2\n{line}\n".encode(), "train/image_list.txt")
-    assert labels == {"bus/1.png": 2}
-    assert [(fault.kind, fault.place) for fault in faults] == [(kind, "train/image_list.txt:2")]
-    assert reason in faults[0].reason
+    listing = parse_list(f"bus/1.png 2\n{line}\n".encode(), "train/image_list.txt")
+    assert listing.labels == {"bus/1.png": 2}
+    assert [(fault.kind, fault.place) for fault in listing.faults] == [(kind, "train/image_list.txt:2")]
+    assert reason in listing.faults[0].reason
+
+
+@pytest.mark.parametrize(
+    ("line", "odd"),
+    [("car/1.png 3", False), ("car/1.png 2", True), ("truck/car/1.png 3", True), ("trunk00/1.png 3", False)]
+    + [("bus 3", False), ("1.png 3", False), ("Car/1.png 2", False)],
+)
+def test_a_label_that_contradicts_its_paths_class_folder_is_reported_and_honoured(line: str, odd: bool) -> None:
+    name, label = line.split()
+    listing = parse_list(f"{line}\n".encode(), "list")
+    assert listing.labels == {name: int(label)}
+    assert [fault.kind for fault in listing.faults] == ["label against folder"] * odd
 
 
 @pytest.mark.parametrize(
     "planted",
-    ["label out of range", "negative label", "line without a label", "path with two labels", "class without images"],
+    [
+        *("label out of range", "negative label", "line without a label", "path with two labels"),
+        *("class without images", "path into the other domain", "path from the root"),
+    ],
 )
 def test_a_faulty_listing_cannot_be_loaded(tmp_path: Path, planted: str) -> None:
     place = FAULTS[planted][1](write_visda17(tmp_path))

@@ -8,14 +8,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from csg.config import ConfigError
+from csg.tracking import StoreError
 
 
 class StoreAwayError(Exception):
-    """The MLflow store did not answer at the end; everything is on disk."""
+    """The MLflow store did not answer; everything is on disk."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, what: str) -> None:
+        """Name the store, or what it answered last."""
         super().__init__(
-            f"the MLflow store {uri} is away; nothing is lost: the same command fills it in and shows the result"
+            f"the MLflow store does not answer as it should ({what}); nothing is lost: the same command fills it in "
+            "and shows the result"
         )
 
 
@@ -24,7 +27,7 @@ def run_script(body: Callable[[Console], bool]) -> int:
 
     Returns:
         0 when it was, 130 when it was interrupted, 2 when a flag or a setting cannot be used, 3 when the MLflow store
-        is away at the end.
+        is away.
     """
     console = Console()
     if not console.is_terminal:
@@ -37,6 +40,12 @@ def run_script(body: Callable[[Console], bool]) -> int:
     except StoreAwayError as error:
         _complain(error)
         return 3
+    except StoreError as error:
+        _complain(StoreAwayError(str(error).partition("\n")[0]))
+        return 3
+    except KeyboardInterrupt:
+        console.print("Interrupted. The same command goes on where it was.")
+        return 130
 
 
 def _complain(error: Exception) -> None:

@@ -1,0 +1,155 @@
+"""What test images allow one to say: the percentile bootstrap (Efron, Annals of Statistics 1979).
+
+Images are drawn anew from stored predictions, the trained models staying as they are: these intervals hold nothing of
+the spread over seeds, for which see ``analysis.inference``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.inference import Interval, check_level
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+RESAMPLES = 2000
+BLOCK = 2_000_000
+"""Numbers that one block of resamples may hold: 16 MB an array."""
+
+
+@dataclass(frozen=True)
+class ImageBootstrap:
+    """A figure over test images, a fraction, and how far other images of the same kind could move it."""
+
+    value: float
+    interval: Interval
+    images: int
+    resamples: int
+
+
+def accuracy_bootstrap(
+    correct: ArrayLike,
+    labels: ArrayLike,
+    *,
+    mean_class: bool,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> ImageBootstrap:
+    """Return the accuracy averaged over runs, with its interval over test images, the same images for every run.
+
+    Args:
+        correct: (runs, images), bool or 0 and 1: whether a run classified an image correctly.
+        labels: (images,), the images' true classes.
+        mean_class: average the classes' accuracies (VisDA-17's metric) instead of counting all images alike. A class
+            that no image of a resample has is left out there, as it is in ``csg.metrics.accuracy``.
+
+    Raises:
+        ValueError: shapes that do not fit, no runs or images, or entries that are neither 0 nor 1.
+    """
+    classes = _classes(labels)
+    hits = _hits(correct, classes)
+    return _image_bootstrap(hits, classes, mean_class=mean_class, resamples=resamples, seed=seed, level=level)
+
+
+def difference_bootstrap(
+    correct_a: ArrayLike,
+    correct_b: ArrayLike,
+    labels: ArrayLike,
+    *,
+    mean_class: bool,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> ImageBootstrap:
+    """Return the accuracy of ``correct_a`` minus that of ``correct_b``, with its interval, paired over the same images.
+
+    Arguments are those of ``accuracy_bootstrap``; the two sides may have different numbers of runs.
+    """
+    classes = _classes(labels)
+    hits = _hits(correct_a, classes) - _hits(correct_b, classes)
+    return _image_bootstrap(hits, classes, mean_class=mean_class, resamples=resamples, seed=seed, level=level)
+
+
+def resampled(n: int, resamples: int, seed: int, statistic: Callable[[Ints], Floats]) -> Floats:
+    """Return ``statistic`` of how often each of ``n`` points is drawn with replacement, by blocks.
+
+    ``statistic`` maps counts (resamples of a block, n), each row of sum n, to (resamples of the block, figures).
+    """
+    rng = np.random.default_rng(seed)
+    blocks = []
+    for size in _block_sizes(resamples, n):
+        drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
+        blocks.append(statistic(np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)))
+    return np.concatenate(blocks)
+
+
+def percentiles(draws: Floats, level: float) -> Interval:
+    """Return the middle ``level`` of ``draws``, (resamples,)."""
+    check_level(level)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def _image_bootstrap(
+    hits: Floats, classes: Ints, *, mean_class: bool, resamples: int, seed: int, level: float
+) -> ImageBootstrap:
+    """Bootstrap the mean of ``hits`` (images,), or of its means by class.
+
+    Images of one class with the same hits are interchangeable, so that how often each *kind* of image is drawn is all
+    that matters. That is multinomial too, over a few dozen kinds instead of 55,388 images.
+    """
+    groups = classes if mean_class else np.zeros_like(classes)
+    kinds, sizes = np.unique(np.stack([groups, hits]), axis=1, return_counts=True)
+    members = (kinds[0][:, None] == np.unique(kinds[0])).astype(np.float64)
+
+    def accuracy(weights: NDArray[Any]) -> Floats:
+        sums, totals = (weights * kinds[1]) @ members, weights @ members
+        means = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0)
+        return np.asarray(means.sum(axis=1) / (totals > 0).sum(axis=1))
+
+    rng = np.random.default_rng(seed)
+    shares = sizes / sizes.sum()
+    blocks = [
+        accuracy(rng.multinomial(len(hits), shares, size=size)) for size in _block_sizes(resamples, kinds.shape[1])
+    ]
+    value = float(accuracy(sizes[None])[0])
+    return ImageBootstrap(value, percentiles(np.concatenate(blocks), level), len(hits), resamples)
+
+
+def _block_sizes(resamples: int, width: int) -> list[int]:
+    """Divide ``resamples`` rows of ``width`` numbers into blocks that fit ``BLOCK``."""
+    if resamples < 1:
+        raise ValueError(f"Expected at least 1 resample, found {resamples}: {RESAMPLES} are usual.")
+    rows = max(BLOCK // width, 1)
+    return [min(rows, resamples - start) for start in range(0, resamples, rows)]
+
+
+def _classes(labels: ArrayLike) -> Ints:
+    """Check the images' true classes, (images,)."""
+    classes = np.asarray(labels)
+    if classes.ndim != 1 or classes.size == 0 or not np.issubdtype(classes.dtype, np.integer):
+        raise ValueError(
+            f"Expected the true class of each image as integers (images,), found {classes.dtype} {classes.shape}: "
+            "pass the labels stored with the predictions."
+        )
+    return classes.astype(np.int64)
+
+
+def _hits(correct: ArrayLike, classes: Ints) -> Floats:
+    """Return the share of runs that classify each image correctly, (images,)."""
+    hits = np.asarray(correct)
+    if hits.ndim != 2 or hits.shape[0] == 0 or hits.shape[1] != len(classes):
+        raise ValueError(
+            f"Expected (runs, images) with {len(classes)} images and at least one run, found {hits.shape}: "
+            "stack the runs' predictions on the same images in the same order."
+        )
+    if not np.isin(hits, (0, 1)).all():
+        raise ValueError("Expected 0 or 1 for each image, found other values: pass predictions == labels.")
+    return np.asarray(hits.mean(axis=0, dtype=np.float64))

@@ -1,0 +1,127 @@
+"""Write the paper's tables: ``python analysis/paper_tables.py --experiment glyphs --out DIR``.
+
+Each table comes as Markdown, LaTeX (booktabs) and CSV, with a file beside it that says which runs each cell was
+computed from (``python analysis/trace.py CELL --tables DIR`` prints it).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from rich.console import Console
+
+from analysis.comparisons import ablation_table, diversity_table, main_comparison, per_class_table
+from analysis.protocol_table import distinct_finished, protocol_table
+from analysis.run_table import Ablation, RunTable
+from analysis.search_summary import search_summary
+from analysis.source import SourceOptions
+from analysis.table import Table, write_tables
+from csg.config import ConfigError
+from csg.script import run_script
+
+
+@dataclasses.dataclass(frozen=True)
+class TableOptions(SourceOptions):
+    """Flags of the script."""
+
+    out: Path = Path("tables")
+    """Folder to write to."""
+    main: str = ""
+    """Ablation whose cells are the main comparison: a design or a key (default: rivals, else the newest)."""
+    mix: tuple[Literal["commit", "program", "data", "protocol"], ...] = ()
+    """In what the runs of one table may differ; the captions then say so."""
+
+
+def tables_of(table: RunTable, options: TableOptions) -> tuple[list[Table], list[str]]:
+    """Make every table that the runs allow.
+
+    Returns:
+        The tables; and why others cannot be made, a sentence each.
+
+    Raises:
+        ConfigError: ``--main`` names no ablation.
+    """
+    ablations, searches = table.ablations(), table.searches()
+    makers: list[tuple[str, Callable[[], Table]]] = []
+    if ablations:
+        main = chosen_ablation(ablations, options.main)
+        makers += [
+            ("main_comparison", lambda: main_comparison(table, main, mix=options.mix)),
+            ("per_class", lambda: per_class_table(main, mix=options.mix)),
+            ("diversity", lambda: diversity_table(main, mix=options.mix)),
+        ]
+    for ablation in ablations:
+        name = f"ablation_{unambiguous(ablation, ablations)}"
+        makers.append((name, _renamed(name, ablation, options)))
+    if searches:
+        makers.append(("search_summary", lambda: search_summary(searches)))
+    if distinct_finished(table.runs):
+        makers.append(("selection_protocols", lambda: protocol_table(table.runs, mix=options.mix)))
+    found = [_made(name, make) for name, make in makers]
+    return [each for each in found if isinstance(each, Table)], [each for each in found if isinstance(each, str)]
+
+
+def _made(name: str, make: Callable[[], Table]) -> Table | str:
+    try:
+        return make()
+    except ConfigError as error:
+        return f"{name}: {error}"
+
+
+def _renamed(name: str, ablation: Ablation, options: TableOptions) -> Callable[[], Table]:
+    return lambda: dataclasses.replace(ablation_table(ablation, mix=options.mix), name=name)
+
+
+def unambiguous(ablation: Ablation, among: Sequence[Ablation]) -> str:
+    """Name an ablation by its design, or by its key where the design was run in several versions."""
+    several = sum(other.design == ablation.design for other in among) > 1
+    return ablation.key if several else ablation.design
+
+
+def chosen_ablation(ablations: Sequence[Ablation], name: str) -> Ablation:
+    """Return the newest ablation of a design or key; without one that of the rivals, else the newest of all.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    named = [each for each in ablations if name in (each.design, each.key)]
+    if name and not named:
+        found = ", ".join(dict.fromkeys(name for each in ablations for name in (each.design, each.key)))
+        raise ConfigError(f"--main: expected one of {found}, found {name!r}")
+    rivals = [each for each in ablations if each.design == "rivals"]
+    return (named or rivals or list(ablations))[-1]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the tables.
+
+    Returns:
+        An exit code; see :func:`~csg.script.run_script`. 2 also where a table could not be made; the others are.
+    """
+
+    def body(console: Console) -> bool:
+        arguments = sys.argv[1:] if argv is None else list(argv)
+        options = tyro.cli(
+            TableOptions, args=arguments, prog="paper_tables.py", description=__doc__, use_underscores=True
+        )
+        table = options.read()
+        made, refused = tables_of(table, options)
+        write_tables(made, table.runs, options.out)
+        for each in made:
+            console.print(f"{options.out / each.name}.md", highlight=False, soft_wrap=True)
+        if refused:
+            raise ConfigError("these tables were not made:\n" + "\n".join(f"  {line}" for line in refused))
+        if not made:
+            raise ConfigError("no table can be made: no run has finished; run a search or an ablation first")
+        return True
+
+    return run_script(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

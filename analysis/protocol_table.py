@@ -1,0 +1,86 @@
+"""Which selection protocol predicts real accuracy, and what choosing by it costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from analysis.cells import check_unmixed
+from analysis.comparisons import MEAN_CLASS
+from analysis.table import MISSING, Entry, Row, Table
+from analysis.trial_inference import rank_correlation
+from csg.tracking import TrackedRun
+from csg.training.evaluation import PROTOCOL_STREAMS
+
+PROTOCOLS: Final = ("source", "shifted", "oracle")
+"""The protocols by which configurations may be chosen."""
+INTERVAL_FROM: Final = 7
+"""Runs from which on a rank correlation's interval covers what it says."""
+
+
+def score_metric(protocol: str) -> str:
+    """Name the metric of a finished run's selected weights that a protocol selects by."""
+    return f"selected/{PROTOCOL_STREAMS[protocol]}/mean_class_accuracy"
+
+
+def distinct_finished(runs: Iterable[TrackedRun]) -> list[TrackedRun]:
+    """Return finished runs with a real accuracy, each computation once, however many searches share it."""
+    found: dict[str, TrackedRun] = {}
+    for run in runs:
+        if run.status == "finished" and math.isfinite(run.metrics.get(MEAN_CLASS, math.nan)):
+            found.setdefault(run.tags.get("csg.run", run.run_id), run)
+    return list(found.values())
+
+
+def protocol_table(runs: Iterable[TrackedRun], *, mix: Collection[str] = ()) -> Table:
+    """Compare protocols over all distinct finished runs: rank correlation with real accuracy, and regret.
+
+    Raises:
+        MixedRunsError: runs that must not be compared; see :func:`analysis.cells.check_unmixed`.
+    """
+    finished = distinct_finished(runs)
+    said = check_unmixed({"all": finished}, allowed={*mix, "protocol"})
+    real = {run.run_id: run.metrics[MEAN_CLASS] for run in finished}
+    rows = tuple(Row(protocol, tuple(_entries(protocol, finished, real))) for protocol in PROTOCOLS)
+    caption = (
+        f"Over {len(finished)} distinct finished runs of all methods and seeds. Score: mean class accuracy on the "
+        "protocol's stream; rho: Spearman's rank correlation of score and real mean class accuracy on target/test, its "
+        f"95 % bootstrap interval from {INTERVAL_FROM} runs on; tau-b: Kendall's. Chosen: the run that the protocol "
+        "would choose; regret: what the best run has more."
+    )
+    mixed = [sentence for sentence in said if "protocol" not in sentence]
+    return Table(
+        "selection_protocols",
+        "Selection protocols",
+        ("protocol", "stream", "n", "rho", "tau-b", "chosen: score %", "chosen: real %", "regret", "asks the target"),
+        rows,
+        " ".join([caption, *mixed]),
+    )
+
+
+def _entries(protocol: str, finished: list[TrackedRun], real: dict[str, float]) -> list[Entry]:
+    metric, stream = score_metric(protocol), PROTOCOL_STREAMS[protocol]
+    scored = [run for run in finished if math.isfinite(run.metrics.get(metric, math.nan))]
+    scores = {run.run_id: run.metrics[metric] for run in scored}
+    asks = Entry("yes" if stream.startswith("target/") else "no")
+    if not scored:
+        return [Entry(stream), Entry("0"), *(Entry(MISSING) for _ in range(5)), asks]
+    found = rank_correlation(list(scores.values()), [real[run_id] for run_id in scores])
+    chosen = max(scored, key=lambda run: scores[run.run_id])
+    best = max(real[run_id] for run_id in scores)
+    behind = {run_id: real[run_id] for run_id in scores}
+    interval = found.rho_interval if len(scored) >= INTERVAL_FROM else None
+    rho = MISSING if found.rho is None else f"{found.rho:.2f}"
+    rho += "" if interval is None or found.rho is None else f" [{interval.low:.2f}, {interval.high:.2f}]"
+    one = {chosen.run_id: real[chosen.run_id]}
+    return [
+        Entry(stream),
+        Entry(str(len(scored))),
+        Entry(rho, "", metric, scores),
+        Entry(MISSING if found.tau is None else f"{found.tau:.2f}", "", metric, scores),
+        Entry(f"{100 * scores[chosen.run_id]:.1f}", "", metric, {chosen.run_id: scores[chosen.run_id]}),
+        Entry(f"{100 * real[chosen.run_id]:.1f}", "", MEAN_CLASS, one),
+        Entry(f"{100 * (best - real[chosen.run_id]):.1f}", "", MEAN_CLASS, behind),
+        asks,
+    ]

@@ -1,0 +1,209 @@
+"""The runs that tables and figures are made of: an experiment of the tracking store, or a folder it was exported to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from csg.config import ConfigError
+from csg.storage import make_folder, replacing
+from csg.tracking import TrackedRun, read_artifact, read_experiment
+from csg.tracking.reading import PARENT
+from csg.training.outputs import OUTPUTS
+
+RUNS = "runs.jsonl"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A finished run's answers on target/test, image by image."""
+
+    labels: npt.NDArray[np.int64]
+    """(N,) class indices."""
+    predicted: npt.NDArray[np.int64]
+    """(N,) class indices."""
+    features: npt.NDArray[np.float32]
+    """(M, C): those of a seeded subsample of the images, not normalised."""
+    feature_labels: npt.NDArray[np.int64]
+    """(M,) their class indices."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The runs of one ablation."""
+
+    parent: TrackedRun
+    runs: tuple[TrackedRun, ...]
+    """Of all cells and seeds, the oldest first."""
+
+    @property
+    def key(self) -> str:
+        """Names the ablation: its design, and a digest of cells, data and program."""
+        return self.parent.tags["csg.ablation"]
+
+    @property
+    def design(self) -> str:
+        """Name of the design."""
+        return str(self.parent.params.get("design", ""))
+
+    @property
+    def title(self) -> str:
+        """What is compared."""
+        return self.parent.tags.get("csg.title", self.design)
+
+    @property
+    def comparisons(self) -> dict[str, str]:
+        """Each cell, in order, with the cell that it is compared with; the base with itself."""
+        loaded: dict[str, str] = json.loads(self.parent.tags["csg.cells"])
+        return loaded
+
+    def cell(self, name: str) -> list[TrackedRun]:
+        """Return the runs of one cell."""
+        return [run for run in self.runs if run.tags.get("csg.cell") == name]
+
+
+@dataclass(frozen=True)
+class SearchRuns:
+    """The trials of one search."""
+
+    parent: TrackedRun
+    runs: tuple[TrackedRun, ...]
+
+    @property
+    def key(self) -> str:
+        """Names the search."""
+        return self.parent.tags["csg.search"]
+
+    @property
+    def score(self) -> str:
+        """The metric that the search looked at."""
+        return self.parent.tags["csg.score"]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The searched settings."""
+        return tuple(json.loads(self.parent.tags["csg.space"]))
+
+    @property
+    def protocol(self) -> str:
+        """The selection protocol."""
+        return str(self.parent.params.get("selection.protocol", ""))
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """All runs of an experiment."""
+
+    place: str
+    """Where they were read: a store's address, or a folder."""
+    experiment: str
+    runs: tuple[TrackedRun, ...]
+
+    def ablations(self) -> list[Ablation]:
+        """Return the ablations, the oldest first."""
+        return [Ablation(parent, children) for parent, children in self._families("ablation")]
+
+    def searches(self) -> list[SearchRuns]:
+        """Return the searches, the oldest first."""
+        return [SearchRuns(parent, children) for parent, children in self._families("search")]
+
+    def _families(self, kind: str) -> list[tuple[TrackedRun, tuple[TrackedRun, ...]]]:
+        children: dict[str, list[TrackedRun]] = {}
+        for run in self.runs:
+            if PARENT in run.tags:
+                children.setdefault(run.tags[PARENT], []).append(run)
+        return [(run, tuple(children.get(run.run_id, ()))) for run in self.runs if run.tags.get("csg.kind") == kind]
+
+    def of_commit(self, prefix: str) -> RunTable:
+        """Return the table with only those runs whose commit starts with ``prefix``; parents stay.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        kept = tuple(
+            run for run in self.runs if PARENT not in run.tags or run.tags.get("commit", "").startswith(prefix)
+        )
+        if not any(PARENT in run.tags for run in kept):
+            found = sorted({run.tags.get("commit", "") for run in self.runs})
+            raise ConfigError(f"--commit: expected the start of one of {', '.join(found)}, found {prefix!r}")
+        return dataclasses.replace(self, runs=kept)
+
+    def outputs(self, run: TrackedRun) -> Outputs | None:
+        """Return what a run answered, or None where it stored nothing."""
+        folder = Path(self.place)
+        path: Path | None = folder / run.run_id / OUTPUTS
+        if not folder.is_dir():
+            path = read_artifact(self.place, run.run_id, OUTPUTS)
+        if path is None or not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            return Outputs(**{field.name: file[field.name] for field in dataclasses.fields(Outputs)})
+
+
+def read_runs(*, experiment: str, tracking_uri: str, exported: Path | None = None) -> RunTable:
+    """Read an experiment from the tracking store, or from the folder ``exported``.
+
+    Raises:
+        ConfigError: there is no such store, experiment or folder, or it has no runs.
+    """
+    if exported is None:
+        table = RunTable(tracking_uri, experiment, tuple(read_experiment(tracking_uri, experiment)))
+    else:
+        table = RunTable(str(exported), experiment, tuple(_exported(exported, experiment)))
+    if not table.runs:
+        raise ConfigError(
+            f"--experiment: expected runs in {experiment!r}, found none; run a search or an ablation first"
+        )
+    return table
+
+
+def _exported(folder: Path, experiment: str) -> list[TrackedRun]:
+    try:
+        lines = [json.loads(line) for line in (folder / RUNS).read_text().splitlines()]
+    except OSError as error:
+        raise ConfigError(f"--runs: expected a folder with {RUNS}, cannot read {folder} ({error.strerror})") from None
+    except ValueError as error:
+        raise ConfigError(f"--runs: {folder / RUNS} is damaged ({error})") from None
+    names = {line.pop("experiment") for line in lines}
+    if names - {experiment}:
+        raise ConfigError(f"--experiment: expected one of {', '.join(sorted(names))} in {folder}, found {experiment!r}")
+    return [TrackedRun(**line) for line in lines]
+
+
+def export_runs(table: RunTable, folder: Path, *, features: bool = False) -> Path:
+    """Write runs, without their histories, into a folder that :func:`read_runs` reads, with what they answered.
+
+    Features, by far the largest part, only where asked for.
+
+    Raises:
+        ConfigError: the folder cannot be written to.
+    """
+    make_folder(folder, "--out")
+    lines = []
+    for run in table.runs:
+        lines.append(json.dumps({"experiment": table.experiment, **_plain(run)}, sort_keys=True))
+        outputs = table.outputs(run) if run.status == "finished" else None
+        if outputs is not None:
+            arrays = dataclasses.asdict(outputs)
+            kept = (
+                arrays
+                if features
+                else {name: array[: 0 if "feature" in name else None] for name, array in arrays.items()}
+            )
+            make_folder(folder / run.run_id, "--out")
+            with replacing(folder / run.run_id / OUTPUTS) as file:
+                np.savez_compressed(file, allow_pickle=False, **kept)
+    with replacing(folder / RUNS) as file:
+        file.write("".join(line + "\n" for line in lines).encode())
+    return folder / RUNS
+
+
+def _plain(run: TrackedRun) -> Mapping[str, Any]:
+    return {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name != "history"}

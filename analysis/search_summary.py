@@ -1,0 +1,79 @@
+"""One line a search: what it tried, what it chose, and what that is worth on real images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scipy.stats import binomtest
+
+from analysis.comparisons import ACCURACY
+from analysis.run_table import SearchRuns
+from analysis.table import MISSING, Entry, Row, Table
+from csg.tracking import TrackedRun
+
+SELECTION_SCORE = "selection/score"
+COLUMNS = (
+    *("search", "protocol", "trials", "finished", "stopped", "failed", "target queries", "chosen", "its score %"),
+    *("real accuracy %", "source only %", "gain"),
+)
+
+
+def search_summary(searches: Sequence[SearchRuns]) -> Table:
+    """Tabulate searches, the oldest first.
+
+    The chosen trial is the finished one with the best selection score; source only, which lies outside the space, is no
+    candidate.
+    """
+    rows = tuple(Row(search.key, tuple(_entries(search))) for search in searches)
+    caption = (
+        "Chosen: the finished trial with the best score under the search's own protocol; its real accuracy, on "
+        "target/test, was measured once and seen by no search, with its 95 % Wilson interval over images. Gain: to "
+        "source only, the search's first trial, in points; one seed each, saying nothing of the spread."
+    )
+    return Table("search_summary", "Searches", COLUMNS, rows, caption)
+
+
+def chosen_trial(search: SearchRuns) -> TrackedRun | None:
+    """Return the finished trial of the space with the best selection score."""
+    candidates = [
+        run
+        for run in search.runs
+        if run.status == "finished" and run.tags.get("csg.role") != "source_only" and SELECTION_SCORE in run.metrics
+    ]
+    return max(candidates, key=lambda run: run.metrics[SELECTION_SCORE], default=None)
+
+
+def _entries(search: SearchRuns) -> list[Entry]:
+    counts = [sum(run.status == status for run in search.runs) for status in ("finished", "stopped", "failed")]
+    queries = search.parent.metrics.get("target_queries")
+    begun = [
+        search.protocol,
+        str(len(search.runs)),
+        *map(str, counts),
+        MISSING if queries is None else f"{queries:.0f}",
+    ]
+    chosen = chosen_trial(search)
+    source_only = next(
+        (r for r in search.runs if r.tags.get("csg.role") == "source_only" and r.status == "finished"), None
+    )
+    entries = [Entry(text) for text in begun]
+    if chosen is None:
+        return [*entries, *(Entry(MISSING) for _ in COLUMNS[len(entries) + 1 :])]
+    score = chosen.metrics[SELECTION_SCORE]
+    entries.append(Entry(chosen.name))
+    entries.append(Entry(f"{100 * score:.1f}", "", SELECTION_SCORE, {chosen.run_id: score}))
+    entries.append(_real(chosen))
+    if source_only is None or ACCURACY not in source_only.metrics or ACCURACY not in chosen.metrics:
+        return [*entries, Entry(MISSING), Entry(MISSING)]
+    gain = chosen.metrics[ACCURACY] - source_only.metrics[ACCURACY]
+    both = {run.run_id: run.metrics[ACCURACY] for run in (chosen, source_only)}
+    return [*entries, _real(source_only), Entry(f"{100 * gain:+.1f}", "", ACCURACY, both)]
+
+
+def _real(run: TrackedRun) -> Entry:
+    if ACCURACY not in run.metrics:
+        return Entry(MISSING)
+    right, images = run.metrics[ACCURACY], int(run.metrics["target/test/images"])
+    interval = binomtest(round(right * images), images).proportion_ci(method="wilson")
+    text = f"{100 * right:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    return Entry(text, "", ACCURACY, {run.run_id: right})

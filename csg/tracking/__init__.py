@@ -1,0 +1,18 @@
+"""MLflow, the way in and the way out: every run's parameters, metrics and provenance."""
+
+from __future__ import annotations
+
+from csg.tracking.reading import TrackedRun, read_artifact, read_experiment
+from csg.tracking.run_tracker import RunTracker
+from csg.tracking.store import StoreError, default_tracking_uri
+from csg.tracking.tracker import Tracker
+
+__all__ = [
+    "RunTracker",
+    "StoreError",
+    "TrackedRun",
+    "Tracker",
+    "default_tracking_uri",
+    "read_artifact",
+    "read_experiment",
+]

@@ -1,0 +1,105 @@
+"""Runs as they are read back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
+
+from csg.config import ConfigError
+from csg.tracking.store import StoreError, absolute_uri, reach
+from csg.training.run import Status
+
+PARENT = "mlflow.parentRunId"
+PAGE = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class TrackedRun:
+    """A run as it is read back."""
+
+    run_id: str
+    name: str
+    status: Status
+    params: dict[str, Any]
+    """Settings by dotted name, in their own types."""
+    tags: dict[str, str]
+    metrics: dict[str, float]
+    """The newest value of each metric."""
+    history: dict[str, dict[int, float]] = dataclasses.field(default_factory=dict)
+    """Values by epoch, of the metrics that were asked for."""
+
+
+def read_runs(
+    client: MlflowClient, experiment_id: str, condition: str, *, history: tuple[str, ...] = ()
+) -> Iterator[TrackedRun]:
+    """Yield the runs of an experiment that meet an MLflow filter, the oldest first."""
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id], condition, ViewType.ACTIVE_ONLY, PAGE, ["attribute.start_time ASC"], token
+        )
+        for run in page:
+            yield as_tracked(client, run, history)
+        token = page.token
+        if not token:
+            return
+
+
+def read_experiment(uri: str, experiment: str) -> list[TrackedRun]:
+    """Read all runs of an experiment, parents among them, the oldest first.
+
+    Raises:
+        ConfigError: the store does not answer, or has no such experiment.
+    """
+    client = reach(absolute_uri(uri))
+    try:
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            names = ", ".join(repr(each.name) for each in client.search_experiments() if each.name != "Default")
+            raise ConfigError(f"--experiment: expected one of {names or 'none yet'} in {uri}, found {experiment!r}")
+        return list(read_runs(client, found.experiment_id, ""))
+    except StoreError as error:
+        raise ConfigError(f"--tracking-uri: cannot read the MLflow store {uri} ({error})") from None
+
+
+def read_artifact(uri: str, run_id: str, name: str) -> Path | None:
+    """Fetch a file that a run stored; None where it stored none of that name."""
+    client = reach(absolute_uri(uri))
+    if name not in {file.path for file in client.list_artifacts(run_id)}:
+        return None
+    return Path(client.download_artifacts(run_id, name))
+
+
+def as_tracked(client: MlflowClient, run: Run, history: tuple[str, ...] = ()) -> TrackedRun:
+    """Turn MLflow's run into ours, with the histories of the metrics named."""
+    histories = {
+        name: {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, name)}
+        for name in history
+    }
+    return TrackedRun(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        status=cast(Status, run.data.tags.get("status", "running")),
+        params={name: parsed(text) for name, text in run.data.params.items()},
+        tags=dict(run.data.tags),
+        metrics=dict(run.data.metrics),
+        history=histories,
+    )
+
+
+@lru_cache(maxsize=10_000)
+def parsed(text: str) -> Any:
+    """Read a setting's value from the text that a store holds; few texts make up many runs."""
+    return yaml.safe_load(text)
+
+
+def as_text(value: Any) -> str:
+    """Write a setting's value so that :func:`parsed` gives it back."""
+    return yaml.safe_dump(value).removesuffix("\n...\n").strip()

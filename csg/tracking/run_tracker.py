@@ -1,0 +1,51 @@
+"""One run's place in the store, kept up to date with its record."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from csg.tracking.store import StoreError
+from csg.tracking.tracker import Tracker
+from csg.training.run import Record, Run, score_of
+
+
+class RunTracker:
+    """Keeps one run's place in the store up to date with its record."""
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        run: Run,
+        *,
+        parent: str | None = None,
+        name: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Find or make the run in the store; see :meth:`~csg.tracking.tracker.Tracker.open_run`."""
+        self._tracker = tracker
+        self._run = run
+        self.run_id = tracker.open_run(run.config, run.pair, parent=parent, name=name, tags=tags)
+        self._logged, self._status = tracker.recorded(self.run_id)
+
+    def try_to_log(self) -> bool:
+        """Call :meth:`log`; return whether the store answered."""
+        try:
+            self.log()
+        except StoreError:
+            return False
+        return True
+
+    def log(self, record: Record | None = None) -> None:
+        """Write the epochs that the store lacks, and the run's status."""
+        record = record or self._run.record
+        if self._status == record.status == "finished":
+            return  # everything is there, and a step has one value
+        if record.final:
+            # Not on record, because it depends on the protocol, which is no part of what is trained.
+            score = score_of(self._run.config, record.epochs)
+            record = dataclasses.replace(record, final={**record.final, "selection/score": score})
+        if record.status == "finished" and self._run.outputs.exists():
+            self._tracker.log_artifact(self.run_id, self._run.outputs)
+        self._tracker.log_record(self.run_id, record, known_epochs=self._logged)
+        self._logged, self._status = max(self._logged, len(record.epochs)), record.status

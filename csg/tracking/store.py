@@ -1,0 +1,91 @@
+"""Where runs are kept: an MLflow store, reached quietly and refused clearly."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# A store that is away must not hold up training for minutes: whoever writes catches up later.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from csg.config import ConfigError
+
+StoreError = MlflowException
+"""What a store that is away, or refuses, raises."""
+SQLITE = "sqlite:///"
+SERVERS = ("http://", "https://", "databricks")
+"""Addresses of stores that know themselves where artifacts go."""
+
+
+def default_tracking_uri(output: str) -> str:
+    """Return the SQLite store below a run's output folder, as an absolute address."""
+    return f"{SQLITE}{Path(output).absolute() / 'mlflow.db'}"
+
+
+def absolute_uri(uri: str) -> str:
+    """Resolve the path of an SQLite store against the working directory."""
+    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}" if uri.startswith(SQLITE) else uri
+
+
+def reach(uri: str) -> MlflowClient:
+    """Reach a store that is only read.
+
+    Raises:
+        ConfigError: there is none at ``uri``, or it does not answer.
+    """
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+        raise ConfigError(f"--tracking-uri: expected an MLflow store, found nothing at {uri.removeprefix(SQLITE)}")
+    try:
+        return _client(uri)
+    except Exception as error:  # SQLAlchemy's errors have no base that MLflow exports
+        raise ConfigError(f"--tracking-uri: cannot read the MLflow store {uri} ({type(error).__name__})") from error
+
+
+def _client(uri: str) -> MlflowClient:
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(uri)
+    return MlflowClient(uri)
+
+
+def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tuple[MlflowClient, str]:
+    """Reach a store and find an experiment in it, or make it.
+
+    Args:
+        uri: absolute, see :func:`absolute_uri`.
+        experiment: its name.
+        artifacts: folder for the artifacts of a new experiment, in a database that is not SQLite; an SQLite file has
+            them beside it, a server where it wants.
+
+    Returns:
+        A client, and the experiment's id.
+
+    Raises:
+        ConfigError: the store cannot be reached or written to.
+    """
+    try:
+        if uri.startswith(SQLITE):
+            folder = Path(uri.removeprefix(SQLITE)).parent
+            folder.mkdir(parents=True, exist_ok=True)
+            artifacts = folder / "mlartifacts"
+        client = _client(uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is not None:
+            return client, found.experiment_id
+        # Left alone, MLflow would put a database's artifacts below the working directory.
+        place = None if artifacts is None or uri.startswith(SERVERS) else artifacts.absolute().as_uri()
+        return client, client.create_experiment(experiment, artifact_location=place)
+    except (MlflowException, OSError, ValueError, ImportError) as error:
+        reason = str(error).splitlines()[0][:300]
+        raise ConfigError(f"--tracking-uri: cannot reach the MLflow store {uri} ({reason})") from None
+    except Exception as error:  # SQLAlchemy's errors have no base that MLflow exports
+        raise ConfigError(f"--tracking-uri: cannot use the MLflow store {uri} ({type(error).__name__})") from error

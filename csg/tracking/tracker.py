@@ -1,0 +1,206 @@
+"""One experiment of an MLflow store, as it is written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Metric, Param, RunTag, ViewType
+
+from csg.config import SECTIONS, Config
+from csg.data.pair import Pair
+from csg.tracking.reading import PARENT, TrackedRun, as_text, as_tracked, read_runs
+from csg.tracking.store import absolute_uri, connect
+from csg.training.run import Identity, Record, Status
+
+MLFLOW_STATUS: dict[Status, str] = {
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "stopped": "KILLED",
+    "interrupted": "KILLED",
+    "failed": "FAILED",
+}
+
+
+@lru_cache(maxsize=1)
+def commit() -> str:
+    """Return the git commit of the working tree, marked where it has changes; empty outside a repository."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(  # noqa: S603
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip()
+
+
+class Tracker:
+    """One experiment of an MLflow store."""
+
+    def __init__(self, uri: str, experiment: str, *, artifacts: Path | None = None) -> None:
+        """Reach the store and make the experiment if it is new; see :func:`csg.tracking.store.connect`.
+
+        Raises:
+            ConfigError: the store cannot be reached or written to. Nothing was trained yet.
+        """
+        self.uri = absolute_uri(uri)
+        self.experiment = experiment
+        self.client, self.experiment_id = connect(self.uri, experiment=experiment, artifacts=artifacts)
+
+    def find(self, tags: Mapping[str, str]) -> str | None:
+        """Return the id of the oldest run that has all of ``tags``."""
+        condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        runs = self.client.search_runs([self.experiment_id], condition, ViewType.ACTIVE_ONLY, 1, ["start_time ASC"])
+        return runs[0].info.run_id if runs else None
+
+    def open_parent(
+        self,
+        kind: str,
+        key: str,
+        *,
+        folder: Path,
+        name: str,
+        params: Mapping[str, Any],
+        description: str,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Find or make the parent run of a "search" or an "ablation", which ``key`` names together with its ``folder``.
+
+        Under the same flags, but with another ``train.output``, it is another one, whose runs are others too.
+        """
+        own = {"csg.kind": kind, f"csg.{kind}": key, "csg.folder": str(folder)}
+        run_id = self.find(own)
+        if run_id is None:
+            own |= {"mlflow.note.content": description, "commit": commit(), **(tags or {})}
+            run_id = self.client.create_run(self.experiment_id, tags=own, run_name=name).info.run_id
+        self._log_params(run_id, params)
+        self.client.update_run(run_id, status="RUNNING")
+        return run_id
+
+    def open_run(
+        self,
+        config: Config,
+        pair: Pair,
+        *,
+        parent: str | None = None,
+        name: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Find or make the run of an identity: a child of ``parent``, or any where there is no parent."""
+        identity = Identity.of(config, pair)
+        own = {"csg.kind": "child" if parent else "run", "csg.run": identity.name}
+        own |= {PARENT: parent} if parent else {}
+        run_id = self.find(own)
+        if run_id is None:
+            own |= {
+                "config_id": identity.config_id,
+                "seed": str(identity.seed),
+                "data.fingerprint": identity.data_fingerprint,
+                "source_digest": identity.source_digest,
+                "commit": commit(),
+                "data.description": pair.description,
+                "mlflow.note.content": f"{config.method.summary} on {pair.description}",
+                **{f"data.fingerprint.{stream}": held.fingerprint[:16] for stream, held in pair.streams.items()},
+                **(tags or {}),
+            }
+            run_name = name or f"{config.method.summary} seed {identity.seed}"
+            run_id = self.client.create_run(self.experiment_id, tags=own, run_name=run_name).info.run_id
+        # Also where the run was there: a kill may have come between the two calls.
+        self._log_params(run_id, active_settings(config))
+        return run_id
+
+    def log_record(self, run_id: str, record: Record, *, known_epochs: int = 0) -> None:
+        """Bring a run up to its record: epochs beyond ``known_epochs``, final metrics, status and error."""
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(metric_name(name), value, now, epoch)
+            for epoch, values in enumerate(record.epochs, start=1)
+            if epoch > known_epochs
+            for name, value in values.items()
+        ]
+        tags = [RunTag("status", record.status)]
+        if skipped := record.skipped_images:
+            tags.append(RunTag("data.skipped_images", str(skipped)))
+        if record.status in ("finished", "stopped"):  # for good: what may go on would have other figures at this step
+            last = {**record.final, "megabytes": record.megabytes, **durations(record)}
+            metrics += [Metric(metric_name(name), value, now, len(record.epochs)) for name, value in last.items()]
+        if record.error:
+            tags.append(RunTag("error", record.error[:5000]))
+        for start in range(0, len(metrics), 1000):
+            self.client.log_batch(run_id, metrics=metrics[start : start + 1000])
+        self.client.log_batch(run_id, tags=tags)
+        self.set_status(run_id, record.status)
+
+    def recorded(self, run_id: str) -> tuple[int, str]:
+        """Return how many epochs of a run are in the store, and its status there; empty where it has none yet."""
+        history = self.client.get_metric_history(run_id, "train/loss")
+        status: str = self.client.get_run(run_id).data.tags.get("status", "")
+        return max((metric.step for metric in history), default=0), status
+
+    def set_status(self, run_id: str, status: Status) -> None:
+        """Set MLflow's own status; a stopped run shows as KILLED."""
+        if status == "running":
+            self.client.update_run(run_id, status="RUNNING")
+        else:
+            self.client.set_terminated(run_id, MLFLOW_STATUS[status])
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def mark_best(self, runs: Sequence[TrackedRun], best: TrackedRun) -> None:
+        """Tag the best run of a search, and no other."""
+        for run in runs:
+            if run.tags.get("best") == "yes" and run.run_id != best.run_id:
+                self.client.delete_tag(run.run_id, "best")
+        self.client.set_tag(best.run_id, "best", "yes")
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Log metrics that belong to no epoch."""
+        now = int(time.time() * 1000)
+        self.client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+
+    def log_artifact(self, run_id: str, path: Path) -> None:
+        """Attach a file."""
+        self.client.log_artifact(run_id, str(path))
+
+    def read(self, run_id: str) -> TrackedRun:
+        """Read a run."""
+        return as_tracked(self.client, self.client.get_run(run_id))
+
+    def children(self, parent: str, *, history: tuple[str, ...] = ()) -> list[TrackedRun]:
+        """Read a search's or an ablation's runs, the oldest first, with the histories of the metrics named."""
+        return list(read_runs(self.client, self.experiment_id, f"tags.`{PARENT}` = '{parent}'", history=history))
+
+    def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        known = self.client.get_run(run_id).data.params
+        params = {name: value for name, value in params.items() if name not in known}
+        entries = [Param(name, as_text(value)) for name, value in params.items()]
+        for start in range(0, len(entries), 100):
+            self.client.log_batch(run_id, params=entries[start : start + 100])
+
+
+def durations(record: Record) -> dict[str, float]:
+    """Sum up what a run's training and measuring took, and what an epoch of training did, in seconds."""
+    spent = [value for values in record.epochs for name, value in values.items() if name.endswith("/seconds")]
+    training = [values["train/seconds"] for values in record.epochs if "train/seconds" in values]
+    total = {"duration_seconds": sum(spent) + record.final.get("test/seconds", 0.0)}
+    return total | ({"seconds_per_epoch": sum(training) / len(training)} if training else {})
+
+
+def metric_name(name: str) -> str:
+    """Return a name that MLflow takes: other characters of a class's name than it allows become underscores."""
+    return re.sub(r"[^\w\-. /:]", "_", name)
+
+
+def active_settings(config: Config) -> dict[str, Any]:
+    """Return the settings that take part in a run, by dotted name, defaults resolved."""
+    return {
+        f"{section}.{name}": value for section in SECTIONS for name, value in getattr(config, section).active().items()
+    }
