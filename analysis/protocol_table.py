@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from analysis.cells import check_unmixed
+from analysis.cells import DIMENSIONS
 from analysis.comparisons import MEAN_CLASS
 from analysis.table import MISSING, Entry, Row, Table
 from analysis.trial_inference import rank_correlation
@@ -33,14 +33,16 @@ def distinct_finished(runs: Iterable[TrackedRun]) -> list[TrackedRun]:
     return list(found.values())
 
 
-def protocol_table(runs: Iterable[TrackedRun], *, mix: Collection[str] = ()) -> Table:
-    """Compare protocols over all distinct finished runs: rank correlation with real accuracy, and regret.
+def of_newest_version(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> list[TrackedRun]:
+    """Keep the runs that agree with the newest one in commit, program and data, but for what may be mixed."""
+    judged = [value_of for name, value_of in DIMENSIONS.items() if name not in (*mix, "protocol")]
+    return [run for run in runs if all(value_of(run) == value_of(runs[-1]) for value_of in judged)]
 
-    Raises:
-        MixedRunsError: runs that must not be compared; see :func:`analysis.cells.check_unmixed`.
-    """
-    finished = distinct_finished(runs)
-    said = check_unmixed({"all": finished}, allowed={*mix, "protocol"})
+
+def protocol_table(runs: Iterable[TrackedRun], *, mix: Collection[str] = ()) -> Table:
+    """Compare protocols over the distinct finished runs of one version: rank correlation with real accuracy, regret."""
+    everything = distinct_finished(runs)
+    finished = of_newest_version(everything, mix=mix)
     real = {run.run_id: run.metrics[MEAN_CLASS] for run in finished}
     rows = tuple(Row(protocol, tuple(_entries(protocol, finished, real))) for protocol in PROTOCOLS)
     caption = (
@@ -49,13 +51,14 @@ def protocol_table(runs: Iterable[TrackedRun], *, mix: Collection[str] = ()) -> 
         f"95 % bootstrap interval from {INTERVAL_FROM} runs on; tau-b: Kendall's. Chosen: the run that the protocol "
         "would choose; regret: what the best run has more."
     )
-    mixed = [sentence for sentence in said if "protocol" not in sentence]
+    if len(finished) < len(everything):
+        caption += f" {len(everything) - len(finished)} runs of other commits, programs or data are left out."
     return Table(
         "selection_protocols",
         "Selection protocols",
         ("protocol", "stream", "n", "rho", "tau-b", "chosen: score %", "chosen: real %", "regret", "asks the target"),
         rows,
-        " ".join([caption, *mixed]),
+        caption,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csg.config import ConfigError
+from csg.parsing import PATHS
 from csg.storage import make_folder, replacing
 from csg.tracking import TrackedRun, read_artifact, read_experiment
 from csg.tracking.reading import PARENT
@@ -206,4 +207,12 @@ def export_runs(table: RunTable, folder: Path, *, features: bool = False) -> Pat
 
 
 def _plain(run: TrackedRun) -> Mapping[str, Any]:
-    return {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name != "history"}
+    """Return a run without its histories, and without what names a machine or a person."""
+    named = {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name != "history"}
+    named["tags"] = {
+        name: value
+        for name, value in run.tags.items()
+        if name != "csg.folder" and (name == PARENT or not name.startswith("mlflow."))
+    }
+    named["params"] = {name: value for name, value in run.params.items() if name not in PATHS}
+    return named

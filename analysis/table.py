@@ -160,7 +160,7 @@ def _rich(entry: Entry) -> str:
 
 def latex(text: str) -> str:
     """Escape ``text`` for LaTeX: E_0 becomes a symbol with its index, the minus of a number a minus sign."""
-    pieces = re.split(r"(\bE_\d|(?<![\w.)\]])-(?=\d))", text)
+    pieces = re.split(r"(\bE_[\ds]|(?<![\w.)\]])-(?=\d))", text)
     plain = ("".join(LATEX.get(character, character) for character in piece) for piece in pieces[::2])
     special = (f"${piece}$" for piece in pieces[1::2])
     return "".join(part for pair in zip(plain, [*special, ""], strict=True) for part in pair)

@@ -10,11 +10,15 @@ from sklearn.datasets import load_sample_images
 from torch.nn import functional as F
 
 from csg.config import ConfigError, ModelConfig
+from csg.methods.method import Batch
 from csg.models import encoder_named
 from csg.models.classifier import Classifier
 from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
 from csg.models.weights import pretrained_encoder
+from csg.parsing import config_from_flat, read_yaml
+from csg.training.step import make_learner
+from tests.test_dry_run import RECIPE
 
 PARAMETERS = {"resnet18": 11_689_512, "resnet34": 21_797_672, "resnet50": 25_557_032, "resnet101": 44_549_160}
 """torchvision's documented counts, the 1,000-way head included."""
@@ -60,6 +64,62 @@ def test_resnets_have_torchvisions_parameters(name: str, count: int) -> None:
         "layer4.1.conv2.weight",
         "fc.bias",
     } <= names
+
+
+def torchvision_resnet101() -> dict[str, torch.Size]:
+    """Write down the names and shapes of torchvision's ResNet-101 files, which may hold batch counters besides."""
+
+    def norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:
+        return {f"{name}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")}
+
+    shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (64, 3, 7, 7), **norm("bn1", 64)}
+    inputs = 64
+    for stage, (blocks, width) in enumerate([(3, 64), (4, 128), (23, 256), (3, 512)], start=1):
+        for block in range(blocks):
+            at = f"layer{stage}.{block}"
+            for i, (before, after, side) in enumerate(
+                [(inputs, width, 1), (width, width, 3), (width, 4 * width, 1)], start=1
+            ):
+                shapes |= {f"{at}.conv{i}.weight": (after, before, side, side), **norm(f"{at}.bn{i}", after)}
+            if block == 0:
+                shapes |= {f"{at}.downsample.0.weight": (4 * width, inputs, 1, 1)}
+                shapes |= norm(f"{at}.downsample.1", 4 * width)
+            inputs = 4 * width
+    shapes |= {"fc.weight": (1000, 2048), "fc.bias": (1000,)}
+    return {name: torch.Size(shape) for name, shape in shapes.items()}
+
+
+def test_resnet101_has_torchvisions_names_and_shapes() -> None:
+    ours = encoder_named("resnet101").state_dict()
+    assert {name: value.shape for name, value in ours.items() if "num_batches" not in name} == torchvision_resnet101()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("counters", [False, True], ids=["without counters", "with counters"])
+def test_resnet101_trains_at_224_from_a_file_as_torchvision_publishes_it(tmp_path: Path, counters: bool) -> None:
+    draw = torch.Generator().manual_seed(0)
+    published = {
+        name: torch.randn(shape, generator=draw) * (2 / (shape[0] * shape[2] * shape[3])) ** 0.5
+        if len(shape) == 4
+        else torch.rand(shape, generator=draw) * 0.2 + (0.4 if name.endswith(("weight", "var")) else -0.1)
+        for name, shape in torchvision_resnet101().items()
+    }
+    if counters:
+        norms = [name.removesuffix("running_var") for name in published if name.endswith("running_var")]
+        published |= {f"{name}num_batches_tracked": torch.tensor(0) for name in norms}
+    torch.save(published, tmp_path / "resnet101.pth")
+    recipe = {**read_yaml(RECIPE), "model.weights": str(tmp_path / "resnet101.pth"), "train.batch_size": 2}
+    learner = make_learner(config_from_flat(recipe), classes=12)
+    loaded = {name: tensor.clone() for name, tensor in learner.model.encoder.state_dict().items()}
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in published.items())
+    query, key = torch.randn(2, 2, 3, 224, 224, generator=draw)
+    _, scalars = learner.step(Batch(query, key, torch.tensor([3, 7])), 1.0)
+    assert set(scalars) >= {"loss_csg_stage3", "loss_csg_stage4"}
+    trained = learner.model.encoder.state_dict()
+    for name in ("conv1.weight", "layer1.0.bn1.weight", "layer3.22.conv2.weight", "layer4.2.conv3.weight"):
+        assert torch.isfinite(trained[name]).all() and not torch.equal(trained[name], loaded[name])
+    for name in ("bn1.running_mean", "fc.weight"):
+        assert torch.equal(trained[name], loaded[name])
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "efficientnet_lite0"])

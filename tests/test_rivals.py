@@ -123,7 +123,7 @@ def test_weight_l2_pulls_to_the_teachers_weights(tmp_path: Path) -> None:
     it = rival("weight_l2", model__teacher_weights=str(tmp_path / "teacher.pth"))
     theirs = dict(teacher.named_parameters())
     expected = sum(
-        float((mine.detach() - theirs[name]).square().sum())
+        float((mine - theirs[name]).detach().square().sum())
         for name, mine in it.model.encoder.named_parameters()
         if not name.startswith("fc.")
     )

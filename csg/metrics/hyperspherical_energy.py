@@ -1,4 +1,4 @@
-"""Hyperspherical energy, the paper's measure of feature diversity (CSG, section 2). Lower is more diverse."""
+"""Hyperspherical energy, the paper's measure of feature diversity (CSG, equation 1). Lower is more diverse."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 FLOOR = 1e-6
 """Distances below this count as this."""
@@ -34,13 +33,13 @@ class Energy:
 def hyperspherical_energy(features: Tensor, *, samples: int = 0, seed: int = 0, block: int = 2048) -> Energy:
     """Compute E_0, E_1 and E_2 in float64 over all pairs, ``block`` x ``block`` distances at a time.
 
-    Memory is that of the features in float64 and a few blocks, whatever their number.
+    Takes the memory of one copy of the features in float64 and of a few blocks: none of N x N.
 
     Args:
         features: (N, D), not yet normalised.
         samples: if above zero and below N, take this many features, drawn without replacement.
         seed: seed of that draw.
-        block: rows and columns of distances held at once.
+        block: rows and columns of distances, and features, that are worked on at once.
 
     Returns:
         The energies; all NaN when fewer than two vectors have a direction.
@@ -55,10 +54,7 @@ def hyperspherical_energy(features: Tensor, *, samples: int = 0, seed: int = 0, 
     if 0 < samples < len(features):
         chosen = np.random.default_rng(seed).choice(len(features), samples, replace=False)
         features = features[torch.from_numpy(np.sort(chosen))]
-    vectors = features.to(torch.float64)
-    directed = vectors.norm(dim=1) > 0
-    zero_vectors = int((~directed).sum())
-    vectors = F.normalize(vectors[directed], dim=1, eps=0.0)
+    vectors = _directions(features, block)
     count = len(vectors)
     pairs = count * (count - 1) // 2
     log_sum = inverse_sum = inverse_square_sum = 0.0
@@ -81,6 +77,19 @@ def hyperspherical_energy(features: Tensor, *, samples: int = 0, seed: int = 0, 
         e1=inverse_sum * mean,
         e2=inverse_square_sum * mean,
         vectors=count,
-        zero_vectors=zero_vectors,
+        zero_vectors=len(features) - count,
         floored_pairs=floored,
     )
+
+
+def _directions(features: Tensor, block: int) -> Tensor:
+    """Return the (M, D) unit vectors of those features that have a direction, in float64, made block by block."""
+    lengths = torch.cat([part.to(torch.float64).norm(dim=1) for part in features.split(block)])
+    vectors = features.new_empty((int((lengths > 0).sum()), features.shape[1]), dtype=torch.float64)
+    filled = 0
+    for part, length in zip(features.split(block), lengths.split(block), strict=True):
+        directed = length > 0
+        count = int(directed.sum())
+        vectors[filled : filled + count] = part[directed].to(torch.float64) / length[directed].unsqueeze(1)
+        filled += count
+    return vectors
