@@ -110,6 +110,8 @@ class DataConfig(Section):
     source_images: Annotated[int, Within(ge=10)] | None = None
     """Synthetic training images: 1,024 glyphs unless given; of a pair on disk all, or a seeded part with every class in
     proportion."""
+    trained_on: Literal["source", "target"] = "source"
+    """Images that are trained on: the synthetic ones, or for comparison the real ones of target/val."""
     source_val_fraction: Annotated[float, Within(gt=0, lt=1)] = 0.1
     """Share of the synthetic images on disk that form source/val (glyphs holds out fonts instead)."""
     target_val_fraction: Annotated[float, Within(gt=0, lt=1)] = 0.3
@@ -139,6 +141,7 @@ class DataConfig(Section):
         """Without augmentation its settings do nothing, and each pair has settings of its own."""
         unused = () if self.augmentation == "randaugment" else ("augmentation_ops", "augmentation_magnitude")
         flat = flatten(self) | {"source_images": self.source_images_asked}
+        unused = (*unused, "source_images") if self.trained_on == "target" else unused
         return {name: value for name, value in flat.items() if name not in (*unused, *IDLE.get(self.name, ()))}
 
 
@@ -284,6 +287,11 @@ class Config:
                 "selection.protocol: 'paper' selects an epoch on all real images, so it needs selection.epoch=best; "
                 f"found selection.epoch={self.selection.epoch}"
             )
+        if self.data.trained_on == "target" and self.selection.protocol in ("oracle", "paper"):
+            raise ConfigError(
+                "data.trained_on: target/val is what is trained on, so nothing can be selected by it; expected "
+                f"selection.protocol=source or shifted, found {self.selection.protocol}"
+            )
         if self.train.batch_size % self.train.workers:
             raise ConfigError(
                 f"train.workers: expected a divisor of train.batch_size ({self.train.batch_size}), which all workers "
@@ -300,7 +308,7 @@ class Config:
                 "model.frozen_statistics: expected True with several workers, each of which would gather statistics of "
                 "its own part of a batch; found False; use train.workers=1"
             )
-        images = self.data.source_images_asked
+        images = self.data.source_images_asked if self.data.trained_on == "source" else None
         if images is not None and self.train.batch_size > images:
             raise ConfigError(
                 f"train.batch_size: expected at most data.source_images ({images}), found {self.train.batch_size}"

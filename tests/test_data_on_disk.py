@@ -72,6 +72,8 @@ UNUSABLE: list[tuple[str, Callable[[Path], str], list[str], str]] = [
     ("empty folder", _empty_folder, ["--data.root", "tree/nothing here"], "expected the folder train/"),
     ("missing list", _lose_list, [], "cannot read"),
     ("unknown class", FAULTS["label out of range"][1], [], "expected a label of 0 to 11, found 12"),
+    ("path out of its folder", FAULTS["path into the other domain"][1], [], "expected a path below the list's own folder"),
+    ("class with one image", FAULTS["class with one image"][1], [], "expected two images or more of 'skateboard'"),
     ("bad line", FAULTS["line without a label"][1], [], "expected 'relative/path.png label'"),
     ("corrupt image", FAULTS["JPEG cut short"][1], [], "1 of 96 images cannot be used"),
     ("absent image", FAULTS["listed but absent"][1], [], "found no such file"),

@@ -234,7 +234,7 @@ def test_feature_l2_under_autocast_is_computed_in_the_weights_precision(pooling:
         difference = attentional_pool(mine, weights) - attentional_pool(theirs, weights)
     else:
         difference = (mine - theirs).mean(dim=(2, 3))
-    expected = float((difference**2).sum() / len(difference))
+    expected = (difference.detach() ** 2).sum().item() / len(difference)
     assert expected > 0 and term.value.item() == pytest.approx(expected, rel=1e-3)
     _, scalars = it.step(images, 1.0)
     assert math.isfinite(scalars["loss_feature_l2"]) and scalars["loss_feature_l2"] > 0
@@ -253,6 +253,23 @@ def test_the_losses_have_the_gradients_of_their_formulas() -> None:
     assert torch.autograd.gradcheck(distillation, (one, two))
     assert torch.autograd.gradcheck(feature_distance, (one, two))
     assert torch.autograd.gradcheck(lambda a, b, c: weight_distance([(a, b, c), (b, a, None)]), (one, two, three))
+
+
+def test_distillation_under_autocast_is_computed_in_the_weights_precision() -> None:
+    it = learner(method__name="asg", method__controller=False, train__precision="bfloat16")
+    with torch.no_grad():
+        for parameter in it.model.encoder.parameters():
+            parameter.mul_(1.05)
+    images = batch(one_view=True)
+    with it._precision():
+        output = it.model(images.query)
+        (term,) = it.method.terms(images, output, it.model)
+        theirs = it.method.frozen["teacher"](images.query)[3].mean(dim=(2, 3))
+    old_head = copy.deepcopy(it.method.frozen["teacher"].encoder.old_head()).double()
+    student, taught = old_head(output.features.double()), old_head(theirs.double())
+    expected = F.kl_div(student.log_softmax(1), taught.softmax(1), reduction="batchmean").item()
+    assert output.features.dtype == torch.bfloat16 and term.value.dtype == torch.float32
+    assert expected > 1e-3 and term.value.item() == pytest.approx(expected, rel=1e-2)
 
 
 def test_asg_distils_under_the_teachers_old_head() -> None:

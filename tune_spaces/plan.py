@@ -49,6 +49,10 @@ class SearchOptions:
     """MLflow store or server (default: SQLite below --train.output)."""
     experiment: str = ""
     """MLflow experiment (default: the data set's name)."""
+    confirm_top: int = 0
+    """When the search has finished, train its so many best trials again under fresh seeds; 0 for none."""
+    seeds: int = 3
+    """Fresh seeds of --confirm-top."""
     space: str = ""
     """What is searched (default: the method's own space): csg, contrast, stages, learning_rates, a rival's name, or
     module:SPACE or path/to/file.py:SPACE."""
@@ -116,6 +120,8 @@ def plan(flags: Flags[SearchOptions]) -> Search:
         ("num-samples", options.num_samples, 2),
         ("concurrency", options.concurrency, 0),
         ("seed", options.seed, 0),
+        ("confirm-top", options.confirm_top, 0),
+        ("seeds", options.seeds, 1),
     )
     for name, value, least in at_least:
         if value < least:

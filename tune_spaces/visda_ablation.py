@@ -1,4 +1,4 @@
-"""Train every cell of an ablation under several seeds: ``python tune_spaces/visda_ablation.py --design rivals``.
+"""Train every cell of an ablation under several seeds: ``python tune_spaces/visda_ablation.py --design components``.
 
 Without further arguments it runs on the bundled benchmark, glyphs (digits from fonts -> real handwritten digits).
 """
@@ -8,136 +8,30 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from rich.console import Console
-
-from analysis.comparisons import ablation_table
-from analysis.run_table import Ablation as AblationRuns
-from analysis.table import write_tables
-from csg.commands.verification import open_pair
-from csg.config import ConfigError, DataConfig, flatten
-from csg.data.pair import Pair
-from csg.models.weights import check_weights
-from csg.parsing import Flags, parse_flags
-from csg.script import StoreAwayError, run_script
-from csg.tracking import default_tracking_uri
-from csg.training.dry_run import check_buildable
-from tune_spaces.ablation import Ablation, Outcome, Planned, cells_of, estimated_seconds, run_ablation
+from csg.parsing import Flags
+from tune_spaces.ablation_script import AblationOptions, run_design
+from tune_spaces.design import Design
 from tune_spaces.designs import design_named
 
 
 @dataclasses.dataclass(frozen=True)
-class AblationOptions:
-    """Flags of an ablation."""
+class DesignOptions(AblationOptions):
+    """Flags of the script."""
 
-    config: Path | None = None
-    """YAML file with settings of all cells; flags override it."""
     design: str = "rivals"
-    """rivals, or module:DESIGN or path/to/file.py:DESIGN."""
-    seeds: int = 3
-    """Seeds of each cell, counting up from train.seed; all cells share them."""
-    plan: bool = False
-    """Print what is on record, what is missing and how long it may take; train nothing."""
-    concurrency: int = 0
-    """Runs at a time; 0 fills the CPUs."""
-    tracking_uri: str | None = None
-    """MLflow store or server (default: SQLite below --train.output)."""
-    experiment: str = ""
-    """MLflow experiment (default: the data set's name)."""
+    """rivals, components, temperature, weight, stages, apool, queue_size, schedule, or module:DESIGN or
+    path/to/file.py:DESIGN."""
 
 
-def plan(flags: Flags[AblationOptions], console: Console) -> Ablation:
-    """Check everything that can be checked before anything is started.
-
-    Raises:
-        ConfigError: says which flag, what was expected and what was found.
-    """
-    options, config = flags.options, flags.config
-    for name, value, least in (("seeds", options.seeds, 1), ("concurrency", options.concurrency, 0)):
-        if value < least:
-            raise ConfigError(f"--{name}: expected at least {least}, found {value}")
-    design = design_named(options.design)
-    refused = [name for name in flags.given if name in design.varied]
-    if refused:
-        raise ConfigError(f"--{refused[0]}: this design sets it cell by cell; leave it out, or declare a design")
-    planned = []
-    pairs: dict[DataConfig, Pair] = {}
-    for cell, configured in cells_of(design, flatten(config), options.seeds):
-        if configured.data not in pairs:
-            pairs[configured.data] = open_pair(configured, console)
-        pair = pairs[configured.data]
-        if configured.train.seed == config.train.seed:
-            check_weights(configured.model)
-            check_buildable(configured, classes=len(pair.classes))
-        planned.append(Planned(cell, configured, pair))
-    return Ablation(
-        name=options.design.rpartition(":")[2],
-        design=design,
-        planned=tuple(planned),
-        tracking_uri=options.tracking_uri or default_tracking_uri(config.train.output),
-        experiment=options.experiment or config.data.name,
-        concurrency=options.concurrency,
-    )
-
-
-def show_plan(ablation: Ablation, console: Console) -> None:
-    """Print the cells with the state of their runs."""
-    states: dict[str, list[str]] = {}
-    for planned in ablation.planned:
-        record = planned.run().record
-        state = record.status if record.status != "running" or record.epochs else "missing"
-        states.setdefault(planned.cell.name, []).append(f"seed {planned.config.train.seed}: {state}")
-    for name, seeds in states.items():
-        console.print(f"  {name:<36} {', '.join(seeds)}", highlight=False)
-    seconds = estimated_seconds(ablation)
-    guess = "no finished run to go by yet" if seconds is None else f"about {seconds / 60:.0f} minutes, one at a time"
-    console.print(f"Missing runs: {guess}", highlight=False)
-
-
-def conclude(outcome: Outcome, console: Console) -> None:
-    """Write the table and attach it to the ablation's run, and print it."""
-    ablation, tracker = outcome.ablation, outcome.tracker
-    runs = tuple(tracker.children(outcome.parent))
-    table = ablation_table(AblationRuns(tracker.read(outcome.parent), runs))
-    for path in write_tables([table], runs, ablation.folder):
-        tracker.log_artifact(outcome.parent, path)
-    console.print()
-    console.print(table.rich())
-    console.print(table.caption, highlight=False, soft_wrap=True)
-    console.print(f"Tables: {ablation.folder}", highlight=False, soft_wrap=True)
-    if not outcome.complete:
-        console.print("The ablation was interrupted. The same command goes on with it.")
+def chosen(flags: Flags[DesignOptions]) -> tuple[str, Design]:
+    """Return the design that ``--design`` names, and its name."""
+    return flags.options.design.rpartition(":")[2], design_named(flags.options.design)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run an ablation.
-
-    Returns:
-        An exit code; see :func:`~csg.script.run_script`.
-    """
-
-    def body(console: Console) -> bool:
-        flags = parse_flags(
-            AblationOptions, sys.argv[1:] if argv is None else argv, prog="visda_ablation.py", description=__doc__ or ""
-        )
-        ablation = plan(flags, console)
-        cells = len(ablation.design.cells)
-        console.print(
-            f"[bold]{ablation.design.title}[/]: {cells} cells x {len(ablation.planned) // cells} seeds on "
-            f"{ablation.planned[0].pair.description}",
-            highlight=False,
-        )
-        if flags.options.plan:
-            show_plan(ablation, console)
-            return True
-        outcome = run_ablation(ablation, console)
-        if not outcome.recorded:
-            raise StoreAwayError(outcome.tracker.uri)
-        conclude(outcome, console)
-        return outcome.complete
-
-    return run_script(body)
+    """Run an ablation; see :func:`~tune_spaces.ablation_script.run_design`."""
+    return run_design(argv, DesignOptions, chosen, prog="visda_ablation.py", description=__doc__ or "")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from csg.parsing import parse_flags
 from csg.script import StoreAwayError, run_script
+from tune_spaces.confirmation import confirm
 from tune_spaces.plan import SearchOptions, plan
 from tune_spaces.search import run_search
 from tune_spaces.summary import conclude
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not outcome.recorded:
             raise StoreAwayError(outcome.tracker.uri)
         conclude(outcome, console)
+        if search.options.confirm_top:
+            confirm(outcome, search.options.confirm_top, search.options.seeds, console)
         return outcome.ending != "interrupted"
 
     return run_script(body)

@@ -11,7 +11,7 @@ from typing import Final
 from csg.config import IDLE, ConfigError, DataConfig
 from csg.data import folders, glyphs, visda17
 from csg.data.domain import Domain, Kind, make_pair, named
-from csg.data.pair import Pair
+from csg.data.pair import SOURCE_TRAIN, TARGET_VAL, Pair
 
 ON_DISK: Final[dict[str, tuple[Callable[[DataConfig], tuple[Domain, Domain]], Callable[[DataConfig], str]]]] = {
     "visda17": (visda17.read, visda17.title),
@@ -99,4 +99,12 @@ def _shared(config: DataConfig, **changes: int | None) -> DataConfig:
 
 @lru_cache(maxsize=2)
 def _loaded(config: DataConfig) -> Pair:
-    return PAIRS[config.name](config)
+    pair = PAIRS[config.name](config)
+    return trained_on_target(pair) if config.trained_on == "target" else pair
+
+
+def trained_on_target(pair: Pair) -> Pair:
+    """Return a pair whose training images are the real ones of target/val: the paper's motivating example needs one."""
+    images = pair.streams[TARGET_VAL]
+    description = f"{pair.description}; trained on the {len(images):,} real images of target/val"
+    return dataclasses.replace(pair, streams={**pair.streams, SOURCE_TRAIN: images}, description=description)

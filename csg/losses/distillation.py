@@ -1,4 +1,9 @@
-"""Knowledge distillation from a frozen classifier (Hinton et al., 2015; the proxy guidance of ASG)."""
+"""Knowledge distillation from a frozen classifier: the proxy guidance of ASG (Chen et al., ICML 2020).
+
+Hinton et al. (2015) take the cross-entropy with the teacher's probabilities; KL differs from it by the teacher's own
+entropy, so that gradients are the same and equal classifiers give zero. Departs from them in the temperature: there is
+none.
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,15 @@
-"""Automated Synthetic-to-Real Generalization (Chen et al., ICML 2020): proxy guidance and a learning-rate controller.
+"""Automated Synthetic-to-Real Generalization (ASG; Chen et al., ICML 2020): proxy guidance and learning to optimise.
 
-Proxy guidance (section 3, "proxy guidance"): training on synthetic images as lifelong learning, with ImageNet
-classification as the old task. The trained backbone, under the old ImageNet head, is held to the frozen ImageNet
-classifier by KL(teacher || student) on the synthetic images; neither head of the pair trains.
+*Proxy guidance* treats training on synthetic images as lifelong learning, with ImageNet classification as the old task.
+The trained backbone, under the old ImageNet head, is held to the frozen ImageNet classifier on the synthetic images x:
 
-Learning to optimise ("RL-L2O"): a policy sets the learning rate of each layer group, and is itself trained by policy
-gradient while the network trains; see :mod:`csg.methods.rate_controller` for its state, actions, reward and update.
+    L = CE + weight KL(p*(x) || p(x)),   p = softmax(old head of the trained features),   p* = the same, all frozen
+
+(:func:`csg.losses.distillation.distillation`, without a temperature). The old head never trains.
+
+*Learning to optimise* ("RL-L2O"): a policy sets the learning rate of each layer group, and is itself trained by policy
+gradient while the network trains. :mod:`csg.methods.rate_controller` has its state, actions, reward and update as
+equations, and names its departures, which are considerable; the guidance has none that is known.
 
 Each half can be used alone: ``method.distillation_weight=0`` leaves the controller, ``method.controller=False`` the
 guidance.
@@ -97,8 +101,11 @@ class Asg(Method):
         teacher = self.frozen["teacher"]
         old_head = teacher.encoder.old_head()
         with torch.no_grad():
-            taught = old_head(average_pool(teacher(batch.query)[-1]))
-        value = distillation(old_head(output.features), taught)
+            theirs = average_pool(teacher(batch.query)[-1])
+        # In the weights' precision: of two distributions that hardly differ bfloat16 would leave two or three digits.
+        with torch.autocast(batch.query.device.type, enabled=False):
+            student, taught = (old_head(each.to(old_head.weight.dtype)) for each in (output.features, theirs))
+            value = distillation(student, taught)
         return [Term("distillation", value, self.config.distillation_weight, rows=len(taught))]
 
     def after_step(self, model: Classifier, scalars: Mapping[str, float]) -> None:

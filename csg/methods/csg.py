@@ -1,4 +1,18 @@
-"""Contrastive Syn-to-Real Generalization (Chen et al., ICLR 2021, sections 3.1 to 3.3)."""
+"""Contrastive Syn-to-Real Generalization (CSG; Chen et al., ICLR 2021, equations 2 to 6, and A-pool).
+
+On top of cross-entropy, for every chosen stage l (equations 4 and 5):
+
+    L = CE + sum_l weight_l L_l,   L_l = -log( exp(z.z+ / tau) / (exp(z.z+ / tau) + sum_j exp(z.z-_j / tau)) )
+
+L_l is InfoNCE (equation 3; :mod:`csg.losses.infonce`), the mean over the batch. An embedding z is h(g(f(x))), divided by
+its length (equation 2): f is the encoder up to stage l, trained for z and frozen with its ImageNet weights for z+ and
+the K negatives z-; g pools, by the spatial mean or by A-pool (:mod:`csg.losses.attentional_pooling`) under the trained
+encoder's attention; h is a small head. With chunks, each patch of a map is an instance (equation 6).
+
+Departures: every stage has a weight of its own, where the paper has one lambda for all; the queue keeps all keys where
+it wraps (:class:`~csg.methods.queue.KeyQueue`); and where a teacher of another architecture has stages of another
+width, its key heads cannot follow the query's, and stay as drawn.
+"""
 
 from __future__ import annotations
 
@@ -112,16 +126,14 @@ class CsgConfig(MethodConfig):
 
 
 def projection_head(channels: int, width: int) -> nn.Sequential:
-    """C -> C -> width with a ReLU between (section 3.1)."""
+    """C -> C -> width with a ReLU between: h of equation 2."""
     return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, width))
 
 
 class Csg(Method):
     """InfoNCE at each chosen stage between the trained encoder and the frozen ImageNet encoder.
 
-    The key encoder keeps its starting weights for ever; only its projection heads follow the query's. (A departure:
-    where a teacher of another architecture has stages of another width, its key heads cannot follow, and stay as
-    drawn.)
+    The key encoder keeps its starting weights for ever; only its projection heads follow the query's.
     """
 
     Config = CsgConfig
@@ -197,7 +209,7 @@ class Csg(Method):
         return terms
 
     def _attended_maps(self, batch: Batch, output: Output, model: Classifier) -> tuple[Tensor, ...]:
-        """Return the query encoder's maps of the key view, without gradient (section 3.3)."""
+        """Return the query encoder's maps of the key view, without gradient: A-pool's attention."""
         if "attention" not in self.frozen:
             return ()
         if batch.key is batch.query:

@@ -1,8 +1,11 @@
-"""Feature l2 distance: trained features stay near the ImageNet features (ROAD, Chen et al., CVPR 2018).
+"""Feature l2 distance: trained features stay near the ImageNet features (ROAD; Chen et al., CVPR 2018).
 
-ROAD's target-guided distillation matches the two networks' maps on *real* images, pixel by pixel. Departures: no
-target image is used, so the images are the synthetic ones (as in CSG's table 1), and maps are pooled first, by their
-spatial mean or by A-pool under the trained encoder's attention (CSG, section 3.3).
+    L = CE + weight * mean over images x of |g(F(x)) - g(F*(x))|^2
+
+F are the maps of one stage of the trained encoder, F* those of the frozen one, g pools them to a vector. It stands in
+CSG's table 1 for ROAD's target guided distillation, which has the trained network imitate the pretrained one's maps on
+*real* images, pixel by pixel. Departures from ROAD: no target image is used, so the images are the synthetic ones (as
+in CSG), and maps are pooled first, by their spatial mean or by A-pool under the trained encoder's attention.
 """
 
 from __future__ import annotations

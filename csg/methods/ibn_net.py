@@ -1,4 +1,15 @@
-"""IBN-Net: an architecture that normalises style away in its shallow half (Pan et al., ECCV 2018, IBN-Net-a)."""
+"""IBN-Net: an architecture that normalises style away in its shallow half (Pan et al., ECCV 2018, block IBN-a).
+
+In the first normalisation of each residual block of stages 1 to 3, with C channels:
+
+    y = [ IN(x_1, ..., x_(C/2)), BN(x_(C/2+1), ..., x_C) ]
+
+IN normalises each image's channel by its own mean and variance, BN as before. The loss is cross-entropy alone.
+
+Departures: the paper trains its network on ImageNet; here it starts from the plain network's ImageNet weights, copied
+where they fit (IN takes over BN's scale and shift), so that its first maps are not ImageNet's. And the paper has no
+EfficientNet: there, the normalisation behind a block's expansion is taken.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +29,7 @@ class IbnNetConfig(MethodConfig):
 
 
 class IbnNet(Method):
-    """Adds no term; half of the channels of stages 1 to 3 are instance-normalised.
-
-    A departure: the paper trains its network on ImageNet. Here it starts from the plain network's ImageNet weights,
-    copied where they fit, so its first maps are not ImageNet's.
-    """
+    """Adds no term; half of the channels of stages 1 to 3 are instance-normalised."""
 
     Config = IbnNetConfig
 

@@ -1,19 +1,19 @@
 """A controller that learns, by policy gradient, which learning rate each layer group should have ("RL-L2O", ASG).
 
-Every ``interval`` steps it looks at a state and chooses, for each layer group (stem, stage1 to stage4, head), one of
-:data:`FACTORS` on the group's learning rate:
+Every ``interval`` steps t it looks at a state s and chooses, for each layer group i (stem, stage1 to stage4, head), an
+action a_i: one of :data:`FACTORS` on the group's learning rate. With l_t the mean task loss and g_t the mean weighted
+guidance loss of interval t, and x' = ln(1 + x):
 
-- *state*, the same for all groups: a constant, the mean task loss of the last interval and its change since the one
-  before, and the same of the weighted guidance loss. Losses l enter as ln(1 + l).
-- *action*: an index into :data:`FACTORS` for each group, drawn from a softmax of a linear map of the state.
-- *reward* of an action: by how much the sum of both losses fell from the interval before it to the interval under it.
-- *update* (REINFORCE, Williams, 1992): W += lr (reward - baseline) * (onehot(action) - p) state^T, where the baseline
-  is a running mean of the rewards.
+    state     s = (1, l'_t, l'_t - l'_(t-1), g'_t, g'_t - g'_(t-1)), the same for all groups
+    action    a_i ~ p_i = softmax(W_i s), with W_i a matrix of actions x state that starts at zero
+    reward    R = (l_(t-1) + g_(t-1)) - (l_t + g_t): by how much the losses fell under the action
+    update    W_i += lr (R - b) (onehot(a_i) - p_i) s^T, then b <- 0.9 b + 0.1 R  (REINFORCE; Williams, 1992)
 
-What is ASG's (Chen et al., ICML 2020) is the plan: layer-wise learning rates, chosen from the losses of the task and of
-the guidance by a policy that is trained by policy gradient on the run itself. Departures: the policy is linear, not a
-recurrent network; the rates are factors of at most 1 on the configured layer-wise rates rather than rates of their own;
-the reward is the fall of the losses that are there anyway, so nothing is evaluated for the controller's sake.
+What is ASG's (Chen et al., ICML 2020, learning to optimise) is the plan: layer-wise learning rates, chosen from the
+losses of the task and of the guidance by a policy that is trained by policy gradient on the run itself. The equations
+are this project's own. Departures: the policy is linear, not a recurrent network; the rates are factors of at most 1 on
+the configured layer-wise rates rather than rates of their own; the reward is the fall of the losses that are there
+anyway, so nothing is evaluated for the controller's sake.
 """
 
 from __future__ import annotations

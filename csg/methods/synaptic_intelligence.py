@@ -1,7 +1,9 @@
 """Synaptic intelligence: each backbone weight is pulled to where it started, by its importance (Zenke et al., 2017).
 
-Importance Omega_k = omega_k / (Delta_k^2 + xi) (equation 5), where omega_k sums -g_k * movement_k over the steps
-(equation 3): how much of the loss's decrease weight k is credited with. The paper accumulates omega while the *old*
+    L = CE + c * sum_k Omega_k (theta_k - theta*_k)^2   (equation 4),   Omega_k = omega_k / (Delta_k^2 + xi)   (5)
+
+omega_k sums -g_k * movement_k over the steps (equation 3): how much of the loss's decrease weight k is credited with.
+Delta_k is how far it moved. The paper accumulates omega while the *old*
 task is learnt. A departure: ImageNet's training path is not available, so omega accumulates along the synthetic
 training itself, over the task loss alone, is clamped at zero, and Omega is refreshed at the end of each epoch; the
 anchor is the ImageNet weights. So the penalty is zero in the first epoch, and then holds the weights that the synthetic

@@ -1,7 +1,10 @@
 """Weight l2 distance: the backbone's weights are pulled to where they started (CSG, table 1; Kirkpatrick et al., 2017).
 
-Kirkpatrick et al. compare their elastic weight consolidation (equation 3) with this penalty, in which every weight
-counts alike. Departs from them in the factor: the penalty here is the squared distance, without their one half.
+    L = CE + weight * sum_k (theta_k - theta*_k)^2
+
+over the weights theta of the backbone, theta* being ImageNet's. Kirkpatrick et al. compare their elastic weight
+consolidation (equation 3, in which each weight has an importance) with this penalty, in which all count alike. Departs
+from them in the factor: the squared distance is taken without their one half.
 """
 
 from __future__ import annotations

@@ -1,0 +1,152 @@
+"""What scripts that run an ablation share: flags, plan, and the table at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+
+from analysis.comparisons import ablation_table
+from analysis.run_table import Ablation as AblationRuns
+from analysis.table import write_tables
+from csg.commands.verification import open_pair
+from csg.config import Config, ConfigError, DataConfig, flatten
+from csg.data.pair import Pair
+from csg.models.weights import check_weights
+from csg.parsing import Flags, parse_flags
+from csg.script import StoreAwayError, run_script
+from csg.tracking import default_tracking_uri
+from csg.training.dry_run import check_buildable
+from tune_spaces.ablation import Ablation, Outcome, Planned, cells_of, estimated_seconds, run_ablation
+from tune_spaces.design import Design
+
+
+@dataclasses.dataclass(frozen=True)
+class AblationOptions:
+    """Flags of an ablation."""
+
+    config: Path | None = None
+    """YAML file with settings of all cells; flags override it."""
+    seeds: int = 3
+    """Seeds of each cell, counting up from train.seed; all cells share them."""
+    plan: bool = False
+    """Print what is on record, what is missing and how long it may take; train nothing."""
+    concurrency: int = 0
+    """Runs at a time; 0 fills the CPUs."""
+    tracking_uri: str | None = None
+    """MLflow store or server (default: SQLite below --train.output)."""
+    experiment: str = ""
+    """MLflow experiment (default: the data set's name)."""
+
+
+OptionsT = TypeVar("OptionsT", bound=AblationOptions)
+
+
+def planned_runs(design: Design, config: Config, seeds: int, console: Console) -> tuple[Planned, ...]:
+    """Make every cell's configuration under every seed, and see that each can be trained.
+
+    Raises:
+        ConfigError: says which setting, what was expected and what was found.
+    """
+    planned = []
+    pairs: dict[DataConfig, Pair] = {}
+    for cell, configured in cells_of(design, flatten(config), seeds):
+        if configured.data not in pairs:
+            pairs[configured.data] = open_pair(configured, console)
+        pair = pairs[configured.data]
+        if configured.train.seed == config.train.seed:
+            check_weights(configured.model)
+            check_buildable(configured, classes=len(pair.classes))
+        planned.append(Planned(cell, configured, pair))
+    return tuple(planned)
+
+
+def plan(flags: Flags[OptionsT], name: str, design: Design, console: Console) -> Ablation:
+    """Check everything that can be checked before anything is started.
+
+    Raises:
+        ConfigError: says which flag, what was expected and what was found.
+    """
+    options, config = flags.options, flags.config
+    for flag, value, least in (("seeds", options.seeds, 1), ("concurrency", options.concurrency, 0)):
+        if value < least:
+            raise ConfigError(f"--{flag}: expected at least {least}, found {value}")
+    refused = [setting for setting in flags.given if setting in design.varied]
+    if refused:
+        raise ConfigError(f"--{refused[0]}: this design sets it cell by cell; leave it out, or declare a design")
+    return Ablation(
+        name=name,
+        design=design,
+        planned=planned_runs(design, config, options.seeds, console),
+        tracking_uri=options.tracking_uri or default_tracking_uri(config.train.output),
+        experiment=options.experiment or config.data.name,
+        concurrency=options.concurrency,
+    )
+
+
+def show_plan(ablation: Ablation, console: Console) -> None:
+    """Print the cells with the state of their runs."""
+    states: dict[str, list[str]] = {}
+    for planned in ablation.planned:
+        record = planned.run().record
+        state = record.status if record.status != "running" or record.epochs else "missing"
+        states.setdefault(planned.cell.name, []).append(f"seed {planned.config.train.seed}: {state}")
+    for name, seeds in states.items():
+        console.print(f"  {name:<36} {', '.join(seeds)}", highlight=False)
+    seconds = estimated_seconds(ablation)
+    guess = "no finished run to go by yet" if seconds is None else f"about {seconds / 60:.0f} minutes, one at a time"
+    console.print(f"Missing runs: {guess}", highlight=False)
+
+
+def conclude(outcome: Outcome, console: Console) -> None:
+    """Write the table and attach it to the ablation's run, and print it."""
+    ablation, tracker = outcome.ablation, outcome.tracker
+    runs = tuple(tracker.children(outcome.parent))
+    table = ablation_table(AblationRuns(tracker.read(outcome.parent), runs))
+    for path in write_tables([table], runs, ablation.folder):
+        tracker.log_artifact(outcome.parent, path)
+    console.print()
+    console.print(table.rich())
+    console.print(table.caption, highlight=False, soft_wrap=True)
+    console.print(f"Tables: {ablation.folder}", highlight=False, soft_wrap=True)
+    if not outcome.complete:
+        console.print("The ablation was interrupted. The same command goes on with it.")
+
+
+def run_design(
+    argv: Sequence[str] | None,
+    options: type[OptionsT],
+    design_of: Callable[[Flags[OptionsT]], tuple[str, Design]],
+    *,
+    prog: str,
+    description: str,
+) -> int:
+    """Run what is missing of the design, with its name, that ``design_of`` makes of the command line.
+
+    Returns:
+        An exit code; see :func:`~csg.script.run_script`.
+    """
+
+    def body(console: Console) -> bool:
+        flags = parse_flags(options, sys.argv[1:] if argv is None else argv, prog=prog, description=description)
+        ablation = plan(flags, *design_of(flags), console)
+        cells = len(ablation.design.cells)
+        console.print(
+            f"[bold]{ablation.design.title}[/]: {cells} cells x {len(ablation.planned) // cells} seeds on "
+            f"{ablation.planned[0].pair.description}",
+            highlight=False,
+        )
+        if flags.options.plan:
+            show_plan(ablation, console)
+            return True
+        outcome = run_ablation(ablation, console)
+        if not outcome.recorded:
+            raise StoreAwayError(outcome.tracker.uri)
+        conclude(outcome, console)
+        return outcome.complete
+
+    return run_script(body)

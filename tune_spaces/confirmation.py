@@ -1,0 +1,94 @@
+"""How much of a search's best score survives: its winners again, under seeds that the search has not seen."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from analysis.cell_table import spread
+from analysis.table import MISSING, Entry, Row, Table, write_tables
+from csg.config import ConfigError
+from csg.parsing import config_from_flat
+from csg.script import StoreAwayError
+from csg.tracking import TrackedRun
+from tune_spaces.ablation import Ablation, run_ablation
+from tune_spaces.ablation_script import planned_runs
+from tune_spaces.design import Cell, Design
+from tune_spaces.plan import Search
+from tune_spaces.search import Outcome
+from tune_spaces.summary import SELECTION_SCORE
+
+REAL = "target/test/accuracy"
+
+
+def winners(outcome: Outcome, count: int) -> list[TrackedRun]:
+    """Return the finished trials of the space with the best selection scores, the best first.
+
+    Raises:
+        ConfigError: the search has not finished.
+    """
+    if outcome.ending != "complete":
+        raise ConfigError("--confirm-top: expected a finished search; run the same command to its end first")
+    runs = outcome.tracker.children(outcome.parent)
+    finished = [run for run in runs if run.status == "finished" and run.tags["csg.role"] != "source_only"]
+    return sorted(finished, key=lambda run: -run.metrics[SELECTION_SCORE])[:count]
+
+
+def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> None:
+    """Train the ``count`` best trials under ``seeds`` fresh seeds, and print what became of their scores.
+
+    Raises:
+        ConfigError: the search has not finished, or see :func:`tune_spaces.ablation.run_ablation`.
+    """
+    search, best = outcome.search, winners(outcome, count)
+    cells = tuple(Cell(run.name, {n: run.params[n] for n in search.space.names if n in run.params}) for run in best)
+    first = search.config.train.seed + 1
+    design = Design(title=f"Winners of {search.name} under fresh seeds", cells=cells, base=cells[0].name)
+    fresh = config_from_flat({**search.base, "train.seed": first})
+    ablation = Ablation(
+        name=f"confirm-{search.name}",
+        design=design,
+        planned=planned_runs(design, fresh, seeds, console),
+        tracking_uri=search.tracking_uri,
+        experiment=search.experiment,
+        concurrency=search.options.concurrency,
+    )
+    console.print(f"\n[bold]{design.title}[/]: {len(cells)} trials x {seeds} seeds, from seed {first}", highlight=False)
+    confirmed = run_ablation(ablation, console)
+    if not confirmed.recorded:
+        raise StoreAwayError(confirmed.tracker.uri)
+    runs = confirmed.tracker.children(confirmed.parent)
+    table = confirmation_table(search, best, runs)
+    for path in write_tables([table], [*best, *runs], ablation.folder):
+        confirmed.tracker.log_artifact(confirmed.parent, path)
+        confirmed.tracker.log_artifact(outcome.parent, path)
+    console.print(table.rich())
+    console.print(table.caption, highlight=False, soft_wrap=True)
+
+
+def confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequence[TrackedRun]) -> Table:
+    """Tabulate each winner's score in the search beside its scores under fresh seeds."""
+    rows = []
+    for winner in best:
+        again = [run for run in runs if run.tags.get("csg.cell") == winner.name and run.status == "finished"]
+        scores = {run.run_id: run.metrics[SELECTION_SCORE] for run in again}
+        real = {run.run_id: run.metrics[REAL] for run in again}
+        searched = winner.metrics[SELECTION_SCORE]
+        change = 100 * (statistics.fmean(scores.values()) - searched) if scores else None
+        entries = (
+            Entry(str(len(again))),
+            Entry(f"{100 * searched:.1f}", "", SELECTION_SCORE, {winner.run_id: searched}),
+            Entry(spread([100 * score for score in scores.values()], 1), "", SELECTION_SCORE, scores),
+            Entry(MISSING if change is None else f"{change:+.1f}", "", SELECTION_SCORE, scores),
+            Entry(f"{100 * winner.metrics[REAL]:.1f}", "", REAL, {winner.run_id: winner.metrics[REAL]}),
+            Entry(spread([100 * value for value in real.values()], 1), "", REAL, real),
+        )
+        rows.append(Row(winner.name, entries))
+    caption = (
+        f"Score: {search.score_metric}. Searched: the trial's own, chosen for being high, so that it flatters; fresh: "
+        "mean ± sample standard deviation over n seeds that the search has not seen. Real accuracy on target/test."
+    )
+    columns = ("trial", "n", "searched %", "fresh %", "change", "real, searched %", "real, fresh %")
+    return Table("confirmation", f"What survives of {search.name}", columns, tuple(rows), caption)

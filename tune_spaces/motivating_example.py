@@ -1,0 +1,40 @@
+"""Train the paper's motivating example (section 2): ``python tune_spaces/motivating_example.py``.
+
+Three models, whose features of the same real test images are compared: ImageNet weights as they are; trained on real
+images; trained on as many synthetic ones. ``python analysis/motivating_example.py`` draws them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from csg.data import load_pair
+from csg.data.pair import TARGET_VAL
+from csg.parsing import Flags
+from tune_spaces.ablation_script import AblationOptions, run_design
+from tune_spaces.design import Cell, Design
+
+NAME = "motivating_example"
+
+
+def design_of(flags: Flags[AblationOptions]) -> tuple[str, Design]:
+    """Return the design on the configured data: as many synthetic images as target/val has real ones."""
+    images = len(load_pair(flags.config.data).streams[TARGET_VAL])
+    trained = {"method.name": "source_only"}
+    cells = (
+        Cell("ImageNet weights", {"method.name": "oracle_imagenet", "data.source_images": images}),
+        Cell("trained on real", trained | {"data.trained_on": "target"}),
+        Cell("trained on synthetic", trained | {"data.source_images": images}),
+    )
+    title = f"ImageNet weights, and the same network trained on {images} real or {images} synthetic images"
+    return NAME, Design(title=title, cells=cells, base="trained on synthetic")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train the three; see :func:`~tune_spaces.ablation_script.run_design`."""
+    return run_design(argv, AblationOptions, design_of, prog="motivating_example.py", description=__doc__ or "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
