@@ -1,14 +1,17 @@
-"""What the figures share: size, type, and colours that colour-blind readers can tell apart."""
+"""What the figures share: size, type, colours that colour-blind readers can tell apart, and how they are written."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+
+from csg.storage import make_folder, replacing
 
 COLUMN = 3.5
 """Inches; the width of a paper's column."""
@@ -16,9 +19,14 @@ TEXT_SIZE = 7.0
 SMALL_SIZE = 6.0
 """Points; legible where the figure stands at its own width."""
 DOTS_PER_INCH = 200
+PRINTED_DOTS_PER_INCH = 300
 
 BLUE, ORANGE, GREEN, RED, BLACK, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#000000", "#8A8A8A"
 """Okabe and Ito's palette."""
+SKY, PURPLE = "#56B4E9", "#CC79A7"
+PALETTE = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE, BLACK)
+"""Its colours that can be seen on white, in the order in which kinds take them."""
+SHAPES = ("o", "^", "s", "D", "v")
 SCORE_COLOURS = LinearSegmentedColormap.from_list(
     "score", [mpl.colormaps["viridis_r"](0.08 + 0.92 * step / 15) for step in range(16)]
 )
@@ -32,6 +40,34 @@ def new_figure(*, width: float = COLUMN, height: float = 2.4) -> tuple[Figure, A
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=TEXT_SIZE)
     return figure, axes
+
+
+def new_panels(rows: int, columns: int, *, height: float, share_x: bool = False) -> tuple[Figure, list[Axes]]:
+    """Return a figure as wide as a column and ``height`` inches high, with plain axes row by row, y shared."""
+    figure = Figure(figsize=(COLUMN, height), dpi=DOTS_PER_INCH, layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=share_x, sharey=True, squeeze=False)
+    found = list(grid.flat)
+    for axes in found:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=TEXT_SIZE)
+    return figure, found
+
+
+def mark_of(index: int) -> tuple[str, str]:
+    """Return the shape and the colour by which the ``index``-th of several kinds is told from the others."""
+    return SHAPES[index // len(PALETTE) % len(SHAPES)], PALETTE[index % len(PALETTE)]
+
+
+def set_log_ticks(axes: Axes, low: float, high: float) -> None:
+    """Give a logarithmic x axis from ``low`` to ``high`` a handful of plain numbers, no powers in small type."""
+    axes.set_xscale("log")
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        numbers = [step * 10.0**power for power in range(-12, 13) for step in steps]
+        ticks = [number for number in numbers if 0.999 * low <= number <= 1.001 * high]
+        if len(ticks) <= 4:
+            break
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=TEXT_SIZE)
+    axes.minorticks_off()
 
 
 def note_figure(note: str, *, width: float = COLUMN) -> Figure:
@@ -55,9 +91,30 @@ def set_caption(figure: Figure, caption: str) -> None:
     figure.supxlabel(text, fontsize=SMALL_SIZE, x=0.01, ha="left", parse_math=False)
 
 
+def write_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as ``name``.pdf and ``name``.png, the same bytes each time, and return the paths.
+
+    Raises:
+        ConfigError: the folder cannot be written to.
+    """
+    make_folder(folder, "--out")
+    written = [folder / f"{name}.pdf", folder / f"{name}.png"]
+    # Type 42 embeds TrueType outlines: journals refuse matplotlib's default, Type 3.
+    with mpl.rc_context({"pdf.fonttype": 42}):
+        for path, metadata in zip(written, ({"CreationDate": None}, {}), strict=True):
+            with replacing(path) as file:
+                figure.savefig(file, format=path.suffix[1:], dpi=PRINTED_DOTS_PER_INCH, metadata=metadata)
+    return written
+
+
 def _wrapped(text: str, width: float, size: float) -> str:
     """Break ``text`` into lines that fit ``width`` inches in matplotlib's default font."""
     return textwrap.fill(text, max(int(width * 72 / (0.56 * size)), 1), break_long_words=True)
+
+
+def broken_lines(text: str, width: int) -> str:
+    """Break a text between words into lines of at most ``width`` characters, where its words allow it."""
+    return textwrap.fill(text, width, break_long_words=False)
 
 
 def broken(name: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 
+import numpy as np
 import optuna
 from matplotlib.figure import Figure
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -15,7 +16,9 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from sklearn.ensemble import RandomForestRegressor
 
-from analysis.figure_style import BLUE, GREY, SMALL_SIZE, TEXT_SIZE, new_figure, note_figure, set_caption
+from analysis.bootstrap import percentiles
+from analysis.figure_style import BLACK, BLUE, GREY, SMALL_SIZE, TEXT_SIZE, new_figure, note_figure, set_caption
+from analysis.inference import Interval
 from analysis.setting_scale import Scale, label
 from analysis.trials import Trial, trials_of
 from csg.tracking import TrackedRun
@@ -24,6 +27,8 @@ MINIMUM_TRIALS = 8
 """Trials that must have been measured at one and the same epoch."""
 SEED = 0
 """Of the random forests."""
+TREES, REFITTED_TREES = 64, 16
+"""Of a forest. A refitted one has fewer: its noise is in the interval, which errs on the wide side."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,11 @@ class Importance:
     """R squared of the forest on trials that it was not fitted to; at 0 or below the shares are noise."""
     note: str
     """What was computed, on what, and what was left out, in sentences."""
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    """Where the middle 95 % of the shares lie when trials are drawn anew; empty unless asked for."""
 
 
-def importance(runs: Iterable[TrackedRun], score: str, names: Sequence[str]) -> Importance:
+def importance(runs: Iterable[TrackedRun], score: str, names: Sequence[str], *, refits: int = 0) -> Importance:
     """Estimate which settings matter, by fANOVA (Hutter et al., ICML 2014; Optuna's implementation).
 
     Suggested trials and the paper's are compared at the highest epoch that at least 8 of them reached, whatever became
@@ -51,6 +58,10 @@ def importance(runs: Iterable[TrackedRun], score: str, names: Sequence[str]) -> 
     share of a setting is the variance of its marginal prediction (all others averaged out, evenly over the range or,
     from two decades on, the logarithmic range that occurred) in the forest's total variance. Settings that some of
     these trials do not have, and those that never differ, are left out and named in the note.
+
+    With ``refits``, as many more forests are fitted, each with a seed of its own to as many trials drawn with
+    replacement, and the middle 95 % of their shares become the intervals (percentile bootstrap). They say how far the
+    shares depend on which trials there happen to be; not how far the forest is from the truth.
     """
     candidates = [trial for trial in trials_of(runs, score) if trial.role != "source_only"]
     counts = Counter(epoch for trial in candidates for epoch, value in trial.scores.items() if isfinite(value))
@@ -75,8 +86,10 @@ def importance(runs: Iterable[TrackedRun], score: str, names: Sequence[str]) -> 
         if predicted > 0
         else f"The forest cannot predict trials it has not seen (R squared = {predicted:.2f}): read the bars as noise."
     )
-    note = f"Share of the variance of {score} {where}, that a setting explains by itself (fANOVA). {trust}{left_out}"
-    return Importance(epoch, len(compared), values, predicted, note)
+    intervals = _refitted(settings, scores, varied, refits)
+    moved = f" Lines: the middle 95 % over {refits} refits to trials drawn anew." if intervals else ""
+    note = f"Share of the variance of {score} {where}, that a setting explains by itself (fANOVA). {trust}"
+    return Importance(epoch, len(compared), values, predicted, note + moved + left_out, intervals)
 
 
 def _too_few(counts: Mapping[int, int]) -> str:
@@ -102,8 +115,32 @@ def _encoded(trial: Trial, name: str, scale: Scale) -> str | float:
     return label(value) if scale.kind == "category" else scale.position(value)
 
 
+def _refitted(
+    settings: Sequence[Mapping[str, str | float]], scores: Sequence[float], scales: Mapping[str, Scale], refits: int
+) -> dict[str, Interval]:
+    """Return the middle 95 % of each share over forests refitted to resampled trials; empty without refits.
+
+    Resamples in which all scores are equal have no variance to share and are drawn again.
+    """
+    rng = np.random.default_rng(SEED)
+    shares: dict[str, list[float]] = {name: [] for name in scales} if refits else {}
+    for refit in range(refits):
+        drawn = rng.integers(len(scores), size=len(scores))
+        while len({scores[index] for index in drawn}) < 2:
+            drawn = rng.integers(len(scores), size=len(scores))
+        chosen, their_scores = [settings[index] for index in drawn], [scores[index] for index in drawn]
+        for name, share in _fanova(chosen, their_scores, scales, seed=refit + 1, trees=REFITTED_TREES).items():
+            shares[name].append(share)
+    return {name: percentiles(np.asarray(found), 0.95) for name, found in shares.items()}
+
+
 def _fanova(
-    settings: Sequence[Mapping[str, str | float]], scores: Sequence[float], scales: Mapping[str, Scale]
+    settings: Sequence[Mapping[str, str | float]],
+    scores: Sequence[float],
+    scales: Mapping[str, Scale],
+    *,
+    seed: int = SEED,
+    trees: int = TREES,
 ) -> dict[str, float]:
     """Rebuild the trials as an Optuna study and ask its evaluator; the largest share comes first."""
     distributions: dict[str, BaseDistribution] = {
@@ -122,7 +159,8 @@ def _fanova(
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=SEED), normalize=False)
+            evaluator = FanovaImportanceEvaluator(seed=seed, n_trees=trees)
+            found = get_param_importances(study, evaluator=evaluator, normalize=False)
     finally:
         optuna.logging.set_verbosity(verbosity)
     return {name: float(value) for name, value in sorted(found.items(), key=lambda item: (-item[1], item[0]))}
@@ -144,24 +182,33 @@ def _predicted(
         ]
         for values in settings
     ]
-    forest = RandomForestRegressor(64, oob_score=True, random_state=SEED).fit(rows, scores)
+    forest = RandomForestRegressor(TREES, oob_score=True, random_state=SEED).fit(rows, scores)
     return float(forest.oob_score_)
 
 
 def importance_figure(found: Importance) -> Figure:
     """Show the shares as horizontal bars, the largest on top, with the note below; or the note alone.
 
-    The bars are grey where the forest cannot predict trials that it has not seen.
+    The bars are grey where the forest cannot predict trials that it has not seen. Intervals, where there are any, are
+    lines across their ends, and stand beside the shares in brackets.
     """
     if not found.values:
         return note_figure(found.note)
     figure, axes = new_figure(height=1.4 + 0.17 * len(found.values))
     colour = BLUE if (found.predicted or 0) > 0 else GREY
-    bars = axes.barh(range(len(found.values)), list(found.values.values()), color=colour, height=0.7)
-    axes.bar_label(bars, fmt="%.2f", fontsize=SMALL_SIZE, padding=2)
+    axes.barh(range(len(found.values)), list(found.values.values()), color=colour, height=0.7)
+    furthest = 0.0
+    for place, (name, share) in enumerate(found.values.items()):
+        end, text = share, f"{share:.2f}"
+        if name in found.intervals:
+            low, high = found.intervals[name].low, found.intervals[name].high
+            axes.plot([low, high], [place, place], color=BLACK, lw=0.8, marker="|", ms=4)
+            end, text = max(share, high), f"{text} [{low:.2f}, {high:.2f}]"
+        axes.annotate(text, (end, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=SMALL_SIZE)
+        furthest = max(furthest, end)
     axes.set_yticks(range(len(found.values)), list(found.values), fontsize=TEXT_SIZE)
     axes.invert_yaxis()
-    axes.set_xlim(0, max(1.15 * max(found.values.values()), 0.1))
+    axes.set_xlim(0, max((1.5 if found.intervals else 1.15) * furthest, 0.1))
     axes.set_xlabel(f"share of variance explained\n(epoch {found.epoch}, {found.trials} trials)", fontsize=TEXT_SIZE)
     set_caption(figure, found.note)
     return figure

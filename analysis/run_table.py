@@ -208,7 +208,8 @@ def export_runs(table: RunTable, folder: Path, *, features: bool = False) -> Pat
 
 def _plain(run: TrackedRun) -> Mapping[str, Any]:
     """Return a run without its histories, and without what names a machine or a person."""
-    named = {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name != "history"}
+    left_out = ("history", "experiment_id")
+    named = {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name not in left_out}
     named["tags"] = {
         name: value
         for name, value in run.tags.items()

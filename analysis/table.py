@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -69,6 +70,25 @@ class Table:
         rows = [(row.label, *map(_markdown, row.entries)) for row in self.rows]
         lines = ["| " + " | ".join(_piped(cell) for cell in line) + " |" for line in (self.columns, rule, *rows)]
         return f"**{self.title}**\n\n" + "\n".join(lines) + f"\n\n{self.caption}\n"
+
+    def html(self, link: Callable[[str], str]) -> str:
+        """Return the table for a page.
+
+        Args:
+            link: address of a run, by its id; a figure links to its first run, and names all in its tooltip.
+        """
+        head = "".join(f"<th>{html.escape(column)}</th>" for column in self.columns)
+        rows = (
+            f"<tr><th>{html.escape(row.label)}</th>" + "".join(_html(entry, link) for entry in row.entries) + "</tr>"
+            for row in self.rows
+        )
+        return (
+            f"<figure id='{html.escape(self.name)}'><figcaption><strong>{html.escape(self.title)}.</strong> "
+            f"{html.escape(self.caption)}</figcaption>\n"
+            f"<div class='scroll'><table><thead><tr>{head}</tr></thead>\n<tbody>"
+            + "\n".join(rows)
+            + "</tbody></table></div></figure>"
+        )
 
     def csv(self) -> str:
         """Return the table as comma-separated values, without marks."""
@@ -142,6 +162,15 @@ def _source(run: TrackedRun) -> dict[str, Any]:
 def _markdown(entry: Entry) -> str:
     text = entry.text + SYMBOLS[entry.emphasis]
     return f"**{text}**" if entry.emphasis == "best" else text
+
+
+def _html(entry: Entry, link: Callable[[str], str]) -> str:
+    text = html.escape(entry.text + SYMBOLS[entry.emphasis])
+    text = f"<strong>{text}</strong>" if entry.emphasis == "best" else text
+    if not entry.values:
+        return f"<td>{text}</td>"
+    runs = html.escape(f"{entry.metric} of {len(entry.values)} runs: {', '.join(entry.values)}", quote=True)
+    return f'<td><a href="{html.escape(link(next(iter(entry.values))), quote=True)}" title="{runs}">{text}</a></td>'
 
 
 def _piped(text: str) -> str:

@@ -2,14 +2,16 @@
 
 Makes a VisDA-17 tree of PNG renders and JPEG photographs of 640x480 pixels in a temporary folder, and prints
 
-    decoding          images/s of one process: file -> square, by format
-    two views         images/s of one process: PNG file -> two crops, both augmented
-    pipeline          images/s of two views that arrive in the training process, by worker processes
-    appetite          images/s that a ResNet-50 step takes, its images in memory: source only and CSG
-    ratio             pipeline / appetite: below 1, the step waits for images
     memory            of the worker processes under the published list's 152,397 lines, epoch by epoch
+    decoding          images/s of one process: file -> square, by format
+    one view          images/s of one process: PNG file -> a crop, augmented; and two views of each file
+    pipeline          images/s that arrive in the training process, by worker processes
+    appetite          images/s that a ResNet-50 step takes whose views lie in memory, decoded and augmented
+    ratio             pipeline / appetite: below 1, the step waits for images
 
-One process is timed by its CPU time, and everything else by the fastest round, so that a busy machine blurs it less.
+The step of source only is fed with one view, that of CSG with two. Pipeline and step are timed one after the other:
+where both need the same CPU cores, each leaves the other less than a ratio says. One process is timed by its CPU time,
+and everything else by the fastest round, so that a busy machine blurs it less.
 """
 
 from __future__ import annotations
@@ -23,13 +25,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.step_time import random_pair, steps
 from csg.config import Config
 from csg.data import load_pair, visda17
 from csg.data.augmentation import Views, train_views
@@ -37,8 +37,12 @@ from csg.data.decoding import decode
 from csg.data.files import FileStream, ImageFiles
 from csg.data.loading import in_order
 from csg.data.pair import SOURCE_TRAIN, Stream
+from csg.methods import method_of
+from csg.methods.method import Batch
 from csg.parsing import config_from_flat
 from csg.randomness import generator
+from csg.training.evaluation import to_input
+from csg.training.step import make_learner
 
 SIZE = (640, 480)
 LINES = 152_397
@@ -80,48 +84,69 @@ def rate(images: int, work: Callable[[], object], rounds: int) -> float:
     return images / statistics.median(times[1:])
 
 
-def make_views(stream: Stream, config: Config) -> Callable[[int], Views]:
-    """Return what makes a batch of two augmented views."""
+def make_views(stream: Stream, config: Config, *, two_views: bool) -> Callable[[int], Views]:
+    """Return what makes a batch of augmented views, one or two of each image."""
     size = config.train.batch_size
 
     def views(step: int) -> Views:
         indices = torch.arange(step * size, (step + 1) * size) % len(stream)
-        return train_views(stream, indices, config=config.data, seed=0, epoch=0, two_views=True)
+        return train_views(stream, indices, config=config.data, seed=0, epoch=0, two_views=two_views)
 
     return views
 
 
-def print_rates(config: Config, root: Path, *, workers: list[int], rounds: int, batches: int) -> None:
-    """Measure decoding, augmentation, the pipeline and the steps that it feeds."""
+def print_decoding(root: Path, side: int, rounds: int) -> None:
+    """Measure decoding alone."""
     torch.set_num_threads(1)
-    side, size = config.data.image_size, config.train.batch_size
     for folder, suffix in (("train", "png"), ("validation", "jpg")):
         files = sorted((root / folder).rglob(f"*.{suffix}"))[:48]
         kilobytes = sum(path.stat().st_size for path in files) / len(files) / 1000
         speed = rate(len(files), partial(decode_all, files, side), rounds)
         print(f"decoding, {suffix.upper()} of {SIZE[0]}x{SIZE[1]}, {kilobytes:.0f} kB: {speed:.0f} images/s a process")
-    views = make_views(load_pair(config.data).streams[SOURCE_TRAIN], config)
-    print(f"two views: {rate(4 * size, lambda: [views(step) for step in range(4)], rounds):.0f} images/s a process")
-    speeds = {count: max(arrivals(views, batches, count) * size for _ in range(rounds)) for count in workers}
-    for count, speed in speeds.items():
-        print(f"pipeline, {count} workers: {speed:.0f} images/s")
-    for method in ("source_only", "csg"):
-        settings = {
-            "model.name": "resnet50",
-            "model.weights": "none",
-            "data.image_size": side,
-            "data.source_images": max(10, size),
-            "train.batch_size": size,
-            "train.threads": os.cpu_count() or 1,
-            "train.device": config.train.device,
-            "train.epochs": rounds + 1,
-            "optim.lr": 1e-4,
-            "method.name": method,
-        }
-        seconds = list(steps(config_from_flat(settings), random_pair(size, side)))[1:]
-        appetite = size / min(seconds)
-        ratios = ", ".join(f"{speed / appetite:.1f} ({count} workers)" for count, speed in speeds.items())
-        print(f"appetite, {method}, batch {size}, {config.train.device}: {appetite:.1f} images/s; ratio {ratios}")
+
+
+def print_ratios(configs: list[Config], *, workers: list[int], rounds: int, batches: int) -> None:
+    """Measure for each method the views that it looks at, their arrival, and the step that they feed."""
+    for config in configs:
+        torch.set_num_threads(1)
+        size, stream = config.train.batch_size, load_pair(config.data).streams[SOURCE_TRAIN]
+        two_views = method_of(config).two_views
+        what = "two views" if two_views else "one view"
+        views = make_views(stream, config, two_views=two_views)
+        alone = rate(4 * size, partial(make_all, views, 4), rounds)
+        print(f"{what}: {alone:.0f} images/s a process")
+        speeds = {count: max(arrivals(views, batches, count) * size for _ in range(rounds)) for count in workers}
+        for count, speed in speeds.items():
+            print(f"pipeline, {what}, {count} workers: {speed:.0f} images/s")
+        wanted = appetite(config, views(0), stream, rounds)
+        ratios = ", ".join(f"{speed / wanted:.1f} ({count} workers)" for count, speed in speeds.items())
+        print(
+            f"appetite, {config.method.name}, {what}, batch {size}, {config.train.device}: {wanted:.1f} images/s; "
+            f"ratio {ratios}"
+        )
+
+
+def appetite(config: Config, views: Views, stream: Stream, rounds: int) -> float:
+    """Return images per second of training steps on views that lie in memory, the fastest of some."""
+    torch.set_num_threads(config.train.threads)
+    learner = make_learner(config, classes=len(visda17.CLASSES))
+    labels = stream.labels[views.indices].to(config.train.device)
+    times = []
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        query = to_input(learner.model, config, views.query)
+        key = query if views.key is None else to_input(learner.model, config, views.key)
+        learner.step(Batch(query, key, labels), 1.0)
+        if config.train.device == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return len(labels) / min(times[1:])
+
+
+def make_all(views: Callable[[int], Views], batches: int) -> None:
+    """Make one batch after the other."""
+    for step in range(batches):
+        views(step)
 
 
 def decode_all(files: list[Path], side: int) -> None:
@@ -134,10 +159,6 @@ def arrivals(views: Callable[[int], Views], batches: int, workers: int) -> float
     """Return batches per second; the first one waits for the processes to start, and does not count."""
     times = [time.perf_counter() for _ in in_order(views, range(batches), workers=workers)]
     return (batches - 1) / (times[-1] - times[0])
-
-
-def _disk(root: Path) -> dict[str, Any]:
-    return {"data.name": "visda17", "data.root": str(root)}
 
 
 @dataclass(frozen=True)
@@ -212,13 +233,20 @@ def main() -> None:
         root = Path(folder)
         write_tree(root, arguments.per_class)
         settings = {
+            "data.name": "visda17",
+            "data.root": str(root),
             "data.image_size": arguments.image_size,
+            "model.name": "resnet50",
+            "model.weights": "none",
+            "optim.lr": 1e-4,
             "train.batch_size": arguments.batch_size,
+            "train.threads": os.cpu_count() or 1,
             "train.device": arguments.device,
         }
-        config = config_from_flat({**_disk(root), **settings})
+        configs = [config_from_flat({**settings, "method.name": name}) for name in ("source_only", "csg")]
         print_memory(root, workers=2, epochs=arguments.epochs, side=arguments.image_size)
-        print_rates(config, root, workers=arguments.workers, rounds=arguments.rounds, batches=arguments.batches)
+        print_decoding(root, arguments.image_size, arguments.rounds)
+        print_ratios(configs, workers=arguments.workers, rounds=arguments.rounds, batches=arguments.batches)
 
 
 if __name__ == "__main__":

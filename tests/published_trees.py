@@ -161,7 +161,10 @@ FAULTS: dict[str, tuple[str, Callable[[Path], str]]] = {
         lambda root: _change_line(root / "train", 29, _relabelled("12")),
     ),
     "listed image without a label": ("malformed line", lambda root: _change_line(root / "train", 33, _relabelled(""))),
-    "label of another folder": ("label against folder", lambda root: _change_line(root / "train", 37, _relabelled("2"))),
+    "label of another folder": (
+        "label against folder",
+        lambda root: _change_line(root / "train", 37, _relabelled("2")),
+    ),
     "path into the other domain": (
         "path outside the folder",
         lambda root: _add_line(root / "train", f"../{_listed(root / 'validation', 2).relative_to(root)} 0"),

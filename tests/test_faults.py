@@ -101,7 +101,8 @@ def test_two_searches_share_a_cluster_and_a_store_and_neither_outages_nor_kills_
         with mlflow_server(tmp_path, port):
             processes = searching(commands, environment, tmp_path)
             while not (endings(first) and endings(second)):
-                assert all(process.poll() is None for process in processes), processes[0].communicate()[0]
+                for process in processes:
+                    assert process.poll() is None, process.communicate()[0]
                 time.sleep(0.05)
             assert max(len(endings(first)), len(endings(second))) < TRIALS - 1, "both have trials before them"
         kill_a_trial(first)

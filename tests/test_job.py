@@ -18,7 +18,6 @@ import pytest
 from tests.process_group import free_port
 from tests.process_tree import descends, processes_named
 from tests.test_search import ROOT, journal, tracked
-from tune_spaces.journal import Event
 
 BIN = Path(sys.executable).parent
 TRIALS = 6
@@ -100,17 +99,19 @@ def test_a_job_that_is_stopped_and_sent_again_finishes_the_search(head: Head, tm
     assert sent.returncode == 0, sent.stdout + sent.stderr
     name = re.search(r"raysubmit_\w+", sent.stdout)
     assert name is not None
-    while not any(event.kind == "ended" for event in journal_or_nothing(output)):
+    while not endings(output):
         assert "failed" not in head.job("status", name[0]), head.job("logs", name[0])
         time.sleep(0.2)
-    assert head.trials(), "a trial is under way"
+    while not head.trials():
+        assert endings(output) < TRIALS, "the search is over"
+        time.sleep(0.02)
     head.job("stop", name[0])
     assert "was stopped" in head.job("status", name[0])
     deadline = time.monotonic() + STOP_SECONDS
     while head.trials():
         assert time.monotonic() < deadline, "trials go on without their job"
         time.sleep(0.2)
-    assert sum(event.kind == "ended" for event in journal(output).events()) < TRIALS
+    assert endings(output) < TRIALS
     uploaded = list((Path(head.environment["HOME"]) / "ray").rglob("visda_search.py"))
     assert uploaded and not list((Path(head.environment["HOME"]) / "ray").rglob("large.bin")), "what git ignores stays"
     again = head.submit("--train.output", str(output), "--resume")
@@ -121,8 +122,10 @@ def test_a_job_that_is_stopped_and_sent_again_finishes_the_search(head: Head, tm
     assert {run.status for run in runs} <= {"finished", "stopped"}
 
 
-def journal_or_nothing(output: Path) -> list[Event]:
-    return journal(output).events() if any(output.rglob("journal.jsonl")) else []
+def endings(output: Path) -> int:
+    """Count the trials of a search that have ended."""
+    events = journal(output).events() if any(output.rglob("journal.jsonl")) else []
+    return sum(event.kind == "ended" for event in events)
 
 
 @pytest.mark.slow

@@ -109,6 +109,7 @@ def conclude(outcome: Outcome, console: Console) -> None:
     table = ablation_table(AblationRuns(tracker.read(outcome.parent), runs))
     for path in write_tables([table], runs, ablation.folder):
         tracker.log_artifact(outcome.parent, path)
+    tracker.share_view(outcome.parent, sorted(name for name in ablation.design.varied if name != "method.name"))
     console.print()
     console.print(table.rich())
     console.print(table.caption, highlight=False, soft_wrap=True)

@@ -18,10 +18,13 @@ from csg.parsing import config_from_flat, overlay, to_yaml
 from csg.storage import replacing
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
+from csg.training.run import current_source_digest, source_digest
 from tune_spaces.journal import Event, Journal
 from tune_spaces.recorder import UNKNOWN_ERROR
 from tune_spaces.search import Outcome
 
+LOCAL_SERVER = "http://127.0.0.1:5000"
+"""Where ``mlflow ui`` listens unless told otherwise."""
 SELECTION_SCORE = "selection/score"
 """A finished run's score, of the weights that were measured."""
 
@@ -55,6 +58,8 @@ def conclude(outcome: Outcome, console: Console) -> Path | None:
             console.print(f"  [red]failed[/] {run.name}: {escape(reason)}", highlight=False)
     if outcome.ending != "complete":
         why = "was interrupted" if outcome.ending == "interrupted" else "has used up its time budget"
+        if current_source_digest() != source_digest():
+            why = "ended, because the sources of csg changed while it ran"
         console.print(f"The search {why}. Go on with it: the same command with --resume")
     if not suggested:
         console.print("No trial of the space has finished yet, so there is no best configuration.")
@@ -68,7 +73,7 @@ def conclude(outcome: Outcome, console: Console) -> Path | None:
     tracker.set_tags(outcome.parent, {"best.run_id": best.run_id, "best.config_id": best.tags["config_id"]})
     tracker.mark_best(runs, best)
     _print_result(outcome, console, best, finished, queries=queries)
-    _print_next(outcome, console, best_path)
+    _print_next(outcome, console, best_path, tracker.share_view(outcome.parent, search.space.names))
     return best_path
 
 
@@ -167,12 +172,15 @@ def real_figures(run: TrackedRun) -> str:
     )
 
 
-def _print_next(outcome: Outcome, console: Console, best_path: Path) -> None:
+def _print_next(outcome: Outcome, console: Console, best_path: Path, view: str) -> None:
     console.print()
     uri = outcome.tracker.uri
-    ui = f"{_program('mlflow')} ui --backend-store-uri {uri} --workers 1" if uri.startswith("sqlite") else uri
+    ui = (
+        f"{_program('mlflow')} ui --backend-store-uri {uri} --workers 1, then open " if uri.startswith("sqlite") else ""
+    )
+    server = uri if uri.startswith("http") else LOCAL_SERVER
     for label, text in (
-        ("Compare the runs:", ui),
+        ("Compare the runs:", f"{ui}{server}{view}"),
         ("Train it again:", f"{_program('csg')} train --config {best_path} --train.seed 1"),
         ("Figures:", outcome.search.folder),
     ):

@@ -18,6 +18,11 @@ ON_DISK: Final[dict[str, tuple[Callable[[DataConfig], tuple[Domain, Domain]], Ca
     "folders": (folders.read, folders.title),
 }
 """Pairs of image files: what lists the synthetic and the real ones, and what says in words which they are."""
+HONOURED: Final[dict[Kind, str]] = {
+    "repeated line": "Images that are listed twice count once:",
+    "label against folder": "Images that lie in the folder of another class than they are listed with count as listed:",
+}
+"""What is odd in a list and is done as the list says; a log names it."""
 
 
 def load_domains(config: DataConfig) -> tuple[Domain, Domain]:
@@ -39,13 +44,6 @@ def _listed(config: DataConfig) -> tuple[Domain, Domain]:
         return read(config)
     except OSError as error:
         raise ConfigError(f"data.name={config.name}: cannot read {error.filename} ({error.strerror})") from None
-
-
-HONOURED: Final[dict[Kind, str]] = {
-    "repeated line": "Images that are listed twice count once:",
-    "label against folder": "Images that lie in the folder of another class than they are listed with count as listed:",
-}
-"""What is odd in a list and is done as the list says; a log names it."""
 
 
 def _load_from_disk(config: DataConfig) -> Pair:

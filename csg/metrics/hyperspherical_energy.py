@@ -84,10 +84,10 @@ def hyperspherical_energy(features: Tensor, *, samples: int = 0, seed: int = 0, 
 
 def _directions(features: Tensor, block: int) -> Tensor:
     """Return the (M, D) unit vectors of those features that have a direction, in float64, made block by block."""
-    lengths = torch.cat([part.to(torch.float64).norm(dim=1) for part in features.split(block)])
+    lengths = torch.cat([part.to(torch.float64).norm(dim=1) for part in torch.split(features, block)])
     vectors = features.new_empty((int((lengths > 0).sum()), features.shape[1]), dtype=torch.float64)
     filled = 0
-    for part, length in zip(features.split(block), lengths.split(block), strict=True):
+    for part, length in zip(torch.split(features, block), torch.split(lengths, block), strict=True):
         directed = length > 0
         count = int(directed.sum())
         vectors[filled : filled + count] = part[directed].to(torch.float64) / length[directed].unsqueeze(1)

@@ -34,6 +34,8 @@ class TrackedRun:
     """The newest value of each metric."""
     history: dict[str, dict[int, float]] = dataclasses.field(default_factory=dict)
     """Values by epoch, of the metrics that were asked for."""
+    experiment_id: str = ""
+    """The store's own name of the experiment."""
 
 
 def read_runs(
@@ -91,6 +93,7 @@ def as_tracked(client: MlflowClient, run: Run, history: tuple[str, ...] = ()) ->
         tags=dict(run.data.tags),
         metrics=dict(run.data.metrics),
         history=histories,
+        experiment_id=run.info.experiment_id,
     )
 
 

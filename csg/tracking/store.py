@@ -83,7 +83,9 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
             return client, found.experiment_id
         # Left alone, MLflow would put a database's artifacts below the working directory.
         place = None if artifacts is None or uri.startswith(SERVERS) else artifacts.absolute().as_uri()
-        return client, client.create_experiment(experiment, artifact_location=place)
+        # Without its kind, MLflow's page first shows what is for language models.
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        return client, client.create_experiment(experiment, artifact_location=place, tags=tags)
     except (MlflowException, OSError, ValueError, ImportError) as error:
         reason = str(error).splitlines()[0][:300]
         raise ConfigError(f"--tracking-uri: cannot reach the MLflow store {uri} ({reason})") from None

@@ -16,8 +16,10 @@ from csg.config import SECTIONS, Config
 from csg.data.pair import Pair
 from csg.tracking.reading import PARENT, TrackedRun, as_text, as_tracked, read_runs
 from csg.tracking.store import absolute_uri, connect
+from csg.tracking.view import TAG, view_address, view_state
 from csg.training.run import Identity, Record, Status
 
+NOTE = "mlflow.note.content"
 MLFLOW_STATUS: dict[Status, str] = {
     "running": "RUNNING",
     "finished": "FINISHED",
@@ -77,11 +79,24 @@ class Tracker:
         own = {"csg.kind": kind, f"csg.{kind}": key, "csg.folder": str(folder)}
         run_id = self.find(own)
         if run_id is None:
-            own |= {"mlflow.note.content": description, "commit": commit(), **(tags or {})}
+            own |= {NOTE: description, "commit": commit(), **(tags or {})}
             run_id = self.client.create_run(self.experiment_id, tags=own, run_name=name).info.run_id
         self._log_params(run_id, params)
         self.client.update_run(run_id, status="RUNNING")
         return run_id
+
+    def share_view(self, parent: str, settings: Sequence[str]) -> str:
+        """Make a view of the runs below ``parent`` with ``settings`` as its first columns.
+
+        Returns:
+            Its address, after the server's; the parent's description links to it.
+        """
+        key = f"csg-{parent[:12]}"
+        self.client.set_experiment_tag(self.experiment_id, f"{TAG}{key}", view_state(settings))
+        address = view_address(self.experiment_id, parent, key)
+        note = self.client.get_run(parent).data.tags.get(NOTE, "").partition("\n\n[")[0]
+        self.client.set_tag(parent, NOTE, f"{note}\n\n[All its runs, searched settings first]({address[1:]})")
+        return address
 
     def open_run(
         self,
@@ -105,7 +120,7 @@ class Tracker:
                 "source_digest": identity.source_digest,
                 "commit": commit(),
                 "data.description": pair.description,
-                "mlflow.note.content": f"{config.method.summary} on {pair.description}",
+                NOTE: f"{config.method.summary} on {pair.description}",
                 **{f"data.fingerprint.{stream}": held.fingerprint[:16] for stream, held in pair.streams.items()},
                 **(tags or {}),
             }

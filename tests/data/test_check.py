@@ -125,7 +125,7 @@ def test_a_side_without_a_readable_image_is_refused_even_where_bad_images_are_sk
         path.write_bytes(b"")
     config = visda(root, on_bad_image="skip")
     assert not check(config).usable
-    with pytest.raises(ConfigError, match="expected target images, found none that can be read in .*validation"):
+    with pytest.raises(ConfigError, match=r"expected target images, found none that can be read in .*validation"):
         verified(config)
 
 

@@ -136,8 +136,10 @@ def test_a_faulty_line_is_named_by_its_number(line: str, kind: str, reason: str)
 
 @pytest.mark.parametrize(
     ("line", "odd"),
-    [("car/1.png 3", False), ("car/1.png 2", True), ("truck/car/1.png 3", True), ("trunk00/1.png 3", False)]
-    + [("bus 3", False), ("1.png 3", False), ("Car/1.png 2", False)],
+    [
+        *(("car/1.png 3", False), ("car/1.png 2", True), ("truck/car/1.png 3", True), ("trunk00/1.png 3", False)),
+        *(("bus 3", False), ("1.png 3", False), ("Car/1.png 2", False)),
+    ],
 )
 def test_a_label_that_contradicts_its_paths_class_folder_is_reported_and_honoured(line: str, odd: bool) -> None:
     name, label = line.split()

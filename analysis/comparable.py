@@ -1,0 +1,57 @@
+"""Which runs a figure may show together, and what it says of those that it leaves out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from analysis.cells import DIMENSIONS
+from analysis.protocol_table import of_newest_version
+from csg.config import ConfigError
+from csg.tracking import TrackedRun
+
+
+class NoDataError(ConfigError):
+    """A figure has nothing to show; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """Runs of one version of the program, on one data fingerprint."""
+
+    runs: tuple[TrackedRun, ...]
+    left_out: int
+    """How many others there are."""
+
+    @property
+    def note(self) -> str:
+        """A sentence for the caption about the others; empty without any."""
+        if not self.left_out:
+            return ""
+        runs = "run" if self.left_out == 1 else "runs"
+        return f" {self.left_out} {runs} of other commits, programs or data left out."
+
+
+def comparable(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> Comparable:
+    """Keep the runs of the newest run's commit and program, and of these the ones on the data that most of them have.
+
+    The newest run's data would not do: three models of an ablation with data of its own must not hide a whole search.
+
+    Args:
+        runs: the newest last.
+        mix: dimensions (see ``analysis.cells``) in which runs may differ.
+    """
+    same = of_newest_version(runs, mix=(*mix, "data"))
+    if "data" not in mix and same:
+        data_of = DIMENSIONS["data"]
+        counts = Counter(map(data_of, same))
+        chosen = max(reversed(same), key=lambda run: counts[data_of(run)])
+        same = [run for run in same if data_of(run) == data_of(chosen)]
+    return Comparable(tuple(same), len(runs) - len(same))
+
+
+def like(reference: TrackedRun, runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> Comparable:
+    """Keep the runs that agree with ``reference`` in commit, program and data, but for what may be mixed."""
+    kept = of_newest_version([*runs, reference], mix=mix)[:-1]
+    return Comparable(tuple(kept), len(runs) - len(kept))

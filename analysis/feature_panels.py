@@ -1,0 +1,80 @@
+"""The panels of a density figure, from the runs of an ablation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from analysis.cells import MixedRunsError, by_seed, check_unmixed
+from analysis.comparable import NoDataError
+from analysis.feature_density import Panel, feature_density
+from analysis.run_table import Ablation, RunTable
+from csg.config import ConfigError
+from csg.tracking import TrackedRun
+
+E0 = "target/test/E0_mhe"
+"""The energy whose convention is that of the paper's printed figures."""
+
+
+def finished_cells(ablation: Ablation) -> dict[str, list[TrackedRun]]:
+    """Return each cell's finished runs; cells without any are left out."""
+    cells = {name: [run for run in ablation.cell(name) if run.status == "finished"] for name in ablation.comparisons}
+    return {name: runs for name, runs in cells.items() if runs}
+
+
+def density_of(table: RunTable, ablation: Ablation, *, mix: Collection[str] = ()) -> Figure:
+    """Draw each cell's features, all under one seed: the first of those that most cells have features of.
+
+    Raises:
+        NoDataError: no finished run stored features.
+        ConfigError: runs that must not be mixed, or that were not measured on the same images.
+    """
+    cells = finished_cells(ablation)
+    said = check_unmixed(cells, allowed=mix)
+    for runs in cells.values():
+        by_seed(runs, E0)  # refuses two runs of one seed
+    found: dict[int, list[Panel]] = {}
+    for name, runs in cells.items():
+        for run in runs:
+            panel = _panel(table, run, name)
+            if panel is not None:
+                found.setdefault(int(run.params["train.seed"]), []).append(panel)
+    if not found:
+        raise NoDataError(_why(cells))
+    seed = max(sorted(found), key=lambda each: len(found[each]))
+    panels = found[seed]
+    _check_same_images(panels)
+    missing = [name for name in ablation.comparisons if name not in {panel.name for panel in panels}]
+    note = " ".join([f"{ablation.title}, seed {seed}.", *said])
+    if missing:
+        note += f" Not shown, without stored features of this seed: {', '.join(missing)}."
+    try:
+        return feature_density(panels, note=note)
+    except ValueError as error:
+        raise ConfigError(f"{ablation.key}: {error}") from None
+
+
+def _panel(table: RunTable, run: TrackedRun, name: str) -> Panel | None:
+    outputs = table.outputs(run)
+    if outputs is None or not len(outputs.features):
+        return None
+    e0, e1, e2 = (run.metrics.get(metric, math.nan) for metric in (E0, "target/test/E1", "target/test/E2"))
+    return Panel(name, outputs.features, outputs.feature_labels, e0, e1, e2)
+
+
+def _why(cells: dict[str, list[TrackedRun]]) -> str:
+    if not cells:
+        return "no run has finished"
+    return "no finished run stored features (an exported folder has them with export_runs.py --features True)"
+
+
+def _check_same_images(panels: list[Panel]) -> None:
+    differing = [panel.name for panel in panels if not np.array_equal(panel.labels, panels[0].labels)]
+    if differing:
+        raise MixedRunsError(
+            f"expected features of the same test images in all cells, found others in {', '.join(differing)} than in "
+            f"{panels[0].name}: images that could not be read were left out there, or the data differ"
+        )

@@ -1,0 +1,31 @@
+"""The scores of a search's trials by epoch, which a table of runs does not hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+from analysis.run_table import RunTable, SearchRuns
+from csg.tracking import TrackedRun, Tracker
+
+
+def with_histories(table: RunTable, search: SearchRuns) -> list[TrackedRun]:
+    """Return a search's trials with the history of its score.
+
+    From a store all of it. An exported folder has none: there a finished trial has its score at its last epoch, and all
+    others, of which it is not known how far they came, have none, so that still no rung is compared with another.
+
+    Raises:
+        ConfigError: the store does not answer.
+    """
+    if Path(table.place).is_dir():
+        return [dataclasses.replace(run, history={search.score: _last(run, search.score)}) for run in search.runs]
+    tracker = Tracker(table.place, table.experiment)
+    wanted = {run.run_id for run in search.runs}
+    return [run for run in tracker.children(search.parent.run_id, history=(search.score,)) if run.run_id in wanted]
+
+
+def _last(run: TrackedRun, score: str) -> dict[int, float]:
+    value = run.metrics.get(score, math.nan)
+    return {int(run.params["train.epochs"]): value} if run.status == "finished" and math.isfinite(value) else {}

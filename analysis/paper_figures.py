@@ -1,0 +1,124 @@
+"""Draw the paper's figures: ``python analysis/paper_figures.py --experiment glyphs --out DIR``.
+
+Each figure comes as PDF and PNG, as wide as a paper's column. What has no data is skipped, with the reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from analysis.comparable import NoDataError
+from analysis.diversity_accuracy import diversity_accuracy
+from analysis.feature_panels import density_of
+from analysis.figure_style import write_figure
+from analysis.histories import with_histories
+from analysis.importance import importance, importance_figure
+from analysis.paper_tables import unambiguous
+from analysis.protocol_figure import protocol_figure
+from analysis.run_table import Ablation, RunTable, SearchRuns
+from analysis.search_budget import budget_figure
+from analysis.sensitivity import sensitivity
+from analysis.source import SourceOptions
+from csg.config import ConfigError
+from csg.script import run_script
+
+Maker = Callable[[], Figure]
+
+
+@dataclasses.dataclass(frozen=True)
+class FigureOptions(SourceOptions):
+    """Flags of the script."""
+
+    out: Path = Path("figures")
+    """Folder to write to."""
+    mix: tuple[Literal["commit", "program", "data", "protocol"], ...] = ()
+    """In what the runs of one figure may differ; the captions then say so."""
+    importance_refits: int = 100
+    """Forests refitted to trials drawn anew, for the intervals of the importances; 0 leaves them out."""
+
+
+def makers_of(table: RunTable, options: FigureOptions) -> dict[str, Maker]:
+    """Return what draws each figure, by the stem of its files, in the order of the paper.
+
+    Each raises :class:`~analysis.comparable.NoDataError` where there is nothing to draw, and ConfigError where runs
+    would be mixed that must not be.
+    """
+    ablations, searches = table.ablations(), table.searches()
+    makers: dict[str, Maker] = {
+        f"features_{unambiguous(ablation, ablations)}": _density(table, ablation, options) for ablation in ablations
+    }
+    makers |= {
+        "diversity_accuracy": lambda: diversity_accuracy(table.runs, mix=options.mix),
+        "sensitivity": lambda: sensitivity(ablations, searches, mix=options.mix),
+        "search_budget": lambda: budget_figure(searches, mix=options.mix),
+        "selection_protocols": lambda: protocol_figure(table.runs, mix=options.mix),
+    }
+    return makers | {f"importance_{search.key}": _importance(table, search, options) for search in searches}
+
+
+def _density(table: RunTable, ablation: Ablation, options: FigureOptions) -> Maker:
+    return lambda: density_of(table, ablation, mix=options.mix)
+
+
+def _importance(table: RunTable, search: SearchRuns, options: FigureOptions) -> Maker:
+    def draw() -> Figure:
+        runs = with_histories(table, search)
+        found = importance(runs, search.score, search.names, refits=options.importance_refits)
+        if not found.values:
+            raise NoDataError(found.note)
+        return importance_figure(found)
+
+    return draw
+
+
+def _drawn(name: str, draw: Maker, folder: Path) -> Path | str | ConfigError:
+    """Write a figure; return its PDF, why it is skipped, or why it is refused."""
+    try:
+        return write_figure(draw(), folder, name)[0]
+    except NoDataError as error:
+        return f"skipped {name}: {error}"
+    except ConfigError as error:
+        return ConfigError(f"{name}: {error}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw the figures.
+
+    Returns:
+        An exit code; see :func:`~csg.script.run_script`. 2 also where a figure would mix runs that must not be mixed,
+        or where none has data; all others are drawn.
+    """
+
+    def body(console: Console) -> bool:
+        arguments = sys.argv[1:] if argv is None else list(argv)
+        options = tyro.cli(
+            FigureOptions, args=arguments, prog="paper_figures.py", description=__doc__, use_underscores=True
+        )
+        if options.importance_refits < 0:
+            raise ConfigError(f"--importance-refits: expected 0 or more, found {options.importance_refits}")
+        table = options.read()
+        results = []
+        for name, draw in makers_of(table, options).items():
+            results.append(said := _drawn(name, draw, options.out))
+            if not isinstance(said, ConfigError):
+                console.print(str(said), highlight=False, markup=False, soft_wrap=True)
+        refused = [str(said) for said in results if isinstance(said, ConfigError)]
+        if refused:
+            raise ConfigError("these figures were not drawn:\n" + "\n".join(f"  {line}" for line in refused))
+        if not any(isinstance(said, Path) for said in results):
+            raise ConfigError("no figure can be drawn, for the reasons above; run a search or an ablation first")
+        return True
+
+    return run_script(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""Write one page about an experiment: ``python analysis/report.py --experiment glyphs --out report.html``.
+
+The page needs nothing beside itself: tables, figures, what was run, and how to run it again are all in it. Figures of
+tables link to their runs in MLflow.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import html
+import io
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import tyro
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from analysis.cells import DIMENSIONS
+from analysis.paper_figures import figures_of
+from analysis.paper_tables import TableOptions, tables_of
+from analysis.run_table import RunTable
+from analysis.search_summary import chosen_trial
+from analysis.trace import command_of
+from csg.script import run_script
+from csg.storage import check_file, replacing
+from csg.tracking import TrackedRun
+from csg.tracking.view import run_address
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
+figure { margin: 1.5rem 0; } figcaption { font-size: .85rem; color: #444; margin-bottom: .5rem; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; white-space: nowrap; }
+th, td { padding: .2rem .7rem; text-align: right; } tbody th, thead th:first-child { text-align: left; }
+thead { border-top: 2px solid #1b1b1b; border-bottom: 1px solid #1b1b1b; } tbody { border-bottom: 2px solid #1b1b1b; }
+td a { color: inherit; text-decoration: none; border-bottom: 1px dotted #999; }
+img { max-width: 100%; } .figures { display: flex; flex-wrap: wrap; gap: 1.5rem; } .figures figure { flex: 0 1 30rem; }
+pre { background: #f4f4f4; padding: .6rem; overflow-x: auto; font-size: .8rem; } .note { color: #444; font-size: .85rem; }
+"""
+"""Of the page; it loads nothing from elsewhere."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportOptions(TableOptions):
+    """Flags of the script."""
+
+    out: Path = Path("report.html")
+    """File to write."""
+    ui: str = "http://127.0.0.1:5000"
+    """Where MLflow's pages are, for the links."""
+
+
+def page(table: RunTable, options: ReportOptions) -> str:
+    """Return the report as HTML."""
+    runs = {run.run_id: run for run in table.runs}
+    tables, refused = tables_of(table, options)
+
+    def link(run_id: str) -> str:
+        return options.ui + run_address(runs[run_id].experiment_id, run_id)
+
+    parts = [
+        f"<h1>{html.escape(table.experiment)}</h1>",
+        f"<p>{html.escape(_summary(table))}</p>",
+        "<h2>Tables</h2>",
+        *(each.html(link) for each in tables),
+        *(f"<p class='note'>Not made: {html.escape(reason)}</p>" for reason in refused),
+        "<h2>Figures</h2><div class='figures'>",
+        *(_figure(name, drawn) for name, drawn in figures_of(table)),
+        "</div>",
+        "<h2>What was run, and how to run it again</h2>",
+        *_origin(table, link_of=link),
+    ]
+    head = f"<meta charset='utf-8'><title>{html.escape(table.experiment)}</title><style>{STYLE}</style>"
+    return f"<!DOCTYPE html><html lang='en'><head>{head}</head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+
+
+def _summary(table: RunTable) -> str:
+    children = [run for run in table.runs if run.tags.get("csg.kind") in ("child", "run")]
+    statuses = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in children).items())
+    versions = "; ".join(
+        f"{name}: {', '.join(sorted({value_of(run) or 'none' for run in children}))}"
+        for name, value_of in DIMENSIONS.items()
+    )
+    count = f"{len(table.searches())} searches, {len(table.ablations())} ablations, {len(children)} runs ({statuses})."
+    return f"{count} Versions: {versions}."
+
+
+def _figure(name: str, drawn: Figure | str) -> str:
+    if isinstance(drawn, str):
+        return f"<p class='note'>{html.escape(name)}: {html.escape(drawn)}</p>"
+    picture = io.BytesIO()
+    drawn.savefig(picture, format="png")
+    encoded = base64.b64encode(picture.getvalue()).decode()
+    alt = html.escape(name.replace("_", " "), quote=True)
+    return f"<figure id='figure-{alt}'><img alt='{alt}' src='data:image/png;base64,{encoded}'></figure>"
+
+
+def _origin(table: RunTable, link_of: Callable[[str], str]) -> Iterator[str]:
+    for search in table.searches():
+        yield f"<h3>Search {html.escape(search.key)}</h3><p>{_note(search.parent)}</p>"
+        best = chosen_trial(search)
+        if best is not None:
+            yield f"<p>Chosen: <a href='{link_of(best.run_id)}'>{html.escape(best.name)}</a></p>"
+            yield f"<pre>{html.escape(command_of(best.params))}</pre>"
+    for ablation in table.ablations():
+        yield f"<h3>Ablation {html.escape(ablation.key)}</h3><p>{_note(ablation.parent)}</p>"
+        for cell in ablation.comparisons:
+            runs = ablation.cell(cell)
+            if runs:
+                seeds = ", ".join(str(run.params["train.seed"]) for run in runs)
+                yield f"<p class='note'>{html.escape(cell)}: seeds {seeds}</p>"
+                yield f"<pre>{html.escape(command_of(runs[0].params))}</pre>"
+
+
+def _note(run: TrackedRun) -> str:
+    return html.escape(run.tags.get("mlflow.note.content", run.name).partition("\n\n[")[0])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page.
+
+    Returns:
+        An exit code; see :func:`~csg.script.run_script`.
+    """
+
+    def body(console: Console) -> bool:
+        arguments = sys.argv[1:] if argv is None else list(argv)
+        options = tyro.cli(ReportOptions, args=arguments, prog="report.py", description=__doc__, use_underscores=True)
+        check_file(options.out, "--out")
+        text = page(options.read(), options)
+        with replacing(options.out) as file:
+            file.write(text.encode())
+        console.print(str(options.out), highlight=False, soft_wrap=True)
+        return True
+
+    return run_script(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""How real accuracy depends on the temperature and on the stages' weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.cells import MixedRunsError, by_seed, check_unmixed, whole
+from analysis.comparable import Comparable, NoDataError, comparable, like
+from analysis.comparisons import MEAN_CLASS
+from analysis.feature_panels import finished_cells
+from analysis.figure_style import (
+    BLACK,
+    BLUE,
+    ORANGE,
+    PALETTE,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    new_panels,
+    set_caption,
+    set_log_ticks,
+)
+from analysis.inference import MeanEstimate, mean_interval
+from analysis.protocol_table import distinct_finished
+from analysis.run_table import Ablation, SearchRuns
+from csg.tracking import TrackedRun
+
+SWEEPS: Final = {
+    "method.temperature": re.compile(r"method\.temperature"),
+    "method.stage*.weight": re.compile(r"method\.stage\d\.weight"),
+}
+"""The settings of each panel."""
+SHAPES: Final = ("o", "^", "s", "D")
+"""Of a search's points, by setting."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Real accuracy over the values of one setting, all else equal."""
+
+    design: str
+    names: tuple[str, ...]
+    """The settings that have the value, alike."""
+    points: Mapping[float, MeanEstimate]
+    """By value: the mean over seeds, in %."""
+    reference: TrackedRun
+    """One of the runs; what stands in the same panel must be comparable with it."""
+    said: tuple[str, ...]
+    """What a caption must say of these runs."""
+
+
+def curve_of(ablation: Ablation, pattern: re.Pattern[str], *, mix: Collection[str] = ()) -> Curve | None:
+    """Return the curve of an ablation in which nothing but settings of ``pattern`` differs; None where it is no such.
+
+    Settings that differ between runs of one cell (the seed, what a machine adds) are not what the cells differ in.
+    Several settings that ``pattern`` matches must be alike in each cell.
+
+    Raises:
+        MixedRunsError: runs that must not be mixed.
+    """
+    cells = finished_cells(ablation)
+    names = _differing(list(cells.values()))
+    if not names or not all(pattern.fullmatch(name) for name in names):
+        return None
+    values = [_common_value(runs[0], names) for runs in cells.values()]
+    if any(value is None for value in values):
+        return None
+    said = check_unmixed(cells, allowed=mix)
+    points = {}
+    for value, runs in zip(values, cells.values(), strict=True):
+        accuracies = by_seed(runs, MEAN_CLASS)
+        if value is not None and whole(accuracies):
+            points[value] = mean_interval([100 * each for each in accuracies.values()])
+    reference = next(iter(cells.values()))[-1]
+    return Curve(ablation.design, tuple(names), dict(sorted(points.items())), reference, tuple(said))
+
+
+def _common_value(run: TrackedRun, names: Sequence[str]) -> float | None:
+    """Return the number that all these settings have, alike; None where they differ, or are no numbers."""
+    values = {run.params.get(name) for name in names}
+    (value, *others) = values
+    return float(value) if not others and isinstance(value, int | float) else None
+
+
+def _differing(cells: Sequence[Sequence[TrackedRun]]) -> list[str]:
+    """Name the settings that are the same in all runs of each cell, but not in all cells."""
+    everything = [run for runs in cells for run in runs]
+
+    def values(runs: Sequence[TrackedRun], name: str) -> set[str]:
+        return {repr(run.params.get(name)) for run in runs}
+
+    return [
+        name
+        for name in sorted({name for run in everything for name in run.params})
+        if all(len(values(runs, name)) == 1 for runs in cells) and len(values(everything, name)) > 1
+    ]
+
+
+def sensitivity(ablations: Sequence[Ablation], searches: Sequence[SearchRuns], *, mix: Collection[str] = ()) -> Figure:
+    """Draw a panel for each of ``SWEEPS``: the newest ablation of its settings as a curve, searches' trials as points.
+
+    Raises:
+        NoDataError: there is neither an ablation of these settings nor a finished trial that has them.
+        MixedRunsError: every ablation of a panel's settings has runs that must not be mixed.
+    """
+    trials = distinct_finished(run for search in searches for run in search.runs)
+    shown: dict[str, tuple[Curve | None, Comparable]] = {}
+    for title, pattern in SWEEPS.items():
+        curve = _newest(ablations, pattern, mix)
+        having = [run for run in trials if any(pattern.fullmatch(name) for name in run.params)]
+        points = like(curve.reference, having, mix=mix) if curve else comparable(having, mix=mix)
+        if curve or points.runs:
+            shown[title] = (curve, points)
+    if not shown:
+        raise NoDataError(f"no ablation and no finished trial has {' or '.join(SWEEPS)}")
+    figure, panels = new_panels(1, len(shown), height=2.9)
+    for axes, (title, (curve, points)) in zip(panels, shown.items(), strict=True):
+        _panel(axes, title, curve, points)
+    panels[0].set_ylabel("real mean class accuracy (%)", fontsize=TEXT_SIZE)
+    set_caption(figure, _caption(list(shown.values())))
+    return figure
+
+
+def _newest(ablations: Sequence[Ablation], pattern: re.Pattern[str], mix: Collection[str]) -> Curve | None:
+    """Return the newest ablation's curve that can be drawn.
+
+    Raises:
+        MixedRunsError: there are such ablations, and all of them mix what must not be.
+    """
+    refused: MixedRunsError | None = None
+    for ablation in reversed(ablations):
+        try:
+            curve = curve_of(ablation, pattern, mix=mix)
+        except MixedRunsError as error:
+            refused = refused or MixedRunsError(f"{ablation.key}: {error}")
+            continue
+        if curve is not None and curve.points:
+            return curve
+    if refused is not None:
+        raise refused
+    return None
+
+
+def _panel(axes: Axes, title: str, curve: Curve | None, points: Comparable) -> None:
+    values: list[float] = []
+    for index, name in enumerate(_names(points.runs, SWEEPS[title])):
+        chosen = [run for run in points.runs if name in run.params]
+        at = [float(run.params[name]) for run in chosen]
+        values += at
+        accuracies = [100 * run.metrics[MEAN_CLASS] for run in chosen]
+        colour = (ORANGE, *PALETTE[2:])[index]
+        label = f"search, {_short(name)}"
+        axes.scatter(at, accuracies, s=9, marker=SHAPES[index % 4], c=colour, alpha=0.6, lw=0, label=label, zorder=2)
+    if curve is not None:
+        _draw(axes, curve)
+        values += curve.points
+    if min(values) > 0 and max(values) > min(values):
+        low, high = min(values), max(values)
+        set_log_ticks(axes, low, high)
+        axes.set_xlim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.set_xlabel(title, fontsize=TEXT_SIZE)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=SMALL_SIZE, frameon=False, borderaxespad=0.2)
+
+
+def _draw(axes: Axes, curve: Curve) -> None:
+    """Draw the means, joined, with their intervals where there are any."""
+    at = list(curve.points)
+    means = [estimate.mean for estimate in curve.points.values()]
+    several = len(curve.names) > 1
+    label = f"ablation, {'stages alike' if several else _short(curve.names[0])}"
+    axes.plot(at, means, color=BLUE, lw=1, marker="o", ms=3, label=label, zorder=4)
+    for value, estimate in curve.points.items():
+        if estimate.interval is not None:
+            axes.plot([value] * 2, [estimate.interval.low, estimate.interval.high], color=BLACK, lw=0.7, zorder=3)
+
+
+def _names(runs: Sequence[TrackedRun], pattern: re.Pattern[str]) -> list[str]:
+    return sorted({name for run in runs for name in run.params if pattern.fullmatch(name)})
+
+
+def _short(name: str) -> str:
+    """Name a setting within its panel: a stage, or the setting itself."""
+    found = re.fullmatch(r"method\.stage(\d)\.weight", name)
+    return f"stage {found[1]}" if found else name.removeprefix("method.")
+
+
+def _caption(shown: Sequence[tuple[Curve | None, Comparable]]) -> str:
+    curves = [curve for curve, _ in shown if curve is not None]
+    said = []
+    if curves:
+        sizes = [estimate.n for curve in curves for estimate in curve.points.values()]
+        seeds = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+        names = ", ".join(dict.fromkeys(curve.design for curve in curves))
+        bars = "bars: Student's t 95 % intervals of the mean" if max(sizes) > 1 else "one seed, so no interval"
+        said.append(f"Line: mean over {seeds} seeds of a cell (ablation {names}), all else equal; {bars}.")
+    if any(points.runs for _, points in shown):
+        said.append(
+            "Points: finished trials of searches, one seed each; all other searched settings vary too, and the sampler "
+            "chose where to look: they are no curve."
+        )
+    said += dict.fromkeys(sentence for curve in curves for sentence in curve.said)
+    notes = dict.fromkeys(points.note.strip() for _, points in shown if points.note)
+    return " ".join([*said, *notes])

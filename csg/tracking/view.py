@@ -1,0 +1,42 @@
+"""A view of a search's or an ablation's runs in MLflow's own pages: which columns, which rows, in which order.
+
+MLflow's page keeps views that are shared as tags of the experiment, and opens one that an address names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from urllib.parse import quote, urlencode
+
+from csg.tracking.reading import PARENT
+
+TAG = "mlflow.sharedViewState."
+FIGURES = ("selection/score", "target/test/accuracy", "target/test/mean_class_accuracy", "target/test/E0_mhe")
+TAGS = ("status", "best", "csg.cell")
+
+
+def view_state(settings: Sequence[str]) -> str:
+    """Return the state of a page whose columns are ``settings`` first, then the figures of finished runs."""
+    columns = [
+        *(f"params.`{name}`" for name in settings),
+        *(f"metrics.`{name}`" for name in FIGURES),
+        *(f"tags.`{name}`" for name in TAGS),
+    ]
+    return json.dumps({"selectedColumns": columns})
+
+
+def view_address(experiment_id: str, parent: str, key: str) -> str:
+    """Return the part of a page's address after the server's that shows the runs below ``parent``, the best first."""
+    query = {
+        "viewStateShareKey": key,
+        "searchFilter": f"tags.`{PARENT}` = '{parent}'",
+        "orderByKey": "metrics.`selection/score`",
+        "orderByAsc": "false",
+    }
+    return f"/#/experiments/{experiment_id}/runs?{urlencode(query, quote_via=quote)}"
+
+
+def run_address(experiment_id: str, run_id: str) -> str:
+    """Return the part of a page's address after the server's that shows a run."""
+    return f"/#/experiments/{experiment_id}/runs/{run_id}"
