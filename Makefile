@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
+AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: install search ui test
+.PHONY: install browser search ui test
 
 install: $(STAMP)
 
@@ -14,13 +15,18 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(STAMP)
 
+# The pages are tested in a real browser: Debian's, unless there is one. Elsewhere, install Chromium by hand.
+browser:
+	@command -v chromium >/dev/null || ($(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) apt-get install --yes -qq --no-install-recommends chromium >/dev/null)
+
 search: install
 	$(BIN)/python tune_spaces/visda_search.py $(ARGS)
 
 ui: install
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db --host 127.0.0.1 --workers 1
 
-test: install
+test: install browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

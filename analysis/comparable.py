@@ -26,11 +26,16 @@ class Comparable:
 
     @property
     def note(self) -> str:
-        """A sentence for the caption about the others; empty without any."""
-        if not self.left_out:
-            return ""
+        """Sentences for the caption, each after a blank: on the others, and in what these differ; often empty."""
         runs = "run" if self.left_out == 1 else "runs"
-        return f" {self.left_out} {runs} of other commits, programs or data left out."
+        said = f" {self.left_out} {runs} of other commits, programs or data left out." if self.left_out else ""
+        mixed = [name for name, value_of in DIMENSIONS.items() if len(set(map(value_of, self.runs))) > 1]
+        return said + (f" Mixes runs of more than one {' and '.join(mixed)}." if mixed else "")
+
+    @property
+    def remedy(self) -> str:
+        """What to do where too few are left: the note, and the flags that others come in by."""
+        return f"{self.note} Choose a version with --commit PREFIX, or allow --mix." if self.left_out else ""
 
 
 def comparable(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> Comparable:

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.comparable import NoDataError, comparable
 from analysis.comparisons import MEAN_CLASS
-from analysis.figure_style import SMALL_SIZE, TEXT_SIZE, mark_of, new_panels, set_caption
+from analysis.figure_style import SMALL_SIZE, TEXT_SIZE, mark_area, mark_of, new_panels, set_caption
 from analysis.protocol_table import INTERVAL_FROM, distinct_finished
 from analysis.trial_inference import RankCorrelation, rank_correlation
 from csg.tracking import TrackedRun
@@ -33,7 +33,9 @@ def diversity_accuracy(runs: Sequence[TrackedRun], *, mix: Collection[str] = ())
     """
     chosen = comparable(distinct_finished(runs), mix=mix)
     if len(chosen.runs) < 3:
-        raise NoDataError(f"{len(chosen.runs)} comparable finished runs, and a rank correlation needs 3.{chosen.note}")
+        raise NoDataError(
+            f"{len(chosen.runs)} comparable finished runs, and a rank correlation needs 3.{chosen.remedy}"
+        )
     methods = sorted({str(run.params.get("method.name")) for run in chosen.runs})
     figure, panels = new_panels(1, len(ENERGIES), height=2.75 + 0.13 * math.ceil(len(methods) / 3))
     found = {}
@@ -47,7 +49,7 @@ def diversity_accuracy(runs: Sequence[TrackedRun], *, mix: Collection[str] = ())
     panels[0].set_ylabel("real mean class accuracy (%)", fontsize=TEXT_SIZE)
     _legend(figure, panels[0])
     caption = (
-        f"{len(chosen.runs)} distinct finished runs of all settings and seeds, on one data fingerprint. Above: "
+        f"{len(chosen.runs):,} distinct finished runs of all settings and seeds, on one data fingerprint. Above: "
         f"Spearman's rho and its 95 % bootstrap interval (from {INTERVAL_FROM} runs on); it takes runs as independent, "
         f"which seeds of one setting are not. {LITERAL} {verdict(found['E_0 (mhe)'])}{chosen.note}"
     )
@@ -63,10 +65,10 @@ def correlated(runs: Sequence[TrackedRun], metric: str) -> RankCorrelation:
 def rho_text(found: RankCorrelation) -> str:
     """Write n, rho and, from 7 points on, its interval, over two lines."""
     if found.rho is None:
-        return f"rho -\nn = {found.n}"
+        return f"rho -\nn = {found.n:,}"
     interval = found.rho_interval if found.n >= INTERVAL_FROM else None
     limits = "" if interval is None else f" [{interval.low:.2f}, {interval.high:.2f}]"
-    return f"rho = {found.rho:.2f}, n = {found.n}\n{limits.strip()}"
+    return f"rho = {found.rho:.2f}, n = {found.n:,}\n{limits.strip()}"
 
 
 def verdict(found: RankCorrelation) -> str:
@@ -89,7 +91,9 @@ def _scatter(axes: Axes, runs: Sequence[TrackedRun], metric: str, methods: Seque
         shape, colour = mark_of(index)
         energies = [run.metrics[metric] for run in chosen]
         accuracies = [100 * run.metrics[MEAN_CLASS] for run in chosen]
-        axes.scatter(energies, accuracies, s=11, marker=shape, c=colour, alpha=0.75, lw=0, label=method)
+        axes.scatter(
+            energies, accuracies, s=mark_area(11, len(runs)), marker=shape, c=colour, alpha=0.75, lw=0, label=method
+        )
 
 
 def _legend(figure: Figure, axes: Axes) -> None:

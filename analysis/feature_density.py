@@ -2,9 +2,10 @@
 
 How features come into the plane. Each is divided by its length, as it is where its energy is computed. The unit vectors
 of *all* panels are pooled, their mean is taken off, and they are projected onto the first two principal components of
-the pool: one plane for all panels, chosen by none of them, so that places and spreads can be compared by eye. The
-share of the pool's variance that lies in the plane is in the caption. The density is estimated in that plane; the
-energies are those of the whole features.
+the pool: one plane for all panels, chosen by none of them, so that places and spreads can be compared by eye (places
+mean the same in all panels as far as the models began as the same network, as the cells of an ablation do). The share
+of the pool's variance that lies in the plane is in the caption. The density is estimated in that plane; the energies
+are those of the whole features.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from scipy.linalg import eigh
 from scipy.stats import gaussian_kde
 
 from analysis.bootstrap import Floats, Ints
-from analysis.figure_style import SMALL_SIZE, TEXT_SIZE, broken_lines, mark_of, new_panels, set_caption
+from analysis.figure_style import PALETTE, SMALL_SIZE, TEXT_SIZE, broken_lines, mark_of, new_panels, set_caption
 
 COLUMNS = 3
 """Panels side by side in a paper's column."""
 GRID = 120
 """Points a side at which densities are evaluated."""
-SHADES = 7
+SHADES = 6
 """Each is twice as dense as the one before; the darkest ends at the highest density of all panels."""
 
 
@@ -118,17 +119,21 @@ def feature_density(panels: Sequence[Panel], *, note: str = "") -> Figure:
     plane = principal_plane([vectors for vectors, _ in made])
     places = [plane.place(vectors) for vectors, _ in made]
     labels = [panel.labels[directed] for panel, (_, directed) in zip(panels, made, strict=True)]
-    columns = min(len(panels), COLUMNS)
+    columns = 2 if len(panels) == 4 else min(len(panels), COLUMNS)
     rows = math.ceil(len(panels) / columns)
-    figure, grid = new_panels(rows, columns, height=0.95 + rows * (0.45 + 3.1 / columns), share_x=True)
+    names = [broken_lines(panel.name, 62 // columns) for panel in panels]
+    lines = sum(max(name.count("\n") + 1 for name in names[row * columns :][:columns]) for row in range(rows))
+    height = 0.95 + 0.13 * lines + rows * (0.32 + 3.1 / columns)
+    figure, grid = new_panels(rows, columns, height=height, share_x=True)
     centre, half = _frame(np.concatenate(places))
     densities = [_density(placed, centre, half) for placed in places]
     top = max((float(density.max()) for density in densities if density is not None), default=0.0)
     classes = np.unique(np.concatenate(labels))
-    for axes, panel, placed, label, density in zip(grid, panels, places, labels, densities, strict=False):
+    for axes, placed, label, density in zip(grid, places, labels, densities, strict=False):
         _shade(axes, density, top, centre, half)
         _scatter(axes, placed, label, classes)
-        _frame_axes(axes, panel, centre, half, name_width=24 if columns == COLUMNS else 40)
+    for axes, panel, name in zip(grid, panels, names, strict=False):
+        _frame_axes(axes, panel, name, centre, half)
     for axes in grid[len(panels) :]:
         axes.remove()
     dropped = sum(int((~directed).sum()) for _, directed in made)
@@ -139,7 +144,7 @@ def feature_density(panels: Sequence[Panel], *, note: str = "") -> Figure:
 def _frame(places: Floats) -> tuple[Floats, float]:
     """Return the centre and half the side of the square that holds all places, (N, 2), with a margin."""
     low, high = places.min(axis=0), places.max(axis=0)
-    return (low + high) / 2, 0.54 * float((high - low).max())
+    return (low + high) / 2, 0.6 * float((high - low).max())
 
 
 def _density(places: Floats, centre: Floats, half: float) -> Floats | None:
@@ -158,26 +163,26 @@ def _shade(axes: Axes, density: Floats | None, top: float, centre: Floats, half:
         return
     steps = np.linspace(-half, half, GRID)
     levels = [top * 2.0 ** (step - SHADES) for step in range(SHADES + 1)]
-    shades = [str(round(1 - 0.72 * (step + 1) / SHADES, 3)) for step in range(SHADES)]
+    shades = [str(round(0.98 - 0.45 * (step + 1) / SHADES, 3)) for step in range(SHADES)]
     axes.contourf(centre[0] + steps, centre[1] + steps, density, levels=levels, colors=shades, zorder=1)
 
 
 def _scatter(axes: Axes, places: Floats, labels: Ints, classes: Ints) -> None:
     for index, name in enumerate(classes):
-        shape, colour = mark_of(index)
+        shape, colour = mark_of(index, PALETTE[:-1])  # without black, which is the density's
         chosen = places[labels == name]
         axes.scatter(chosen[:, 0], chosen[:, 1], s=2, marker=shape, c=colour, alpha=0.55, lw=0, zorder=2)
 
 
-def _frame_axes(axes: Axes, panel: Panel, centre: Floats, half: float, *, name_width: int) -> None:
+def _frame_axes(axes: Axes, panel: Panel, name: str, centre: Floats, half: float) -> None:
     axes.set_aspect("equal")
     axes.set_xlim(centre[0] - half, centre[0] + half)
     axes.set_ylim(centre[1] - half, centre[1] + half)
     axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
     axes.spines[["top", "right"]].set_visible(True)
     axes.spines[:].set_linewidth(0.5)
-    axes.set_title(broken_lines(panel.name, name_width), fontsize=TEXT_SIZE, pad=3, parse_math=False)
-    energies = f"E_0 {_number(panel.e0)}\nE_1 {_number(panel.e1)}  E_2 {_number(panel.e2)}"
+    axes.set_title(name, fontsize=TEXT_SIZE, pad=3, parse_math=False)
+    energies = f"E_0 (mhe) {_number(panel.e0)}\nE_1 {_number(panel.e1)}  E_2 {_number(panel.e2)}"
     axes.set_xlabel(energies, fontsize=SMALL_SIZE, labelpad=2, parse_math=False)
 
 

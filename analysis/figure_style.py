@@ -26,6 +26,8 @@ BLUE, ORANGE, GREEN, RED, BLACK, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E0
 SKY, PURPLE = "#56B4E9", "#CC79A7"
 PALETTE = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE, BLACK)
 """Its colours that can be seen on white, in the order in which kinds take them."""
+MANY_MARKS = 200
+"""Marks of one panel from which on they shrink."""
 SHAPES = ("o", "^", "s", "D", "v")
 SCORE_COLOURS = LinearSegmentedColormap.from_list(
     "score", [mpl.colormaps["viridis_r"](0.08 + 0.92 * step / 15) for step in range(16)]
@@ -42,10 +44,12 @@ def new_figure(*, width: float = COLUMN, height: float = 2.4) -> tuple[Figure, A
     return figure, axes
 
 
-def new_panels(rows: int, columns: int, *, height: float, share_x: bool = False) -> tuple[Figure, list[Axes]]:
-    """Return a figure as wide as a column and ``height`` inches high, with plain axes row by row, y shared."""
+def new_panels(
+    rows: int, columns: int, *, height: float, share_x: bool = False, share_y: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure as wide as a column and ``height`` inches high, with plain axes row by row."""
     figure = Figure(figsize=(COLUMN, height), dpi=DOTS_PER_INCH, layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=share_x, sharey=True, squeeze=False)
+    grid = figure.subplots(rows, columns, sharex=share_x, sharey=share_y, squeeze=False)
     found = list(grid.flat)
     for axes in found:
         axes.spines[["top", "right"]].set_visible(False)
@@ -53,9 +57,14 @@ def new_panels(rows: int, columns: int, *, height: float, share_x: bool = False)
     return figure, found
 
 
-def mark_of(index: int) -> tuple[str, str]:
+def mark_of(index: int, colours: Sequence[str] = PALETTE) -> tuple[str, str]:
     """Return the shape and the colour by which the ``index``-th of several kinds is told from the others."""
-    return SHAPES[index // len(PALETTE) % len(SHAPES)], PALETTE[index % len(PALETTE)]
+    return SHAPES[index // len(colours) % len(SHAPES)], colours[index % len(colours)]
+
+
+def mark_area(area: float, count: int) -> float:
+    """Return the area in square points of each of ``count`` marks: they shrink where they would hide each other."""
+    return max(area * min(1.0, MANY_MARKS / max(count, 1)), 0.8)
 
 
 def set_log_ticks(axes: Axes, low: float, high: float) -> None:
@@ -113,8 +122,14 @@ def _wrapped(text: str, width: float, size: float) -> str:
 
 
 def broken_lines(text: str, width: int) -> str:
-    """Break a text between words into lines of at most ``width`` characters, where its words allow it."""
-    return textwrap.fill(text, width, break_long_words=False)
+    """Break a text between words into as few lines of at most ``width`` characters as possible, of like lengths."""
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    for narrower in range(width - 1, 0, -1):
+        shorter = textwrap.wrap(text, narrower, break_long_words=False, break_on_hyphens=False)
+        if len(shorter) > len(lines):
+            break
+        lines = shorter
+    return "\n".join(lines)
 
 
 def broken(name: str) -> str:

@@ -208,7 +208,7 @@ def importance_figure(found: Importance) -> Figure:
         furthest = max(furthest, end)
     axes.set_yticks(range(len(found.values)), list(found.values), fontsize=TEXT_SIZE)
     axes.invert_yaxis()
-    axes.set_xlim(0, max((1.5 if found.intervals else 1.15) * furthest, 0.1))
+    axes.set_xlim(0, max((1.6 if found.intervals else 1.15) * furthest, 0.1))
     axes.set_xlabel(f"share of variance explained\n(epoch {found.epoch}, {found.trials} trials)", fontsize=TEXT_SIZE)
     set_caption(figure, found.note)
     return figure

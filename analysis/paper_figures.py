@@ -15,6 +15,7 @@ import tyro
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from analysis.cells import check_unmixed
 from analysis.comparable import NoDataError
 from analysis.diversity_accuracy import diversity_accuracy
 from analysis.feature_panels import density_of
@@ -70,11 +71,12 @@ def _density(table: RunTable, ablation: Ablation, options: FigureOptions) -> Mak
 
 def _importance(table: RunTable, search: SearchRuns, options: FigureOptions) -> Maker:
     def draw() -> Figure:
+        said = check_unmixed({"trials": [run for run in search.runs if run.metrics]}, allowed=options.mix)
         runs = with_histories(table, search)
         found = importance(runs, search.score, search.names, refits=options.importance_refits)
         if not found.values:
             raise NoDataError(found.note)
-        return importance_figure(found)
+        return importance_figure(dataclasses.replace(found, note=" ".join([found.note, *said])))
 
     return draw
 

@@ -9,16 +9,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.stats import rankdata
 
 from analysis.bootstrap import RESAMPLES, Floats, Ints, percentiles, resampled
 from analysis.comparable import NoDataError, comparable
 from analysis.comparisons import MEAN_CLASS
 from analysis.diversity_accuracy import correlated, rho_text
-from analysis.figure_style import BLUE, GREY, SMALL_SIZE, TEXT_SIZE, new_panels, set_caption
+from analysis.figure_style import BLUE, GREY, SMALL_SIZE, TEXT_SIZE, mark_area, new_panels, set_caption
 from analysis.inference import Interval
 from analysis.protocol_table import INTERVAL_FROM, PROTOCOLS, distinct_finished, score_metric
-from analysis.trial_inference import RankCorrelation
+from analysis.trial_inference import RankCorrelation, _weighted_rho
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
 
@@ -36,11 +35,11 @@ def protocol_figure(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) ->
     chosen = comparable(distinct_finished(runs), mix=mix)
     scored = {protocol: _scored(chosen.runs, protocol) for protocol in PROTOCOLS}
     if max(map(len, scored.values())) < 3:
-        raise NoDataError(f"fewer than 3 comparable finished runs have the score of a protocol.{chosen.note}")
+        raise NoDataError(f"fewer than 3 comparable finished runs have the score of a protocol.{chosen.remedy}")
     found = {protocol: correlated(drawn, score_metric(protocol)) for protocol, drawn in scored.items()}
-    figure, panels = new_panels(2, len(PROTOCOLS), height=4.05)
+    figure, panels = new_panels(2, len(PROTOCOLS), height=3.95)
     for axes, (protocol, drawn) in zip(panels[: len(PROTOCOLS)], scored.items(), strict=True):
-        _scatter(axes, protocol, drawn)
+        _scatter(axes, protocol, drawn, found[protocol])
     panels[0].set_ylabel("real mean class\naccuracy (%)", fontsize=TEXT_SIZE)
     grid = panels[-1].get_gridspec()
     for axes in panels[len(PROTOCOLS) :]:
@@ -48,7 +47,7 @@ def protocol_figure(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) ->
     assert grid is not None
     _forest(figure.add_subplot(grid[1, :]), found)
     caption = (
-        f"Above: {len(chosen.runs)} distinct finished runs, score: mean class accuracy on the protocol's stream. "
+        f"Above: {len(chosen.runs):,} distinct finished runs, score: mean class accuracy on the protocol's stream. "
         f"Below: Spearman's rho of score and real mean class accuracy on target/test, 95 % bootstrap intervals (from "
         f"{INTERVAL_FROM} runs on). {best_protocol(scored, found)}{chosen.note}"
     )
@@ -73,7 +72,8 @@ def best_protocol(scored: Mapping[str, Sequence[TrackedRun]], found: Mapping[str
     best = max(rhos, key=lambda protocol: rhos[protocol])
     said = []
     for other in rhos:
-        both = [run for run in scored[best] if run in scored[other]]
+        having = {run.run_id for run in scored[other]}
+        both = [run for run in scored[best] if run.run_id in having]
         if other == best or len(both) < INTERVAL_FROM:
             continue
         first, second = ([run.metrics[score_metric(protocol)] for run in both] for protocol in (best, other))
@@ -101,14 +101,12 @@ def rho_lead(
     Raises:
         ValueError: a rho is undefined on the runs themselves.
     """
-    values = [np.asarray(each, dtype=np.float64) for each in (first, second, outcomes)]
-    n = len(values[0])
+    one, other, outcome = (np.asarray(each, dtype=np.float64) for each in (first, second, outcomes))
 
     def lead(counts: Ints) -> Floats:
-        places = np.repeat(np.tile(np.arange(n), len(counts)), counts.ravel()).reshape(len(counts), n)
-        one, other, outcome = (rankdata(each[places], axis=1) - (n + 1) / 2 for each in values)
-        return (_cosine(one, outcome) - _cosine(other, outcome))[:, None]
+        return _weighted_rho(counts, one, outcome) - _weighted_rho(counts, other, outcome)
 
+    n = len(one)
     seen = float(lead(np.ones((1, n), dtype=np.int64))[0, 0])
     if not math.isfinite(seen):
         raise ValueError(
@@ -118,22 +116,18 @@ def rho_lead(
     return seen, percentiles(draws[np.isfinite(draws)], 0.95)
 
 
-def _cosine(x: Floats, y: Floats) -> Floats:
-    """Return the correlation of centred rows (resamples, n), (resamples,); NaN where one of them is constant."""
-    scale = np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))
-    return np.asarray(np.divide((x * y).sum(axis=1), scale, out=np.full_like(scale, np.nan), where=scale > 0))
-
-
-def _scatter(axes: Axes, protocol: str, runs: Sequence[TrackedRun]) -> None:
+def _scatter(axes: Axes, protocol: str, runs: Sequence[TrackedRun], found: RankCorrelation) -> None:
     scores = [100 * run.metrics[score_metric(protocol)] for run in runs]
-    axes.scatter(scores, [100 * run.metrics[MEAN_CLASS] for run in runs], s=8, c=BLUE, alpha=0.6, lw=0)
-    axes.set_title(protocol, fontsize=TEXT_SIZE)
+    axes.scatter(
+        scores, [100 * run.metrics[MEAN_CLASS] for run in runs], s=mark_area(8, len(runs)), c=BLUE, alpha=0.6, lw=0
+    )
+    axes.set_title(f"{protocol}\n{rho_text(found)}", fontsize=SMALL_SIZE)
     axes.set_xlabel(f"{PROTOCOL_STREAMS[protocol]} (%)", fontsize=SMALL_SIZE)
     axes.xaxis.set_major_locator(MaxNLocator(3))
 
 
 def _forest(axes: Axes, found: Mapping[str, RankCorrelation]) -> None:
-    """Draw a line a protocol: rho as a dot, its interval as a bar, the numbers beside the axes."""
+    """Draw a line a protocol: rho as a dot, its interval as a bar."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.axvline(0, color=GREY, lw=0.6, zorder=1)
     for place, each in enumerate(found.values()):
@@ -141,14 +135,6 @@ def _forest(axes: Axes, found: Mapping[str, RankCorrelation]) -> None:
             axes.plot([each.rho], [place], marker="o", ms=4, color=BLUE, zorder=3)
             if each.rho_interval is not None and each.n >= INTERVAL_FROM:
                 axes.plot([each.rho_interval.low, each.rho_interval.high], [place, place], color=BLUE, lw=1.2)
-        axes.annotate(
-            rho_text(each),
-            xy=(1.03, place),
-            xycoords=axes.get_yaxis_transform(),
-            va="center",
-            fontsize=SMALL_SIZE,
-            annotation_clip=False,
-        )
     axes.set_yticks(range(len(found)), list(found), fontsize=TEXT_SIZE)
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlim(-1.02, 1.02)

@@ -16,15 +16,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import tyro
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from analysis.cells import DIMENSIONS
-from analysis.paper_figures import figures_of
+from analysis.comparable import NoDataError
+from analysis.paper_figures import FigureOptions, Maker, makers_of
 from analysis.paper_tables import TableOptions, tables_of
 from analysis.run_table import RunTable
 from analysis.search_summary import chosen_trial
 from analysis.trace import command_of
+from csg.config import ConfigError
 from csg.script import run_script
 from csg.storage import check_file, replacing
 from csg.tracking import TrackedRun
@@ -39,7 +40,8 @@ th, td { padding: .2rem .7rem; text-align: right; } tbody th, thead th:first-chi
 thead { border-top: 2px solid #1b1b1b; border-bottom: 1px solid #1b1b1b; } tbody { border-bottom: 2px solid #1b1b1b; }
 td a { color: inherit; text-decoration: none; border-bottom: 1px dotted #999; }
 img { max-width: 100%; } .figures { display: flex; flex-wrap: wrap; gap: 1.5rem; } .figures figure { flex: 0 1 30rem; }
-pre { background: #f4f4f4; padding: .6rem; overflow-x: auto; font-size: .8rem; } .note { color: #444; font-size: .85rem; }
+pre { background: #f4f4f4; padding: .6rem; overflow-x: auto; font-size: .8rem; }
+.note { color: #444; font-size: .85rem; }
 """
 """Of the page; it loads nothing from elsewhere."""
 
@@ -69,7 +71,7 @@ def page(table: RunTable, options: ReportOptions) -> str:
         *(each.html(link) for each in tables),
         *(f"<p class='note'>Not made: {html.escape(reason)}</p>" for reason in refused),
         "<h2>Figures</h2><div class='figures'>",
-        *(_figure(name, drawn) for name, drawn in figures_of(table)),
+        *(_figure(name, draw) for name, draw in makers_of(table, FigureOptions(mix=options.mix)).items()),
         "</div>",
         "<h2>What was run, and how to run it again</h2>",
         *_origin(table, link_of=link),
@@ -89,9 +91,11 @@ def _summary(table: RunTable) -> str:
     return f"{count} Versions: {versions}."
 
 
-def _figure(name: str, drawn: Figure | str) -> str:
-    if isinstance(drawn, str):
-        return f"<p class='note'>{html.escape(name)}: {html.escape(drawn)}</p>"
+def _figure(name: str, draw: Maker) -> str:
+    try:
+        drawn = draw()
+    except (NoDataError, ConfigError) as error:
+        return f"<p class='note'>{html.escape(name)}: {html.escape(str(error))}</p>"
     picture = io.BytesIO()
     drawn.savefig(picture, format="png")
     encoded = base64.b64encode(picture.getvalue()).decode()

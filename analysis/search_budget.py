@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.comparable import NoDataError, comparable
+from analysis.comparable import Comparable, NoDataError, comparable
 from analysis.comparisons import MEAN_CLASS
 from analysis.figure_style import SMALL_SIZE, TEXT_SIZE, mark_of, new_panels, set_caption
 from analysis.inference import Interval
@@ -53,11 +53,11 @@ def candidates(search: SearchRuns) -> list[TrackedRun]:
     ]
 
 
-def budget_curves(searches: Sequence[SearchRuns], *, mix: Collection[str] = ()) -> tuple[list[BudgetCurve], str]:
+def budget_curves(searches: Sequence[SearchRuns], *, mix: Collection[str] = ()) -> tuple[list[BudgetCurve], Comparable]:
     """Compute a curve for each search with 2 finished trials or more, over trials that may be compared.
 
     Returns:
-        The curves, and a note on trials left out.
+        The curves, and the trials of all searches that may be compared.
     """
     everything = [run for search in searches for run in candidates(search)]
     chosen = comparable(everything, mix=mix)
@@ -65,7 +65,7 @@ def budget_curves(searches: Sequence[SearchRuns], *, mix: Collection[str] = ()) 
     trials = [[run for run in candidates(search) if run.run_id in kept] for search in searches]
     drawn = [(search, runs) for search, runs in zip(searches, trials, strict=True) if len(runs) > 1]
     labels = _labels([search for search, _ in drawn])
-    return [_curve(label, runs) for label, (_, runs) in zip(labels, drawn, strict=True)], chosen.note
+    return [_curve(label, runs) for label, (_, runs) in zip(labels, drawn, strict=True)], chosen
 
 
 def _curve(label: str, runs: Sequence[TrackedRun]) -> BudgetCurve:
@@ -99,13 +99,11 @@ def budget_figure(searches: Sequence[SearchRuns], *, mix: Collection[str] = ()) 
     Raises:
         NoDataError: no search has 2 finished trials of its own.
     """
-    curves, note = budget_curves(searches, mix=mix)
+    curves, chosen = budget_curves(searches, mix=mix)
     if not curves:
-        raise NoDataError(f"no search has 2 comparable finished trials besides its reference trials.{note}")
+        raise NoDataError(f"no search has 2 comparable finished trials besides its reference trials.{chosen.remedy}")
     rows = math.ceil(len(curves) / 2)
-    figure, (left, right) = new_panels(1, 2, height=3.15 + 0.14 * rows)
-    right.sharey(left)
-    right.tick_params(labelleft=True)
+    figure, (left, right) = new_panels(1, 2, height=3.15 + 0.14 * rows, share_y=False)
     for index, curve in enumerate(curves):
         colour = mark_of(index)[1]
         style = ("-", "--", ":", "-.")[index % 4]
@@ -114,11 +112,12 @@ def budget_figure(searches: Sequence[SearchRuns], *, mix: Collection[str] = ()) 
     left.set_ylabel("expected best selection score (%)", fontsize=TEXT_SIZE)
     right.set_ylabel("expected real mean class\naccuracy of that trial (%)", fontsize=TEXT_SIZE)
     for axes in (left, right):
+        axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.set_xlabel("finished trials", fontsize=TEXT_SIZE)
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
     handles, names = left.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=2, fontsize=SMALL_SIZE, frameon=False)
-    set_caption(figure, _caption(curves) + note)
+    set_caption(figure, _caption(curves) + chosen.note)
     return figure
 
 

@@ -22,6 +22,7 @@ from analysis.figure_style import (
     PALETTE,
     SMALL_SIZE,
     TEXT_SIZE,
+    mark_area,
     new_panels,
     set_caption,
     set_log_ticks,
@@ -113,12 +114,16 @@ def sensitivity(ablations: Sequence[Ablation], searches: Sequence[SearchRuns], *
     shown: dict[str, tuple[Curve | None, Comparable]] = {}
     for title, pattern in SWEEPS.items():
         curve = _newest(ablations, pattern, mix)
-        having = [run for run in trials if any(pattern.fullmatch(name) for name in run.params)]
+        having = [run for run in trials if _settings(run, pattern)]
         points = like(curve.reference, having, mix=mix) if curve else comparable(having, mix=mix)
-        if curve or points.runs:
+        values = {
+            *(curve.points if curve else ()),
+            *(at for run in points.runs for at in _settings(run, pattern).values()),
+        }
+        if len(values) > 1:
             shown[title] = (curve, points)
     if not shown:
-        raise NoDataError(f"no ablation and no finished trial has {' or '.join(SWEEPS)}")
+        raise NoDataError(f"no two values of {' or '.join(SWEEPS)} among ablations and finished trials")
     figure, panels = new_panels(1, len(shown), height=2.9)
     for axes, (title, (curve, points)) in zip(panels, shown.items(), strict=True):
         _panel(axes, title, curve, points)
@@ -149,18 +154,30 @@ def _newest(ablations: Sequence[Ablation], pattern: re.Pattern[str], mix: Collec
 
 def _panel(axes: Axes, title: str, curve: Curve | None, points: Comparable) -> None:
     values: list[float] = []
-    for index, name in enumerate(_names(points.runs, SWEEPS[title])):
-        chosen = [run for run in points.runs if name in run.params]
-        at = [float(run.params[name]) for run in chosen]
+    settings = [_settings(run, SWEEPS[title]) for run in points.runs]
+    for index, name in enumerate(sorted({name for each in settings for name in each})):
+        at = [each[name] for each in settings if name in each]
         values += at
-        accuracies = [100 * run.metrics[MEAN_CLASS] for run in chosen]
+        accuracies = [
+            100 * run.metrics[MEAN_CLASS] for run, each in zip(points.runs, settings, strict=True) if name in each
+        ]
         colour = (ORANGE, *PALETTE[2:])[index]
         label = f"search, {_short(name)}"
-        axes.scatter(at, accuracies, s=9, marker=SHAPES[index % 4], c=colour, alpha=0.6, lw=0, label=label, zorder=2)
+        axes.scatter(
+            at,
+            accuracies,
+            s=mark_area(9, len(at)),
+            marker=SHAPES[index % 4],
+            c=colour,
+            alpha=0.6,
+            lw=0,
+            label=label,
+            zorder=2,
+        )
     if curve is not None:
         _draw(axes, curve)
         values += curve.points
-    if min(values) > 0 and max(values) > min(values):
+    if min(values) > 0:
         low, high = min(values), max(values)
         set_log_ticks(axes, low, high)
         axes.set_xlim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
@@ -183,8 +200,13 @@ def _draw(axes: Axes, curve: Curve) -> None:
             axes.plot([value] * 2, [estimate.interval.low, estimate.interval.high], color=BLACK, lw=0.7, zorder=3)
 
 
-def _names(runs: Sequence[TrackedRun], pattern: re.Pattern[str]) -> list[str]:
-    return sorted({name for run in runs for name in run.params if pattern.fullmatch(name)})
+def _settings(run: TrackedRun, pattern: re.Pattern[str]) -> dict[str, float]:
+    """Return the settings that a run has of ``pattern``, by name."""
+    return {
+        name: float(value)
+        for name, value in run.params.items()
+        if pattern.fullmatch(name) and isinstance(value, int | float)
+    }
 
 
 def _short(name: str) -> str:
@@ -199,9 +221,10 @@ def _caption(shown: Sequence[tuple[Curve | None, Comparable]]) -> str:
     if curves:
         sizes = [estimate.n for curve in curves for estimate in curve.points.values()]
         seeds = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
-        names = ", ".join(dict.fromkeys(curve.design for curve in curves))
+        designs = list(dict.fromkeys(curve.design for curve in curves))
+        names = f"ablation{'s' if len(designs) > 1 else ''} {', '.join(designs)}"
         bars = "bars: Student's t 95 % intervals of the mean" if max(sizes) > 1 else "one seed, so no interval"
-        said.append(f"Line: mean over {seeds} seeds of a cell (ablation {names}), all else equal; {bars}.")
+        said.append(f"Line: mean over {seeds} seeds of a cell ({names}), all else equal; {bars}.")
     if any(points.runs for _, points in shown):
         said.append(
             "Points: finished trials of searches, one seed each; all other searched settings vary too, and the sampler "

@@ -472,11 +472,6 @@ def test_another_teacher_architecture_needs_weights() -> None:
         learner(model__teacher_name="resnet18")
 
 
-GENTLE = {"synaptic_intelligence": {"method.weight": 1.0}}
-"""Settings under which a step at the usual learning rate is short for the stiffest weights: at ten times this weight
-their penalty grows from step to step on so few images."""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_lowers_its_loss_on_glyphs(name: str, tmp_path: Path) -> None:
@@ -486,10 +481,9 @@ def test_every_method_lowers_its_loss_on_glyphs(name: str, tmp_path: Path) -> No
 
     config = config_from_flat(
         {"method.name": name, "data.source_images": 160, "data.image_size": 32, "data.cache": str(tmp_path)}
-        | {"train.epochs": 5, "train.batch_size": 16, "optim.warmup_steps": 2}
-        | GENTLE.get(name, {})
+        | {"train.epochs": 6, "train.batch_size": 16, "optim.warmup_steps": 2, "optim.lr": 0.015}
     )
     first, *_, last = (report.metrics for report in fit(config, load_pair(config.data)))
-    assert last["train/loss_task"] < 0.7 * first["train/loss_task"]
-    # The whole falls less: penalties start at zero, and negatives at random, so that the method's terms only grow.
-    assert last["train/loss"] < 0.9 * first["train/loss"]
+    # At half the usual rate both fall from epoch to epoch, to a fifth or so; under ASG's controller to four fifths.
+    assert last["train/loss_task"] < 0.9 * first["train/loss_task"]
+    assert last["train/loss"] < 0.9 * first["train/loss"], "the method's own term included"

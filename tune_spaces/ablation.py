@@ -107,7 +107,7 @@ def run_ablation(ablation: Ablation, console: Console) -> Outcome:
         ConfigError: the same ablation at work elsewhere, an unreachable store, an unwritable folder or resources that
             can never fit; nothing was trained.
     """
-    check_output(ablation.planned[0].config)
+    check_output(ablation.planned[0].config, ablation.tracking_uri)
     make_folder(ablation.folder, "--train.output")
     try:
         with locked(ablation.folder / ".lock", wait=False):

@@ -65,7 +65,7 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
     if search.options.resume and not journal.events():
         folder = search.folder.parent
         raise ConfigError(f"--resume: no search with these flags was started in {folder}; found {_found(search)}")
-    check_output(search.config)
+    check_output(search.config, search.tracking_uri)
     make_folder(search.folder, "--train.output")
     try:
         with locked(search.folder / ".lock", wait=False):

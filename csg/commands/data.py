@@ -86,16 +86,12 @@ def _print_counts(report: Report, console: Console) -> None:
     table.add_row("all", *(f"{column['images']:,}" for column in columns.values()), style="bold")
     console.print(table)
     for side, described in report.domains.items():
-        pixels = ", ".join(
+        figures = [f"{described['images']:,} images", f"{described['bytes'] / 1e6:,.1f} MB"]
+        figures += [
             f"{name} {of['smallest']} to {of['largest']} (median {of['median']})"
             for name, of in described["pixels"].items()
-        )
-        console.print(
-            f"{side}: {described['images']:,} images, {described['bytes'] / 1e6:,.1f} MB, {pixels}: "
-            f"{described['folder']}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        ]
+        console.print(f"{side}: {', '.join(figures)}: {described['folder']}", highlight=False, soft_wrap=True)
 
 
 def _print_faults(report: Report, console: Console) -> None:

@@ -23,7 +23,7 @@ class Batch:
     key: Tensor
     """(N, 3, H, W): the other view; the same object as ``query`` when there is only one."""
     labels: Tensor
-    """(N,) class indices."""
+    """(N,) class indices, or -100 for those that no loss looks at."""
 
 
 @dataclass(frozen=True)

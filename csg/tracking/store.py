@@ -9,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 # A store that is away must not hold up training for minutes: whoever writes catches up later.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -85,7 +86,13 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
         place = None if artifacts is None or uri.startswith(SERVERS) else artifacts.absolute().as_uri()
         # Without its kind, MLflow's page first shows what is for language models.
         tags = {"mlflow.experimentKind": "custom_model_development"}
-        return client, client.create_experiment(experiment, artifact_location=place, tags=tags)
+        try:
+            return client, client.create_experiment(experiment, artifact_location=place, tags=tags)
+        except MlflowException:  # another process may have made it at this moment
+            found = client.get_experiment_by_name(experiment)
+            if found is None:
+                raise
+            return client, found.experiment_id
     except (MlflowException, OSError, ValueError, ImportError) as error:
         reason = str(error).splitlines()[0][:300]
         raise ConfigError(f"--tracking-uri: cannot reach the MLflow store {uri} ({reason})") from None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import csg
-from csg.collective import agreed, barrier, is_first
+from csg.collective import agreed, barrier, check_agreement, is_first
 from csg.config import Config, ConfigError, flatten
 from csg.data.pair import SOURCE_SHIFTED, Pair
 from csg.identity import config_id
@@ -161,11 +161,20 @@ class Run:
 
         The caller has the run to itself.
         """
+        check_agreement(
+            {
+                "epochs on record": len(self.record.epochs),
+                "a checkpoint": self.checkpoint.exists(),
+                "selected weights": self.selected.exists(),
+                "final metrics": bool(self.record.final),
+            }
+        )
         if is_first():
             remove_leftovers(self.checkpoint)
             remove_leftovers(self.selected)
         if self._has_lost_weights():
             self.record.epochs, self.record.final = [], {}
+            self._write()
         for epoch, metrics in enumerate(self.record.epochs, start=1):
             yield EpochReport(epoch, metrics)
         if len(self.record.epochs) == self.config.train.epochs:

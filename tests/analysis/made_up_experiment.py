@@ -32,7 +32,7 @@ def finished_run(
     seed: int = 0,
     lift: float = 0.0,
     fingerprint: str = "data0",
-    **tags: str,
+    tags: Mapping[str, str],
 ) -> TrackedRun:
     """A finished run whose accuracy rises with ``lift``, and falls with its energy, up to noise."""
     real = float(np.clip(0.58 + lift + draw.normal(0, 0.015), 0, 1))
@@ -89,7 +89,7 @@ def ablation(
             own = {"csg.cell": name, "mlflow.parentRunId": made[0].run_id}
             where = fingerprints[index] if fingerprints else "data0"
             run_id = f"{design}-{index}-{seed}"
-            made.append(finished_run(run_id, params, draw, seed=seed, lift=lifts[index], fingerprint=where, **own))
+            made.append(finished_run(run_id, params, draw, seed=seed, lift=lifts[index], fingerprint=where, tags=own))
     return made
 
 
@@ -109,7 +109,7 @@ def search(key: str, *, suggested: int = 24, method: str = "csg") -> list[Tracke
             params |= {name: float(10 ** draw.uniform(-2, 0)) for name in names[1:3]}
             params |= {"method.name": method, "method.temperature": temperature, "optim.lr": float(draw.uniform(0, 1))}
             lift = 0.06 - 0.1 * (np.log10(temperature) + 1.15) ** 2
-        run = finished_run(f"{key}-{number}", params, draw, lift=float(lift), **own, **{"csg.role": role})
+        run = finished_run(f"{key}-{number}", params, draw, lift=float(lift), tags={**own, "csg.role": role})
         status: Status = "stopped" if role == "suggested" and number % 4 == 3 else "finished"
         made.append(dataclasses.replace(run, status=status))
     return made
