@@ -11,12 +11,14 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.comparable import NoDataError, comparable
 from analysis.comparisons import MEAN_CLASS
-from analysis.figure_style import SMALL_SIZE, TEXT_SIZE, mark_area, mark_of, new_panels, set_caption
+from analysis.figure_style import SMALL_SIZE, TEXT_SIZE, mark_area, mark_of, new_panels, set_caption, set_legend_marks
 from analysis.protocol_table import INTERVAL_FROM, distinct_finished
 from analysis.trial_inference import RankCorrelation, rank_correlation
 from csg.tracking import TrackedRun
 
 ENERGIES = {"E_0 (mhe)": "target/test/E0_mhe", "E_1": "target/test/E1", "E_2": "target/test/E2"}
+AREA = 11
+"""Of a mark, in square points."""
 LITERAL = "E_0 in the convention mhe, log(1/d²); the literal log(1/d) is half of it and ranks alike."
 
 
@@ -98,4 +100,5 @@ def _scatter(axes: Axes, runs: Sequence[TrackedRun], metric: str, methods: Seque
 
 def _legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=SMALL_SIZE, frameon=False)
+    legend = figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=SMALL_SIZE, frameon=False)
+    set_legend_marks(legend)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from csg.storage import make_folder, replacing
 
@@ -65,6 +67,13 @@ def mark_of(index: int, colours: Sequence[str] = PALETTE) -> tuple[str, str]:
 def mark_area(area: float, count: int) -> float:
     """Return the area in square points of each of ``count`` marks: they shrink where they would hide each other."""
     return max(area * min(1.0, MANY_MARKS / max(count, 1)), 0.8)
+
+
+def set_legend_marks(legend: Legend) -> None:
+    """Give a legend's marks the size that few marks have, whatever their size in the panel."""
+    for handle in legend.legend_handles:
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([10])
 
 
 def set_log_ticks(axes: Axes, low: float, high: float) -> None:

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.comparable import Comparable, NoDataError, comparable
 from analysis.comparisons import MEAN_CLASS
-from analysis.figure_style import SMALL_SIZE, TEXT_SIZE, mark_of, new_panels, set_caption
+from analysis.figure_style import SMALL_SIZE, TEXT_SIZE, mark_of, new_panels, set_caption, set_log_ticks
 from analysis.inference import Interval
 from analysis.run_table import SearchRuns
 from analysis.search_summary import SELECTION_SCORE
@@ -23,6 +23,8 @@ from csg.tracking import TrackedRun
 
 BUDGETS = 40
 """Budgets at which a curve is computed, at most."""
+LINEAR_UP_TO = 100
+"""Trials from which on their number stands on a logarithmic axis."""
 BAND_UP_TO = 0.1
 """Of the trials: intervals cover what they say up to there (see ``expected_best``)."""
 
@@ -111,10 +113,13 @@ def budget_figure(searches: Sequence[SearchRuns], *, mix: Collection[str] = ()) 
         _line(right, curve, [(each.outcome or 0.0, each.outcome_interval) for each in curve.found], colour, style)
     left.set_ylabel("expected best selection score (%)", fontsize=TEXT_SIZE)
     right.set_ylabel("expected real mean class\naccuracy of that trial (%)", fontsize=TEXT_SIZE)
+    most = max(curve.trials for curve in curves)
     for axes in (left, right):
         axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.set_xlabel("finished trials", fontsize=TEXT_SIZE)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
+        if most > LINEAR_UP_TO:
+            set_log_ticks(axes, 1, most)
     handles, names = left.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=2, fontsize=SMALL_SIZE, frameon=False)
     set_caption(figure, _caption(curves) + chosen.note)

@@ -20,11 +20,13 @@ from analysis.figure_style import (
     BLUE,
     ORANGE,
     PALETTE,
+    SHAPES,
     SMALL_SIZE,
     TEXT_SIZE,
     mark_area,
     new_panels,
     set_caption,
+    set_legend_marks,
     set_log_ticks,
 )
 from analysis.inference import MeanEstimate, mean_interval
@@ -37,8 +39,6 @@ SWEEPS: Final = {
     "method.stage*.weight": re.compile(r"method\.stage\d\.weight"),
 }
 """The settings of each panel."""
-SHAPES: Final = ("o", "^", "s", "D")
-"""Of a search's points, by setting."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,9 @@ def _panel(axes: Axes, title: str, curve: Curve | None, points: Comparable) -> N
         axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlabel(title, fontsize=TEXT_SIZE)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=SMALL_SIZE, frameon=False, borderaxespad=0.2)
+    set_legend_marks(
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=SMALL_SIZE, frameon=False, borderaxespad=0.2)
+    )
 
 
 def _draw(axes: Axes, curve: Curve) -> None:

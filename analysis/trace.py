@@ -64,9 +64,8 @@ def command_of(settings: Mapping[str, Any]) -> str:
         for name, value in settings.items()
         if name not in PLACES and (name in method or name == "train.seed" or defaults.get(name) != value)
     }
-    return shlex.join(
-        ["csg", "train", *(text for name, value in changed.items() for text in (f"--{name}", str(value)))]
-    )
+    ordered = sorted(changed.items(), key=lambda item: item[0] not in method)  # the method's name first
+    return shlex.join(["csg", "train", *(text for name, value in ordered for text in (f"--{name}", str(value)))])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

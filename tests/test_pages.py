@@ -39,7 +39,7 @@ def browser_page() -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CALM)
         try:
-            yield browser.new_page(viewport={"width": 1400, "height": 900})
+            yield browser.new_page(viewport={"width": 2000, "height": 900})
         finally:
             browser.close()
 
@@ -94,7 +94,7 @@ def mlflow_pages(store: Tracker) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_the_view_of_a_search_shows_searched_settings_first_and_the_best_trial_on_top(tmp_path: Path) -> None:
+def test_the_view_of_a_search_shows_its_trials_with_the_searched_settings_and_no_constants(tmp_path: Path) -> None:
     store = Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", "bars")
     parent = store.open_parent("search", "s", folder=tmp_path, name="search s", params={}, description="A search")
     for number, temperature in enumerate((0.07, 0.5)):
@@ -113,4 +113,4 @@ def test_the_view_of_a_search_shows_searched_settings_first_and_the_best_trial_o
         assert any("method.temperature" in heading for heading in headings) or "method.temperature" in text
         assert "train.threads" not in text, "constants are out of the way"
         page.goto(f"{server}/#/experiments/{store.experiment_id}/runs/{parent}")
-        page.get_by_text("All its runs, searched settings first").first.wait_for(timeout=60_000)
+        page.get_by_text("All its runs, the best first").first.wait_for(timeout=60_000)

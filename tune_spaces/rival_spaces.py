@@ -8,7 +8,7 @@ from tune_spaces.space import Choice, Float, Space
 WEIGHT_L2 = Space((Float("method.weight", default=0.1, low=1e-3, high=10.0, log=True), *LEARNING_RATES))
 SYNAPTIC_INTELLIGENCE = Space(
     (
-        Float("method.weight", default=10.0, low=1e-1, high=1e3, log=True),
+        Float("method.weight", default=1.0, low=1e-2, high=1e2, log=True),
         Float("method.damping", default=1e-3, low=1e-5, high=1e-1, log=True),
         *LEARNING_RATES,
     )

@@ -1,4 +1,4 @@
-"""Attentional pooling of feature maps, A-pool (CSG, section 3.3), and the cut into patches that precedes it."""
+"""Attentional pooling of feature maps, A-pool (CSG), and the cut into patches that precedes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""InfoNCE against a queue of negatives (CSG, section 3.1)."""
+"""InfoNCE against a queue of negatives (CSG, equation 3)."""
 
 from __future__ import annotations
 

@@ -21,10 +21,9 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import torch
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from csg.config import STRICT, ConfigError, Count, Flat, MethodConfig, flatten
+from csg.config import STRICT, ConfigError, Count, Flat, MethodConfig, Within, flatten
 from csg.losses.attentional_pooling import average_pool
 from csg.losses.distillation import distillation
 from csg.methods.method import Batch, Method, Term
@@ -41,13 +40,13 @@ class AsgConfig(MethodConfig):
     """Settings of ASG's two halves."""
 
     name: str = "asg"
-    distillation_weight: Annotated[float, Field(ge=0, le=1000)] = 0.1
+    distillation_weight: Annotated[float, Within(ge=0, le=1000)] = 0.1
     """Weight of the distillation loss; 0 switches the proxy guidance off."""
     controller: bool = True
     """Whether the controller sets the layer groups' learning rates."""
     controller_interval: Count = 5
     """Steps between two decisions of the controller."""
-    controller_lr: Annotated[float, Field(gt=0, le=100)] = 1.0
+    controller_lr: Annotated[float, Within(gt=0, le=100)] = 1.0
     """Step size of the controller's policy gradient."""
 
     def __post_init__(self) -> None:

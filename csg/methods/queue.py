@@ -1,4 +1,4 @@
-"""The ring of keys that serve as negatives (CSG, section 3.1, after MoCo)."""
+"""The ring of keys that serve as negatives (CSG, equation 3's, after MoCo)."""
 
 from __future__ import annotations
 

@@ -16,11 +16,10 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import torch
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from csg.config import STRICT, MethodConfig
+from csg.config import STRICT, MethodConfig, Within
 from csg.losses.squared_distance import weight_distance
 from csg.methods.anchor import Anchor
 from csg.methods.method import Batch, Method, Term
@@ -33,9 +32,9 @@ class SynapticIntelligenceConfig(MethodConfig):
     """Settings of the penalty."""
 
     name: str = "synaptic_intelligence"
-    weight: Annotated[float, Field(ge=0, le=1000)] = 10.0
+    weight: Annotated[float, Within(ge=0, le=1000)] = 1.0
     """Weight of the penalty, c in the paper."""
-    damping: Annotated[float, Field(gt=0, le=10)] = 1e-3
+    damping: Annotated[float, Within(gt=0, le=10)] = 1e-3
     """xi: keeps the importance of a weight that hardly moved finite."""
 
     @property

@@ -86,7 +86,7 @@ class Tracker:
         return run_id
 
     def share_view(self, parent: str, settings: Sequence[str]) -> str:
-        """Make a view of the runs below ``parent`` with ``settings`` as its first columns.
+        """Make a view of the runs below ``parent`` in which, of all settings, only ``settings`` have columns.
 
         Returns:
             Its address, after the server's; the parent's description links to it.
@@ -95,7 +95,7 @@ class Tracker:
         self.client.set_experiment_tag(self.experiment_id, f"{TAG}{key}", view_state(settings))
         address = view_address(self.experiment_id, parent, key)
         note = self.client.get_run(parent).data.tags.get(NOTE, "").partition("\n\n[")[0]
-        self.client.set_tag(parent, NOTE, f"{note}\n\n[All its runs, searched settings first]({address[1:]})")
+        self.client.set_tag(parent, NOTE, f"{note}\n\n[All its runs, the best first]({address[1:]})")
         return address
 
     def open_run(

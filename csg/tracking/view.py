@@ -12,12 +12,15 @@ from urllib.parse import quote, urlencode
 from csg.tracking.reading import PARENT
 
 TAG = "mlflow.sharedViewState."
-FIGURES = ("selection/score", "target/test/accuracy", "target/test/mean_class_accuracy", "target/test/E0_mhe")
+FIGURES = ("selection/score", "target/test/accuracy", "target/test/E0_mhe")
 TAGS = ("status", "best", "csg.cell")
 
 
 def view_state(settings: Sequence[str]) -> str:
-    """Return the state of a page whose columns are ``settings`` first, then the figures of finished runs."""
+    """Return the state of a page with columns for ``settings`` and for the figures of finished runs, and for no more.
+
+    MLflow orders columns by itself: figures, settings, tags.
+    """
     columns = [
         *(f"params.`{name}`" for name in settings),
         *(f"metrics.`{name}`" for name in FIGURES),
