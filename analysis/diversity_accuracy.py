@@ -50,8 +50,9 @@ def diversity_accuracy(runs: Sequence[TrackedRun], *, mix: Collection[str] = ())
         axes.xaxis.set_major_locator(MaxNLocator(3))
     panels[0].set_ylabel("real mean class accuracy (%)", fontsize=TEXT_SIZE)
     _legend(figure, panels[0])
+    data = "" if "data" in mix else ", on one data fingerprint"
     caption = (
-        f"{len(chosen.runs):,} distinct finished runs of all settings and seeds, on one data fingerprint. Above: "
+        f"{len(chosen.runs):,} distinct finished runs of all settings and seeds{data}. Above: "
         f"Spearman's rho and its 95 % bootstrap interval (from {INTERVAL_FROM} runs on); it takes runs as independent, "
         f"which seeds of one setting are not. {LITERAL} {verdict(found['E_0 (mhe)'])}{chosen.note}"
     )

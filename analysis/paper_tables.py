@@ -24,6 +24,9 @@ from analysis.table import Table, write_tables
 from csg.config import ConfigError
 from csg.script import run_script
 
+CONFIRMATION = "confirm-"
+"""How ablations are named that only train a search's winners again."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TableOptions(SourceOptions):
@@ -84,7 +87,7 @@ def unambiguous(ablation: Ablation, among: Sequence[Ablation]) -> str:
 
 
 def chosen_ablation(ablations: Sequence[Ablation], name: str) -> Ablation:
-    """Return the newest ablation of a design or key; without one that of the rivals, else the newest of all.
+    """Return the newest ablation of a design or key; without one that of the rivals, else of any design.
 
     Raises:
         ConfigError: there is none of that name.
@@ -94,7 +97,8 @@ def chosen_ablation(ablations: Sequence[Ablation], name: str) -> Ablation:
         found = ", ".join(dict.fromkeys(name for each in ablations for name in (each.design, each.key)))
         raise ConfigError(f"--main: expected one of {found}, found {name!r}")
     rivals = [each for each in ablations if each.design == "rivals"]
-    return (named or rivals or list(ablations))[-1]
+    designed = [each for each in ablations if not each.design.startswith(CONFIRMATION)]
+    return (named or rivals or designed or list(ablations))[-1]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

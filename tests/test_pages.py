@@ -107,6 +107,7 @@ def test_the_view_of_a_search_shows_its_trials_with_the_searched_settings_and_no
     with mlflow_pages(store) as server, browser_page() as page:
         page.goto(server + address)
         page.get_by_text("000 trial").first.wait_for(timeout=60_000)
+        page.get_by_text("method.temperature").first.wait_for(timeout=60_000)
         headings = page.locator(".ag-header-cell-text, [role=columnheader]").all_inner_texts()
         text = page.inner_text("body")
         assert "001 trial" in text and "search s" not in text, "its trials, and no parent"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from analysis.cell_table import spread
+from analysis.paper_tables import CONFIRMATION
 from analysis.table import MISSING, Entry, Row, Table, write_tables
 from csg.config import ConfigError
 from csg.parsing import config_from_flat
@@ -48,7 +49,7 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> None:
     design = Design(title=f"Winners of {search.name} under fresh seeds", cells=cells, base=cells[0].name)
     fresh = config_from_flat({**search.base, "train.seed": first})
     ablation = Ablation(
-        name=f"confirm-{search.name}",
+        name=f"{CONFIRMATION}{search.name}",
         design=design,
         planned=planned_runs(design, fresh, seeds, console),
         tracking_uri=search.tracking_uri,

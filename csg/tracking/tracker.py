@@ -92,8 +92,8 @@ class Tracker:
             Its address, after the server's; the parent's description links to it.
         """
         key = f"csg-{parent[:12]}"
-        self.client.set_experiment_tag(self.experiment_id, f"{TAG}{key}", view_state(settings))
-        address = view_address(self.experiment_id, parent, key)
+        self.client.set_experiment_tag(self.experiment_id, f"{TAG}{key}", view_state(parent, settings))
+        address = view_address(self.experiment_id, key)
         note = self.client.get_run(parent).data.tags.get(NOTE, "").partition("\n\n[")[0]
         self.client.set_tag(parent, NOTE, f"{note}\n\n[All its runs, the best first]({address[1:]})")
         return address

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from urllib.parse import quote, urlencode
 
 from csg.tracking.reading import PARENT
 
@@ -16,28 +15,29 @@ FIGURES = ("selection/score", "target/test/accuracy", "target/test/E0_mhe")
 TAGS = ("status", "best", "csg.cell")
 
 
-def view_state(settings: Sequence[str]) -> str:
-    """Return the state of a page with columns for ``settings`` and for the figures of finished runs, and for no more.
+def view_state(parent: str, settings: Sequence[str]) -> str:
+    """Return the state of a page that shows the runs below ``parent``, the best first.
 
-    MLflow orders columns by itself: figures, settings, tags.
+    It has columns for ``settings`` and for the figures of finished runs, and for no more. MLflow orders columns by
+    itself: figures, settings, tags.
     """
     columns = [
-        *(f"params.`{name}`" for name in settings),
         *(f"metrics.`{name}`" for name in FIGURES),
+        *(f"params.`{name}`" for name in settings),
         *(f"tags.`{name}`" for name in TAGS),
     ]
-    return json.dumps({"selectedColumns": columns})
-
-
-def view_address(experiment_id: str, parent: str, key: str) -> str:
-    """Return the part of a page's address after the server's that shows the runs below ``parent``, the best first."""
-    query = {
-        "viewStateShareKey": key,
+    state = {
         "searchFilter": f"tags.`{PARENT}` = '{parent}'",
         "orderByKey": "metrics.`selection/score`",
-        "orderByAsc": "false",
+        "orderByAsc": False,
+        "selectedColumns": columns,
     }
-    return f"/#/experiments/{experiment_id}/runs?{urlencode(query, quote_via=quote)}"
+    return json.dumps(state)
+
+
+def view_address(experiment_id: str, key: str) -> str:
+    """Return the part of a page's address after the server's that shows the view ``key``."""
+    return f"/#/experiments/{experiment_id}/runs?viewStateShareKey={key}"
 
 
 def run_address(experiment_id: str, run_id: str) -> str:

@@ -1,0 +1,21 @@
+"""A made-up experiment and its figures, made once."""
+
+from __future__ import annotations
+
+import pytest
+from matplotlib.figure import Figure
+
+from analysis import paper_figures
+from analysis.run_table import RunTable
+from tests.analysis.made_up_experiment import experiment, write_experiment
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory: pytest.TempPathFactory) -> RunTable:
+    return write_experiment(experiment(), tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def figures(table: RunTable) -> dict[str, Figure]:
+    options = paper_figures.FigureOptions(importance_refits=2)
+    return {name: draw() for name, draw in paper_figures.makers_of(table, options).items()}
