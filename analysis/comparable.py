@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from analysis.cells import DIMENSIONS
-from analysis.protocol_table import of_newest_version
 from csg.config import ConfigError
 from csg.tracking import TrackedRun
 
@@ -36,6 +35,12 @@ class Comparable:
     def remedy(self) -> str:
         """What to do where too few are left: the note, and the flags that others come in by."""
         return f"{self.note} Choose a version with --commit PREFIX, or allow --mix." if self.left_out else ""
+
+
+def of_newest_version(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> list[TrackedRun]:
+    """Keep the runs that agree with the newest one in commit, program and data, but for what may be mixed."""
+    judged = [value_of for name, value_of in DIMENSIONS.items() if name not in (*mix, "protocol")]
+    return [run for run in runs if all(value_of(run) == value_of(runs[-1]) for value_of in judged)]
 
 
 def comparable(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> Comparable:

@@ -17,7 +17,7 @@ from analysis.diversity_accuracy import correlated, rho_text
 from analysis.figure_style import BLUE, GREY, SMALL_SIZE, TEXT_SIZE, mark_area, new_panels, set_caption
 from analysis.inference import Interval
 from analysis.protocol_table import INTERVAL_FROM, PROTOCOLS, distinct_finished, score_metric
-from analysis.trial_inference import RankCorrelation, _weighted_rho
+from analysis.trial_inference import RankCorrelation, weighted_rho
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
 
@@ -104,7 +104,7 @@ def rho_lead(
     one, other, outcome = (np.asarray(each, dtype=np.float64) for each in (first, second, outcomes))
 
     def lead(counts: Ints) -> Floats:
-        return _weighted_rho(counts, one, outcome) - _weighted_rho(counts, other, outcome)
+        return weighted_rho(counts, one, outcome) - weighted_rho(counts, other, outcome)
 
     n = len(one)
     seen = float(lead(np.ones((1, n), dtype=np.int64))[0, 0])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from analysis.cells import DIMENSIONS
+from analysis.comparable import comparable
 from analysis.comparisons import MEAN_CLASS
 from analysis.table import MISSING, Entry, Row, Table
 from analysis.trial_inference import rank_correlation
@@ -33,16 +33,11 @@ def distinct_finished(runs: Iterable[TrackedRun]) -> list[TrackedRun]:
     return list(found.values())
 
 
-def of_newest_version(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> list[TrackedRun]:
-    """Keep the runs that agree with the newest one in commit, program and data, but for what may be mixed."""
-    judged = [value_of for name, value_of in DIMENSIONS.items() if name not in (*mix, "protocol")]
-    return [run for run in runs if all(value_of(run) == value_of(runs[-1]) for value_of in judged)]
-
-
 def protocol_table(runs: Iterable[TrackedRun], *, mix: Collection[str] = ()) -> Table:
     """Compare protocols over the distinct finished runs of one version: rank correlation with real accuracy, regret."""
     everything = distinct_finished(runs)
-    finished = of_newest_version(everything, mix=mix)
+    compared = comparable(everything, mix=mix)
+    finished = compared.runs
     real = {run.run_id: run.metrics[MEAN_CLASS] for run in finished}
     rows = tuple(Row(protocol, tuple(_entries(protocol, finished, real))) for protocol in PROTOCOLS)
     caption = (
@@ -51,8 +46,7 @@ def protocol_table(runs: Iterable[TrackedRun], *, mix: Collection[str] = ()) -> 
         f"95 % bootstrap interval from {INTERVAL_FROM} runs on; tau-b: Kendall's. Chosen: the run that the protocol "
         "would choose; regret: what the best run has more."
     )
-    if len(finished) < len(everything):
-        caption += f" {len(everything) - len(finished)} runs of other commits, programs or data are left out."
+    caption += compared.note
     return Table(
         "selection_protocols",
         "Selection protocols",
@@ -62,7 +56,7 @@ def protocol_table(runs: Iterable[TrackedRun], *, mix: Collection[str] = ()) -> 
     )
 
 
-def _entries(protocol: str, finished: list[TrackedRun], real: dict[str, float]) -> list[Entry]:
+def _entries(protocol: str, finished: Sequence[TrackedRun], real: dict[str, float]) -> list[Entry]:
     metric, stream = score_metric(protocol), PROTOCOL_STREAMS[protocol]
     scored = [run for run in finished if math.isfinite(run.metrics.get(metric, math.nan))]
     scores = {run.run_id: run.metrics[metric] for run in scored}

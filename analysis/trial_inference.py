@@ -75,7 +75,7 @@ def rank_correlation(
             return RankCorrelation(n, reason=f"all {n} values of {name} are equal")
     rho, tau = spearmanr(first, second), kendalltau(first, second)
     rho_p, tau_p = (float(rho.pvalue), float(tau.pvalue)) if n > EXACT else _exact_p(first, second)
-    draws = resampled(n, resamples, seed, lambda counts: _weighted_rho(counts, first, second))[:, 0]
+    draws = resampled(n, resamples, seed, lambda counts: weighted_rho(counts, first, second))[:, 0]
     defined = draws[np.isfinite(draws)]
     interval = percentiles(defined, level) if len(defined) else None
     return RankCorrelation(
@@ -175,7 +175,7 @@ def _exact_p(x: Floats, y: Floats) -> tuple[float, float]:
     return float(np.mean(rho >= rho[0])), float(np.mean(tau >= tau[0]))
 
 
-def _weighted_rho(counts: Ints, x: Floats, y: Floats) -> Floats:
+def weighted_rho(counts: Ints, x: Floats, y: Floats) -> Floats:
     """Return Spearman's rho of resamples that hold each point ``counts`` (resamples, n) times; NaN where undefined."""
     n = len(x)
     ranks_x, ranks_y = (_weighted_ranks(counts, values) - (n + 1) / 2 for values in (x, y))
