@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
-from csg.config import ConfigError
+from csg.settings import ConfigError
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
 

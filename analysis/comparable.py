@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from analysis.cells import DIMENSIONS
-from csg.config import ConfigError
+from csg.settings import ConfigError
 from csg.tracking import TrackedRun
 
 

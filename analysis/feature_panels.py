@@ -12,7 +12,7 @@ from analysis.cells import MixedRunsError, by_seed, check_unmixed
 from analysis.comparable import NoDataError
 from analysis.feature_density import Panel, feature_density
 from analysis.run_table import Ablation, RunTable
-from csg.config import ConfigError
+from csg.settings import ConfigError
 from csg.tracking import TrackedRun
 
 E0 = "target/test/E0_mhe"

@@ -23,8 +23,8 @@ from analysis.inference import mean_interval
 from analysis.published import published
 from analysis.run_table import Ablation, RunTable
 from analysis.source import SourceOptions
-from csg.config import ConfigError
 from csg.script import run_script
+from csg.settings import ConfigError
 from csg.tracking import TrackedRun
 
 DESIGN: Final = "motivating_example"

@@ -28,8 +28,8 @@ from analysis.run_table import Ablation, RunTable, SearchRuns
 from analysis.search_budget import budget_figure
 from analysis.sensitivity import sensitivity
 from analysis.source import SourceOptions
-from csg.config import ConfigError
 from csg.script import run_script
+from csg.settings import ConfigError
 
 Maker = Callable[[], Figure]
 

@@ -21,8 +21,8 @@ from analysis.run_table import Ablation, RunTable
 from analysis.search_summary import search_summary
 from analysis.source import SourceOptions
 from analysis.table import Table, write_tables
-from csg.config import ConfigError
 from csg.script import run_script
+from csg.settings import ConfigError
 
 CONFIRMATION = "confirm-"
 """How ablations are named that only train a search's winners again."""

@@ -25,8 +25,8 @@ from analysis.paper_tables import TableOptions, tables_of
 from analysis.run_table import RunTable
 from analysis.search_summary import chosen_trial
 from analysis.trace import command_of
-from csg.config import ConfigError
 from csg.script import run_script
+from csg.settings import ConfigError
 from csg.storage import check_file, replacing
 from csg.tracking import TrackedRun
 from csg.tracking.view import run_address

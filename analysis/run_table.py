@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csg.config import ConfigError
 from csg.parsing import PATHS
+from csg.settings import ConfigError
 from csg.storage import make_folder, replacing
 from csg.tracking import TrackedRun, read_artifact, read_experiment
 from csg.tracking.reading import PARENT

@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from csg.config import ConfigError, flatten
 from csg.parsing import config_from_flat
 from csg.script import run_script
+from csg.settings import ConfigError, flatten
 
 PLACES = ("data.cache", "train.output")
 

@@ -63,8 +63,8 @@ def _insert(database: sqlite3.Connection, experiment_id: str, run: dict[str, Any
     run_id = uuid.uuid4().hex
     now = int(time.time() * 1000)
     database.execute(
-        "INSERT INTO runs (run_uuid, name, user_id, source_type, status, start_time, end_time, lifecycle_stage, experiment_id,"
-        " artifact_uri) VALUES (?, ?, '', 'UNKNOWN', 'FINISHED', ?, ?, 'active', ?, ?)",
+        "INSERT INTO runs (run_uuid, name, user_id, source_type, status, start_time, end_time, lifecycle_stage,"
+        " experiment_id, artifact_uri) VALUES (?, ?, '', 'UNKNOWN', 'FINISHED', ?, ?, 'active', ?, ?)",
         (run_id, run["name"], now, now, int(experiment_id), f"file:///nowhere/{run_id}"),
     )
     database.executemany(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
-from csg.config import ConfigError
+from csg.settings import ConfigError
 
 COMMANDS = ("train", "evaluate", "predict", "export", "data")
 """Each is a module of ``csg.commands`` with a function of its name."""

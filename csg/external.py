@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from csg.config import ConfigError
+from csg.settings import ConfigError
 from csg.storage import file_digest
 
 

@@ -8,8 +8,9 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-from csg.config import NAMED_WEIGHTS, SECTIONS, Config, ConfigError, Flat, NotIdentity, Section, hints
+from csg.config import NAMED_WEIGHTS, SECTIONS, Config
 from csg.methods import method_of
+from csg.settings import ConfigError, Flat, NotIdentity, Section, hints
 from csg.storage import file_digest
 
 

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Generic, TypeVar
 import tyro
 import yaml
 
-from csg.config import NAMED_WEIGHTS, Config, ConfigError, Flat, build_config, flatten
+from csg.config import NAMED_WEIGHTS, Config, build_config
 from csg.external import with_absolute_path
 from csg.methods import find_method, name_of
+from csg.settings import ConfigError, Flat, flatten
 
 PATHS = ("data.root", "data.source", "data.target", "data.cache", "train.output")
 OptionsT = TypeVar("OptionsT")

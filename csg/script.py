@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.markup import escape
 
-from csg.config import ConfigError
+from csg.settings import ConfigError
 from csg.tracking import StoreError
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from csg.config import ConfigError
+from csg.settings import ConfigError
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from csg.config import ConfigError, flatten
 from csg.parsing import config_from_flat
+from csg.settings import ConfigError, flatten
 from csg.tracking import TrackedRun, Tracker, default_tracking_uri
 from tune_spaces import visda_ablation
 from tune_spaces.ablation import cells_of

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from ray._private.ray_constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
 from ray.cluster_utils import Cluster
 
-from csg.config import ConfigError
 from csg.parsing import config_from_flat
+from csg.settings import ConfigError
 from csg.training.cluster import HEAD, Slots, check_nodes, check_output, fitting, inputs, resources_of, start_ray
 from tests.test_search import ROOT, reported, what_happened
 from tune_spaces.journal import Event, in_flight

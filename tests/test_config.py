@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csg.config import Config, ConfigError, flatten
+from csg.config import Config
 from csg.identity import canonical, config_id
 from csg.parsing import config_from_flat, overlay, parse_flags, read_yaml, to_yaml
+from csg.settings import ConfigError, flatten
 from tune_spaces.plan import SearchOptions
 
 floats = st.floats(1e-6, 1, exclude_min=True)

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from csg import cli, data
-from csg.config import Config, ConfigError
+from csg.config import Config
 from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN
 from csg.models import encoder_named
 from csg.parsing import config_from_flat
+from csg.settings import ConfigError
 from csg.tracking import Tracker, default_tracking_uri
 from csg.training.checkpoint import load_state
 from csg.training.run import Run
@@ -154,7 +155,7 @@ def test_a_run_is_the_same_with_any_number_of_workers_and_when_resumed_with_anot
 
 
 def _flat(config: Config) -> dict[str, Any]:
-    from csg.config import flatten
+    from csg.settings import flatten
 
     return flatten(config)
 

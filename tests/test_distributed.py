@@ -18,8 +18,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from csg import collective
-from csg.config import ConfigError
 from csg.parsing import config_from_flat
+from csg.settings import ConfigError
 from csg.training import distributed, loop
 from csg.training.checkpoint import load_state
 from csg.training.distributed import Launch, held

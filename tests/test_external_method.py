@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from csg import cli
-from csg.config import ConfigError
 from csg.identity import config_id
 from csg.methods import find_method
 from csg.methods.method import Method
 from csg.parsing import config_from_flat
+from csg.settings import ConfigError
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 EXAMPLE = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "(Method)" in block)

@@ -9,7 +9,7 @@ import torch
 from sklearn.datasets import load_sample_images
 from torch.nn import functional as F
 
-from csg.config import ConfigError, ModelConfig
+from csg.config import ModelConfig
 from csg.methods.method import Batch
 from csg.models import encoder_named
 from csg.models.classifier import Classifier
@@ -17,6 +17,7 @@ from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
 from csg.models.weights import pretrained_encoder
 from csg.parsing import config_from_flat, read_yaml
+from csg.settings import ConfigError
 from csg.training.step import make_learner
 from tests.test_dry_run import RECIPE
 

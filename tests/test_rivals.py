@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from csg.config import ConfigError
 from csg.losses.attentional_pooling import attention, attentional_pool
 from csg.losses.distillation import distillation
 from csg.losses.squared_distance import feature_distance, weight_distance
@@ -29,6 +28,7 @@ from csg.models.efficientnet_lite import InvertedResidual
 from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
 from csg.models.instance_batch_norm import InstanceBatchNorm2d, with_instance_batch_norm
+from csg.settings import ConfigError
 from csg.training.step import Learner
 from tests.test_methods import batch, learner
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from csg.config import flatten
 from csg.parsing import PATHS, config_from_flat
+from csg.settings import flatten
 from csg.tracking import TrackedRun, Tracker, default_tracking_uri
 from csg.training.run import source_digest
 from tune_spaces.journal import Event, Journal

@@ -13,8 +13,8 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from csg.config import ConfigError, flatten
 from csg.parsing import config_from_flat, overlay
+from csg.settings import ConfigError, flatten
 from tune_spaces.journal import Event, Journal, in_flight, unfinished
 from tune_spaces.scheduler import JournaledASHA
 from tune_spaces.search import REFERENCES

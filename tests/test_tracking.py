@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from csg.config import ConfigError, flatten
 from csg.parsing import config_from_flat
+from csg.settings import ConfigError, flatten
 from csg.tracking import RunTracker, Tracker, default_tracking_uri
 from csg.tracking.tracker import active_settings, metric_name
 from csg.training.run import Run

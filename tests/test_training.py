@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from csg.config import Config, ConfigError
+from csg.config import Config
 from csg.parsing import config_from_flat
+from csg.settings import ConfigError
 from csg.storage import make_folder
 from csg.training import evaluation, loop
 from csg.training import run as run_module

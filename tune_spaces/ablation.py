@@ -14,11 +14,12 @@ from typing import Any
 import ray
 from rich.console import Console
 
-from csg.config import Config, ConfigError, Flat
+from csg.config import Config
 from csg.data import load_pair
 from csg.data.pair import Pair
 from csg.identity import canonical
 from csg.parsing import config_from_flat, overlay
+from csg.settings import ConfigError, Flat
 from csg.storage import locked, make_folder
 from csg.tracking import RunTracker, StoreError, Tracker
 from csg.training.cluster import Slots, check_nodes, check_output, inputs, resources_of, start_ray

@@ -14,11 +14,12 @@ from analysis.comparisons import ablation_table
 from analysis.run_table import Ablation as AblationRuns
 from analysis.table import write_tables
 from csg.commands.verification import open_pair
-from csg.config import Config, ConfigError, DataConfig, flatten
+from csg.config import Config, DataConfig
 from csg.data.pair import Pair
 from csg.models.weights import check_weights
 from csg.parsing import Flags, parse_flags
 from csg.script import StoreAwayError, run_script
+from csg.settings import ConfigError, flatten
 from csg.tracking import default_tracking_uri
 from csg.training.dry_run import check_buildable
 from tune_spaces.ablation import Ablation, Outcome, Planned, cells_of, estimated_seconds, run_ablation

@@ -10,9 +10,9 @@ from rich.console import Console
 from analysis.cell_table import spread
 from analysis.paper_tables import CONFIRMATION
 from analysis.table import MISSING, Entry, Row, Table, write_tables
-from csg.config import ConfigError
 from csg.parsing import config_from_flat
 from csg.script import StoreAwayError
+from csg.settings import ConfigError
 from csg.tracking import TrackedRun
 from tune_spaces.ablation import Ablation, run_ablation
 from tune_spaces.ablation_script import planned_runs

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from csg.config import ConfigError
+from csg.settings import ConfigError
 
 Changes = Mapping[str, Any]
 

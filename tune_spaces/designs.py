@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from csg.config import ConfigError
 from csg.external import external_object
+from csg.settings import ConfigError
 from tune_spaces.design import Cell, Design
 
 POOLINGS = {"average": "average pooling", "apool": "A-pool"}

@@ -13,11 +13,12 @@ from typing import Any, Literal
 from rich.console import Console
 
 from csg.commands.verification import open_pair
-from csg.config import Config, ConfigError, flatten
+from csg.config import Config
 from csg.data.pair import Pair
 from csg.identity import canonical
 from csg.models.weights import check_weights
 from csg.parsing import Flags, config_from_flat, overlay
+from csg.settings import ConfigError, flatten
 from csg.tracking import default_tracking_uri
 from csg.training.dry_run import check_buildable
 from csg.training.evaluation import PROTOCOL_STREAMS

@@ -13,7 +13,7 @@ import ray
 from ray import tune
 from rich.console import Console
 
-from csg.config import ConfigError
+from csg.settings import ConfigError
 from csg.storage import locked, make_folder
 from csg.tracking import StoreError, Tracker
 from csg.training.cluster import Slots, check_nodes, check_output, resources_of, start_ray

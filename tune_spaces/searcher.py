@@ -13,9 +13,9 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from csg.config import ConfigError
 from csg.identity import config_id
 from csg.parsing import config_from_flat, overlay
+from csg.settings import ConfigError
 from csg.training.run import current_source_digest, source_digest
 from tune_spaces.journal import Event, Journal, in_flight
 from tune_spaces.space import Space

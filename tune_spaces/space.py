@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from csg.config import ConfigError
+from csg.settings import ConfigError
 
 Condition = Callable[[Mapping[str, Any]], bool]
 

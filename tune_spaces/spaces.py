@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from csg.config import ConfigError
 from csg.external import external_object
+from csg.settings import ConfigError
 from tune_spaces import csg_space, rival_spaces
 from tune_spaces.learning_rates import LEARNING_RATES
 from tune_spaces.space import Space

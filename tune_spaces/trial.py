@@ -8,9 +8,10 @@ from typing import Any
 
 from ray import tune
 
-from csg.config import Config, ConfigError
+from csg.config import Config
 from csg.data import load_pair
 from csg.parsing import config_from_flat, overlay
+from csg.settings import ConfigError
 from csg.training.loop import EpochReport
 from csg.training.run import Run, source_digest
 from tune_spaces.searcher import EPOCH, FAILED, SCORE, SECONDS, settings_of

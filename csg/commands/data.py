@@ -12,11 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from csg.commands.verification import ImageProgress
-from csg.config import Config, ConfigError
+from csg.config import Config
 from csg.data import load_pair
 from csg.data.check import Report, check
 from csg.data.pair import SOURCE_SHIFTED
 from csg.parsing import parse_flags
+from csg.settings import ConfigError
 from csg.training.loop import steps_per_epoch
 
 USAGE = "usage: csg data check [flags] (csg data check --help shows them)"

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from csg.commands.opening import open_run
-from csg.config import ConfigError
 from csg.parsing import parse_flags
+from csg.settings import ConfigError
 from csg.training.evaluation import accuracies, energies, for_inference, measure
 
 

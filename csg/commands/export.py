@@ -17,8 +17,8 @@ import tyro
 from rich.console import Console
 from torch import Tensor
 
-from csg.config import ConfigError
 from csg.models.deployable import Deployable
+from csg.settings import ConfigError
 from csg.storage import check_file, replacing
 from csg.training.selected import Selected, load_selected
 

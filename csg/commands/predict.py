@@ -14,10 +14,10 @@ import tyro
 from rich.console import Console
 
 from csg.commands.verification import ImageProgress
-from csg.config import ConfigError
 from csg.data.decoding import EXTENSIONS, BadImageError, image_files
 from csg.data.files import FileStream, ImageFiles
 from csg.data.loading import in_order
+from csg.settings import ConfigError
 from csg.storage import check_file, replacing
 from csg.training.evaluation import class_scores, for_inference, to_input
 from csg.training.selected import Selected, load_selected

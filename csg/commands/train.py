@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from csg.commands.opening import open_run
-from csg.config import Config, ConfigError
+from csg.config import Config
 from csg.data import load_pair, visda17
 from csg.data.pair import SOURCE_TRAIN
 from csg.parsing import parse_flags
+from csg.settings import ConfigError
 from csg.training.dry_run import dry_run
 
 if TYPE_CHECKING:

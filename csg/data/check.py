@@ -20,12 +20,13 @@ import numpy as np
 import PIL
 import torch
 
-from csg.config import ConfigError, DataConfig
+from csg.config import DataConfig
 from csg.data import load_domains, load_pair
 from csg.data.decoding import AbsentImageError, BadImageError, image_files, inspect, read_bytes
 from csg.data.domain import IMPASSABLE, UNREADABLE, Domain, Fault, Kind, named, single_images
 from csg.data.files import ImageFiles
 from csg.data.loading import in_order
+from csg.settings import ConfigError
 from csg.storage import replacing
 
 VERSION: Final = 2

@@ -19,7 +19,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from csg.config import ConfigError
+from csg.settings import ConfigError
 
 EXTENSIONS: Final = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Of files that are taken for images, in lower case; upper case counts too."""

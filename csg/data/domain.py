@@ -10,11 +10,12 @@ from typing import Final, Literal
 import torch
 from torch import Tensor
 
-from csg.config import ConfigError, DataConfig
+from csg.config import DataConfig
 from csg.data.files import FileStream, ImageFiles
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.shifted import shifted
 from csg.randomness import generator
+from csg.settings import ConfigError
 
 SEED: Final = 17
 """Of the splits: no setting moves it."""

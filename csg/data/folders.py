@@ -11,10 +11,11 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from csg.config import ConfigError, DataConfig
+from csg.config import DataConfig
 from csg.data.decoding import image_files
 from csg.data.domain import Domain, missing_classes
 from csg.data.files import ImageFiles
+from csg.settings import ConfigError
 
 
 def title(config: DataConfig) -> str:

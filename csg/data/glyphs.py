@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 from torch import Tensor
 
 from csg import randomness
-from csg.config import ConfigError, DataConfig
+from csg.config import DataConfig
 from csg.data import nist
 from csg.data.pair import (
     SOURCE_SHIFTED,
@@ -37,6 +37,7 @@ from csg.data.pair import (
 from csg.data.rendered import Images, load_or_render
 from csg.data.shifted import shifted
 from csg.randomness import generator
+from csg.settings import ConfigError
 from csg.storage import file_digest
 
 CLASSES: Final = tuple("0123456789")

@@ -15,8 +15,9 @@ from typing import Generic, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from csg.config import ConfigError, DataConfig
+from csg.config import DataConfig
 from csg.data.decoding import BadImageError
+from csg.settings import ConfigError
 
 T = TypeVar("T")
 

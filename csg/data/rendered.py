@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from csg.config import ConfigError
+from csg.settings import ConfigError
 from csg.storage import replacing
 
 Images = npt.NDArray[np.uint8]

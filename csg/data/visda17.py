@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from csg.config import ConfigError, DataConfig
+from csg.config import DataConfig
 from csg.data.domain import Domain, Fault, Kind, missing_classes
 from csg.data.files import ImageFiles
+from csg.settings import ConfigError
 
 CLASSES: Final = (
     *("aeroplane", "bicycle", "bus", "car", "horse", "knife"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from csg.config import Config, ConfigError
+from csg.config import Config
 from csg.external import external_object
 from csg.methods.asg import Asg
 from csg.methods.csg import Csg
@@ -19,6 +19,7 @@ from csg.methods.oracle_imagenet import OracleImageNet
 from csg.methods.source_only import SourceOnly
 from csg.methods.synaptic_intelligence import SynapticIntelligence
 from csg.methods.weight_l2 import WeightL2
+from csg.settings import ConfigError
 
 METHODS: dict[str, type[Method]] = {
     "csg": Csg,

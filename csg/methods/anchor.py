@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from csg.config import ConfigError
 from csg.models.encoder import Encoder
+from csg.settings import ConfigError
 
 
 class Anchor:

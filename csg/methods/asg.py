@@ -23,7 +23,7 @@ from typing import Annotated
 import torch
 from pydantic.dataclasses import dataclass
 
-from csg.config import STRICT, ConfigError, Count, Flat, MethodConfig, Within, flatten
+from csg.config import MethodConfig
 from csg.losses.attentional_pooling import average_pool
 from csg.losses.distillation import distillation
 from csg.methods.method import Batch, Method, Term
@@ -31,6 +31,7 @@ from csg.methods.rate_controller import RateController
 from csg.models.classifier import Classifier, Output
 from csg.models.encoder import Encoder
 from csg.models.teacher import Teacher
+from csg.settings import STRICT, ConfigError, Count, Flat, Within, flatten
 
 CONTROLLER_SETTINGS = ("controller_interval", "controller_lr")
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from csg.collective import joined
-from csg.config import STRICT, ConfigError, Count, Flat, MethodConfig, Section, Within, build, flatten
+from csg.config import MethodConfig
 from csg.losses.attentional_pooling import attention, attentional_pool, average_pool, patches
 from csg.losses.infonce import contrastive_logits, info_nce
 from csg.methods.method import Batch, Method, Term
@@ -37,6 +37,7 @@ from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
 from csg.models.teacher import Teacher
 from csg.randomness import torch_seeded
+from csg.settings import STRICT, ConfigError, Count, Flat, Section, Within, build, flatten
 
 STAGES = (1, 2, 3, 4)
 UNSET = {"weight": 0.1, "pooling": "apool", "chunks": 1}

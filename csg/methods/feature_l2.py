@@ -15,13 +15,14 @@ from typing import Annotated, Literal
 import torch
 from pydantic.dataclasses import dataclass
 
-from csg.config import STRICT, ConfigError, MethodConfig, Within
+from csg.config import MethodConfig
 from csg.losses.attentional_pooling import attention, attentional_pool, average_pool
 from csg.losses.squared_distance import feature_distance
 from csg.methods.method import Batch, Method, Term
 from csg.models.classifier import Classifier, Output
 from csg.models.encoder import Encoder
 from csg.models.teacher import Teacher
+from csg.settings import STRICT, ConfigError, Within
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -6,10 +6,11 @@ from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-from csg.config import STRICT, MethodConfig
+from csg.config import MethodConfig
 from csg.methods.method import Method
 from csg.models.classifier import Classifier
 from csg.models.encoder import Encoder
+from csg.settings import STRICT
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic.dataclasses import dataclass
 
-from csg.config import STRICT, MethodConfig
+from csg.config import MethodConfig
 from csg.methods.method import Method
+from csg.settings import STRICT
 
 
 @dataclass(frozen=True, config=STRICT)

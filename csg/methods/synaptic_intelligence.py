@@ -19,12 +19,13 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from csg.config import STRICT, MethodConfig, Within
+from csg.config import MethodConfig
 from csg.losses.squared_distance import weight_distance
 from csg.methods.anchor import Anchor
 from csg.methods.method import Batch, Method, Term
 from csg.models.classifier import Classifier, Output
 from csg.models.encoder import Encoder
+from csg.settings import STRICT, Within
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from csg.config import ConfigError
 from csg.models.efficientnet_lite import efficientnet_lite0
 from csg.models.encoder import Encoder
 from csg.models.resnet import resnet18, resnet34, resnet50, resnet101
+from csg.settings import ConfigError
 
 ENCODERS: dict[str, Callable[[], Encoder]] = {
     "efficientnet_lite0": efficientnet_lite0,

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from csg.config import ConfigError, ModelConfig
+from csg.config import ModelConfig
 from csg.models import encoder_named
 from csg.models.encoder import Encoder
+from csg.settings import ConfigError
 
 
 def check_weights(config: ModelConfig) -> None:

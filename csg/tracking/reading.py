@@ -12,7 +12,7 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
-from csg.config import ConfigError
+from csg.settings import ConfigError
 from csg.tracking.store import StoreError, absolute_uri, reach
 from csg.training.run import Status
 

@@ -18,7 +18,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from csg.config import ConfigError
+from csg.settings import ConfigError
 
 StoreError = MlflowException
 """What a store that is away, or refuses, raises."""

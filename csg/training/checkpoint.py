@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from csg.config import ConfigError
+from csg.settings import ConfigError
 from csg.storage import replacing
 
 

@@ -26,7 +26,8 @@ import ray
 from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from csg.config import NAMED_WEIGHTS, Config, ConfigError, flatten
+from csg.config import NAMED_WEIGHTS, Config
+from csg.settings import ConfigError, flatten
 
 
 def start_ray() -> None:

@@ -34,9 +34,10 @@ import ray.train
 import ray.train.torch
 
 from csg.collective import agreed, is_first
-from csg.config import Config, ConfigError, Flat, flatten
+from csg.config import Config
 from csg.data import load_pair
 from csg.parsing import config_from_flat
+from csg.settings import ConfigError, Flat, flatten
 from csg.storage import locked, replacing
 from csg.training.cluster import Slots, check_nodes, check_output, start_ray
 from csg.training.loop import EpochReport, OnStep, Stop

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from csg.collective import joined, part, summed
-from csg.config import Config, ConfigError
+from csg.config import Config
 from csg.data.loading import admit, in_order
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.losses.attentional_pooling import average_pool
@@ -18,6 +18,7 @@ from csg.metrics.accuracy import accuracy, confusion_counts, mean_class_accuracy
 from csg.metrics.hyperspherical_energy import hyperspherical_energy
 from csg.models.classifier import Classifier, Output
 from csg.models.folding import FoldedEncoder
+from csg.settings import ConfigError
 from csg.training.step import IGNORED
 
 TARGET_ALL = "target/all"

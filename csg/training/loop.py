@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from csg.collective import agreed, check_agreement, is_first, part, summed, world_size
-from csg.config import Config, ConfigError
+from csg.config import Config
 from csg.data.augmentation import Views, train_views
 from csg.data.loading import admit, in_order
 from csg.data.pair import SOURCE_TRAIN, Pair
 from csg.methods.method import Batch
 from csg.randomness import generator
+from csg.settings import ConfigError
 from csg.training.checkpoint import load_state, save_state
 from csg.training.evaluation import to_input, validation_metrics
 from csg.training.optimiser import lr_factor

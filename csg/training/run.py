@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 import csg
 from csg.collective import agreed, barrier, check_agreement, is_first
-from csg.config import Config, ConfigError, flatten
+from csg.config import Config
 from csg.data.pair import SOURCE_SHIFTED, Pair
 from csg.identity import config_id
 from csg.models.classifier import Classifier
+from csg.settings import ConfigError, flatten
 from csg.storage import locked, make_folder, remove_leftovers, replacing
 from csg.training.checkpoint import load_state
 from csg.training.evaluation import TARGET_ALL, final_measurement, selection_score

@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from csg.config import Config, ConfigError, Flat, flatten
+from csg.config import Config
 from csg.data.pair import Pair
 from csg.models import encoder_named
 from csg.models.classifier import Classifier
 from csg.parsing import config_from_flat
+from csg.settings import ConfigError, Flat, flatten
 from csg.training.checkpoint import load_state, save_state
 from csg.training.step import make_model, placed
 

@@ -10,7 +10,7 @@ import pytest
 
 from analysis import motivating_example
 from analysis.run_table import RunTable
-from csg.config import ConfigError
+from csg.settings import ConfigError
 from tests.analysis.figure_reading import changed, named, output_of
 from tests.analysis.made_up_experiment import search, write_experiment
 

@@ -23,7 +23,7 @@ from analysis.comparisons import ACCURACY, ablation_table, main_comparison
 from analysis.published import published_accuracy
 from analysis.run_table import Ablation, RunTable, read_runs
 from analysis.table import Entry, Row, Table, latex
-from csg.config import ConfigError
+from csg.settings import ConfigError
 from csg.tracking import TrackedRun
 
 GOLDEN = Path(__file__).parent / "golden_runs"

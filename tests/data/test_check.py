@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 
 from csg import cli, data
-from csg.config import ConfigError, DataConfig
+from csg.config import DataConfig
 from csg.data import check as check_module
 from csg.data.check import check, read_report, report_path, verified
 from csg.data.domain import IMPASSABLE, UNREADABLE
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL
+from csg.settings import ConfigError
 from tests.published_trees import FAULTS, LIST, write_folders, write_visda17
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from csg.config import ConfigError
 from csg.data.decoding import BadImageError, decode, image_files, inspect, read_bytes, resized
+from csg.settings import ConfigError
 
 
 def gradient(width: int, height: int) -> Image.Image:

@@ -14,10 +14,11 @@ from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_digits
 
-from csg.config import ConfigError, DataConfig
+from csg.config import DataConfig
 from csg.data import glyphs, nist
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.rendered import load_or_render
+from csg.settings import ConfigError
 
 FOLDER = Path(mpl.get_data_path()) / "fonts" / "ttf"
 IMAGES = 205

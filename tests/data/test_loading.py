@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from csg.config import ConfigError, DataConfig
+from csg.config import DataConfig
 from csg.data import load_pair
 from csg.data.augmentation import Views, train_views
 from csg.data.decoding import BadImageError
 from csg.data.loading import admit, in_order
 from csg.data.pair import SOURCE_TRAIN
+from csg.settings import ConfigError
 from tests.published_trees import write_visda17
 
 

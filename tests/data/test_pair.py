@@ -8,11 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csg.config import ConfigError, DataConfig
+from csg.config import DataConfig
 from csg.data import PAIRS, load_pair
 from csg.data.pair import ArrayStream, stratified_split
 from csg.identity import config_id
 from csg.parsing import config_from_flat
+from csg.settings import ConfigError
 
 
 @given(

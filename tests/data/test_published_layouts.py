@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from csg import data
-from csg.config import ConfigError, DataConfig
+from csg.config import DataConfig
 from csg.data import load_pair, visda17
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.visda17 import parse_list
+from csg.settings import ConfigError
 from tests.published_trees import FAULTS, LIST, VISDA17_CLASSES, write_folders, write_image, write_visda17
 
 

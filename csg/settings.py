@@ -1,0 +1,143 @@
+"""Groups of settings as dataclasses: their ranges, their dotted names, and what is refused.
+
+Nothing here knows which settings there are; ``csg.config`` and each method's file declare them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar, cast, get_type_hints
+
+from pydantic import ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import no_info_after_validator_function
+
+Flat = dict[str, Any]
+"""A configuration as dotted names: ``{"method.temperature": 0.07, ...}``."""
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the setting, what was expected and what was found."""
+
+
+class Section:
+    """A group of settings under one prefix."""
+
+    def active(self) -> Flat:
+        """Return the settings that take part, by their names below the section."""
+        return flatten(self)
+
+
+class NotIdentity:
+    """Marks a field that says where or how a run is computed, not what: it is no part of ``config_id``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """Marks a number that has to lie in a range, which an error names in full; None passes."""
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+
+    def __str__(self) -> str:
+        words = (("more than", self.gt), ("at least", self.ge), ("less than", self.lt), ("at most", self.le))
+        return " and ".join(f"{word} {bound:,}" for word, bound in words if bound is not None)
+
+    def _holds(self, value: float) -> bool:
+        return (
+            (self.gt is None or value > self.gt)
+            and (self.ge is None or value >= self.ge)
+            and (self.lt is None or value < self.lt)
+            and (self.le is None or value <= self.le)
+        )
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def check(value: Any) -> Any:
+            if value is None or self._holds(value):
+                return value
+            raise PydanticCustomError("range", "expected {range}", {"range": str(self)})
+
+        return no_info_after_validator_function(check, handler(source))
+
+
+Count = Annotated[int, Within(ge=1)]
+Fraction = Annotated[float, Within(ge=0, le=1)]
+Elsewhere = NotIdentity()
+
+_RESOLVED: dict[tuple[type[Any], bool], dict[str, Any]] = {}
+
+
+def hints(cls: type[Any], *, extras: bool = False) -> dict[str, Any]:
+    """Resolve a dataclass's annotations; once, since that takes a millisecond."""
+    if (cls, extras) not in _RESOLVED:
+        _RESOLVED[cls, extras] = get_type_hints(cls, include_extras=extras)
+    return _RESOLVED[cls, extras]
+
+
+def flatten(config: Any, prefix: str = "") -> Flat:
+    """Turn a tree of dataclasses into dotted names, in declaration order."""
+    flat: Flat = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            flat |= flatten(value, f"{prefix}{field.name}.")
+        else:
+            flat[f"{prefix}{field.name}"] = value
+    return flat
+
+
+def field_names(cls: type[Any], prefix: str = "") -> list[str]:
+    """List the dotted names that ``cls`` has, without making an instance."""
+    names: list[str] = []
+    for name, hint in hints(cls).items():
+        nested = dataclasses.is_dataclass(hint)
+        names += field_names(cast(type[Any], hint), f"{prefix}{name}.") if nested else [f"{prefix}{name}"]
+    return names
+
+
+def build(cls: type[T], flat: Mapping[str, Any], prefix: str = "") -> T:
+    """Make the dataclass ``cls`` from dotted names; absent names keep their defaults.
+
+    Raises:
+        ConfigError: an unknown name (with the nearest valid one), a wrong type or a value out of range.
+    """
+    known = field_names(cls)
+    for name in flat:
+        if name not in known:
+            raise ConfigError(unknown(prefix + name, [prefix + k for k in known]))
+    arguments: dict[str, Any] = {}
+    for name, hint in hints(cls).items():
+        if dataclasses.is_dataclass(hint):
+            inner = {key.removeprefix(f"{name}."): value for key, value in flat.items() if key.startswith(f"{name}.")}
+            if inner:
+                arguments[name] = build(cast(type[Any], hint), inner, f"{prefix}{name}.")
+        elif name in flat:
+            arguments[name] = flat[name]
+    try:
+        return cls(**arguments)
+    except ValidationError as error:
+        raise ConfigError(explain(error, prefix)) from None
+
+
+def explain(error: ValidationError, prefix: str = "") -> str:
+    """Say in one line per setting what was expected and what was found."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        name = prefix + ".".join(str(part) for part in problem["loc"][:1])
+        reason = problem["msg"].replace("Input should be", "expected").removeprefix("Value error, ")
+        lines.append(f"{name}: {reason}, found {problem['input']!r}" if name != prefix else reason)
+    return "\n".join(dict.fromkeys(lines))
+
+
+def unknown(name: str, known: list[str]) -> str:
+    """Say that a setting does not exist, and name the nearest that does."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; the nearest valid name is {near[0]}" if near else f"; valid names: {', '.join(known)}"
+    return f"{name}: no such setting{hint}"
