@@ -216,9 +216,9 @@ def test_ctrl_c_ends_a_search_cleanly_and_resumably(undisturbed: Undisturbed, tm
 @pytest.mark.slow
 def test_a_time_budget_ends_a_search_cleanly_and_resumably(undisturbed: Undisturbed, tmp_path: Path) -> None:
     output = tmp_path / "runs"
-    done = search(output, "--time-budget", "0.1")
-    assert done.returncode == 130
-    assert "The search was interrupted" in done.stdout or "no best configuration" in done.stdout
+    done = search(output, "--time-budget", "0.03")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "has used up its time budget. Go on with it: the same command with --resume" in done.stdout
     assert search(output).returncode == 0
     assert what_happened(output) == what_happened(undisturbed[0])
 
