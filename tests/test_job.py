@@ -27,6 +27,7 @@ SEARCH = [
 ]
 """Trials take a few seconds each: longer than it takes to ask for a stop."""
 PATIENCE_SECONDS = 15.0
+START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 """How long processes may take to be gone after their job was stopped."""
 
@@ -45,9 +46,15 @@ class Head:
         options = [] if wait else ["--no-wait"]
         script = [sys.executable, "tune_spaces/visda_search.py", *SEARCH, *flags]
         command = [str(BIN / "ray"), "job", "submit", *options, "--working-dir", ".", "--", *script]
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=self.clone, env=self.environment, check=False
-        )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            done = subprocess.run(
+                command, capture_output=True, text=True, cwd=self.clone, env=self.environment, check=False
+            )
+            # A head that has just started answers before it can take jobs.
+            if "No available agent" not in done.stdout + done.stderr or time.monotonic() > deadline:
+                return done
+            time.sleep(1)
 
     def trials(self) -> list[int]:
         """Find the processes that train trials: Ray names processes after their actors, Tune's wrapper of a trial."""
