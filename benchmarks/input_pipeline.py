@@ -41,7 +41,7 @@ from csg.methods import method_of
 from csg.methods.method import Batch
 from csg.parsing import config_from_flat
 from csg.randomness import generator
-from csg.training.evaluation import to_input
+from csg.tasks.measurement import to_input
 from csg.training.step import make_learner
 
 SIZE = (640, 480)
@@ -118,7 +118,7 @@ def print_ratios(configs: list[Config], *, workers: list[int], rounds: int, batc
         speeds = {count: max(arrivals(views, batches, count) * size for _ in range(rounds)) for count in workers}
         for count, speed in speeds.items():
             print(f"pipeline, {what}, {count} workers: {speed:.0f} images/s")
-        wanted = appetite(config, views(0), stream, rounds)
+        wanted = appetite(config, views(0), rounds)
         ratios = ", ".join(f"{speed / wanted:.1f} ({count} workers)" for count, speed in speeds.items())
         print(
             f"appetite, {config.method.name}, {what}, batch {size}, {config.train.device}: {wanted:.1f} images/s; "
@@ -126,17 +126,17 @@ def print_ratios(configs: list[Config], *, workers: list[int], rounds: int, batc
         )
 
 
-def appetite(config: Config, views: Views, stream: Stream, rounds: int) -> float:
+def appetite(config: Config, views: Views, rounds: int) -> float:
     """Return images per second of training steps on views that lie in memory, the fastest of some."""
     torch.set_num_threads(config.train.threads)
     learner = make_learner(config, classes=len(visda17.CLASSES))
-    labels = stream.labels[views.indices].to(config.train.device)
+    labels = views.labels.to(config.train.device)
     times = []
     for _ in range(rounds + 1):
         began = time.perf_counter()
         query = to_input(learner.model, config, views.query)
         key = query if views.key is None else to_input(learner.model, config, views.key)
-        learner.step(Batch(query, key, labels), 1.0)
+        learner.step(Batch(query, key, labels, views.indices, 0), 1.0)
         if config.train.device == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)

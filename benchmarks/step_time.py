@@ -24,7 +24,7 @@ from csg.data.pair import ArrayStream, Pair
 from csg.models import encoder_named
 from csg.models.folding import FoldedEncoder
 from csg.parsing import config_from_flat
-from csg.training.evaluation import to_input
+from csg.tasks.measurement import to_input
 from csg.training.loop import Training, train
 
 CLASSES = 12
@@ -83,7 +83,7 @@ def main() -> None:
     encoder = encoder_named(arguments.encoder).to(arguments.device)
     encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     folded = FoldedEncoder(encoder)
-    images = pair.streams["source/train"].images(torch.arange(arguments.batch_size))
+    images = pair.streams["source/train"].read(torch.arange(arguments.batch_size)).views[0]
     batch = to_input(Training(source_only, pair).learner.model, source_only, images)
 
     def passes() -> float:

@@ -8,12 +8,14 @@ defaults; ``csg.settings`` turns a tree of them into dotted names and back.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 from pydantic.dataclasses import dataclass
 
+from csg.pairs import GLYPHS_SOURCE_IMAGES, IDLE, PAIR_DEFAULTS, SEGMENTED
 from csg.settings import (
     STRICT,
     ConfigError,
@@ -32,18 +34,6 @@ from csg.settings import (
 
 NAMED_WEIGHTS = ("imagenet", "none")
 """Values of ``model.weights`` that are no files."""
-
-
-IDLE: dict[str, tuple[str, ...]] = {
-    "glyphs": (
-        *("root", "source", "target", "target_split"),
-        *("source_val_fraction", "allow_missing_classes", "on_bad_image"),
-    ),
-    "visda17": ("source", "target"),
-    "folders": ("root", "target_split"),
-}
-"""Data settings that do nothing for a pair, by the pair's name."""
-GLYPHS_SOURCE_IMAGES = 1024
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -73,13 +63,20 @@ class DataConfig(Section):
     """Share of the synthetic images on disk that form source/val (glyphs holds out fonts instead)."""
     target_val_fraction: Annotated[float, Within(gt=0, lt=1)] = 0.3
     """Share of the real images that form target/val; the rest is target/test."""
-    augmentation: Literal["randaugment", "none"] = "randaugment"
-    """Drawn separately for the two views; with "none" both views are the same image."""
+    augmentation: Literal["randaugment", "colour_jitter", "none"] = "randaugment"
+    """randaugment: drawn separately for the two views (not with a class for each pixel); colour_jitter: of the key view
+    alone; with "none" both views are the same image."""
     augmentation_ops: Count = 1
     """RandAugment operations per image and view."""
     augmentation_magnitude: Annotated[int, Within(ge=0, le=30)] = 6
     """RandAugment magnitude, of 30."""
-
+    jitter: Annotated[float, Within(ge=0, le=0.5)] = 0.4
+    """Strength of colour jitter: of brightness, contrast and saturation as a factor, of the hue as a part of the
+    circle."""
+    window: Annotated[int, Within(ge=32)] | None = None
+    """Segmentation: side of the windows that an image is evaluated in, in pixels (unset: data.image_size)."""
+    window_stride: Annotated[float, Within(gt=0, le=1)] = 5 / 6
+    """Segmentation: from one window to the next, as a share of its side."""
     flip_averaging: Literal["softmax", "sigmoid", "none"] = "softmax"
     """How evaluation averages an image and its mirror image, on pairs that allow it (sigmoid in the authors' code)."""
     allow_missing_classes: bool = False
@@ -90,16 +87,32 @@ class DataConfig(Section):
     """Processes that decode and augment; 0 does it in the training process. The batches are the same."""
 
     @property
+    def task(self) -> Literal["classification", "segmentation"]:
+        """Whether a label is a class for each image, or one for each pixel."""
+        return "segmentation" if self.name in SEGMENTED else "classification"
+
+    @property
     def source_images_asked(self) -> int | None:
         """Synthetic training images, the default resolved; None for all that a pair on disk has."""
         return GLYPHS_SOURCE_IMAGES if self.source_images is None and self.name == "glyphs" else self.source_images
 
     def active(self) -> Flat:
-        """Without augmentation its settings do nothing, and each pair has settings of its own."""
-        unused = () if self.augmentation == "randaugment" else ("augmentation_ops", "augmentation_magnitude")
+        """Each augmentation, task and pair has settings of its own."""
         flat = flatten(self) | {"source_images": self.source_images_asked}
-        unused = (*unused, "source_images") if self.trained_on == "target" else unused
+        unused = ["source_images"] if self.trained_on == "target" else []
+        unused += [] if self.augmentation == "randaugment" else ["augmentation_ops", "augmentation_magnitude"]
+        unused += [] if self.augmentation == "colour_jitter" else ["jitter"]
+        unused += ["flip_averaging"] if self.task == "segmentation" else ["window", "window_stride"]
         return {name: value for name, value in flat.items() if name not in (*unused, *IDLE.get(self.name, ()))}
+
+
+def _rates(text: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*(\+[1-9]\d*){2}", text):
+        raise ValueError("expected three dilations joined by +, such as 12+24+36")
+    return text
+
+
+Rates = Annotated[str, AfterValidator(_rates)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -115,9 +128,15 @@ class ModelConfig(Section):
     teacher_weights: str | None = None
     """The teacher's weights, like ``weights`` (unset: the weights that the encoder starts from)."""
     head_width: Count = 512
-    """Hidden width of the head: features -> head_width -> ReLU -> classes."""
+    """Hidden width of the head: features -> head_width -> ReLU -> classes, or the channels of ASPP's branches."""
+    aspp_rates: Rates = "12+24+36"
+    """Segmentation: dilations of the head's three branches (atrous spatial pyramid pooling), joined by +."""
+    output_stride: Literal[8, 16, 32] = 32
+    """Input pixels between two places of the last stage's map; below 32 the deeper stages are dilated instead."""
     frozen_statistics: bool = True
-    """Batch norm keeps its running statistics (evaluation mode); scale and shift still train."""
+    """The encoder's batch norms keep their running statistics (evaluation mode); scale and shift still train."""
+    frozen_norms: bool = False
+    """The scale and shift of the encoder's batch norms do not train either."""
 
     @property
     def teacher(self) -> ModelConfig | None:
@@ -134,7 +153,7 @@ class ModelConfig(Section):
                 f"model.teacher_weights: expected the weights of model.teacher_name={name} "
                 "(imagenet, none or a file), found none set"
             )
-        return ModelConfig(name=name, weights=self.teacher_weights or self.weights)
+        return ModelConfig(name=name, weights=self.teacher_weights or self.weights, output_stride=self.output_stride)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -249,6 +268,11 @@ class Config:
                 "data.trained_on: target/val is what is trained on, so nothing can be selected by it; expected "
                 f"selection.protocol=source or shifted, found {self.selection.protocol}"
             )
+        if self.data.task == "segmentation" and self.data.augmentation == "randaugment":
+            raise ConfigError(
+                f"data.augmentation: expected colour_jitter or none with data.name={self.data.name}, whose pixels must "
+                "stay where their labels are; found randaugment"
+            )
         if self.train.batch_size % self.train.workers:
             raise ConfigError(
                 f"train.workers: expected a divisor of train.batch_size ({self.train.batch_size}), which all workers "
@@ -286,13 +310,14 @@ SECTIONS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Con
 
 
 def build_config(flat: Mapping[str, Any], method: type[MethodConfig]) -> Config:
-    """Make a configuration whose method has the settings of ``method``.
+    """Make a configuration whose method has the settings of ``method``; some pairs have defaults of their own.
 
     Raises:
         ConfigError: see :func:`build`.
     """
     types = hints(Config) | {"method": method}
     known = [f"{section}.{name}" for section, cls in types.items() for name in field_names(cls)]
+    flat = {**PAIR_DEFAULTS.get(flat.get("data.name", ""), {}), **flat}
     for name in flat:
         if name not in known:
             raise ConfigError(unknown(name, known))

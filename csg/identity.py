@@ -39,6 +39,8 @@ def canonical(config: Config) -> Flat:
         flat |= {f"{section}.{name}": value for name, value in part.active().items() if _is_identity(type(part), name)}
     del flat["train.seed"]  # an axis of its own
     del flat["method.path"]
+    if config.data.task == "classification":
+        del flat["model.aspp_rates"]
     sources = {
         cls.__module__ for cls in (method_of(config), type(config.method)) if not cls.__module__.startswith("csg.")
     }

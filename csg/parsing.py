@@ -105,13 +105,11 @@ def parse_flags(options: type[OptionsT], argv: Sequence[str], *, prog: str, desc
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", type=Path)
-    first.add_argument("--method.name")
-    first.add_argument("--method.path")
+    for name in ("data.name", "method.name", "method.path"):  # what decides about other settings and their defaults
+        first.add_argument(f"--{name}")
     early, _ = first.parse_known_args(argv)
     base = read_yaml(early.config) if early.config else {}
-    method = {name: value for name, value in vars(early).items() if name.startswith("method.") and value}
-    if method:
-        base = overlay(base, method)
+    base = overlay(base, {name: value for name, value in vars(early).items() if "." in name and value})
     flags = dataclasses.make_dataclass(
         "flags",
         [

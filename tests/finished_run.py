@@ -11,7 +11,7 @@ from PIL import Image
 from csg.data.pair import Pair
 from csg.parsing import config_from_flat
 from csg.training.run import Run
-from tests.made_up_pair import TINY, made_up_pair
+from tests.made_up_pair import TINY, labelled, made_up_pair
 
 LEARNS: Final = {
     "method.name": "source_only",
@@ -40,8 +40,8 @@ def finished_run(output: Path, pair: Pair | None = None, **settings: object) -> 
 
 def write_images(folder: Path, pair: Pair, stream: str) -> None:
     """Write a stream's images as grey PNG files, in a folder a class."""
-    images = pair.streams[stream].images(torch.arange(len(pair.streams[stream])))
-    for index, (image, label) in enumerate(zip(images, pair.streams[stream].labels.tolist(), strict=True)):
+    images = labelled(pair, stream).images(torch.arange(len(pair.streams[stream])))
+    for index, (image, label) in enumerate(zip(images, labelled(pair, stream).labels.tolist(), strict=True)):
         path = folder / pair.classes[label] / f"{index:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[0].numpy()).save(path)

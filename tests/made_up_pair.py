@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from csg.data.pair import ArrayStream, Pair
+from csg.data.pair import ArrayStream, LabelledImages, Pair
 from csg.models import ENCODERS
 from csg.models.resnet import BasicBlock, ResNet
 
@@ -48,3 +48,10 @@ def made_up_pair(size: int = 32, classes: int = 3, train: int = 40) -> Pair:
         flip_averaging=False,
         description="bars on noise",
     )
+
+
+def labelled(pair: Pair, name: str) -> LabelledImages:
+    """Return a stream of images that have one label each."""
+    stream = pair.streams[name]
+    assert isinstance(stream, LabelledImages)
+    return stream

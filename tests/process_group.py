@@ -17,11 +17,10 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
 from csg.collective import barrier, check_agreement, joined, summed
-from csg.data.pair import Pair
+from csg.data.pair import IGNORED, LabelledImages, Pair
 from csg.parsing import config_from_flat
 from csg.training import loop, step
 from csg.training.loop import Training, train
-from csg.training.step import IGNORED
 from tests.made_up_pair import TINY, made_up_pair
 
 Result = dict[str, Any]
@@ -144,7 +143,9 @@ def _one(world: int, settings: Mapping[str, Any]) -> Result:
 def masked(pair: Pair) -> Pair:
     """Ignore three labels of four, so that parts of a batch, and whole batches, have none."""
     for name in ("source/train", "source/val"):
-        labels = pair.streams[name].labels
+        stream = pair.streams[name]
+        assert isinstance(stream, LabelledImages)
+        labels = stream.labels
         labels[torch.arange(len(labels)) % 4 > 0] = IGNORED
     return pair
 

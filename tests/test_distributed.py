@@ -18,16 +18,19 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from csg import collective
+from csg.data.pair import IGNORED
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError
+from csg.tasks import task_of
+from csg.tasks.measurement import Inference
 from csg.training import distributed, loop
 from csg.training.checkpoint import load_state
 from csg.training.distributed import Launch, held
-from csg.training.evaluation import for_inference, measure, validation_metrics
+from csg.training.evaluation import validation_metrics
 from csg.training.loop import Training, fit
 from csg.training.outputs import OUTPUTS
 from csg.training.run import Run
-from csg.training.step import IGNORED, task_loss
+from csg.training.step import task_loss
 from tests.made_up_pair import TINY, made_up_pair
 from tests.process_group import Result, disagreeing, masked, trained, unequal
 from tests.process_tree import descends, processes_named
@@ -130,9 +133,9 @@ def test_labels_that_are_ignored_count_in_no_loss_and_no_accuracy() -> None:
     assert rows == 0 and nothing == 0
     assert logits.grad is not None and not logits.grad.any(), "a gradient of 0, and not none: all workers need one"
     training = Training(config_from_flat(TINY), masked(made_up_pair()))
-    measured = measure(
-        for_inference(training.learner.model), training.learner.model, training.config, training.pair, "source/val"
-    )
+    config = training.config
+    inference = Inference(training.learner.model, config)
+    measured = task_of(config.data).measure(inference, config, training.pair, "source/val")
     assert measured.confusion.sum() == 3 and len(measured.features) == 12
 
 

@@ -23,11 +23,12 @@ from csg.models.deployable import Deployable
 from csg.models.resnet import Bottleneck, ResNet
 from csg.models.weights import pretrained_encoder
 from csg.parsing import config_from_flat
-from csg.training.evaluation import for_inference, to_input
+from csg.tasks.measurement import Inference, to_input
 from csg.training.run import Run
 from csg.training.selected import load_selected, save_selected
 from csg.training.step import make_model, placed
 from tests.finished_run import finished_run
+from tests.made_up_pair import labelled
 from tests.test_cli import run as run_command
 
 FORMATS = ("pt2", "onnx")
@@ -56,7 +57,7 @@ def glyphs(side: int) -> Pair:
 
 def selected_weights(pair: Pair, encoder: str, weights: str, method: str) -> Path:
     """Write weights, as a run would, whose norms have statistics that matter and whose logits spread over classes."""
-    images = pair.streams[TARGET_VAL].images(torch.arange(64))
+    images = labelled(pair, TARGET_VAL).images(torch.arange(64))
     flat = {"model.name": encoder, "model.weights": weights, "method.name": method}
     config = config_from_flat(flat | {"data.image_size": images.shape[-1]})
     model = placed(make_model(config, pretrained_encoder(config.model), classes=len(pair.classes)), config).eval()
@@ -68,7 +69,7 @@ def selected_weights(pair: Pair, encoder: str, weights: str, method: str) -> Pat
                 norm.running_mean.normal_(std=0.1, generator=draw)
                 norm.running_var.uniform_(1, 3, generator=draw)
         logits = model(to_input(model, config, images)).logits
-        last = model.head[2]
+        last = model.head.get_submodule("2")
         assert isinstance(last, nn.Linear)
         scale = 2 / logits.std(dim=0)
         last.bias.copy_(scale * (last.bias - logits.mean(dim=0)))
@@ -100,10 +101,11 @@ def test_the_file_answers_as_an_evaluation_does(
     checkpoint = selected_weights(pair, encoder, weights, method)
     code, said = export(capsys, "--checkpoint", checkpoint, "--output", f"model.{extension}")
     assert code == 0, said
-    images = torch.cat([pair.streams[name].images(torch.arange(12)) for name in (TARGET_VAL, SOURCE_VAL)])
+    images = torch.cat([labelled(pair, name).images(torch.arange(12)) for name in (TARGET_VAL, SOURCE_VAL)])
     selected = load_selected(checkpoint)
     model = selected.model()
-    expected = for_inference(model)(to_input(model, selected.config, images)).logits.softmax(dim=1)
+    inference = Inference(model, selected.config)
+    expected = inference(inference.input(images)).logits.softmax(dim=1)
     assert len(set(expected.argmax(dim=1).tolist())) > 4
     for count in (1, 2, 24):
         found = answers(f"model.{extension}", images[:count].float())

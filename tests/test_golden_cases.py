@@ -16,9 +16,11 @@ from csg.methods.csg import Csg
 from csg.methods.method import Batch
 from csg.methods.queue import KeyQueue
 from csg.models.classifier import Classifier
+from csg.models.model import Model
 from csg.models.resnet import BasicBlock, Bottleneck, ResNet
 from csg.parsing import config_from_flat
 from csg.training.step import Learner
+from tests import test_methods
 
 BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"BasicBlock": BasicBlock, "Bottleneck": Bottleneck}
 Case = dict[str, Any]
@@ -61,7 +63,7 @@ def fill(parameter: Tensor, name: str) -> None:
         parameter.copy_(torch.from_numpy(value))
 
 
-def golden_names(model: Classifier, projections: nn.Module) -> dict[str, Tensor]:
+def golden_names(model: Model, projections: nn.Module) -> dict[str, Tensor]:
     """Map the cases' names to this project's tensors."""
     named = {name: tensor for name, tensor in model.encoder.state_dict(keep_vars=True).items() if tensor.ndim}
     named = {name: tensor for name, tensor in named.items() if not name.startswith("fc.")}
@@ -109,7 +111,7 @@ def batch_of(case: Case, step: int) -> Batch:
     shape = (case["batch"], 3, case["size"], case["size"])
     query, key = torch.from_numpy(r.standard_normal(shape)), torch.from_numpy(r.standard_normal(shape))
     labels = torch.from_numpy(r.integers(0, 12, case["batch"]))
-    return Batch(query, key if case["two_views"] else query, labels)
+    return test_methods.batch_of(query, key if case["two_views"] else query, labels)
 
 
 def norm(tensor: Tensor) -> float:

@@ -10,7 +10,6 @@ from sklearn.datasets import load_sample_images
 from torch.nn import functional as F
 
 from csg.config import ModelConfig
-from csg.methods.method import Batch
 from csg.models import encoder_named
 from csg.models.classifier import Classifier
 from csg.models.encoder import Encoder
@@ -20,6 +19,7 @@ from csg.parsing import config_from_flat, read_yaml
 from csg.settings import ConfigError
 from csg.training.step import make_learner
 from tests.test_dry_run import RECIPE
+from tests.test_methods import batch_of
 
 PARAMETERS = {"resnet18": 11_689_512, "resnet34": 21_797_672, "resnet50": 25_557_032, "resnet101": 44_549_160}
 """torchvision's documented counts, the 1,000-way head included."""
@@ -114,7 +114,7 @@ def test_resnet101_trains_at_224_from_a_file_as_torchvision_publishes_it(tmp_pat
     loaded = {name: tensor.clone() for name, tensor in learner.model.encoder.state_dict().items()}
     assert all(torch.equal(loaded[name], tensor) for name, tensor in published.items())
     query, key = torch.randn(2, 2, 3, 224, 224, generator=draw)
-    _, scalars = learner.step(Batch(query, key, torch.tensor([3, 7])), 1.0)
+    _, scalars = learner.step(batch_of(query, key, torch.tensor([3, 7])), 1.0)
     assert set(scalars) >= {"loss_csg_stage3", "loss_csg_stage4"}
     trained = learner.model.encoder.state_dict()
     for name in ("conv1.weight", "layer1.0.bn1.weight", "layer3.22.conv2.weight", "layer4.2.conv3.weight"):

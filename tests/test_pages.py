@@ -103,7 +103,7 @@ def test_the_view_of_a_search_shows_its_trials_with_the_searched_settings_and_no
         run.finish()
         run.record.final["target/test/accuracy"] = 0.25 + 0.5 * number
         RunTracker(store, run, parent=parent, name=f"{number:03d} trial").log()
-    address = store.share_view(parent, ["method.temperature", "optim.lr"])
+    address = store.share_view(parent, ["method.temperature", "optim.lr"], "mean_class_accuracy")
     with mlflow_pages(store) as server, browser_page() as page:
         page.goto(server + address)
         page.get_by_text("000 trial").first.wait_for(timeout=60_000)

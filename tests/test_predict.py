@@ -12,14 +12,21 @@ import torch
 from PIL import Image
 
 from csg import cli
-from csg.data.pair import TARGET_TEST
+from csg.data.pair import TARGET_TEST, Pair
 from csg.models.weights import bundled_weights
+from csg.tasks import task_of
+from csg.tasks.measurement import Inference
 from csg.training import selected as selected_module
-from csg.training.evaluation import for_inference, measure
 from csg.training.run import Run
 from tests.finished_run import finished_run, new_run, write_images
-from tests.made_up_pair import made_up_pair
+from tests.made_up_pair import labelled, made_up_pair
 from tests.test_cli import run as run_command
+
+
+def evaluated(run: Run, pair: Pair) -> torch.Tensor:
+    """Return the confusion counts of an evaluation on target/test."""
+    inference = Inference(run.selected_model(), run.config)
+    return task_of(run.config.data).measure(inference, run.config, pair, TARGET_TEST).confusion
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +75,8 @@ def test_the_predicted_classes_are_those_of_an_evaluation(
     confusion = torch.zeros(3, 3, dtype=torch.int64)
     for row in rows():
         confusion[pair.classes.index(Path(row["file"]).parent.name), pair.classes.index(row["class"])] += 1
-    model = run.selected_model()
     assert len(confusion.sum(dim=0).nonzero()) > 1
-    assert torch.equal(confusion, measure(for_inference(model), model, run.config, pair, TARGET_TEST).confusion)
+    assert torch.equal(confusion, evaluated(run, pair))
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -81,7 +87,7 @@ def test_the_probability_is_that_of_the_predicted_class(
     assert predict(capsys, photos, "--checkpoint", checkpoint)[0] == 0
     model = trained.selected_model().eval()
     for row in rows():
-        image = trained.pair.streams[TARGET_TEST].images(torch.tensor([int(Path(row["file"]).stem)]))
+        image = labelled(trained.pair, TARGET_TEST).images(torch.tensor([int(Path(row["file"]).stem)]))
         views = [image, image.flip(3)] if mirrored else [image]
         with torch.no_grad():
             probabilities = torch.stack([model(model.encoder.normalise(v)).logits.softmax(1)[0] for v in views]).mean(0)
@@ -140,8 +146,7 @@ def test_an_architecture_that_the_method_changed_is_built_again(
 ) -> None:
     run = finished_run(tmp_path / "runs", method__name="ibn_net")
     assert predict(capsys, photos, "--checkpoint", run.selected)[0] == 0
-    model = run.selected_model()
-    confusion = measure(for_inference(model), model, run.config, run.pair, TARGET_TEST).confusion
+    confusion = evaluated(run, run.pair)
     assert sum(row["class"] == Path(row["file"]).parent.name for row in rows()) == int(confusion.diag().sum())
 
 

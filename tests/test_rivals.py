@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from pathlib import Path
 
@@ -38,7 +39,7 @@ RIVALS = ("weight_l2", "synaptic_intelligence", "feature_l2", "asg")
 def doubles(seed: int = 0) -> Batch:
     single = batch(seed, one_view=True)
     images = single.query.double()
-    return Batch(images, images, single.labels)
+    return dataclasses.replace(single, query=images, key=images)
 
 
 def rival(name: str, **more: object) -> Learner:

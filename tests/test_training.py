@@ -15,7 +15,8 @@ from csg.config import Config
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError
 from csg.storage import make_folder
-from csg.training import evaluation, loop
+from csg.tasks.classification import Classification
+from csg.training import loop
 from csg.training import run as run_module
 from csg.training.checkpoint import load_state
 from csg.training.evaluation import selection_score
@@ -159,13 +160,13 @@ def test_target_test_is_measured_once_and_on_the_selected_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: list[str] = []
-    measure = evaluation.measure
+    measure = Classification.measure
 
     def counting(*arguments: Any) -> Any:
         measured.append(arguments[-1])
         return measure(*arguments)
 
-    monkeypatch.setattr(evaluation, "measure", counting)
+    monkeypatch.setattr(Classification, "measure", counting)
     run = Run(tiny(tmp_path), made_up_pair())
     for _ in run.epochs():
         assert "target/test" not in measured
@@ -179,7 +180,7 @@ def test_the_best_epoch_by_the_protocols_own_stream_is_selected(
 ) -> None:
     weights: list[dict[str, torch.Tensor]] = []
     scores = iter([0.4, 0.9, 0.6])
-    monkeypatch.setattr(run_module, "selection_score", lambda metrics, protocol: metrics["planted"])
+    monkeypatch.setattr(run_module, "selection_score", lambda metrics, config: metrics["planted"])
     config = tiny(tmp_path, selection__epoch="best", selection__protocol="shifted", train__epochs=3)
     run = Run(config, made_up_pair())
     original = loop.train
@@ -201,7 +202,8 @@ def test_the_best_epoch_by_the_protocols_own_stream_is_selected(
 )
 def test_a_protocol_sees_its_own_stream_only(protocol: str, stream: str) -> None:
     seen = {f"{stream}/mean_class_accuracy": 0.25}
-    assert selection_score(seen, protocol) == 0.25
+    settings = {"selection.protocol": protocol, "selection.epoch": "best"}
+    assert selection_score(seen, config_from_flat(settings)) == 0.25
 
 
 def test_the_papers_protocol_selects_an_epoch_on_all_real_images(tmp_path: Path) -> None:

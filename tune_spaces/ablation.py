@@ -16,11 +16,12 @@ from rich.console import Console
 
 from csg.config import Config
 from csg.data import load_pair
-from csg.data.pair import Pair
+from csg.data.pair import TARGET_TEST, Pair
 from csg.identity import canonical
 from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError, Flat
 from csg.storage import locked, make_folder
+from csg.tasks import task_of
 from csg.tracking import RunTracker, StoreError, Tracker
 from csg.training.cluster import Slots, check_nodes, check_output, inputs, resources_of, start_ray
 from csg.training.run import Run, Status, source_digest
@@ -191,10 +192,9 @@ class Ledger:
 
 def _announce(ablation: Ablation, index: int, count: int, console: Console) -> None:
     planned = ablation.planned[index]
-    record = planned.run().record
-    result = (
-        f"real accuracy {100 * record.final['target/test/accuracy']:5.1f} %" if record.final else record.error[:150]
-    )
+    record, task = planned.run().record, task_of(planned.config.data)
+    real = f"real {task.score_words} {100 * record.final[f'{TARGET_TEST}/{task.score}']:5.1f} %" if record.final else ""
+    result = real or record.error[:150]
     console.print(
         f"{count:3d}/{len(ablation.planned)}  {planned.cell.name:<36} seed {planned.config.train.seed}  "
         f"{record.status:<8}  {result}",

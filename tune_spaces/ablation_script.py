@@ -20,6 +20,7 @@ from csg.models.weights import check_weights
 from csg.parsing import Flags, parse_flags
 from csg.script import StoreAwayError, run_script
 from csg.settings import ConfigError, flatten
+from csg.tasks import task_of
 from csg.tracking import default_tracking_uri
 from csg.training.dry_run import check_buildable
 from tune_spaces.ablation import Ablation, Outcome, Planned, cells_of, estimated_seconds, run_ablation
@@ -110,7 +111,8 @@ def conclude(outcome: Outcome, console: Console) -> None:
     table = ablation_table(AblationRuns(tracker.read(outcome.parent), runs))
     for path in write_tables([table], runs, ablation.folder):
         tracker.log_artifact(outcome.parent, path)
-    tracker.share_view(outcome.parent, sorted(name for name in ablation.design.varied if name != "method.name"))
+    varied = sorted(name for name in ablation.design.varied if name != "method.name")
+    tracker.share_view(outcome.parent, varied, task_of(ablation.planned[0].config.data).score)
     console.print()
     console.print(table.rich())
     console.print(table.caption, highlight=False, soft_wrap=True)

@@ -10,9 +10,11 @@ from rich.console import Console
 from analysis.cell_table import spread
 from analysis.paper_tables import CONFIRMATION
 from analysis.table import MISSING, Entry, Row, Table, write_tables
+from csg.data.pair import TARGET_TEST
 from csg.parsing import config_from_flat
 from csg.script import StoreAwayError
 from csg.settings import ConfigError
+from csg.tasks import task_of
 from csg.tracking import TrackedRun
 from tune_spaces.ablation import Ablation, run_ablation
 from tune_spaces.ablation_script import planned_runs
@@ -20,8 +22,6 @@ from tune_spaces.design import Cell, Design
 from tune_spaces.plan import Search
 from tune_spaces.search import Outcome
 from tune_spaces.summary import SELECTION_SCORE
-
-REAL = "target/test/accuracy"
 
 
 def winners(outcome: Outcome, count: int) -> list[TrackedRun]:
@@ -71,11 +71,13 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> None:
 
 def confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequence[TrackedRun]) -> Table:
     """Tabulate each winner's score in the search beside its scores under fresh seeds."""
+    task = task_of(search.config.data)
+    metric = f"{TARGET_TEST}/{task.overall}"
     rows = []
     for winner in best:
         again = [run for run in runs if run.tags.get("csg.cell") == winner.name and run.status == "finished"]
         scores = {run.run_id: run.metrics[SELECTION_SCORE] for run in again}
-        real = {run.run_id: run.metrics[REAL] for run in again}
+        real = {run.run_id: run.metrics[metric] for run in again}
         searched = winner.metrics[SELECTION_SCORE]
         change = 100 * (statistics.fmean(scores.values()) - searched) if scores else None
         entries = (
@@ -83,13 +85,14 @@ def confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequenc
             Entry(f"{100 * searched:.1f}", "", SELECTION_SCORE, {winner.run_id: searched}),
             Entry(spread([100 * score for score in scores.values()], 1), "", SELECTION_SCORE, scores),
             Entry(MISSING if change is None else f"{change:+.1f}", "", SELECTION_SCORE, scores),
-            Entry(f"{100 * winner.metrics[REAL]:.1f}", "", REAL, {winner.run_id: winner.metrics[REAL]}),
-            Entry(spread([100 * value for value in real.values()], 1), "", REAL, real),
+            Entry(f"{100 * winner.metrics[metric]:.1f}", "", metric, {winner.run_id: winner.metrics[metric]}),
+            Entry(spread([100 * value for value in real.values()], 1), "", metric, real),
         )
         rows.append(Row(winner.name, entries))
     caption = (
         f"Score: {search.score_metric}. Searched: the trial's own, chosen for being high, so that it flatters; fresh: "
-        "mean ± sample standard deviation over n seeds that the search has not seen. Real accuracy on target/test."
+        f"mean ± sample standard deviation over n seeds that the search has not seen. Real: {task.overall_words} on "
+        "target/test."
     )
     columns = ("trial", "n", "searched %", "fresh %", "change", "real, searched %", "real, fresh %")
     return Table("confirmation", f"What survives of {search.name}", columns, tuple(rows), caption)

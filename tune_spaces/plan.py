@@ -21,7 +21,7 @@ from csg.parsing import Flags, config_from_flat, overlay
 from csg.settings import ConfigError, flatten
 from csg.tracking import default_tracking_uri
 from csg.training.dry_run import check_buildable
-from csg.training.evaluation import PROTOCOL_STREAMS
+from csg.training.evaluation import score_metric
 from csg.training.run import source_digest
 from tune_spaces.space import Space
 from tune_spaces.spaces import space_named
@@ -99,7 +99,7 @@ class Search:
     @property
     def score_metric(self) -> str:
         """The metric that the protocol selects by."""
-        return f"{PROTOCOL_STREAMS[self.config.selection.protocol]}/mean_class_accuracy"
+        return score_metric(self.config)
 
 
 def plan(flags: Flags[SearchOptions]) -> Search:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from csg.settings import ConfigError
 from csg.storage import locked, make_folder
+from csg.tasks import task_of
 from csg.tracking import StoreError, Tracker
 from csg.training.cluster import Slots, check_nodes, check_output, resources_of, start_ray
 from csg.training.evaluation import PROTOCOL_STREAMS
@@ -140,7 +141,7 @@ def _run_checked(
             base=search.base,
             epochs=config.train.epochs,
             trials=options.num_samples,
-            score_name=f"{PROTOCOL_STREAMS[config.selection.protocol]} accuracy",
+            score_name=f"{PROTOCOL_STREAMS[config.selection.protocol]} {task_of(config.data).score_words}",
         )
         _show_ended(table, search, known)
         started = time.monotonic()

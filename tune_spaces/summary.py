@@ -16,6 +16,8 @@ from analysis.search_figures import write_search_figures
 from csg.data.pair import TARGET_TEST
 from csg.parsing import config_from_flat, overlay, to_yaml
 from csg.storage import replacing
+from csg.tasks import task_of
+from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
 from csg.training.run import current_source_digest, source_digest
@@ -73,7 +75,12 @@ def conclude(outcome: Outcome, console: Console) -> Path | None:
     tracker.set_tags(outcome.parent, {"best.run_id": best.run_id, "best.config_id": best.tags["config_id"]})
     tracker.mark_best(runs, best)
     _print_result(outcome, console, best, finished, queries=queries)
-    _print_next(outcome, console, best_path, tracker.share_view(outcome.parent, search.space.names))
+    _print_next(
+        outcome,
+        console,
+        best_path,
+        tracker.share_view(outcome.parent, search.space.names, task_of(search.config.data).score),
+    )
     return best_path
 
 
@@ -144,9 +151,11 @@ def _print_result(
                 f"  {name:<28} {value:.4g}" if isinstance(value, float) else f"  {name:<28} {value}", highlight=False
             )
     console.print()
+    task = task_of(search.config.data)
     images = int(best.metrics[f"{TARGET_TEST}/images"])
     console.print(
-        f"On the {images} real images of target/test, which no search has seen (95 % Wilson interval of the accuracy):"
+        f"On the {images} real images of target/test, which no search has seen"
+        f"{' (95 % Wilson interval of the accuracy)' if task.one_label else ''}:"
     )
     source_only = [run for run in finished if run.tags["csg.role"] == "source_only"]
     default = [run for run in finished if run.tags["csg.role"] == "default" and run is not best]
@@ -155,21 +164,24 @@ def _print_result(
         *[("default setting", run) for run in default],
         *[("source only", r) for r in source_only],
     ]:
-        console.print(f"  {label:<16} {real_figures(run)}", highlight=False)
+        console.print(f"  {label:<16} {real_figures(run, task)}", highlight=False)
 
 
-def real_figures(run: TrackedRun) -> str:
-    """Describe a finished run in one line: selection score, real accuracy with its interval, energy."""
-    right = run.metrics[f"{TARGET_TEST}/accuracy"]
-    images = int(run.metrics[f"{TARGET_TEST}/images"])
-    mean_class = 100 * run.metrics[f"{TARGET_TEST}/mean_class_accuracy"]
+def real_figures(run: TrackedRun, task: Task) -> str:
+    """Describe a finished run in one line: selection score, the task's figures on real images, energy."""
+    overall, score = (run.metrics[f"{TARGET_TEST}/{name}"] for name in (task.overall, task.score))
     energy = run.metrics.get(f"{TARGET_TEST}/E0_mhe")  # not with features that are not finite, or all zero
-    interval = binomtest(round(right * images), images).proportion_ci(method="wilson")
     return (
-        f"selection score {100 * run.metrics[SELECTION_SCORE]:5.1f} %   real accuracy {100 * right:5.1f} % "
-        f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]   mean class {mean_class:5.1f} %   "
-        f"E_0 (mhe) {'-' if energy is None else f'{energy:.3f}'}"
+        f"selection score {100 * run.metrics[SELECTION_SCORE]:5.1f} %   real {task.overall_words} "
+        f"{100 * overall:5.1f} %{_interval(run, overall) if task.one_label else ''}   {task.score_words} "
+        f"{100 * score:5.1f} %   E_0 (mhe) {'-' if energy is None else f'{energy:.3f}'}"
     )
+
+
+def _interval(run: TrackedRun, share: float) -> str:
+    images = int(run.metrics[f"{TARGET_TEST}/images"])
+    interval = binomtest(round(share * images), images).proportion_ci(method="wilson")
+    return f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
 def _print_next(outcome: Outcome, console: Console, best_path: Path, view: str) -> None:

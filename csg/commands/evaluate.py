@@ -11,7 +11,9 @@ from rich.console import Console
 from csg.commands.opening import open_run
 from csg.parsing import parse_flags
 from csg.settings import ConfigError
-from csg.training.evaluation import accuracies, energies, for_inference, measure
+from csg.tasks import task_of
+from csg.tasks.measurement import Inference
+from csg.training.evaluation import energies, figures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +35,9 @@ def evaluate(argv: Sequence[str], console: Console) -> int:
     unknown = [stream for stream in flags.options.streams if stream not in run.pair.streams]
     if unknown:
         raise ConfigError(f"--streams: expected some of {', '.join(run.pair.streams)}, found {', '.join(unknown)}")
-    model = run.selected_model()
-    classify = for_inference(model)
+    inference, task = Inference(run.selected_model(), flags.config), task_of(flags.config.data)
     for stream in flags.options.streams:
-        measured = measure(classify, model, flags.config, run.pair, stream)
-        for name, value in (accuracies(stream, measured) | energies(stream, measured, flags.config)).items():
+        measured = task.measure(inference, flags.config, run.pair, stream)
+        for name, value in (figures(stream, measured, flags.config) | energies(stream, measured, flags.config)).items():
             console.print(f"{name:<36} {value:.6g}", highlight=False)
     return 0

@@ -19,7 +19,8 @@ from csg.data.files import FileStream, ImageFiles
 from csg.data.loading import in_order
 from csg.settings import ConfigError
 from csg.storage import check_file, replacing
-from csg.training.evaluation import class_scores, for_inference, to_input
+from csg.tasks.classification import class_scores
+from csg.tasks.measurement import Inference
 from csg.training.selected import Selected, load_selected
 
 COLUMNS = ("file", "class", "probability")
@@ -115,8 +116,7 @@ def classified(
     """
     config = selected.on(device)
     torch.set_num_threads(config.train.threads)
-    model = selected.model(config)
-    classify = for_inference(model)
+    inference = Inference(selected.model(config), config)
     averaging = config.data.flip_averaging if selected.flip_averaging else "none"
     files = ImageFiles.of(str(folder), dict.fromkeys(names, 0))  # a stream has labels; these are not looked at
     stream = FileStream(files, config.data.image_size)
@@ -124,7 +124,7 @@ def classified(
     for reading in in_order(lambda n: stream.read(batches[n]), range(len(batches)), workers=config.data.workers):
         rows: list[tuple[str, str, str]] = []
         if len(reading.indices) > 0:
-            scores, _ = class_scores(classify, to_input(model, config, reading.views[0]), averaging)
+            scores, _ = class_scores(inference, inference.input(reading.views[0]), averaging)
             probabilities = scores.softmax(dim=1) if averaging == "none" else scores
             predicted = scores.argmax(dim=1, keepdim=True)
             chances = probabilities.gather(1, predicted).flatten().tolist()

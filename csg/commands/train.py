@@ -17,7 +17,9 @@ from csg.data import load_pair, visda17
 from csg.data.pair import SOURCE_TRAIN
 from csg.parsing import parse_flags
 from csg.settings import ConfigError
+from csg.tasks import task_of
 from csg.training.dry_run import dry_run
+from csg.training.loop import EpochReport
 
 if TYPE_CHECKING:
     from csg.tracking import RunTracker
@@ -93,7 +95,7 @@ def train(argv: Sequence[str], console: Console) -> int:
     try:
         with StepProgress(console) as progress:
             for report in run.epochs(progress):
-                console.print(_epoch_line(report.epoch, report.metrics), highlight=False, soft_wrap=True)
+                console.print(_epoch_line(report, flags.config), highlight=False, soft_wrap=True)
                 _log(track, console)
         final = run.finish()
     except KeyboardInterrupt:
@@ -148,16 +150,17 @@ def _log(track: RunTracker | None, console: Console) -> None:
         console.print("The MLflow store is away; the next epoch, or the same command again, fills it in.")
 
 
-def _epoch_line(epoch: int, metrics: dict[str, float]) -> str:
+def _epoch_line(report: EpochReport, config: Config) -> str:
+    metrics, score = report.metrics, task_of(config.data).score
     figures = [f"loss {metrics['train/loss']:.3f}"]
     figures += [
-        f"{stream} {100 * metrics[f'{stream}/mean_class_accuracy']:.1f} %"
+        f"{stream} {100 * metrics[f'{stream}/{score}']:.1f} %"
         for stream in ("source/val", "source/shifted", "target/val")
     ]
     if "target/val/E0_mhe" in metrics:  # not with features that are not finite, or all zero
         figures.append(f"E_0 (mhe) {metrics['target/val/E0_mhe']:.3f}")
     figures.append(f"{metrics['train/images_per_second']:.0f} images/s")
-    return f"epoch {epoch}: " + ", ".join(figures)
+    return f"epoch {report.epoch}: " + ", ".join(figures)
 
 
 def _print_final(console: Console, final: dict[str, float]) -> None:

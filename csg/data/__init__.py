@@ -8,10 +8,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
-from csg.config import IDLE, DataConfig
+from csg.config import DataConfig
 from csg.data import folders, glyphs, visda17
 from csg.data.domain import Domain, Kind, make_pair, named
 from csg.data.pair import SOURCE_TRAIN, TARGET_VAL, Pair
+from csg.pairs import IDLE
 from csg.settings import ConfigError
 
 ON_DISK: Final[dict[str, tuple[Callable[[DataConfig], tuple[Domain, Domain]], Callable[[DataConfig], str]]]] = {

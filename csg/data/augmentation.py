@@ -1,6 +1,6 @@
-"""RandAugment, one draw for every image and view (Cubuk et al., 2020, arXiv:1909.13719).
+"""The two views of an image: crops, RandAugment (Cubuk et al., 2020, arXiv:1909.13719) or colour jitter.
 
-Kornia's own class draws once for a batch; here an image's draws are a function of (seed, epoch, sample, view)
+Kornia's own RandAugment draws once for a batch; here an image's draws are a function of (seed, epoch, sample, view)
 and nothing else.
 """
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from csg.config import DataConfig
+from csg.data.colour_jitter import colour_jitter
 from csg.data.decoding import BadImageError
 from csg.data.operations import OPERATIONS
 from csg.data.pair import Stream
@@ -32,6 +33,8 @@ class Views:
     """(n, 3, S, S) uint8."""
     key: Tensor | None
     """Its like; None where the key's view is the query's."""
+    labels: Tensor
+    """(n,) or (n, S, S) int64, of the query."""
     indices: Tensor
     """(n,) places in the source stream of the images that could be read."""
     bad: tuple[BadImageError, ...]
@@ -43,15 +46,22 @@ def train_views(
 ) -> Views:
     """Read images once and draw the query's and the key's view of each.
 
-    Without augmentation both are the middle square; with ``two_views`` false the key is the query itself.
+    RandAugment changes both, each cut out at a place of its own; colour jitter the key alone, a copy of the query's
+    crop. Without augmentation both are the middle square; with ``two_views`` false the key is the query itself.
 
     Args:
         stream: where the images are.
         indices: (N,) places in it.
     """
     if config.augmentation == "none":
-        reading = stream.read(indices)
-        return Views(reading.views[0], None, reading.indices, reading.bad)
+        reading = stream.read_centre(indices)
+        return Views(reading.views[0], None, reading.labels, reading.indices, reading.bad)
+    if config.augmentation == "colour_jitter":
+        reading = stream.read_crops(indices, seed=seed, epoch=epoch, views=1)
+        query, places, key = reading.views[0], reading.indices, None
+        if two_views:
+            key = colour_jitter(query, indices=places, seed=seed, epoch=epoch, strength=config.jitter)
+        return Views(query, key, reading.labels, places, reading.bad)
     reading = stream.read_crops(indices, seed=seed, epoch=epoch, views=2 if two_views else 1)
     views = [
         rand_augment(
@@ -65,7 +75,7 @@ def train_views(
         )
         for number, images in enumerate(reading.views)
     ]
-    return Views(views[0], views[1] if two_views else None, reading.indices, reading.bad)
+    return Views(views[0], views[1] if two_views else None, reading.labels, reading.indices, reading.bad)
 
 
 def rand_augment(

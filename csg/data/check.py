@@ -26,6 +26,7 @@ from csg.data.decoding import AbsentImageError, BadImageError, image_files, insp
 from csg.data.domain import IMPASSABLE, UNREADABLE, Domain, Fault, Kind, named, single_images
 from csg.data.files import ImageFiles
 from csg.data.loading import in_order
+from csg.data.pair import LabelledImages
 from csg.settings import ConfigError
 from csg.storage import replacing
 
@@ -202,6 +203,7 @@ def _streams(config: DataConfig) -> dict[str, dict[str, Any]]:
     pair = load_pair(config)
     described = {}
     for name, stream in pair.streams.items():
+        assert isinstance(stream, LabelledImages)
         counts = torch.bincount(stream.labels, minlength=len(pair.classes)).tolist()
         per_class = dict(zip(pair.classes, counts, strict=True))
         described[name] = {"images": len(stream), "images_per_class": per_class, "fingerprint": stream.fingerprint}

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from csg.data.decoding import BadImageError, centre_crop, resized
-from csg.data.pair import Reading, Stream
+from csg.data.pair import LabelledImages, Reading
 from csg.randomness import generator
 
 ABSENT = -1
@@ -99,7 +99,7 @@ class ImageFiles:
         return counts
 
 
-class FileStream(Stream):
+class FileStream(LabelledImages):
     """Images on disk, decoded whenever they are asked for."""
 
     def __init__(self, files: ImageFiles, side: int) -> None:
@@ -143,7 +143,8 @@ class FileStream(Stream):
             for view, square in enumerate(cut(image, index)):
                 squares[view, len(kept)] = square
             kept.append(index)
-        return Reading(tuple(squares[:, : len(kept)]), torch.tensor(kept, dtype=torch.int64), tuple(bad))
+        places = torch.tensor(kept, dtype=torch.int64)
+        return Reading(tuple(squares[:, : len(kept)]), self.labels[places], places, tuple(bad))
 
 
 def random_crop(image: Tensor, side: int, rng: np.random.Generator) -> Tensor:

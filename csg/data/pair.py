@@ -1,4 +1,4 @@
-"""What a source/target pair is: four streams of labelled images."""
+"""What a source/target pair is: streams of labelled images."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ SOURCE_SHIFTED: Final = "source/shifted"
 """source/val under distortions that no training view has."""
 TARGET_VAL: Final = "target/val"
 TARGET_TEST: Final = "target/test"
+IGNORED: Final = -100
+"""A label that no loss and no figure counts; the number is torch's own default."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,9 @@ class Reading:
     """What came of reading some images of a stream."""
 
     views: tuple[Tensor, ...]
-    """Each (n, 3, S, S) uint8, of the same images."""
+    """Each (n, 3, H, W) uint8, of the same images."""
+    labels: Tensor
+    """int64: (n,) a class for each image, or (n, H, W) a class for each pixel; IGNORED where there is none."""
     indices: Tensor
     """(n,) places in the stream of the images that could be read."""
     bad: tuple[BadImageError, ...] = ()
@@ -35,12 +39,33 @@ class Reading:
 
 
 class Stream(ABC):
-    """Labelled images, addressed by index."""
+    """Images with labels, addressed by index."""
+
+    fingerprint: str
+    """Hash of what the stream holds."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    @abstractmethod
+    def read(self, indices: Tensor) -> Reading:
+        """Return the one view that evaluation sees, of those images that can be read; all must be of one size."""
+
+    @abstractmethod
+    def read_crops(self, indices: Tensor, *, seed: int, epoch: int, views: int) -> Reading:
+        """Return ``views`` views as training sees them, (n, 3, S, S) each; every image is read once."""
+
+    @abstractmethod
+    def read_centre(self, indices: Tensor) -> Reading:
+        """Return the one view, (n, 3, S, S), that training without augmentation sees."""
+
+
+class LabelledImages(Stream):
+    """Images of classes: a label an image."""
 
     labels: Tensor
     """(N,) int64 class indices."""
-    fingerprint: str
-    """Hash of what the stream holds."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,18 +79,22 @@ class Stream(ABC):
         """
 
     def read(self, indices: Tensor) -> Reading:
-        """Return the one view that evaluation sees, of those images that can be read."""
-        return Reading((self.images(indices),), indices)
+        """See :class:`Stream`."""
+        return Reading((self.images(indices),), self.labels[indices], indices)
 
     def read_crops(self, indices: Tensor, *, seed: int, epoch: int, views: int) -> Reading:
-        """Return ``views`` views as training sees them, each cut out at a place of its own; every image read once.
+        """Return views that are each cut out at a place of their own.
 
         Images that are square in memory have nothing to cut off: here all views are the same tensor.
         """
-        return Reading((self.images(indices),) * views, indices)
+        return Reading((self.images(indices),) * views, self.labels[indices], indices)
+
+    def read_centre(self, indices: Tensor) -> Reading:
+        """Return what evaluation sees."""
+        return self.read(indices)
 
 
-class ArrayStream(Stream):
+class ArrayStream(LabelledImages):
     """Grey images held in memory."""
 
     def __init__(self, grey: Tensor, labels: Tensor) -> None:

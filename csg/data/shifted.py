@@ -5,6 +5,7 @@ Each image is distorted once, always in the same way. None of the distortions is
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from typing import Final
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from csg.data.pair import Reading, Stream
+from csg.data.pair import LabelledImages, Reading
 from csg.randomness import generator
 
 SEED: Final = 17
@@ -28,7 +29,7 @@ Distortion = Callable[[Tensor, np.random.Generator], Tensor]
 """Takes a (1, 3, S, S) float image with values 0 to 1; returns its like, values not yet clamped."""
 
 
-def shifted(stream: Stream) -> Stream:
+def shifted(stream: LabelledImages) -> LabelledImages:
     """Return a stream of the same length and labels whose images are distorted, one distortion an image.
 
     Which one, and how, is a function of the index alone.
@@ -36,10 +37,10 @@ def shifted(stream: Stream) -> Stream:
     return _ShiftedStream(stream)
 
 
-class _ShiftedStream(Stream):
+class _ShiftedStream(LabelledImages):
     """Distorts on demand, so that a stream on disk stays there."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: LabelledImages) -> None:
         self._stream = stream
         self.labels = stream.labels
         text = f"shifted {VERSION} {SEED} {stream.fingerprint}"
@@ -50,7 +51,7 @@ class _ShiftedStream(Stream):
 
     def read(self, indices: Tensor) -> Reading:
         plain = self._stream.read(indices)
-        return Reading((_distorted(plain.views[0], plain.indices),), plain.indices, plain.bad)
+        return dataclasses.replace(plain, views=(_distorted(plain.views[0], plain.indices),))
 
 
 def _distorted(plain: Tensor, indices: Tensor) -> Tensor:

@@ -28,8 +28,8 @@ from csg.losses.attentional_pooling import average_pool
 from csg.losses.distillation import distillation
 from csg.methods.method import Batch, Method, Term
 from csg.methods.rate_controller import RateController
-from csg.models.classifier import Classifier, Output
 from csg.models.encoder import Encoder
+from csg.models.model import Model, Output
 from csg.models.teacher import Teacher
 from csg.settings import STRICT, ConfigError, Count, Flat, Within, flatten
 
@@ -74,7 +74,7 @@ class Asg(Method):
 
     Config = AsgConfig
 
-    def __init__(self, config: AsgConfig, model: Classifier, *, teacher: Encoder, seed: int) -> None:
+    def __init__(self, config: AsgConfig, model: Model, *, teacher: Encoder, seed: int) -> None:
         super().__init__(config, model, teacher=teacher, seed=seed)
         if config.distillation_weight:
             trained, frozen = model.encoder.channels[-1], teacher.channels[-1]
@@ -94,7 +94,7 @@ class Asg(Method):
         """Return the controller's choice."""
         return self.controller.factors() if self.config.controller else {}
 
-    def terms(self, batch: Batch, output: Output, model: Classifier) -> list[Term]:
+    def terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """One term: the distillation, where it is on."""
         if "teacher" not in self.frozen:
             return []
@@ -108,7 +108,7 @@ class Asg(Method):
             value = distillation(student, taught)
         return [Term("distillation", value, self.config.distillation_weight, rows=len(taught))]
 
-    def after_step(self, model: Classifier, scalars: Mapping[str, float]) -> None:
+    def after_step(self, model: Model, scalars: Mapping[str, float]) -> None:
         """Show the controller the step's losses."""
         if self.config.controller:
             guidance = self.config.distillation_weight * scalars.get("loss_distillation", 0.0)

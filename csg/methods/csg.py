@@ -32,9 +32,9 @@ from csg.losses.attentional_pooling import attention, attentional_pool, average_
 from csg.losses.infonce import contrastive_logits, info_nce
 from csg.methods.method import Batch, Method, Term
 from csg.methods.queue import KeyQueue
-from csg.models.classifier import Classifier, Output
 from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
+from csg.models.model import Model, Output
 from csg.models.teacher import Teacher
 from csg.randomness import torch_seeded
 from csg.settings import STRICT, ConfigError, Count, Flat, Section, Within, build, flatten
@@ -140,7 +140,7 @@ class Csg(Method):
     Config = CsgConfig
     two_views = True
 
-    def __init__(self, config: CsgConfig, model: Classifier, *, teacher: Encoder, seed: int) -> None:
+    def __init__(self, config: CsgConfig, model: Model, *, teacher: Encoder, seed: int) -> None:
         super().__init__(config, model, teacher=teacher, seed=seed)
         self.config: CsgConfig = config
         self.stages = {stage: config.stage(stage) for stage in config.chosen}
@@ -179,7 +179,7 @@ class Csg(Method):
                 for key, query in pairs:
                     key.lerp_(query, 1 - self.config.key_momentum)
 
-    def terms(self, batch: Batch, output: Output, model: Classifier) -> list[Term]:
+    def terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """One InfoNCE term a chosen stage."""
         key_maps = self.frozen["key"](batch.key, self.depth)
         attended = self._attended_maps(batch, output, model)
@@ -209,7 +209,7 @@ class Csg(Method):
                 terms.append(Term(f"csg_{name}", info_nce(logits), settings.weight or 0.0, logits, rows=len(logits)))
         return terms
 
-    def _attended_maps(self, batch: Batch, output: Output, model: Classifier) -> tuple[Tensor, ...]:
+    def _attended_maps(self, batch: Batch, output: Output, model: Model) -> tuple[Tensor, ...]:
         """Return the query encoder's maps of the key view, without gradient: A-pool's attention."""
         if "attention" not in self.frozen:
             return ()
@@ -219,7 +219,7 @@ class Csg(Method):
         maps: tuple[Tensor, ...] = self.frozen["attention"](batch.key, self.depth)
         return maps
 
-    def after_backward(self, model: Classifier) -> None:
+    def after_backward(self, model: Model) -> None:
         """Write the step's keys, which backward must not meet: it still reads the queue that the logits saw."""
         for stage, settings in self.stages.items():
             name = f"stage{stage}"

@@ -19,8 +19,8 @@ from csg.config import MethodConfig
 from csg.losses.attentional_pooling import attention, attentional_pool, average_pool
 from csg.losses.squared_distance import feature_distance
 from csg.methods.method import Batch, Method, Term
-from csg.models.classifier import Classifier, Output
 from csg.models.encoder import Encoder
+from csg.models.model import Model, Output
 from csg.models.teacher import Teacher
 from csg.settings import STRICT, ConfigError, Within
 
@@ -48,7 +48,7 @@ class FeatureL2(Method):
 
     Config = FeatureL2Config
 
-    def __init__(self, config: FeatureL2Config, model: Classifier, *, teacher: Encoder, seed: int) -> None:
+    def __init__(self, config: FeatureL2Config, model: Model, *, teacher: Encoder, seed: int) -> None:
         super().__init__(config, model, teacher=teacher, seed=seed)
         stage = config.stage
         trained, frozen = model.encoder.channels[stage - 1], teacher.channels[stage - 1]
@@ -59,7 +59,7 @@ class FeatureL2(Method):
             )
         self.frozen["teacher"] = Teacher(teacher, model.encoder)
 
-    def terms(self, batch: Batch, output: Output, model: Classifier) -> list[Term]:
+    def terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """One term: the distance."""
         stage = self.config.stage
         maps = output.maps[stage - 1], self.frozen["teacher"](batch.query, stage)[stage - 1]

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from csg.config import MethodConfig
-from csg.models.classifier import Classifier, Output
 from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
+from csg.models.model import Model, Output
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,11 @@ class Batch:
     key: Tensor
     """(N, 3, H, W): the other view; the same object as ``query`` when there is only one."""
     labels: Tensor
-    """(N,) class indices, or -100 for those that no loss looks at."""
+    """(N,) class indices, or (N, H, W) for every pixel of the query; -100 for those that no loss looks at."""
+    indices: Tensor
+    """(N,) places of the images in source/train: with ``epoch``, an address for what is drawn of each."""
+    epoch: int
+    """0 for the first."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Method(nn.Module):
     two_views: bool = False
     """Whether the key view is looked at; where not, it is not computed."""
 
-    def __init__(self, config: Any, model: Classifier, *, teacher: Encoder, seed: int) -> None:
+    def __init__(self, config: Any, model: Model, *, teacher: Encoder, seed: int) -> None:
         """Take the method's settings and the model as it starts.
 
         Args:
@@ -72,6 +76,10 @@ class Method(nn.Module):
         """Return the encoder to train: ``encoder``, or a changed copy where the method is an architecture."""
         return encoder
 
+    def prepared(self, batch: Batch) -> Batch:
+        """Return the batch to train on: as it is, or with other views."""
+        return batch
+
     def before_step(self) -> None:
         """Update what moves ahead of a step, such as moving averages."""
 
@@ -79,15 +87,15 @@ class Method(nn.Module):
         """Return factors on the learning rates of the next step, by parameter group (stem, stage1, ..., head)."""
         return {}
 
-    def terms(self, batch: Batch, output: Output, model: Classifier) -> list[Term]:
+    def terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """Compute the terms of one step from the model's output on ``batch.query``."""
         return []
 
-    def after_backward(self, model: Classifier) -> None:
+    def after_backward(self, model: Model) -> None:
         """Store what the next step looks at, such as keys; gradients are there, weights have not moved."""
 
-    def after_step(self, model: Classifier, scalars: Mapping[str, float]) -> None:
+    def after_step(self, model: Model, scalars: Mapping[str, float]) -> None:
         """Look at how far the weights moved, and at the step's losses (``loss_task``, ``loss_<term>``)."""
 
-    def after_epoch(self, model: Classifier) -> None:
+    def after_epoch(self, model: Model) -> None:
         """Refresh what is refreshed once an epoch."""

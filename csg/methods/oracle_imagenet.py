@@ -8,8 +8,8 @@ from pydantic.dataclasses import dataclass
 
 from csg.config import MethodConfig
 from csg.methods.method import Method
-from csg.models.classifier import Classifier
 from csg.models.encoder import Encoder
+from csg.models.model import Model
 from csg.settings import STRICT
 
 
@@ -25,7 +25,7 @@ class OracleImageNet(Method):
 
     Config = OracleImageNetConfig
 
-    def __init__(self, config: Any, model: Classifier, *, teacher: Encoder, seed: int) -> None:
+    def __init__(self, config: Any, model: Model, *, teacher: Encoder, seed: int) -> None:
         super().__init__(config, model, teacher=teacher, seed=seed)
         model.encoder.requires_grad_(requires_grad=False)
         model.frozen_statistics = True

@@ -23,8 +23,8 @@ from csg.config import MethodConfig
 from csg.losses.squared_distance import weight_distance
 from csg.methods.anchor import Anchor
 from csg.methods.method import Batch, Method, Term
-from csg.models.classifier import Classifier, Output
 from csg.models.encoder import Encoder
+from csg.models.model import Model, Output
 from csg.settings import STRICT, Within
 
 
@@ -49,7 +49,7 @@ class SynapticIntelligence(Method):
 
     Config = SynapticIntelligenceConfig
 
-    def __init__(self, config: SynapticIntelligenceConfig, model: Classifier, *, teacher: Encoder, seed: int) -> None:
+    def __init__(self, config: SynapticIntelligenceConfig, model: Model, *, teacher: Encoder, seed: int) -> None:
         super().__init__(config, model, teacher=teacher, seed=seed)
         self._anchor = Anchor(teacher, model.encoder)
         for name, (weight, _) in self._anchor.beside(model.encoder).items():
@@ -63,14 +63,14 @@ class SynapticIntelligence(Method):
     def _importance(self, name: str) -> Tensor:
         return self.get_buffer(_buffer("importance", name))
 
-    def terms(self, batch: Batch, output: Output, model: Classifier) -> list[Term]:
+    def terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """One term: the penalty under the importances of the last epoch's end."""
         pairs = self._anchor.beside(model.encoder)
         triples = ((weight, anchor, self._importance(name)) for name, (weight, anchor) in pairs.items())
         return [Term("synaptic_intelligence", weight_distance(triples), self.config.weight)]
 
     @torch.no_grad()
-    def after_backward(self, model: Classifier) -> None:
+    def after_backward(self, model: Model) -> None:
         """Note the weights and the task loss's gradient: the whole gradient without the penalty's, 2 c Omega Delta."""
         for name, (weight, anchor) in self._anchor.beside(model.encoder).items():
             if weight.grad is not None:
@@ -78,7 +78,7 @@ class SynapticIntelligence(Method):
                 self._before[name] = (weight.grad - penalty, weight.detach().clone())
 
     @torch.no_grad()
-    def after_step(self, model: Classifier, scalars: Mapping[str, float]) -> None:
+    def after_step(self, model: Model, scalars: Mapping[str, float]) -> None:
         """Credit each weight with -g * movement."""
         for name, (weight, _) in self._anchor.beside(model.encoder).items():
             if name in self._before:
@@ -86,7 +86,7 @@ class SynapticIntelligence(Method):
                 self._credit(name).sub_(gradient * (weight - before))
 
     @torch.no_grad()
-    def after_epoch(self, model: Classifier) -> None:
+    def after_epoch(self, model: Model) -> None:
         """Omega = max(omega, 0) / (Delta^2 + xi), Delta being the movement since the start."""
         for name, (weight, anchor) in self._anchor.beside(model.encoder).items():
             moved = (weight - anchor).square() + self.config.damping

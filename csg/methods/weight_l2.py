@@ -17,8 +17,8 @@ from csg.config import MethodConfig
 from csg.losses.squared_distance import weight_distance
 from csg.methods.anchor import Anchor
 from csg.methods.method import Batch, Method, Term
-from csg.models.classifier import Classifier, Output
 from csg.models.encoder import Encoder
+from csg.models.model import Model, Output
 from csg.settings import STRICT, Within
 
 
@@ -41,11 +41,11 @@ class WeightL2(Method):
 
     Config = WeightL2Config
 
-    def __init__(self, config: WeightL2Config, model: Classifier, *, teacher: Encoder, seed: int) -> None:
+    def __init__(self, config: WeightL2Config, model: Model, *, teacher: Encoder, seed: int) -> None:
         super().__init__(config, model, teacher=teacher, seed=seed)
         self._anchor = Anchor(teacher, model.encoder)
 
-    def terms(self, batch: Batch, output: Output, model: Classifier) -> list[Term]:
+    def terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """One term: the distance."""
         pairs = self._anchor.beside(model.encoder)
         distance = weight_distance((weight, anchor, None) for weight, anchor in pairs.values())

@@ -18,8 +18,8 @@ ENCODERS: dict[str, Callable[[], Encoder]] = {
 }
 
 
-def encoder_named(name: str) -> Encoder:
-    """Make an encoder with untrained weights.
+def encoder_named(name: str, *, output_stride: int = 32) -> Encoder:  # noqa: ARG001
+    """Make an encoder with untrained weights, its deeper stages dilated where the stride is below 32.
 
     Raises:
         ConfigError: no such encoder.

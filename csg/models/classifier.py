@@ -1,50 +1,26 @@
-"""An encoder with the new head on its last stage."""
+"""The classifier: one answer an image."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from csg.losses.attentional_pooling import average_pool
 from csg.models.encoder import Encoder
+from csg.models.model import Model, Output
 
 
-@dataclass(frozen=True)
-class Output:
-    """What a forward pass gives."""
-
-    logits: Tensor
-    """(N, classes)."""
-    maps: tuple[Tensor, ...]
-    """The four stages' maps, (N, C, H, W)."""
-    features: Tensor
-    """(N, C): the last stage's maps, spatially averaged."""
-
-
-class Classifier(nn.Module):
+class Classifier(Model):
     """Encoder, global average pooling, and a head of Linear, ReLU, Linear (CSG, appendix: 2048 -> 512 -> classes)."""
 
-    def __init__(self, encoder: Encoder, *, classes: int, head_width: int, frozen_statistics: bool) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = nn.Sequential(
+    def __init__(
+        self, encoder: Encoder, *, classes: int, head_width: int, frozen_statistics: bool, frozen_norms: bool = False
+    ) -> None:
+        head = nn.Sequential(
             nn.Linear(encoder.channels[-1], head_width), nn.ReLU(inplace=True), nn.Linear(head_width, classes)
         )
-        self.frozen_statistics = frozen_statistics
-        encoder.old_head().requires_grad_(requires_grad=False)
+        super().__init__(encoder, head, frozen_statistics=frozen_statistics, frozen_norms=frozen_norms)
 
-    def train(self, mode: bool = True) -> Classifier:
-        """Set training mode; with frozen statistics, batch norm stays in evaluation mode."""
-        super().train(mode)
-        if self.frozen_statistics:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
-
-    def forward(self, images: Tensor) -> Output:
-        """(N, 3, H, W), normalised -> logits, maps and features."""
-        maps = self.encoder(images)
+    def answer(self, maps: tuple[Tensor, ...], size: tuple[int, int], head: nn.Module) -> Output:
+        """See :class:`~csg.models.model.Model`; logits are (N, classes)."""
         features = average_pool(maps[-1])
-        return Output(logits=self.head(features), maps=maps, features=features)
+        return Output(logits=head(features), maps=maps, features=features)

@@ -33,9 +33,9 @@ def pretrained_encoder(config: ModelConfig, *, setting: str = "model.weights") -
             message then names the keys that are missing and unexpected.
     """
     if config.weights == "none":
-        return encoder_named(config.name)
+        return encoder_named(config.name, output_stride=config.output_stride)
     with torch.device("meta"):  # initial weights would be drawn only to be replaced
-        encoder = encoder_named(config.name)
+        encoder = encoder_named(config.name, output_stride=config.output_stride)
     path = bundled_weights(config.name, setting) if config.weights == "imagenet" else Path(config.weights)
     state = _read(path, setting)
     expected = encoder.state_dict()

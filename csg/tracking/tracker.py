@@ -85,14 +85,16 @@ class Tracker:
         self.client.update_run(run_id, status="RUNNING")
         return run_id
 
-    def share_view(self, parent: str, settings: Sequence[str]) -> str:
+    def share_view(self, parent: str, settings: Sequence[str], score: str) -> str:
         """Make a view of the runs below ``parent`` in which, of all settings, only ``settings`` have columns.
+
+        ``score`` is the task's figure.
 
         Returns:
             Its address, after the server's; the parent's description links to it.
         """
         key = f"csg-{parent[:12]}"
-        self.client.set_experiment_tag(self.experiment_id, f"{TAG}{key}", view_state(parent, settings))
+        self.client.set_experiment_tag(self.experiment_id, f"{TAG}{key}", view_state(parent, settings, score))
         address = view_address(self.experiment_id, key)
         note = self.client.get_run(parent).data.tags.get(NOTE, "").partition("\n\n[")[0]
         self.client.set_tag(parent, NOTE, f"{note}\n\n[All its runs, the best first]({address[1:]})")

@@ -11,18 +11,17 @@ from collections.abc import Sequence
 from csg.tracking.reading import PARENT
 
 TAG = "mlflow.sharedViewState."
-FIGURES = ("selection/score", "target/test/accuracy", "target/test/E0_mhe")
 TAGS = ("status", "best", "csg.cell")
 
 
-def view_state(parent: str, settings: Sequence[str]) -> str:
+def view_state(parent: str, settings: Sequence[str], score: str) -> str:
     """Return the state of a page that shows the runs below ``parent``, the best first.
 
-    It has columns for ``settings`` and for the figures of finished runs, and for no more. MLflow orders columns by
-    itself: figures, settings, tags.
+    It has columns for ``settings``, for the selection score, and for ``score`` and E_0 on real images, and for no more.
+    MLflow orders columns by itself: figures, settings, tags.
     """
     columns = [
-        *(f"metrics.`{name}`" for name in FIGURES),
+        *(f"metrics.`{name}`" for name in ("selection/score", f"target/test/{score}", "target/test/E0_mhe")),
         *(f"params.`{name}`" for name in settings),
         *(f"tags.`{name}`" for name in TAGS),
     ]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from csg.config import Config
+from csg.data.pair import IGNORED
 from csg.methods.method import Batch
 from csg.training.optimiser import lr_factor
 from csg.training.step import Learner, make_learner
@@ -77,7 +78,9 @@ def check_buildable(config: Config, *, classes: int) -> None:
     images = torch.zeros(1, 3, side, side, dtype=next(learner.model.parameters()).dtype)
     with torch.no_grad():
         output = learner.model(images)
-        learner.method.terms(Batch(images, images, torch.zeros(1, dtype=torch.int64)), output, learner.model)
+        nothing = torch.full((1, *output.logits.shape[2:]), IGNORED)
+        batch = Batch(images, images, nothing, indices=torch.zeros(1, dtype=torch.int64), epoch=0)
+        learner.method.terms(batch, output, learner.model)
 
 
 def _untrained(config: Config, classes: int) -> Learner:

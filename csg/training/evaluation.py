@@ -1,25 +1,17 @@
-"""Measure a model on a stream: counts and features first, figures from them."""
+"""What a run reports: figures of the validation streams every epoch, of target/test once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
-from csg.collective import joined, part, summed
 from csg.config import Config
-from csg.data.loading import admit, in_order
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
-from csg.losses.attentional_pooling import average_pool
-from csg.metrics.accuracy import accuracy, confusion_counts, mean_class_accuracy, per_class_accuracy
 from csg.metrics.hyperspherical_energy import hyperspherical_energy
-from csg.models.classifier import Classifier, Output
-from csg.models.folding import FoldedEncoder
-from csg.settings import ConfigError
-from csg.training.step import IGNORED
+from csg.models.model import Model
+from csg.tasks import task_of
+from csg.tasks.measurement import Inference, Measurement
 
 TARGET_ALL = "target/all"
 """All real images together: what the paper's own protocol selects an epoch on."""
@@ -27,122 +19,19 @@ PROTOCOL_STREAMS = {"source": SOURCE_VAL, "shifted": SOURCE_SHIFTED, "oracle": T
 """The one stream that each selection protocol may look at."""
 
 
-def selection_score(metrics: Mapping[str, float], protocol: str) -> float:
-    """Return the figure that ``protocol`` selects by: its own stream's mean class accuracy, and nothing else."""
-    return metrics[f"{PROTOCOL_STREAMS[protocol]}/mean_class_accuracy"]
+def score_metric(config: Config) -> str:
+    """Return the metric that configurations or epochs are selected by: the score of the protocol's own stream."""
+    return f"{PROTOCOL_STREAMS[config.selection.protocol]}/{task_of(config.data).score}"
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """A model's answers on a stream."""
-
-    confusion: Tensor
-    """(classes, classes) counts; row = true class. Images whose label is IGNORED are not in it."""
-    features: Tensor
-    """(N, C): spatially averaged stage-4 maps of the unflipped images."""
-    labels: Tensor
-    """(N,) class indices."""
-    predicted: Tensor
-    """(N,) class indices."""
-    skipped: int = 0
-    """Images that could not be read, and are in none of these."""
-
-    def __add__(self, other: Measurement) -> Measurement:
-        return Measurement(
-            self.confusion + other.confusion,
-            torch.cat([self.features, other.features]),
-            torch.cat([self.labels, other.labels]),
-            torch.cat([self.predicted, other.predicted]),
-            self.skipped + other.skipped,
-        )
+def selection_score(metrics: Mapping[str, float], config: Config) -> float:
+    """Return an epoch's figure under :func:`score_metric`."""
+    return metrics[score_metric(config)]
 
 
-Classify = Callable[[Tensor], Output]
-FlipAveraging = Literal["softmax", "sigmoid", "none"]
-
-
-def for_inference(model: Classifier) -> Classify:
-    """Return a frozen copy of a model in evaluation mode, its batch norms folded: same answers, half the time."""
-    encoder, head = FoldedEncoder(model.encoder), model.head
-
-    @torch.no_grad()
-    def classify(images: Tensor) -> Output:
-        maps = encoder(images)
-        features = average_pool(maps[-1])
-        return Output(logits=head(features), maps=maps, features=features)
-
-    return classify
-
-
-@torch.no_grad()
-def measure(classify: Classify, model: Classifier, config: Config, pair: Pair, stream: str) -> Measurement:
-    """Classify every image of a stream exactly once; those that cannot be read are counted, or end the run.
-
-    In a process group each process takes its part of the batches, and all return the whole.
-
-    Where the pair allows it and ``data.flip_averaging`` asks for it, the probabilities of an image and of its mirror
-    image are averaged (softmax, or sigmoid of the logits as in the authors' code).
-    """
-    images = pair.streams[stream]
-    averaging = config.data.flip_averaging if pair.flip_averaging else "none"
-    batches = torch.split(torch.arange(len(images)), config.train.evaluation_batch_size)
-    confusion = torch.zeros(len(pair.classes), len(pair.classes), dtype=torch.int64)
-    features = [torch.empty(0, model.encoder.channels[-1], dtype=next(model.parameters()).dtype)]
-    answers = [torch.empty(0, 2, dtype=torch.int64)]
-    skipped = 0
-    mine = range(len(batches))[part(len(batches))]
-    for reading in in_order(lambda n: images.read(batches[n]), mine, workers=config.data.workers):
-        skipped += admit(reading.bad, config.data)
-        if len(reading.indices) == 0:
-            continue
-        batch = to_input(model, config, reading.views[0])
-        scores, output = class_scores(classify, batch, averaging)
-        labels = images.labels[reading.indices]
-        predicted = scores.argmax(dim=1).cpu()
-        labelled = labels != IGNORED
-        confusion += confusion_counts(predicted[labelled], labels[labelled], len(pair.classes))
-        features.append(output.features.cpu())
-        answers.append(torch.stack([labels, predicted], dim=1))
-    known, given = joined(torch.cat(answers)).unbind(dim=1)
-    whole = Measurement(
-        summed(confusion), joined(torch.cat(features)), known, given, int(summed(torch.tensor(skipped)))
-    )
-    if len(whole.features) == 0:
-        raise ConfigError(f"data.on_bad_image: expected images in {stream}, found none that can be read")
-    return whole
-
-
-def class_scores(classify: Classify, batch: Tensor, averaging: FlipAveraging) -> tuple[Tensor, Output]:
-    """Classify normalised (N, 3, H, W) images, and with ``averaging`` their mirror images too.
-
-    Returns:
-        (N, classes) scores, the largest of which is the predicted class: probabilities averaged over both images, or
-        the logits where there is no averaging; and the output on the images as they are.
-    """
-    output = classify(batch)
-    if averaging == "none":
-        return output.logits, output
-    squash = torch.sigmoid if averaging == "sigmoid" else _softmax
-    return (squash(output.logits) + squash(classify(batch.flip(3)).logits)) / 2, output
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    return logits.softmax(dim=1)
-
-
-def to_input(model: Classifier, config: Config, images: Tensor) -> Tensor:
-    """Move uint8 images to the device and normalise them, in the configured memory format."""
-    memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
-    moved = images.to(config.train.device, non_blocking=True)
-    return model.encoder.normalise(moved).contiguous(memory_format=memory_format)
-
-
-def accuracies(stream: str, measurement: Measurement) -> dict[str, float]:
-    """Name the accuracies of a stream, as fractions; and how many images are not in them, where any."""
-    named = {
-        f"{stream}/mean_class_accuracy": mean_class_accuracy(measurement.confusion),
-        f"{stream}/accuracy": accuracy(measurement.confusion),
-    }
+def figures(stream: str, measurement: Measurement, config: Config) -> dict[str, float]:
+    """Name the task's figures of a stream, as fractions; and how many images are not in them, where any."""
+    named = {f"{stream}/{name}": value for name, value in task_of(config.data).figures(measurement).items()}
     return named | ({f"{stream}/skipped_images": float(measurement.skipped)} if measurement.skipped else {})
 
 
@@ -162,27 +51,39 @@ def energies(stream: str, measurement: Measurement, config: Config) -> dict[str,
     }
 
 
-def validation_metrics(model: Classifier, config: Config, pair: Pair) -> dict[str, float]:
+def validation_metrics(model: Model, config: Config, pair: Pair) -> dict[str, float]:
     """Measure what every epoch reports: the validation streams. target/test is left alone.
 
     Only under the ``paper`` protocol, which selects an epoch on all real images, does it enter: as part of target/all.
     """
-    classify = for_inference(model)
+    inference, task = Inference(model, config), task_of(config.data)
     metrics: dict[str, float] = {}
     for stream in (SOURCE_VAL, SOURCE_SHIFTED):
-        metrics |= accuracies(stream, measure(classify, model, config, pair, stream))
-    target = measure(classify, model, config, pair, TARGET_VAL)
-    metrics |= accuracies(TARGET_VAL, target) | energies(TARGET_VAL, target, config)
+        metrics |= figures(stream, task.measure(inference, config, pair, stream), config)
+    target = task.measure(inference, config, pair, TARGET_VAL)
+    metrics |= figures(TARGET_VAL, target, config) | energies(TARGET_VAL, target, config)
     if config.selection.protocol == "paper":
-        metrics |= accuracies(TARGET_ALL, target + measure(classify, model, config, pair, TARGET_TEST))
+        whole = target + task.measure(inference, config, pair, TARGET_TEST)
+        metrics |= figures(TARGET_ALL, whole, config)
     return metrics
 
 
-def final_measurement(model: Classifier, config: Config, pair: Pair) -> tuple[dict[str, float], Measurement]:
+def final_measurement(model: Model, config: Config, pair: Pair) -> tuple[dict[str, float], Measurement]:
     """Measure target/test: once a run, on its selected weights. Return the metrics, and the answers behind them."""
-    test = measure(for_inference(model), model, config, pair, TARGET_TEST)
-    metrics = accuracies(TARGET_TEST, test) | energies(TARGET_TEST, test, config)
-    metrics[f"{TARGET_TEST}/images"] = float(test.confusion.sum())
-    for name, value in zip(pair.classes, per_class_accuracy(test.confusion), strict=True):
-        metrics[f"{TARGET_TEST}/class_accuracy/{name}"] = value
+    task = task_of(config.data)
+    test = task.measure(Inference(model, config), config, pair, TARGET_TEST)
+    metrics = figures(TARGET_TEST, test, config) | energies(TARGET_TEST, test, config)
+    metrics[f"{TARGET_TEST}/images"] = float(len(test.features))
+    for name, value in zip(pair.classes, task.class_figures(test), strict=True):
+        metrics[f"{TARGET_TEST}/{task.by_class}/{name}"] = value
     return metrics, test
+
+
+def selected_figures(metrics: Mapping[str, float], config: Config) -> dict[str, float]:
+    """Return what the validation streams showed of the selected weights, out of their epoch's metrics."""
+    task = task_of(config.data)
+    return {
+        f"selected/{name}": value
+        for name, value in metrics.items()
+        if name.rpartition("/")[2] in (task.score, task.overall)
+    }

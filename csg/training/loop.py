@@ -19,8 +19,9 @@ from csg.data.pair import SOURCE_TRAIN, Pair
 from csg.methods.method import Batch
 from csg.randomness import generator
 from csg.settings import ConfigError
+from csg.tasks.measurement import to_input
 from csg.training.checkpoint import load_state, save_state
-from csg.training.evaluation import to_input, validation_metrics
+from csg.training.evaluation import validation_metrics
 from csg.training.optimiser import lr_factor
 from csg.training.step import Learner, make_learner
 
@@ -120,7 +121,7 @@ class Training:
                 )
             query = to_input(self.learner.model, config, drawn.query)
             key = query if drawn.key is None else to_input(self.learner.model, config, drawn.key)
-            yield Batch(query, key, source.labels[drawn.indices].to(config.train.device))
+            yield Batch(query, key, drawn.labels.to(config.train.device), drawn.indices, epoch)
 
 
 def _of_a_worker() -> str:

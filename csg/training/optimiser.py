@@ -10,7 +10,7 @@ from torch import nn
 
 from csg.config import OptimConfig
 from csg.methods.method import Method
-from csg.models.classifier import Classifier
+from csg.models.model import Model
 
 
 class PublishedSGD(torch.optim.Optimizer):
@@ -38,7 +38,7 @@ class PublishedSGD(torch.optim.Optimizer):
                 parameter.sub_(velocity)
 
 
-def make_optimiser(config: OptimConfig, model: Classifier, method: Method) -> torch.optim.Optimizer:
+def make_optimiser(config: OptimConfig, model: Model, method: Method) -> torch.optim.Optimizer:
     """Make one optimiser: a group for each stage of the encoder, one for the head, one for the method.
 
     A group has its ``name`` and its ``lr_factor``: ``backbone_lr_factor`` in the encoder, 1 elsewhere.

@@ -9,7 +9,7 @@ import numpy as np
 
 from csg.randomness import generator
 from csg.storage import replacing
-from csg.training.evaluation import Measurement
+from csg.tasks.measurement import Measurement
 
 OUTPUTS: Final = "test_outputs.npz"
 FEATURES_KEPT: Final = 1000
@@ -17,18 +17,21 @@ FEATURES_KEPT: Final = 1000
 
 
 def save_outputs(path: Path, measured: Measurement) -> None:
-    """Write ``labels`` and ``predicted`` (N,) of all images, ``features`` (M, C) and ``feature_labels`` (M,) of some.
+    """Write the task's answers on all N images by name, and ``features`` (M, C) of some.
 
-    The same images in every run on the same data, so that runs can be compared image by image. Features are float16.
+    Classification's answers are ``labels`` and ``predicted`` (N,), segmentation's ``confusions`` (N, classes, classes),
+    as int32; with a label an image, those of the kept features are repeated as ``feature_labels`` (M,). The same images
+    in every run on the same data, so that runs can be compared image by image. Features are float16.
     """
-    labels, count = measured.labels.numpy(), len(measured.labels)
+    count = len(measured.features)
     kept = np.sort(generator(0, "features kept", count).permutation(count)[:FEATURES_KEPT])
+    answers = {name: answer.numpy().astype(np.int32) for name, answer in measured.answers.items()}
+    if "labels" in answers:
+        answers["feature_labels"] = answers["labels"][kept]
     with replacing(path) as file:
         np.savez_compressed(
             file,
             allow_pickle=False,
-            labels=labels.astype(np.int32),
-            predicted=measured.predicted.numpy().astype(np.int32),
             features=measured.features.float().numpy()[kept].astype(np.float16),
-            feature_labels=labels[kept].astype(np.int32),
+            **answers,
         )

@@ -17,11 +17,11 @@ from csg.collective import agreed, barrier, check_agreement, is_first
 from csg.config import Config
 from csg.data.pair import SOURCE_SHIFTED, Pair
 from csg.identity import config_id
-from csg.models.classifier import Classifier
+from csg.models.model import Model
 from csg.settings import ConfigError, flatten
 from csg.storage import locked, make_folder, remove_leftovers, replacing
 from csg.training.checkpoint import load_state
-from csg.training.evaluation import TARGET_ALL, final_measurement, selection_score
+from csg.training.evaluation import TARGET_ALL, final_measurement, selected_figures, selection_score
 from csg.training.loop import EpochReport, OnStep, Stop, Training, train
 from csg.training.outputs import OUTPUTS, save_outputs
 from csg.training.selected import save_selected
@@ -233,14 +233,12 @@ class Run:
 
     def _selected_metrics(self) -> dict[str, float]:
         """Name the epoch whose weights were selected, and what the validation streams showed of them."""
-        scores = [selection_score(metrics, self.config.selection.protocol) for metrics in self.record.epochs]
+        scores = [selection_score(metrics, self.config) for metrics in self.record.epochs]
         best = self.config.selection.epoch == "best"
         epoch = scores.index(max(scores)) + 1 if best else len(scores)
-        seen = self.record.epochs[epoch - 1]
-        figures = {f"selected/{name}": value for name, value in seen.items() if name.endswith("accuracy")}
-        return {"selected/epoch": float(epoch), **figures}
+        return {"selected/epoch": float(epoch), **selected_figures(self.record.epochs[epoch - 1], self.config)}
 
-    def selected_model(self) -> Classifier:
+    def selected_model(self) -> Model:
         """Return the model with the weights that target/test is measured on.
 
         Raises:
@@ -301,7 +299,7 @@ class Run:
 
 def score_of(config: Config, epochs: list[dict[str, float]]) -> float:
     """Return the selection score of the weights that would be measured after ``epochs``."""
-    scores = [selection_score(metrics, config.selection.protocol) for metrics in epochs]
+    scores = [selection_score(metrics, config) for metrics in epochs]
     return max(scores) if config.selection.epoch == "best" else scores[-1]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from csg.config import Config
 from csg.data.pair import Pair
 from csg.models import encoder_named
-from csg.models.classifier import Classifier
+from csg.models.model import Model
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError, Flat, flatten
 from csg.training.checkpoint import load_state, save_state
@@ -32,7 +32,7 @@ class Selected:
     flip_averaging: bool
     """Whether an image and its mirror image show the same class: the run's :class:`~csg.data.pair.Pair` says so."""
 
-    def model(self, config: Config | None = None) -> Classifier:
+    def model(self, config: Config | None = None) -> Model:
         """Build the architecture, without its starting weights, and load the state.
 
         Args:
@@ -42,7 +42,9 @@ class Selected:
             ConfigError: the state is not of this architecture, or the run's method cannot be found.
         """
         config = config or self.config
-        untrained = make_model(config, encoder_named(config.model.name), classes=len(self.classes))
+        encoder = encoder_named(config.model.name, output_stride=config.model.output_stride)
+        encoder = encoder_named(config.model.name, output_stride=config.model.output_stride)
+        untrained = make_model(config, encoder, classes=len(self.classes))
         model = placed(untrained, config)  # before the weights come, which may be of twice the precision
         try:
             model.load_state_dict(self.state)
@@ -66,7 +68,7 @@ class Selected:
         return config_from_flat(flatten(self.config) | {"train.device": chosen})
 
 
-def save_selected(path: Path, model: Classifier, config: Config, pair: Pair) -> None:
+def save_selected(path: Path, model: Model, config: Config, pair: Pair) -> None:
     """Write a model's weights and what :func:`load_selected` returns beside them."""
     about: Flat = {
         "config": flatten(config),

@@ -14,19 +14,19 @@ from torch.nn.parallel import DistributedDataParallel
 
 from csg.collective import summed, world_size
 from csg.config import Config
+from csg.data.pair import IGNORED
 from csg.losses.infonce import ranking_accuracy
 from csg.methods import method_of
 from csg.methods.method import Batch, Method, Term
-from csg.models.classifier import Classifier, Output
 from csg.models.encoder import Encoder
+from csg.models.model import Model, Output
 from csg.models.weights import pretrained_encoder
 from csg.randomness import torch_seeded
+from csg.tasks import task_of
 from csg.training.optimiser import make_optimiser, set_lr
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
-IGNORED = -100
-"""A label that no loss and no accuracy counts; the number is torch's own default."""
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -47,7 +47,7 @@ class StepResult:
 class Objective(nn.Module):
     """Everything of a step that has a gradient, in one forward pass: what data-parallel training wraps."""
 
-    def __init__(self, model: Classifier, method: Method) -> None:
+    def __init__(self, model: Model, method: Method) -> None:
         super().__init__()
         self.model = model
         self.method = method
@@ -81,7 +81,7 @@ class Learner:
     In a process group each process takes its part of the batch; all end with the weights that one process would have.
     """
 
-    def __init__(self, config: Config, model: Classifier, method: Method) -> None:
+    def __init__(self, config: Config, model: Model, method: Method) -> None:
         self.config = config
         self.model = model.train()
         self.method = method.train()
@@ -102,6 +102,7 @@ class Learner:
             NonFiniteLossError: names the step and the term. Weights and optimiser are as they were, but not what moves
                 before and in a forward pass: batch-norm statistics that are not frozen, a method's moving averages.
         """
+        batch = self.method.prepared(batch)
         self.method.before_step()
         with self._precision():
             result: StepResult = self._objective(batch)
@@ -177,15 +178,10 @@ def make_learner(config: Config, *, classes: int) -> Learner:
     return Learner(config, model, method)
 
 
-def make_model(config: Config, encoder: Encoder, *, classes: int) -> Classifier:
+def make_model(config: Config, encoder: Encoder, *, classes: int) -> Model:
     """Put the new head on ``encoder``, which the method may first turn into another architecture."""
     with torch_seeded(config.train.seed, "head"):
-        return Classifier(
-            method_of(config).adapted(encoder),
-            classes=classes,
-            head_width=config.model.head_width,
-            frozen_statistics=config.model.frozen_statistics,
-        )
+        return task_of(config.data).model(config, method_of(config).adapted(encoder), classes=classes)
 
 
 def placed(module: ModuleT, config: Config) -> ModuleT:

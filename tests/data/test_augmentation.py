@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from csg.config import DataConfig
 from csg.data.augmentation import rand_augment, train_views
 from csg.data.operations import OPERATIONS
-from csg.data.pair import Stream
+from csg.data.pair import LabelledImages
 from csg.randomness import generator
 
 ONE_SIDED = ["solarize", "posterize"]
@@ -164,7 +164,7 @@ def test_a_flat_image_survives_autocontrast() -> None:
     assert torch.equal(apply("autocontrast", flat, 6, forwards=True), flat)
 
 
-class Colours(Stream):
+class Colours(LabelledImages):
     """Images in memory."""
 
     def __init__(self, length: int) -> None:

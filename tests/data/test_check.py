@@ -18,6 +18,7 @@ from csg.data.check import check, read_report, report_path, verified
 from csg.data.domain import IMPASSABLE, UNREADABLE
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL
 from csg.settings import ConfigError
+from tests.made_up_pair import labelled
 from tests.published_trees import FAULTS, LIST, write_folders, write_visda17
 
 
@@ -161,7 +162,7 @@ def test_a_label_counts_more_than_the_folder_and_the_log_says_so(
     root = write_visda17(tmp_path / "tree")
     FAULTS["label of another folder"][1](root)
     pair = data.load_pair(visda(root))
-    counts = torch.bincount(torch.cat([pair.streams[name].labels for name in (SOURCE_TRAIN, SOURCE_VAL)]))
+    counts = torch.bincount(torch.cat([labelled(pair, name).labels for name in (SOURCE_TRAIN, SOURCE_VAL)]))
     assert counts.tolist() == [4, 4, 5, 4, 4, 4, 4, 4, 4, 3, 4, 4]
     assert "lies in the folder skateboard/ and is listed with class 2 (bus)" in caplog.text
 

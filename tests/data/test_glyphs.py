@@ -19,6 +19,7 @@ from csg.data import glyphs, nist
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.rendered import load_or_render
 from csg.settings import ConfigError
+from tests.made_up_pair import labelled
 
 FOLDER = Path(mpl.get_data_path()) / "fonts" / "ttf"
 IMAGES = 205
@@ -46,7 +47,7 @@ def real() -> np.ndarray:
 
 
 def all_images(pair: Pair, name: str) -> torch.Tensor:
-    return pair.streams[name].images(torch.arange(len(pair.streams[name])))
+    return labelled(pair, name).images(torch.arange(len(pair.streams[name])))
 
 
 def has_ten_digits(path: Path) -> bool:
@@ -86,7 +87,7 @@ def test_the_streams_have_the_sizes_that_were_asked_for(pair: Pair) -> None:
 
 @pytest.mark.parametrize("name", [SOURCE_TRAIN, SOURCE_VAL])
 def test_source_classes_are_as_equal_as_can_be(pair: Pair, name: str) -> None:
-    counts = torch.bincount(pair.streams[name].labels, minlength=10)
+    counts = torch.bincount(labelled(pair, name).labels, minlength=10)
     assert counts.max() - counts.min() <= 1
 
 

@@ -13,6 +13,7 @@ from csg.data import load_pair, visda17
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.visda17 import parse_list
 from csg.settings import ConfigError
+from tests.made_up_pair import labelled
 from tests.published_trees import FAULTS, LIST, VISDA17_CLASSES, write_folders, write_image, write_visda17
 
 
@@ -38,7 +39,8 @@ def test_visda17_has_the_twelve_classes_in_label_order_and_all_images_in_some_st
     for one, other, folder in ((SOURCE_TRAIN, SOURCE_VAL, "train"), (TARGET_VAL, TARGET_TEST, "validation")):
         assert not names(pair, one) & names(pair, other)
         assert names(pair, one) | names(pair, other) == {str(path) for path in (tmp_path / folder).rglob("*.*g")}
-    for stream in pair.streams.values():
+    for name in pair.streams:
+        stream = labelled(pair, name)
         assert torch.equal(stream.labels.unique(), torch.arange(12))  # type: ignore[no-untyped-call]
         assert stream.images(torch.tensor([0, 3])).shape == (2, 3, 32, 32)
     files = pair.streams[SOURCE_TRAIN].files  # type: ignore[attr-defined]
@@ -58,8 +60,8 @@ def test_the_target_is_validation_or_test_by_choice(tmp_path: Path) -> None:
 def test_splits_are_stratified_fixed_and_blind_to_the_order_of_the_list(tmp_path: Path) -> None:
     write_visda17(tmp_path, per_class=10)
     pair = load_pair(visda(tmp_path))
-    assert torch.bincount(pair.streams[TARGET_VAL].labels).tolist() == [3] * 12
-    assert torch.bincount(pair.streams[SOURCE_VAL].labels).tolist() == [1] * 12
+    assert torch.bincount(labelled(pair, TARGET_VAL).labels).tolist() == [3] * 12
+    assert torch.bincount(labelled(pair, SOURCE_VAL).labels).tolist() == [1] * 12
     for split in ("train", "validation"):
         lines = (tmp_path / split / LIST).read_text().splitlines(keepends=True)
         (tmp_path / split / LIST).write_text("".join(reversed(lines)))
@@ -67,14 +69,14 @@ def test_splits_are_stratified_fixed_and_blind_to_the_order_of_the_list(tmp_path
     again = load_pair(visda(tmp_path, cache="elsewhere"))
     assert again is not pair and again.fingerprint == pair.fingerprint
     other = load_pair(visda(tmp_path, target_val_fraction=0.5))
-    assert torch.bincount(other.streams[TARGET_VAL].labels).tolist() == [5] * 12
+    assert torch.bincount(labelled(other, TARGET_VAL).labels).tolist() == [5] * 12
 
 
 def test_a_part_of_the_synthetic_images_keeps_every_class_in_proportion(tmp_path: Path) -> None:
     write_visda17(tmp_path, per_class=10)
     whole, part = load_pair(visda(tmp_path)), load_pair(visda(tmp_path, source_images=30))
     assert len(part.streams[SOURCE_TRAIN]) == 30
-    assert sorted(torch.bincount(part.streams[SOURCE_TRAIN].labels).tolist()) == [2] * 6 + [3] * 6
+    assert sorted(torch.bincount(labelled(part, SOURCE_TRAIN).labels).tolist()) == [2] * 6 + [3] * 6
     assert names(part, SOURCE_TRAIN) < names(whole, SOURCE_TRAIN)
     assert names(part, SOURCE_VAL) == names(whole, SOURCE_VAL)
     with pytest.raises(ConfigError, match=r"data\.source_images: expected at most the 108 .* found 109"):
@@ -169,7 +171,7 @@ def test_a_missing_class_is_accepted_where_that_is_asked_for(tmp_path: Path) -> 
         load_pair(visda(tmp_path))
     pair = load_pair(visda(tmp_path, allow_missing_classes=True))
     assert len(pair.classes) == 12
-    assert 11 not in pair.streams[TARGET_TEST].labels and 11 in pair.streams[SOURCE_TRAIN].labels
+    assert 11 not in labelled(pair, TARGET_TEST).labels and 11 in labelled(pair, SOURCE_TRAIN).labels
 
 
 def test_a_wrong_root_and_a_missing_list_say_what_was_expected(tmp_path: Path) -> None:
@@ -202,7 +204,7 @@ def test_folders_have_the_classes_of_their_sub_folders(tmp_path: Path) -> None:
         TARGET_VAL: 6,
         TARGET_TEST: 9,
     }
-    assert pair.streams[TARGET_TEST].images(torch.arange(9)).shape == (9, 3, 32, 32)
+    assert labelled(pair, TARGET_TEST).images(torch.arange(9)).shape == (9, 3, 32, 32)
 
 
 def test_classes_that_differ_are_listed(tmp_path: Path) -> None:

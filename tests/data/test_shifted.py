@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csg.data.operations import OPERATIONS
-from csg.data.pair import ArrayStream, Stream
+from csg.data.pair import ArrayStream, LabelledImages
 from csg.data.shifted import DISTORTIONS, shifted
 from csg.randomness import generator
 
 
-class ColourStream(Stream):
+class ColourStream(LabelledImages):
     def __init__(self, side: int, length: int) -> None:
         self._images = torch.from_numpy(generator(0, "test").integers(0, 256, (length, 3, side, side), dtype="uint8"))
         self.labels = torch.arange(length) % 10

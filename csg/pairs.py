@@ -1,0 +1,31 @@
+"""What is known of a pair before its data are looked at: settings that do nothing for it, and its own defaults."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from csg.settings import Flat
+
+SEGMENTED: Final = ("gta5_cityscapes", "glyph_scenes")
+"""Pairs whose labels are a class for each pixel; those of all others are a class for each image."""
+IDLE: Final[dict[str, tuple[str, ...]]] = {
+    "glyphs": (
+        *("root", "source", "target", "target_split"),
+        *("source_val_fraction", "allow_missing_classes", "on_bad_image"),
+    ),
+    "visda17": ("source", "target"),
+    "folders": ("root", "target_split"),
+}
+"""Data settings that do nothing for a pair, by the pair's name."""
+GLYPHS_SOURCE_IMAGES: Final = 1024
+"""Synthetic training images of glyphs, unless ``data.source_images`` says otherwise."""
+_DENSE: Final[Flat] = {
+    "data.augmentation": "colour_jitter",
+    "model.output_stride": 8,
+    "model.frozen_norms": True,
+}
+PAIR_DEFAULTS: Final[dict[str, Flat]] = {
+    "gta5_cityscapes": _DENSE,
+    "glyph_scenes": _DENSE | {"model.aspp_rates": "1+2+3", "model.head_width": 64},
+}
+"""Defaults of a pair that are not everyone's, by the pair's name."""

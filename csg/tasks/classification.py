@@ -1,0 +1,103 @@
+"""One class an image: global average pooling, mean class accuracy (VisDA-17's metric)."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from csg.collective import joined, part, summed
+from csg.config import Config
+from csg.data.loading import admit, in_order
+from csg.data.pair import IGNORED, Pair
+from csg.metrics.accuracy import accuracy, confusion_counts, mean_class_accuracy, per_class_accuracy
+from csg.models.classifier import Classifier
+from csg.models.encoder import Encoder
+from csg.models.model import Output
+from csg.settings import ConfigError
+from csg.tasks.measurement import Inference, Measurement
+from csg.tasks.task import Task
+
+FlipAveraging = Literal["softmax", "sigmoid", "none"]
+
+
+class Classification(Task):
+    """VisDA-17's task."""
+
+    name: ClassVar[str] = "classification"
+    score: ClassVar[str] = "mean_class_accuracy"
+    score_words: ClassVar[str] = "mean class accuracy"
+    overall: ClassVar[str] = "accuracy"
+    overall_words: ClassVar[str] = "accuracy"
+    one_label: ClassVar[bool] = True
+    by_class: ClassVar[str] = "class_accuracy"
+
+    def model(self, config: Config, encoder: Encoder, *, classes: int) -> Classifier:
+        """See :class:`~csg.tasks.task.Task`."""
+        return Classifier(
+            encoder,
+            classes=classes,
+            head_width=config.model.head_width,
+            frozen_statistics=config.model.frozen_statistics,
+            frozen_norms=config.model.frozen_norms,
+        )
+
+    def measure(self, inference: Inference, config: Config, pair: Pair, stream: str) -> Measurement:
+        """See :class:`~csg.tasks.task.Task`.
+
+        Where the pair allows it and ``data.flip_averaging`` asks for it, the probabilities of an image and of its
+        mirror image are averaged (softmax, or sigmoid of the logits as in the authors' code). Answers: ``labels`` and
+        ``predicted``, (N,) class indices.
+        """
+        images = pair.streams[stream]
+        averaging = config.data.flip_averaging if pair.flip_averaging else "none"
+        batches = torch.split(torch.arange(len(images)), config.train.evaluation_batch_size)
+        features: list[Tensor] = []
+        answers = [torch.empty(0, 2, dtype=torch.int64)]
+        skipped = 0
+        mine = range(len(batches))[part(len(batches))]
+        for reading in in_order(lambda n: images.read(batches[n]), mine, workers=config.data.workers):
+            skipped += admit(reading.bad, config.data)
+            if len(reading.indices) == 0:
+                continue
+            scores, output = class_scores(inference, inference.input(reading.views[0]), averaging)
+            features.append(output.features.cpu())
+            answers.append(torch.stack([reading.labels, scores.argmax(dim=1).cpu()], dim=1))
+        labels, predicted = joined(torch.cat(answers)).unbind(dim=1)
+        if len(labels) == 0:
+            raise ConfigError(f"data.on_bad_image: expected images in {stream}, found none that can be read")
+        labelled = labels != IGNORED
+        return Measurement(
+            confusion_counts(predicted[labelled], labels[labelled], len(pair.classes)),
+            joined(torch.cat([inference.no_features(), *features])),
+            {"labels": labels, "predicted": predicted},
+            int(summed(torch.tensor(skipped))),
+        )
+
+    def class_figures(self, measurement: Measurement) -> list[float]:
+        """Return each class's accuracy."""
+        return per_class_accuracy(measurement.confusion)
+
+    def figures(self, measurement: Measurement) -> dict[str, float]:
+        """Return mean class accuracy and accuracy."""
+        confusion = measurement.confusion
+        return {self.score: mean_class_accuracy(confusion), self.overall: accuracy(confusion)}
+
+
+def class_scores(inference: Inference, batch: Tensor, averaging: FlipAveraging) -> tuple[Tensor, Output]:
+    """Classify normalised (N, 3, H, W) images, and with ``averaging`` their mirror images too.
+
+    Returns:
+        (N, classes) scores, the largest of which is the predicted class: probabilities averaged over both images, or
+        the logits where there is no averaging; and the output on the images as they are.
+    """
+    output = inference(batch)
+    if averaging == "none":
+        return output.logits, output
+    squash = torch.sigmoid if averaging == "sigmoid" else _softmax
+    return (squash(output.logits) + squash(inference(batch.flip(3)).logits)) / 2, output
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    return logits.softmax(dim=1)

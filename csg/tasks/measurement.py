@@ -1,0 +1,68 @@
+"""What came of showing a stream to a model: counts and features, from which every figure follows."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from csg.config import Config
+from csg.models.folding import FoldedEncoder
+from csg.models.model import Model, Output
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A model's answers on a stream."""
+
+    confusion: Tensor
+    """(classes, classes) counts of labels; row = true class. Labels that are IGNORED are not in it."""
+    features: Tensor
+    """(N, C): spatially averaged stage-4 maps of the images as they are."""
+    answers: dict[str, Tensor]
+    """What is kept of each image's answer, by name, N along the first axis; each task has its own."""
+    skipped: int = 0
+    """Images that could not be read, and are in none of these."""
+
+    def __add__(self, other: Measurement) -> Measurement:
+        return Measurement(
+            self.confusion + other.confusion,
+            torch.cat([self.features, other.features]),
+            {name: torch.cat([kept, other.answers[name]]) for name, kept in self.answers.items()},
+            self.skipped + other.skipped,
+        )
+
+
+class Inference:
+    """A frozen copy of a model in evaluation mode, its batch norms folded: same answers, half the time."""
+
+    def __init__(self, model: Model, config: Config) -> None:
+        """Copy ``model``; ``config`` says where it is and how it wants its input."""
+        self._model = model
+        self._config = config
+        self._encoder = FoldedEncoder(model.encoder)
+        self._head = copy.deepcopy(model.head).eval()
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Output:
+        """Answer for (N, 3, H, W) images as :meth:`input` returns them."""
+        height, width = images.shape[-2:]
+        return self._model.answer(self._encoder(images), (height, width), self._head)
+
+    def no_features(self) -> Tensor:
+        """Return the features of no image, (0, C): what a process without images has."""
+        parameter = next(self._model.parameters())
+        return torch.empty(0, self._model.encoder.channels[-1], dtype=parameter.dtype)
+
+    def input(self, images: Tensor) -> Tensor:
+        """Move uint8 images to the device and normalise them, in the configured memory format."""
+        return to_input(self._model, self._config, images)
+
+
+def to_input(model: Model, config: Config, images: Tensor) -> Tensor:
+    """Move uint8 images to the device and normalise them, in the configured memory format."""
+    memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
+    moved = images.to(config.train.device, non_blocking=True)
+    return model.encoder.normalise(moved).contiguous(memory_format=memory_format)

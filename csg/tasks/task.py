@@ -1,0 +1,52 @@
+"""What a task decides: the head, how a model is measured on a stream, and the names of the figures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from csg.config import Config
+from csg.data.pair import Pair
+from csg.models.encoder import Encoder
+from csg.models.model import Model
+from csg.tasks.measurement import Inference, Measurement
+
+
+class Task(ABC):
+    """Classification or segmentation. Methods, losses, the loop, searches and tracking do not know which."""
+
+    name: ClassVar[str]
+    score: ClassVar[str]
+    """The figure that configurations are selected by, a metric's name below a stream's."""
+    score_words: ClassVar[str]
+    """Its name in tables."""
+    overall: ClassVar[str]
+    """The share of all labels that is answered correctly."""
+    overall_words: ClassVar[str]
+    one_label: ClassVar[bool]
+    """Whether an image has one label, so that ``overall`` is a share of independent answers."""
+    by_class: ClassVar[str]
+    """Each class's figure, whose mean is ``score``: a metric's name between a stream's and a class's."""
+
+    @abstractmethod
+    def model(self, config: Config, encoder: Encoder, *, classes: int) -> Model:
+        """Put a new head on ``encoder``."""
+
+    @abstractmethod
+    def measure(self, inference: Inference, config: Config, pair: Pair, stream: str) -> Measurement:
+        """Answer for every image of a stream exactly once; those that cannot be read are counted, or end the run.
+
+        In a process group each process takes its part of the images, and all return the whole.
+
+        Raises:
+            ConfigError: not a single image can be read.
+            BadImageError: one cannot, and ``data.on_bad_image`` is error.
+        """
+
+    @abstractmethod
+    def class_figures(self, measurement: Measurement) -> list[float]:
+        """Return each class's figure as a fraction; NaN for a class that does not occur."""
+
+    @abstractmethod
+    def figures(self, measurement: Measurement) -> dict[str, float]:
+        """Return the figures ``score`` and ``overall`` as fractions."""
