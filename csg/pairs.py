@@ -6,6 +6,8 @@ from typing import Final
 
 from csg.settings import Flat
 
+BUNDLED: Final = ("glyphs", "glyph_scenes")
+"""Pairs that need no files."""
 SEGMENTED: Final = ("gta5_cityscapes", "glyph_scenes")
 """Pairs whose labels are a class for each pixel; those of all others are a class for each image."""
 IDLE: Final[dict[str, tuple[str, ...]]] = {

@@ -94,10 +94,18 @@ class Flags(Generic[OptionsT]):
     """Settings that were set by a flag."""
 
 
-def parse_flags(options: type[OptionsT], argv: Sequence[str], *, prog: str, description: str) -> Flags[OptionsT]:
+def parse_flags(
+    options: type[OptionsT],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    base: Mapping[str, Any] | None = None,
+) -> Flags[OptionsT]:
     """Read a command line: the fields of ``options``, ``--config FILE`` and any setting as ``--section.name VALUE``.
 
-    ``options`` must have a field ``config`` of type ``Path | None``. Exits with status 2 and an explanation when a
+    ``options`` must have a field ``config`` of type ``Path | None``; without that flag, settings start from ``base``,
+    and of another pair than ``base`` is made for from the defaults. Exits with status 2 and an explanation when a
     flag is unknown, of the wrong type or out of range.
 
     Raises:
@@ -108,8 +116,11 @@ def parse_flags(options: type[OptionsT], argv: Sequence[str], *, prog: str, desc
     for name in ("data.name", "method.name", "method.path"):  # what decides about other settings and their defaults
         first.add_argument(f"--{name}")
     early, _ = first.parse_known_args(argv)
-    base = read_yaml(early.config) if early.config else {}
-    base = overlay(base, {name: value for name, value in vars(early).items() if "." in name and value})
+    flagged_early = {name: value for name, value in vars(early).items() if "." in name and value}
+    start = read_yaml(early.config) if early.config else dict(base or {})
+    if not early.config and flagged_early.get("data.name", start.get("data.name")) != start.get("data.name"):
+        start = {}
+    start = overlay(start, flagged_early)
     flags = dataclasses.make_dataclass(
         "flags",
         [
@@ -120,14 +131,14 @@ def parse_flags(options: type[OptionsT], argv: Sequence[str], *, prog: str, desc
     parsed: Any = tyro.cli(
         flags,
         args=list(argv),
-        default=flags(options(), config_from_flat(base)),
+        default=flags(options(), config_from_flat(start)),
         prog=prog,
         description=description,
         use_underscores=True,
     )
     flagged = [match[1].replace("-", "_") for match in (re.match(r"--(\w+\.[\w.-]+)", arg) for arg in argv) if match]
     config = parsed.config
-    if "train.output" in {*base, *flagged} and "data.cache" not in {*base, *flagged}:
+    if "train.output" in {*start, *flagged} and "data.cache" not in {*start, *flagged}:
         config = config_from_flat(flatten(config) | {"data.cache": str(Path(config.train.output) / "cache")})
     config = with_absolute_paths(config)
     flat = flatten(config)

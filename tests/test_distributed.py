@@ -29,6 +29,7 @@ from csg.training.distributed import Launch, held
 from csg.training.evaluation import validation_metrics
 from csg.training.loop import Training, fit
 from csg.training.outputs import OUTPUTS
+from csg.training.pictures import PICTURES
 from csg.training.run import Run
 from csg.training.step import task_loss
 from tests.made_up_pair import TINY, made_up_pair
@@ -208,10 +209,10 @@ def test_a_ray_train_run_of_two_workers_is_the_run_of_one(two_workers: Path, tmp
     assert record(output)["identity"] == record(two_workers)["identity"], "the worker count is no part of it"
     for mine, theirs in zip(figures(two_workers), figures(output), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-9, abs=1e-9)
-    assert kept(two_workers) == {"record.json", "selected.pt", "test_outputs.npz", ".lock"}
+    assert kept(two_workers) == {"record.json", "selected.pt", "test_outputs.npz", "test_pictures.npz", ".lock"}
 
 
-KEPT = {"record.json", "selected.pt", OUTPUTS, ".lock"}
+KEPT = {"record.json", "selected.pt", OUTPUTS, PICTURES, ".lock"}
 """What a finished run's folder holds."""
 
 
@@ -272,7 +273,7 @@ def test_a_run_whose_driver_was_interrupted_and_then_killed_goes_on(two_workers:
     done = subprocess.run(command(output, "--train.workers", "2"), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert figures(output) == figures(two_workers)
-    assert kept(output) == {"record.json", "selected.pt", "test_outputs.npz", ".lock"}
+    assert kept(output) == {"record.json", "selected.pt", "test_outputs.npz", "test_pictures.npz", ".lock"}
 
 
 @pytest.mark.slow

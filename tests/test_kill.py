@@ -26,7 +26,7 @@ def command(output: Path) -> list[str]:
 def result(output: Path) -> tuple[list[dict[str, float]], dict[str, float], dict[str, Any]]:
     (folder,) = (output / "trained").iterdir()
     kept = {path.name for path in folder.iterdir() if path.name != ".lock"}
-    assert kept == {"record.json", "selected.pt", "test_outputs.npz"}
+    assert kept == {"record.json", "selected.pt", "test_outputs.npz", "test_pictures.npz"}
     record = json.loads((folder / "record.json").read_text())
     assert record["status"] == "finished"
     epochs = [{k: v for k, v in epoch.items() if "second" not in k} for epoch in record["epochs"]]

@@ -142,7 +142,10 @@ def test_stopped_trials_keep_no_state_and_finished_ones_only_their_weights(undis
     for folder in (undisturbed[0] / "trained").iterdir():
         status = json.loads((folder / "record.json").read_text())["status"]
         kept[status] = kept.get(status, set()) | {path.name for path in folder.iterdir() if path.name != ".lock"}
-    expected = {"finished": {"record.json", "selected.pt", "test_outputs.npz"}, "stopped": {"record.json"}}
+    expected = {
+        "finished": {"record.json", "selected.pt", "test_outputs.npz", "test_pictures.npz"},
+        "stopped": {"record.json"},
+    }
     assert "finished" in kept
     assert kept == {status: expected[status] for status in kept}, "which are stopped depends on the CPU's low bits"
 

@@ -248,13 +248,14 @@ def test_a_trial_that_was_cut_off_stays_in_flight(tmp_path: Path) -> None:
 
 
 def test_a_space_can_be_named_or_imported() -> None:
-    assert space_named("contrast", method="csg") is SPACES["contrast"]
-    assert space_named("", method="asg") is SPACES["asg"]
-    assert space_named("", method="of somebody's own") is SPACES["learning_rates"]
+    assert space_named("contrast", method="csg", task="classification") is SPACES["contrast"]
+    assert space_named("", method="csg", task="segmentation") is SPACES["csg_segmentation"]
+    assert space_named("", method="asg", task="segmentation") is SPACES["asg"]
+    assert space_named("", method="of somebody's own", task="classification") is SPACES["learning_rates"]
     with pytest.raises(ConfigError, match="--space: expected one of csg"):
-        space_named("everything", method="csg")
+        space_named("everything", method="csg", task="classification")
     with pytest.raises(ConfigError, match="--space: cannot import"):
-        space_named("no_such_module:SPACE", method="csg")
+        space_named("no_such_module:SPACE", method="csg", task="classification")
 
 
 def test_a_files_values_are_the_default_trial_where_the_space_holds_them() -> None:

@@ -149,7 +149,13 @@ def test_a_finished_run_keeps_only_its_weights_and_is_returned_not_repeated(
     pair, config = made_up_pair(), tiny(tmp_path)
     first = Run(config, pair)
     expected = outcome(first)
-    assert {path.name for path in first.folder.iterdir()} == {".lock", "record.json", "selected.pt", "test_outputs.npz"}
+    assert {path.name for path in first.folder.iterdir()} == {
+        ".lock",
+        "record.json",
+        "selected.pt",
+        "test_outputs.npz",
+        "test_pictures.npz",
+    }
     monkeypatch.setattr(run_module, "Training", None)
     again = Run(config, pair)
     assert [timeless(report.metrics) for report in again.epochs()] == expected[0]

@@ -1,4 +1,4 @@
-"""What is searched of CSG: contrastive temperature, loss weights, stages, pooling, queue, and learning rates.
+"""What is searched of CSG: contrastive temperature, loss weights, stages, pooling or patches, queue, learning rates.
 
 Defaults of CSG's own settings are the published ones; those of the learning rates are the bundled benchmark's.
 """
@@ -36,5 +36,22 @@ POOLING = tuple(
     for stage in (2, 3, 4)
 )
 CSG = Space((STAGES, TEMPERATURE, QUEUE_SIZE, *WEIGHTS, *POOLING, *LEARNING_RATES))
+SEGMENTATION = Space(
+    (
+        STAGES,
+        TEMPERATURE,
+        QUEUE_SIZE,
+        *(
+            Float(f"method.stage{stage}.weight", default=75.0, low=0.1, high=300.0, log=True, when=StageChosen(stage))
+            for stage in (2, 3, 4)
+        ),
+        *(
+            Choice(f"method.stage{stage}.chunks", default=8, options=(1, 2, 4, 8), when=StageChosen(stage))
+            for stage in (2, 3, 4)
+        ),
+        *LEARNING_RATES,
+    )
+)
+"""For maps of classes: weights around the published 75, and the patches that a map is cut into."""
 CONTRAST = Space((TEMPERATURE, QUEUE_SIZE, *WEIGHTS))
 STAGES_ALONE = Space((STAGES, *POOLING))

@@ -17,6 +17,7 @@ from csg.config import Config
 from csg.data.pair import Pair
 from csg.identity import canonical
 from csg.models.weights import check_weights
+from csg.pairs import BUNDLED
 from csg.parsing import Flags, config_from_flat, overlay
 from csg.settings import ConfigError, flatten
 from csg.tracking import default_tracking_uri
@@ -88,7 +89,7 @@ class Search:
     @property
     def where(self) -> str:
         """What is searched on, for people."""
-        kind = "bundled benchmark" if self.config.data.name == "glyphs" else "data"
+        kind = "bundled benchmark" if self.config.data.name in BUNDLED else "data"
         return f"{kind} {self.config.data.name}: {self.pair.description}"
 
     @property
@@ -131,7 +132,7 @@ def plan(flags: Flags[SearchOptions]) -> Search:
         raise ConfigError(f"--seed: expected less than 2**32, found {options.seed}")
     if options.time_budget < 0:
         raise ConfigError(f"--time-budget: expected minutes, at least 0, found {options.time_budget}")
-    declared = space_named(options.space, method=config.method.name)
+    declared = space_named(options.space, method=config.method.name, task=config.data.task)
     space = declared.without(given).starting_at(flatten(config))
     if not space.names:
         raise ConfigError("--space: every parameter of the space is set by a flag; nothing is left to search")

@@ -10,6 +10,7 @@ from tune_spaces.space import Space
 
 SPACES = {
     "csg": csg_space.CSG,
+    "csg_segmentation": csg_space.SEGMENTATION,
     "contrast": csg_space.CONTRAST,
     "stages": csg_space.STAGES_ALONE,
     "weight_l2": rival_spaces.WEIGHT_L2,
@@ -20,18 +21,20 @@ SPACES = {
 }
 
 
-def space_named(name: str, *, method: str) -> Space:
+def space_named(name: str, *, method: str, task: str) -> Space:
     """Return a shipped space, or ``module:NAME`` or ``path/to/file.py:NAME``.
 
     Args:
-        name: empty for the method's own space: the one of its name, or the learning rates.
+        name: empty for the method's own space: the one of its name, for this task where there is one, or the learning
+            rates.
         method: ``method.name``.
+        task: classification or segmentation.
 
     Raises:
         ConfigError: there is none.
     """
     if not name:
-        return SPACES.get(method, SPACES["learning_rates"])
+        return SPACES.get(f"{method}_{task}", SPACES.get(method, SPACES["learning_rates"]))
     if name in SPACES:
         return SPACES[name]
     found = external_object(name, setting="--space") if ":" in name else None

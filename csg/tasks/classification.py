@@ -75,6 +75,10 @@ class Classification(Task):
             int(summed(torch.tensor(skipped))),
         )
 
+    def predicted(self, inference: Inference, config: Config, images: Tensor) -> Tensor:
+        """See :class:`~csg.tasks.task.Task`; of the images as they are, not mirrored."""
+        return inference(inference.input(images)).logits.argmax(dim=1).cpu()
+
     def class_figures(self, measurement: Measurement) -> list[float]:
         """Return each class's accuracy."""
         return per_class_accuracy(measurement.confusion)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from torch import Tensor
+
 from csg.config import Config
 from csg.data.pair import Pair
 from csg.models.encoder import Encoder
@@ -42,6 +44,10 @@ class Task(ABC):
             ConfigError: not a single image can be read.
             BadImageError: one cannot, and ``data.on_bad_image`` is error.
         """
+
+    @abstractmethod
+    def predicted(self, inference: Inference, config: Config, images: Tensor) -> Tensor:
+        """Return the class of each of (N, 3, H, W) uint8 images, (N,), or of each of their pixels, (N, H, W)."""
 
     @abstractmethod
     def class_figures(self, measurement: Measurement) -> list[float]:

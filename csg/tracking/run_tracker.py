@@ -45,7 +45,8 @@ class RunTracker:
             # Not on record, because it depends on the protocol, which is no part of what is trained.
             score = score_of(self._run.config, record.epochs)
             record = dataclasses.replace(record, final={**record.final, "selection/score": score})
-        if record.status == "finished" and self._run.outputs.exists():
-            self._tracker.log_artifact(self.run_id, self._run.outputs)
+        for path in (self._run.outputs, self._run.pictures) if record.status == "finished" else ():
+            if path.exists():
+                self._tracker.log_artifact(self.run_id, path)
         self._tracker.log_record(self.run_id, record, known_epochs=self._logged)
         self._logged, self._status = max(self._logged, len(record.epochs)), record.status

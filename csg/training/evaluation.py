@@ -68,10 +68,10 @@ def validation_metrics(model: Model, config: Config, pair: Pair) -> dict[str, fl
     return metrics
 
 
-def final_measurement(model: Model, config: Config, pair: Pair) -> tuple[dict[str, float], Measurement]:
+def final_measurement(inference: Inference, config: Config, pair: Pair) -> tuple[dict[str, float], Measurement]:
     """Measure target/test: once a run, on its selected weights. Return the metrics, and the answers behind them."""
     task = task_of(config.data)
-    test = task.measure(Inference(model, config), config, pair, TARGET_TEST)
+    test = task.measure(inference, config, pair, TARGET_TEST)
     metrics = figures(TARGET_TEST, test, config) | energies(TARGET_TEST, test, config)
     metrics[f"{TARGET_TEST}/images"] = float(len(test.features))
     for name, value in zip(pair.classes, task.class_figures(test), strict=True):

@@ -20,10 +20,12 @@ from csg.identity import config_id
 from csg.models.model import Model
 from csg.settings import ConfigError, flatten
 from csg.storage import locked, make_folder, remove_leftovers, replacing
+from csg.tasks.measurement import Inference
 from csg.training.checkpoint import load_state
 from csg.training.evaluation import TARGET_ALL, final_measurement, selected_figures, selection_score
 from csg.training.loop import EpochReport, OnStep, Stop, Training, train
 from csg.training.outputs import OUTPUTS, save_outputs
+from csg.training.pictures import PICTURES, save_pictures
 from csg.training.selected import save_selected
 from csg.training.step import NonFiniteLossError
 
@@ -96,7 +98,7 @@ class Run:
 
     The folder holds ``record.json``; while the run is under way ``checkpoint.pt``, its whole state; and when it is
     finished ``selected.pt``, the weights that target/test was measured on, with the names of their classes, and
-    ``test_outputs.npz``, what they answered.
+    ``test_outputs.npz``, what they answered, with a few of the images in ``test_pictures.npz``.
     """
 
     def __init__(self, config: Config, pair: Pair) -> None:
@@ -109,6 +111,7 @@ class Run:
         self.checkpoint = self.folder / "checkpoint.pt"
         self.selected = self.folder / "selected.pt"
         self.outputs = self.folder / OUTPUTS
+        self.pictures = self.folder / PICTURES
         self.lock = self.folder / ".lock"
         self._has_lock = False
         self.record = read_record(self.folder) or Record(dataclasses.asdict(self.identity), flatten(config))
@@ -224,9 +227,11 @@ class Run:
         """
         if not self.record.final:
             began = time.perf_counter()
-            final, measured = final_measurement(self.selected_model(), self.config, self.pair)
+            inference = Inference(self.selected_model(), self.config)
+            final, measured = final_measurement(inference, self.config, self.pair)
             if is_first():
                 save_outputs(self.outputs, measured)
+                save_pictures(self.pictures, inference, self.config, self.pair)
             self.record.final = {**final, **self._selected_metrics(), "test/seconds": time.perf_counter() - began}
         self.close("finished")
         return self.record.final
@@ -281,8 +286,8 @@ class Run:
         if status == "stopped":
             self.selected.unlink(missing_ok=True)
         self.record.status, self.record.error = status, error
-        kept = (path.stat().st_size for path in (self.checkpoint, self.selected, self.outputs) if path.exists())
-        self.record.megabytes = sum(kept) / 1e6
+        kept = (self.checkpoint, self.selected, self.outputs, self.pictures)
+        self.record.megabytes = sum(path.stat().st_size for path in kept if path.exists()) / 1e6
         self._write()
 
     def reread(self) -> None:

@@ -1,0 +1,46 @@
+"""What every search script does: read flags, search, say what came of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from csg.parsing import parse_flags
+from csg.script import StoreAwayError, run_script
+from tune_spaces.confirmation import confirm
+from tune_spaces.plan import SearchOptions, plan
+from tune_spaces.search import run_search
+from tune_spaces.summary import conclude
+
+
+def search_script(
+    argv: Sequence[str] | None, *, prog: str, description: str, base: Mapping[str, Any] | None = None
+) -> int:
+    """Run a search.
+
+    Args:
+        argv: flags; None takes the process's.
+        prog: the script's name.
+        description: what ``--help`` says above the flags.
+        base: settings to start from where there is no ``--config``.
+
+    Returns:
+        An exit code; see :func:`~csg.script.run_script`.
+    """
+
+    def body(console: Console) -> bool:
+        given = sys.argv[1:] if argv is None else argv
+        search = plan(parse_flags(SearchOptions, given, prog=prog, description=description, base=base))
+        console.print(search.where, style="bold", highlight=False, soft_wrap=True)
+        outcome = run_search(search, console)
+        if not outcome.recorded:
+            raise StoreAwayError(outcome.tracker.uri)
+        conclude(outcome, console)
+        if search.options.confirm_top:
+            confirm(outcome, search.options.confirm_top, search.options.seeds, console)
+        return outcome.ending != "interrupted"
+
+    return run_script(body)
