@@ -104,9 +104,8 @@ def parse_flags(
 ) -> Flags[OptionsT]:
     """Read a command line: the fields of ``options``, ``--config FILE`` and any setting as ``--section.name VALUE``.
 
-    ``options`` must have a field ``config`` of type ``Path | None``; without that flag, settings start from ``base``,
-    and of another pair than ``base`` is made for from the defaults. Exits with status 2 and an explanation when a
-    flag is unknown, of the wrong type or out of range.
+    ``options`` must have a field ``config`` of type ``Path | None``; without that flag, settings start from ``base``.
+    Exits with status 2 and an explanation when a flag is unknown, of the wrong type or out of range.
 
     Raises:
         ConfigError: ``--config`` names an unusable file, or settings contradict each other.
@@ -116,11 +115,8 @@ def parse_flags(
     for name in ("data.name", "method.name", "method.path"):  # what decides about other settings and their defaults
         first.add_argument(f"--{name}")
     early, _ = first.parse_known_args(argv)
-    flagged_early = {name: value for name, value in vars(early).items() if "." in name and value}
     start = read_yaml(early.config) if early.config else dict(base or {})
-    if not early.config and flagged_early.get("data.name", start.get("data.name")) != start.get("data.name"):
-        start = {}
-    start = overlay(start, flagged_early)
+    start = overlay(start, {name: value for name, value in vars(early).items() if "." in name and value})
     flags = dataclasses.make_dataclass(
         "flags",
         [

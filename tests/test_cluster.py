@@ -28,7 +28,7 @@ from tune_spaces.journal import Event, in_flight
 
 SMALL = [
     *("--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
-    *("--optim.warmup-steps", "2", "--train.checkpoint-minutes", "0"),
+    *("--optim.warmup-steps", "2", "--train.checkpoint-minutes", "0", "--train.threads", "1"),
 ]
 
 

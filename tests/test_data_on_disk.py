@@ -232,7 +232,7 @@ def test_a_search_runs_end_to_end_on_a_published_tree(tmp_path: Path) -> None:
     command = [
         *(sys.executable, str(ROOT / "tune_spaces" / "visda_search.py"), *visda17_flags(root)),
         *("--model.name", "resnet18", "--model.weights", "resnet18.pth"),
-        *("--num-samples", "2", "--concurrency", "1", "--data.workers", "1"),
+        *("--num-samples", "2", "--concurrency", "1", "--data.workers", "1", "--train.threads", "1"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -23,7 +23,18 @@ BIN = Path(sys.executable).parent
 TRIALS = 6
 SEARCH = [
     *("--data.source-images", "200", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
-    *("--num-samples", str(TRIALS), "--concurrency", "1", "--optim.warmup-steps", "2", "--space", "contrast"),
+    *(
+        "--num-samples",
+        str(TRIALS),
+        "--concurrency",
+        "1",
+        "--optim.warmup-steps",
+        "2",
+        "--space",
+        "contrast",
+        "--train.threads",
+        "1",
+    ),
 ]
 """Trials take a few seconds each: longer than it takes to ask for a stop."""
 START_SECONDS = 60.0

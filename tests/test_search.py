@@ -29,7 +29,7 @@ TRIALS = 5
 SMALL = [
     *("--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
     *("--num-samples", str(TRIALS), "--concurrency", "1", "--optim.warmup-steps", "2"),
-    *("--train.checkpoint-minutes", "0"),
+    *("--train.checkpoint-minutes", "0", "--train.threads", "1"),
 ]
 SCORE_METRIC = "source/val/mean_class_accuracy"
 

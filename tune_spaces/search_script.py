@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -14,6 +15,10 @@ from tune_spaces.confirmation import confirm
 from tune_spaces.plan import SearchOptions, plan
 from tune_spaces.search import run_search
 from tune_spaces.summary import conclude
+
+THREADS: Final = min(2, os.cpu_count() or 1)
+"""On two cores, one trial at a time that uses both: no core is idle while the last trial ends, and the sampler has seen
+every trial before it suggests the next."""
 
 
 def search_script(
@@ -25,7 +30,7 @@ def search_script(
         argv: flags; None takes the process's.
         prog: the script's name.
         description: what ``--help`` says above the flags.
-        base: settings to start from where there is no ``--config``.
+        base: settings to start from where there is no ``--config``, beside ``THREADS`` threads a trial.
 
     Returns:
         An exit code; see :func:`~csg.script.run_script`.
@@ -33,7 +38,8 @@ def search_script(
 
     def body(console: Console) -> bool:
         given = sys.argv[1:] if argv is None else argv
-        search = plan(parse_flags(SearchOptions, given, prog=prog, description=description, base=base))
+        start = {"train.threads": THREADS, **(base or {})}
+        search = plan(parse_flags(SearchOptions, given, prog=prog, description=description, base=start))
         console.print(search.where, style="bold", highlight=False, soft_wrap=True)
         outcome = run_search(search, console)
         if not outcome.recorded:
