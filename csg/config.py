@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ValidationError
 from pydantic.dataclasses import dataclass
 
-from csg.pairs import GLYPHS_SOURCE_IMAGES, IDLE, PAIR_DEFAULTS, SEGMENTED
+from csg.pairs import BUNDLED_SOURCE_IMAGES, IDLE, PAIR_DEFAULTS, SEGMENTED
 from csg.settings import (
     STRICT,
     ConfigError,
@@ -41,13 +41,16 @@ class DataConfig(Section):
     """Which synthetic source and real target, and what happens to an image before it is seen."""
 
     name: str = "glyphs"
-    """The source/target pair: glyphs (bundled), visda17 or folders."""
+    """The source/target pair: glyphs (bundled), visda17 or folders; glyph_scenes (bundled) or gta5_cityscapes, which
+    have a class for every pixel."""
     root: Annotated[str | None, Elsewhere] = None
     """visda17: folder that holds train/ and validation/ or test/, each with its image_list.txt."""
     source: Annotated[str | None, Elsewhere] = None
-    """folders: folder of synthetic images, one sub-folder a class."""
+    """folders: folder of synthetic images, one sub-folder a class. gta5_cityscapes: folder with GTA5's images/ and
+    labels/."""
     target: Annotated[str | None, Elsewhere] = None
-    """folders: folder of real images, one sub-folder a class."""
+    """folders: folder of real images, one sub-folder a class. gta5_cityscapes: folder with Cityscapes' leftImg8bit/
+    and gtFine/."""
     target_split: Literal["validation", "test"] = "validation"
     """visda17: the real images: validation (the paper's) or test."""
     cache: Annotated[str, Elsewhere] = "runs/cache"
@@ -55,14 +58,15 @@ class DataConfig(Section):
     image_size: Annotated[int, Within(ge=32, le=2048)] = 64
     """Side of the square input, in pixels."""
     source_images: Annotated[int, Within(ge=10)] | None = None
-    """Synthetic training images: 1,024 glyphs unless given; of a pair on disk all, or a seeded part with every class in
-    proportion."""
+    """Synthetic training images: 1,024 glyphs or 256 scenes of them unless given; of a pair on disk all, or a seeded
+    part with every class in proportion."""
     trained_on: Literal["source", "target"] = "source"
     """Images that are trained on: the synthetic ones, or for comparison the real ones of target/val."""
     source_val_fraction: Annotated[float, Within(gt=0, lt=1)] = 0.1
-    """Share of the synthetic images on disk that form source/val (glyphs holds out fonts instead)."""
+    """Share of the synthetic images on disk that form source/val (glyphs and glyph_scenes hold out fonts instead)."""
     target_val_fraction: Annotated[float, Within(gt=0, lt=1)] = 0.3
-    """Share of the real images that form target/val; the rest is target/test."""
+    """Share of the real images that form target/val; the rest is target/test. gta5_cityscapes: of Cityscapes' train,
+    for target/test is its val. glyph_scenes: of the handwritten digits that scenes are composed of."""
     augmentation: Literal["randaugment", "colour_jitter", "none"] = "randaugment"
     """randaugment: drawn separately for the two views (not with a class for each pixel); colour_jitter: of the key view
     alone; with "none" both views are the same image."""
@@ -94,7 +98,7 @@ class DataConfig(Section):
     @property
     def source_images_asked(self) -> int | None:
         """Synthetic training images, the default resolved; None for all that a pair on disk has."""
-        return GLYPHS_SOURCE_IMAGES if self.source_images is None and self.name == "glyphs" else self.source_images
+        return BUNDLED_SOURCE_IMAGES.get(self.name) if self.source_images is None else self.source_images
 
     def active(self) -> Flat:
         """Each augmentation, task and pair has settings of its own."""

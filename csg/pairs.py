@@ -17,10 +17,15 @@ IDLE: Final[dict[str, tuple[str, ...]]] = {
     ),
     "visda17": ("source", "target"),
     "folders": ("root", "target_split"),
+    "glyph_scenes": (
+        *("root", "source", "target", "target_split"),
+        *("source_val_fraction", "allow_missing_classes", "on_bad_image"),
+    ),
+    "gta5_cityscapes": ("root", "target_split", "allow_missing_classes"),
 }
 """Data settings that do nothing for a pair, by the pair's name."""
-GLYPHS_SOURCE_IMAGES: Final = 1024
-"""Synthetic training images of glyphs, unless ``data.source_images`` says otherwise."""
+BUNDLED_SOURCE_IMAGES: Final = {"glyphs": 1024, "glyph_scenes": 256}
+"""Synthetic training images of the pairs that are made at run time, unless ``data.source_images`` says otherwise."""
 _DENSE: Final[Flat] = {
     "data.augmentation": "colour_jitter",
     "model.output_stride": 8,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -76,14 +77,17 @@ def _refuse_a_batch_too_large(config: Config) -> None:
 
 
 def _print_counts(report: Report, console: Console) -> None:
-    """Show images per class: of the streams where the data can be split into them, else of both sides."""
+    """Show images per class: of the streams where the data can be split into them, else of both sides.
+
+    Where labels are maps, an image counts for every class it shows, and the class's share of the pixels is shown too.
+    """
     columns = {name: stream for name, stream in report.streams.items() if name != SOURCE_SHIFTED} or report.domains
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for name in report.domains["source"]["images_per_class"]:
-        table.add_row(name, *(f"{column['images_per_class'][name]:,}" for column in columns.values()))
+        table.add_row(name, *(_count(column, name) for column in columns.values()))
     table.add_row("all", *(f"{column['images']:,}" for column in columns.values()), style="bold")
     console.print(table)
     for side, described in report.domains.items():
@@ -93,6 +97,12 @@ def _print_counts(report: Report, console: Console) -> None:
             for name, of in described["pixels"].items()
         ]
         console.print(f"{side}: {', '.join(figures)}: {described['folder']}", highlight=False, soft_wrap=True)
+
+
+def _count(column: Mapping[str, Any], name: str) -> str:
+    images: int = column["images_per_class"][name]
+    pixels: dict[str, int] | None = column.get("pixels_per_class")
+    return f"{images:,}" if pixels is None else f"{images:,} ({pixels[name] / max(sum(pixels.values()), 1):.2%})"
 
 
 def _print_faults(report: Report, console: Console) -> None:

@@ -5,29 +5,47 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Final
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Final, Generic, TypeVar
 
 from csg.config import DataConfig
-from csg.data import folders, glyphs, visda17
+from csg.data import folders, glyph_scenes, glyphs, gta5_cityscapes, visda17
 from csg.data.domain import Domain, Kind, make_pair, named
+from csg.data.map_domain import MapDomain
 from csg.data.pair import SOURCE_TRAIN, TARGET_VAL, Pair
 from csg.pairs import IDLE
 from csg.settings import ConfigError
 
-ON_DISK: Final[dict[str, tuple[Callable[[DataConfig], tuple[Domain, Domain]], Callable[[DataConfig], str]]]] = {
-    "visda17": (visda17.read, visda17.title),
-    "folders": (folders.read, folders.title),
+DomainT = TypeVar("DomainT", Domain, MapDomain)
+
+
+@dataclass(frozen=True)
+class OnDisk(Generic[DomainT]):
+    """How a pair of image files is read."""
+
+    read: Callable[[DataConfig], tuple[DomainT, DomainT]]
+    """Lists the synthetic and the real images."""
+    make_pair: Callable[[DomainT, DomainT, DataConfig], Pair]
+    """Splits them into streams."""
+
+
+ON_DISK: Final[dict[str, OnDisk[Domain] | OnDisk[MapDomain]]] = {
+    "visda17": OnDisk(visda17.read, partial(make_pair, title=visda17.title)),
+    "folders": OnDisk(folders.read, partial(make_pair, title=folders.title)),
+    "gta5_cityscapes": OnDisk(gta5_cityscapes.read, gta5_cityscapes.make_pair),
 }
-"""Pairs of image files: what lists the synthetic and the real ones, and what says in words which they are."""
 HONOURED: Final[dict[Kind, str]] = {
     "repeated line": "Images that are listed twice count once:",
     "label against folder": "Images that lie in the folder of another class than they are listed with count as listed:",
+    "image without label map": "Images without a label map are left out:",
+    "label map without image": "Label maps without an image are left out:",
+    "size mismatch": "Label maps of another size than their image are left out, with their image:",
 }
-"""What is odd in a list and is done as the list says; a log names it."""
+"""What is odd and is done as the list says, or is left out; a log names it."""
 
 
-def load_domains(config: DataConfig) -> tuple[Domain, Domain]:
+def load_domains(config: DataConfig) -> tuple[Domain, Domain] | tuple[MapDomain, MapDomain]:
     """List the files of a pair on disk; a process keeps the last two.
 
     Raises:
@@ -40,10 +58,9 @@ def load_domains(config: DataConfig) -> tuple[Domain, Domain]:
 
 
 @lru_cache(maxsize=2)
-def _listed(config: DataConfig) -> tuple[Domain, Domain]:
-    read, _ = ON_DISK[config.name]
+def _listed(config: DataConfig) -> tuple[Domain, Domain] | tuple[MapDomain, MapDomain]:
     try:
-        return read(config)
+        return ON_DISK[config.name].read(config)
     except OSError as error:
         raise ConfigError(f"data.name={config.name}: cannot read {error.filename} ({error.strerror})") from None
 
@@ -54,11 +71,13 @@ def _load_from_disk(config: DataConfig) -> Pair:
         odd = [fault for domain in (source, target) for fault in domain.faults if fault.kind == kind]
         if odd:
             logging.getLogger(__name__).warning(named(odd, what))
-    return make_pair(source, target, config, title=ON_DISK[config.name][1](config))
+    pair: Pair = ON_DISK[config.name].make_pair(source, target, config)  # type: ignore[arg-type]
+    return pair
 
 
 PAIRS: Final[dict[str, Callable[[DataConfig], Pair]]] = {
     "glyphs": glyphs.load,
+    "glyph_scenes": glyph_scenes.load,
     **dict.fromkeys(ON_DISK, _load_from_disk),
 }
 
@@ -90,6 +109,9 @@ def _shared(config: DataConfig, **changes: int | None) -> DataConfig:
         augmentation="none",
         augmentation_ops=1,
         augmentation_magnitude=0,
+        jitter=0.0,
+        window=None,
+        window_stride=1.0,
         flip_averaging="none",
         on_bad_image="error",
         workers=0,

@@ -1,4 +1,4 @@
-"""Look at every image of a pair on disk once, and remember what was seen.
+"""Look at every image and label map of a pair on disk once, and remember what was seen.
 
 All of a file's compressed data pass through the decoder; the pixels of a JPEG file come out at an eighth of its size,
 which is quicker and fails where the full size would. What a decoder cannot know is not found: a JPEG file carries no
@@ -11,22 +11,24 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 import PIL
 import torch
+from torch import Tensor
 
 from csg.config import DataConfig
 from csg.data import load_domains, load_pair
-from csg.data.decoding import AbsentImageError, BadImageError, image_files, inspect, read_bytes
-from csg.data.domain import IMPASSABLE, UNREADABLE, Domain, Fault, Kind, named, single_images
-from csg.data.files import ImageFiles
+from csg.data.domain import IMPASSABLE, UNREADABLE, Domain, Fault, Look, named
 from csg.data.loading import in_order
-from csg.data.pair import LabelledImages
+from csg.data.map_domain import MapDomain
+from csg.data.map_files import FileMapStream
+from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, LabelledImages, Pair
 from csg.settings import ConfigError
 from csg.storage import replacing
 
@@ -43,11 +45,24 @@ OnImages = Callable[[int, int], None]
 class Seen:
     """What some files of a domain showed."""
 
-    sizes: list[tuple[int, int]]
-    """Width and height in pixels of the good images."""
-    contents: list[bytes]
-    """SHA-256 of every file's bytes; empty where there are none."""
-    bad: list[Fault]
+    looks: list[Look]
+    """One for each, in the order of the files."""
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Width and height in pixels of what can be used."""
+        return [look.size for look in self.looks if look.size is not None]
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What is wrong with the others."""
+        return [fault for look in self.looks for fault in look.faults]
+
+    @property
+    def pixels(self) -> npt.NDArray[np.int64] | None:
+        """(N, classes) pixels of each class, where labels are maps."""
+        counts = [look.pixels for look in self.looks if look.pixels is not None]
+        return np.stack(counts) if counts else None
 
 
 @dataclass(frozen=True)
@@ -57,7 +72,8 @@ class Report:
     pair: str
     domains: dict[str, dict[str, Any]]
     """By side: folder, images, those of them that can be read, bytes, images per class, width and height in pixels,
-    hashes of names and of contents."""
+    hashes of names and of contents. Where labels are maps, images per class are those that show it, and the pixels of
+    each class are counted too."""
     streams: dict[str, dict[str, Any]]
     """By stream, as the settings of the check split the images: images, images per class, fingerprint. None where a
     side is at fault."""
@@ -100,27 +116,27 @@ def check(config: DataConfig, on_images: OnImages | None = None) -> Report:
             cannot be written.
     """
     domains = load_domains(config)
-    faults = [fault for domain in domains for fault in (*domain.faults, *_not_listed(domain))]
-    if not config.allow_missing_classes:
-        faults += [fault for domain in domains for fault in single_images(domain)]
+    faults = [fault for domain in domains for fault in domain.faults]
+    for domain in domains:
+        faults += domain.beyond_the_listing(allow_missing=config.allow_missing_classes)
     # First, because it is quick and refuses data that cannot be split.
-    streams = {} if any(fault.kind in IMPASSABLE for fault in faults) else _streams(config)
+    pair = None if any(fault.kind in IMPASSABLE for fault in faults) else load_pair(config)
     total = sum(len(domain.files) for domain in domains)
     done = 0
-    described: dict[str, dict[str, Any]] = {}
+    seen: dict[str, Seen] = {}
     for domain in domains:
         starts = range(0, len(domain.files), CHUNK)
         workers = (config.workers or len(os.sched_getaffinity(0))) if len(starts) > 1 else 0
-        seen = Seen([], [], [])
-        for part in in_order(_Look(domain.files, starts), range(len(starts)), workers=workers):
-            seen.sizes.extend(part.sizes)
-            seen.contents.extend(part.contents)
-            seen.bad.extend(part.bad)
-            done += len(part.contents)
+        looks: list[Look] = []
+        for part in in_order(_Look(domain, starts), range(len(starts)), workers=workers):
+            looks.extend(part)
+            done += len(part)
             if on_images is not None:
                 on_images(done, total)
-        described[domain.side] = _described(domain, seen)
-        faults += seen.bad
+        seen[domain.side] = Seen(looks)
+        faults += seen[domain.side].faults
+    described: dict[str, dict[str, Any]] = {domain.side: _described(domain, seen[domain.side]) for domain in domains}
+    streams = {} if pair is None else {name: _stream(pair, name, domains, seen) for name in pair.streams}
     report = Report(config.name, described, streams, tuple(faults), config.on_bad_image, report_path(config))
     _write(report)
     return report
@@ -145,6 +161,8 @@ def report_path(config: DataConfig) -> Path:
     for domain in load_domains(config):
         digest.update(f"{domain.files.folder} {domain.classes} {domain.files.fingerprint}".encode())
         digest.update(domain.files.modified.tobytes())
+        for fault in domain.faults:
+            digest.update(str(fault).encode())
     return Path(config.cache) / f"check-{config.name}-{digest.hexdigest()[:16]}.json"
 
 
@@ -162,71 +180,62 @@ def read_report(path: Path) -> Report | None:
 class _Look:
     """Looks at a chunk of files."""
 
-    files: ImageFiles
+    domain: Domain | MapDomain
     starts: range
 
-    def __call__(self, chunk: int) -> Seen:
-        seen = Seen([], [], [])
-        for index in range(self.starts[chunk], min(self.starts[chunk] + CHUNK, len(self.files))):
-            path = self.files.path(index)
-            content = b""
-            try:
-                content = read_bytes(path)
-                seen.sizes.append(inspect(path, content))
-            except BadImageError as error:
-                kind: Kind = "listed but absent" if isinstance(error, AbsentImageError) else "bad image"
-                seen.bad.append(Fault(kind, error.path, f"expected an image, {error.reason}"))
-            seen.contents.append(hashlib.sha256(content).digest() if content else b"")
-        return seen
+    def __call__(self, chunk: int) -> list[Look]:
+        first = self.starts[chunk]
+        return [self.domain.look(index) for index in range(first, min(first + CHUNK, len(self.domain.files)))]
 
 
-def _described(domain: Domain, seen: Seen) -> dict[str, Any]:
-    counts = domain.files.counts(len(domain.classes))
+def _described(domain: Domain | MapDomain, seen: Seen) -> dict[str, Any]:
     pixels = np.array(seen.sizes, dtype=np.int64).reshape(-1, 2)
     return {
         "folder": domain.files.folder,
         "images": len(domain.files),
-        "readable_images": len(seen.sizes),
+        "readable_images": len(pixels),
         "bytes": int(domain.files.sizes.clip(min=0).sum()),
-        "images_per_class": dict(zip(domain.classes, counts, strict=True)),
+        **(
+            _per_class(domain.classes, labels=domain.files.labels)
+            if isinstance(domain, Domain)
+            else _per_class(domain.classes, pixels=seen.pixels)
+        ),
         "pixels": {
             name: {"smallest": int(side.min()), "median": int(np.median(side)), "largest": int(side.max())}
             for name, side in zip(("width", "height"), pixels.T, strict=True)
             if len(side)
         },
         "fingerprint": domain.files.fingerprint,
-        "contents_sha256": hashlib.sha256(b"".join(seen.contents)).hexdigest(),
+        "contents_sha256": hashlib.sha256(b"".join(look.content for look in seen.looks)).hexdigest(),
     }
 
 
-def _streams(config: DataConfig) -> dict[str, dict[str, Any]]:
-    pair = load_pair(config)
-    described = {}
-    for name, stream in pair.streams.items():
+def _stream(pair: Pair, name: str, domains: Sequence[Domain | MapDomain], seen: Mapping[str, Seen]) -> dict[str, Any]:
+    stream = pair.streams[name]
+    # The distorted images are those of source/val.
+    plain = pair.streams[SOURCE_VAL] if name == SOURCE_SHIFTED else stream
+    if isinstance(plain, FileMapStream):
+        side = next(domain.side for domain in domains if domain.files.folder == plain.files.folder)
+        counted = seen[side].pixels
+        per_class = _per_class(pair.classes, pixels=None if counted is None else counted[plain.places.numpy()])
+    else:
         assert isinstance(stream, LabelledImages)
-        counts = torch.bincount(stream.labels, minlength=len(pair.classes)).tolist()
-        per_class = dict(zip(pair.classes, counts, strict=True))
-        described[name] = {"images": len(stream), "images_per_class": per_class, "fingerprint": stream.fingerprint}
-    return described
+        per_class = _per_class(pair.classes, labels=stream.labels)
+    return {"images": len(stream), **per_class, "fingerprint": stream.fingerprint}
 
 
-def _not_listed(domain: Domain) -> list[Fault]:
-    """Find image files that no line of the list names, be it a faulty one, or that lie in no class folder."""
-    files = domain.files
-    listed = {files.name(index) for index in range(len(files))} | domain.set_aside
-    found = (
-        path
-        for path in image_files(files.folder)
-        if str(path.relative_to(files.folder)) not in listed and os.path.abspath(path) not in listed  # noqa: PTH100
-    )
-    if domain.listed_in is None:
-        return [
-            Fault("outside the class folders", str(path), "it belongs to no class, and is not used") for path in found
-        ]
-    return [
-        Fault("present but not listed", str(path), f"no line of {domain.listed_in} names it, so it is not used")
-        for path in found
-    ]
+def _per_class(
+    classes: Sequence[str], *, labels: Tensor | None = None, pixels: npt.NDArray[np.int64] | None = None
+) -> dict[str, dict[str, int]]:
+    """Count images per class; of maps the images that show it, and its pixels."""
+    if labels is not None:
+        counts = torch.bincount(labels, minlength=len(classes)).tolist()
+        return {"images_per_class": dict(zip(classes, counts, strict=True))}
+    table = np.zeros((0, len(classes)), dtype=np.int64) if pixels is None else pixels
+    return {
+        "images_per_class": dict(zip(classes, (table > 0).sum(axis=0).tolist(), strict=True)),
+        "pixels_per_class": dict(zip(classes, table.sum(axis=0).tolist(), strict=True)),
+    }
 
 
 def _write(report: Report) -> None:

@@ -12,7 +12,7 @@ import os
 import stat
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import torch
@@ -41,8 +41,11 @@ _UPRIGHT: Final = {
 class BadImageError(ConfigError):
     """A file that should be an image and cannot be used as one."""
 
+    wanted: ClassVar[str] = "an image"
+    """What the file should be, in words."""
+
     def __init__(self, path: Path | str, reason: str, advice: str = "") -> None:
-        super().__init__(f"{path}: expected an image, {reason}" + (f"; {advice}" if advice else ""))
+        super().__init__(f"{path}: expected {self.wanted}, {reason}" + (f"; {advice}" if advice else ""))
         self.path = str(path)
         self.reason = reason
 
@@ -74,7 +77,7 @@ def resized(path: Path | str, side: int) -> Tensor:
     Raises:
         BadImageError: see :func:`decode`.
     """
-    image = _pixels(path, _opened(path, read_bytes(path)), side)
+    image = _pixels(path, opened(path, read_bytes(path)), side)
     short = min(image.size)
     width, height = (max(side, round(length * side / short)) for length in image.size)
     orientation = image.getexif().get(ORIENTATION, 1) if "exif" in image.info else 1
@@ -96,7 +99,7 @@ def inspect(path: Path | str, content: bytes) -> tuple[int, int]:
     Raises:
         BadImageError: :func:`decode` would raise it, at any side.
     """
-    image = _opened(path, content)
+    image = opened(path, content)
     size = image.size
     _pixels(path, image, side=1)
     return size
@@ -168,7 +171,22 @@ def _pixels(path: Path | str, image: Image.Image, side: int) -> Image.Image:
         raise BadImageError(path, f"found a damaged file ({error})") from None
 
 
-def _opened(path: Path | str, content: bytes) -> Image.Image:
+def whole(path: Path | str, content: bytes) -> Image.Image:
+    """Return an image as RGB at its full size, and as it is stored: an orientation in it is not applied.
+
+    Raises:
+        BadImageError: see :func:`decode`.
+    """
+    image = opened(path, content)
+    return _pixels(path, image, side=max(image.size))
+
+
+def opened(path: Path | str, content: bytes) -> Image.Image:
+    """Return an image whose header was read; a PNG file's check sums were compared, its pixels not yet decoded.
+
+    Raises:
+        BadImageError: the content is of no image, or its one side is far longer than the other.
+    """
     try:
         image = Image.open(BytesIO(content))
         if image.format == "PNG":

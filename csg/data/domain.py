@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from csg.config import DataConfig
+from csg.data.decoding import AbsentImageError, BadImageError, image_files, inspect, read_bytes
 from csg.data.files import FileStream, ImageFiles
+from csg.data.label_maps import UnknownIdError
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.shifted import shifted
 from csg.randomness import generator
@@ -34,13 +40,17 @@ Kind = Literal[
     "outside the class folders",
     "listed but absent",
     "bad image",
+    "image without label map",
+    "label map without image",
+    "size mismatch",
+    "unknown label id",
 ]
 IMPASSABLE: Final[tuple[Kind, ...]] = (
     *("malformed line", "unknown class", "path outside the folder", "two classes"),
     *("class without images", "class with one image"),
 )
 """What nothing can be trained on, whatever ``data.on_bad_image`` says."""
-UNREADABLE: Final[tuple[Kind, ...]] = ("listed but absent", "bad image")
+UNREADABLE: Final[tuple[Kind, ...]] = ("listed but absent", "bad image", "unknown label id")
 """What ``data.on_bad_image`` decides about."""
 
 
@@ -58,6 +68,29 @@ class Fault:
         return f"{self.place}: {self.reason}"
 
 
+def fault_of(error: BadImageError) -> Fault:
+    """Return what a check calls a file that cannot be used."""
+    kind: Kind = "bad image"
+    if isinstance(error, AbsentImageError):
+        kind = "listed but absent"
+    elif isinstance(error, UnknownIdError):
+        kind = "unknown label id"
+    return Fault(kind, error.path, f"expected {error.wanted}, {error.reason}")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an image, or an image and its label map, showed when all of it was decoded."""
+
+    size: tuple[int, int] | None
+    """Width and height in pixels; None where it cannot be used."""
+    content: bytes
+    """SHA-256 of the bytes on disk; empty where there are none."""
+    faults: tuple[Fault, ...]
+    pixels: npt.NDArray[np.int64] | None = None
+    """(classes,) pixels of each class, where labels are maps."""
+
+
 @dataclass(frozen=True)
 class Domain:
     """The synthetic or the real images of a pair on disk."""
@@ -71,6 +104,21 @@ class Domain:
     """The list file below the folder; None where the folder itself is the list."""
     set_aside: frozenset[str] = frozenset()
     """Paths that faulty lines name, or may mean: their files are not used, but neither are they unlisted."""
+
+    def beyond_the_listing(self, *, allow_missing: bool) -> list[Fault]:
+        """Find image files that are not used, and classes that cannot be split."""
+        return [*_not_listed(self), *(() if allow_missing else single_images(self))]
+
+    def look(self, index: int) -> Look:
+        """Pass all of a file's data through the decoder."""
+        path = self.files.path(index)
+        content = b""
+        try:
+            content = read_bytes(path)
+            size = inspect(path, content)
+        except BadImageError as error:
+            return Look(None, hashlib.sha256(content).digest() if content else b"", (fault_of(error),))
+        return Look(size, hashlib.sha256(content).digest(), ())
 
 
 def missing_classes(domain: Domain) -> tuple[Fault, ...]:
@@ -99,6 +147,25 @@ def single_images(domain: Domain) -> tuple[Fault, ...]:
     )
 
 
+def _not_listed(domain: Domain) -> list[Fault]:
+    """Find image files that no line of the list names, be it a faulty one, or that lie in no class folder."""
+    files = domain.files
+    listed = {files.name(index) for index in range(len(files))} | domain.set_aside
+    found = (
+        path
+        for path in image_files(files.folder)
+        if str(path.relative_to(files.folder)) not in listed and os.path.abspath(path) not in listed  # noqa: PTH100
+    )
+    if domain.listed_in is None:
+        return [
+            Fault("outside the class folders", str(path), "it belongs to no class, and is not used") for path in found
+        ]
+    return [
+        Fault("present but not listed", str(path), f"no line of {domain.listed_in} names it, so it is not used")
+        for path in found
+    ]
+
+
 def named(faults: Sequence[Fault | str], what: str) -> str:
     """Put the first faults into words, one a line."""
     lines = [f"  {fault}" for fault in faults[:SHOWN]]
@@ -106,7 +173,7 @@ def named(faults: Sequence[Fault | str], what: str) -> str:
     return "\n".join([what, *lines, *([f"  and {more:,} more; csg data check lists them all"] if more > 0 else [])])
 
 
-def make_pair(source: Domain, target: Domain, config: DataConfig, *, title: str) -> Pair:
+def make_pair(source: Domain, target: Domain, config: DataConfig, *, title: Callable[[DataConfig], str]) -> Pair:
     """Split both sides into streams, every class in proportion, the same way each time.
 
     Args:
@@ -141,7 +208,7 @@ def make_pair(source: Domain, target: Domain, config: DataConfig, *, title: str)
         },
         flip_averaging=True,
         description=(
-            f"{title}, {len(source.classes)} classes, {side}x{side}: source train/val {len(rest):,}/"
+            f"{title(config)}, {len(source.classes)} classes, {side}x{side}: source train/val {len(rest):,}/"
             f"{len(held_out):,}, target val/test {len(val):,}/{len(test):,}"
         ),
     )

@@ -77,13 +77,13 @@ def load(config: DataConfig) -> Pair:
     images = config.source_images_asked
     assert images is not None
     shapes = {"train": (images, 8, 8), "val": (VAL_IMAGES, 8, 8)}
-    path = Path(config.cache) / f"glyphs-{_identity(images)}.npz"
+    path = Path(config.cache) / f"glyphs-{identity(images)}.npz"
     counts = load_or_render(path, shapes=shapes, render=lambda split: render_split(split, shapes[split][0]))
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     labels = torch.from_numpy(digits.target.astype(np.int64))
-    val, test = _target_split(labels, config.target_val_fraction)
+    val, test = target_split(labels, config.target_val_fraction)
     real = to_images(digits.images.astype(np.uint8), config.image_size)
     source_val = _rendered_stream(counts["val"], config.image_size)
     side = config.image_size
@@ -148,7 +148,12 @@ def _rendered_stream(counts: Images, side: int) -> ArrayStream:
     return ArrayStream(to_images(counts, side), torch.arange(len(counts)) % len(CLASSES))
 
 
-def _target_split(labels: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
+def target_split(labels: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
+    """Split the handwritten digits: ``fraction`` of every class for target/val, the rest for target/test.
+
+    Raises:
+        ConfigError: one of the two would miss a class.
+    """
     val, test = stratified_split(labels, fraction, generator(SEED, "glyphs", "target"))
     for part in (val, test):
         if len(torch.unique(labels[part])) < len(CLASSES):
@@ -170,7 +175,7 @@ def _font(name: str) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(_font_folder() / f"{name}.ttf", FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
 
 
-def _identity(source_images: int) -> str:
+def identity(source_images: int) -> str:
     """Twelve hexadecimal digits that change with whatever may change the rendered images."""
     names = [name for split in FONTS.values() for name in split]
     matters = {

@@ -242,7 +242,7 @@ def test_the_command_refuses_a_batch_that_the_data_do_not_fill(
         ([], 2, "usage: csg data check"),
         (["--help"], 0, "usage: csg data check"),
         (["chekc"], 2, "found 'chekc'"),
-        (["check"], 2, "data.name: expected a pair on disk (visda17, folders), found 'glyphs'"),
+        (["check"], 2, "data.name: expected a pair on disk (visda17, folders, gta5_cityscapes), found 'glyphs'"),
         (["check", "--data.name", "visda17"], 2, "data.root: expected the folder"),
         (["check", "--data.rot", "x"], 2, "--data.root"),
         (["check", "--data.name", "visda17", "--data.root", "none"], 2, "found nothing at"),

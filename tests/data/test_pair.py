@@ -56,9 +56,8 @@ def test_a_fingerprint_changes_with_a_pixel_and_with_a_label() -> None:
 
 
 def test_an_unknown_pair_is_refused_with_the_valid_names() -> None:
-    with pytest.raises(
-        ConfigError, match=r"data\.name: no such pair; expected one of glyphs, visda17, folders, found 'glyph'"
-    ):
+    names = "glyphs, glyph_scenes, visda17, folders, gta5_cityscapes"
+    with pytest.raises(ConfigError, match=rf"data\.name: no such pair; expected one of {names}, found 'glyph'"):
         load_pair(DataConfig(name="glyph"))
 
 
@@ -104,6 +103,16 @@ def test_the_default_number_of_glyphs_is_the_same_run_whether_or_not_it_is_given
             "folders",
             {"target_split": "test", "root": "a"},
             {"allow_missing_classes": True, "source_images": 100, "on_bad_image": "skip"},
+        ),
+        (
+            "glyph_scenes",
+            {"target_split": "test", "source_val_fraction": 0.3, "on_bad_image": "skip", "source_images": 256},
+            {"target_val_fraction": 0.5, "source_images": 100},
+        ),
+        (
+            "gta5_cityscapes",
+            {"target_split": "test", "root": "a", "allow_missing_classes": True, "flip_averaging": "none"},
+            {"target_val_fraction": 0.5, "source_val_fraction": 0.3, "source_images": 100, "on_bad_image": "skip"},
         ),
     ],
 )

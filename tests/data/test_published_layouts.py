@@ -238,7 +238,8 @@ def test_folders_that_hold_nothing_to_train_on_are_refused(tmp_path: Path) -> No
 
 def test_a_path_that_a_pair_does_not_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"data\.source: expected data\.name=folders with it, found data\.name=glyphs"
+        ConfigError,
+        match=r"data\.source: expected data\.name=folders or gta5_cityscapes with it, found data\.name=glyphs",
     ):
         load_pair(DataConfig(source=str(tmp_path)))
     with pytest.raises(ConfigError, match=r"data\.root: expected data\.name=visda17 with it"):

@@ -1,0 +1,78 @@
+"""What lies behind the digits of a scene: made-up colours and shapes, or a piece of a photograph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+Reals = npt.NDArray[np.float64]
+
+CUT: Final = (96, 192)
+"""Smallest and largest side of the square that is cut out of a photograph, in pixels."""
+
+
+def made_up(side: int, rng: np.random.Generator) -> Reals:
+    """Return a gradient, noise, shapes or clouds as (side, side, 3) colours, 0 to 255."""
+    return MADE_UP[rng.integers(len(MADE_UP))](side, rng)
+
+
+def photograph(picture: npt.NDArray[np.uint8], side: int, rng: np.random.Generator) -> Reals:
+    """Cut a square out of an (H, W, 3) photograph and scale it to (side, side, 3)."""
+    cut = int(rng.integers(CUT[0], CUT[1] + 1))
+    top, left = (int(rng.integers(length - cut + 1)) for length in picture.shape[:2])
+    # Cut out first: scaled in place, the square's rim would mix with what lies beyond it.
+    square = Image.fromarray(picture[top : top + cut, left : left + cut])
+    return np.asarray(square.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float64)
+
+
+def _gradient(side: int, rng: np.random.Generator) -> Reals:
+    angle = rng.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[:side, :side] / (side - 1) - 0.5
+    along = x * np.cos(angle) + y * np.sin(angle)
+    share = ((along - along.min()) / np.ptp(along))[..., None]
+    one, other = rng.uniform(0, 255, size=(2, 3))
+    mixed: Reals = one + share * (other - one)
+    return mixed
+
+
+def _noise(side: int, rng: np.random.Generator) -> Reals:
+    grain: Reals = rng.uniform(30, 225, size=3) + rng.normal(0, rng.uniform(8, 30), size=(side, side, 3))
+    return grain.clip(0, 255)
+
+
+def _shapes(side: int, rng: np.random.Generator) -> Reals:
+    canvas = Image.new("RGB", (2 * side, 2 * side), _whole(rng))
+    draw = ImageDraw.Draw(canvas)
+    for _ in range(int(rng.integers(4, 10))):
+        x, y = rng.uniform(-0.2, 1.0, size=2) * 2 * side
+        width, height = rng.uniform(0.1, 0.7, size=2) * 2 * side
+        kind = rng.integers(3)
+        if kind == 0:
+            draw.rectangle((x, y, x + width, y + height), fill=_whole(rng))
+        elif kind == 1:
+            draw.ellipse((x, y, x + width, y + height), fill=_whole(rng))
+        else:
+            draw.polygon([(x, y), (x + width, y + height / 2), (x + width / 3, y + height)], fill=_whole(rng))
+    return np.asarray(canvas.resize((side, side), Image.Resampling.BOX), dtype=np.float64)
+
+
+def _clouds(side: int, rng: np.random.Generator) -> Reals:
+    """Value noise: random colours on coarse grids, smooth in between, the finer the weaker."""
+    colours = np.zeros((side, side, 3))
+    for octave, cells in enumerate((2, 4, 8, 16)):
+        for channel in range(3):
+            grid = Image.fromarray(rng.uniform(-1, 1, size=(cells + 1, cells + 1)).astype(np.float32))
+            colours[..., channel] += np.asarray(grid.resize((side, side), Image.Resampling.BICUBIC)) / 2**octave
+    return (rng.uniform(70, 185, size=3) + 90 * colours).clip(0, 255)
+
+
+MADE_UP: Final[tuple[Callable[[int, np.random.Generator], Reals], ...]] = (_gradient, _noise, _shapes, _clouds)
+
+
+def _whole(rng: np.random.Generator) -> tuple[int, int, int]:
+    red, green, blue = (int(value) for value in rng.integers(0, 256, size=3))
+    return red, green, blue

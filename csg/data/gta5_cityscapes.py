@@ -1,0 +1,149 @@
+"""GTA5 -> Cityscapes: street scenes out of a game and out of a car, with a class for every pixel.
+
+Both lie as they are published. ``data.source`` is the folder of GTA5 with ``images/NNNNN.png`` and
+``labels/NNNNN.png``, ``data.target`` that of Cityscapes with ``leftImg8bit/SPLIT/CITY/..._leftImg8bit.png`` and
+``gtFine/SPLIT/CITY/..._gtFine_labelIds.png`` (or ``..._labelTrainIds.png`` where there is no such file) for the splits
+``train`` and ``val``. What has no partner, or one of another size, is reported and left out.
+
+target/test is the published ``val``, target/val a part of the published ``train``: so many as
+``data.target_val_fraction`` says. source/val is a part of GTA5, and source/train the rest.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from csg.config import DataConfig
+from csg.data.decoding import image_files
+from csg.data.domain import SEED, part_of
+from csg.data.label_maps import CLASSES
+from csg.data.map_domain import MapDomain, paired
+from csg.data.map_files import TRAIN_IDS_END, FileMapStream
+from csg.data.map_shifted import ShiftedMaps
+from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
+from csg.randomness import generator
+from csg.settings import ConfigError
+
+PICTURES: Final = "leftImg8bit"
+LABELS: Final = "gtFine"
+TRAIN, VAL = "train", "val"
+
+
+def read(config: DataConfig) -> tuple[MapDomain, MapDomain]:
+    """List both sides and compare the sizes of images and label maps.
+
+    Raises:
+        ConfigError: ``data.source``, ``data.target`` or a folder below them is missing or has no pairs; or
+            ``data.cache`` cannot be written to.
+    """
+    source, target = _gta5(config), _cityscapes(config)
+    if Path(source.files.folder).resolve() == Path(target.files.folder).resolve():
+        raise ConfigError(f"data.target: expected another folder than data.source, found {config.target} for both")
+    return source, target
+
+
+def make_pair(source: MapDomain, target: MapDomain, config: DataConfig) -> Pair:
+    """Split both sides into streams, the same way each time.
+
+    Raises:
+        ConfigError: ``data.source_images`` are more than there are, or a stream would be empty.
+    """
+    held_out, rest = share(torch.arange(len(source.files)), config.source_val_fraction, "source")
+    if config.source_images is not None:
+        rest = rest[part_of(torch.zeros(len(rest), dtype=torch.int64), config.source_images)]
+    published_val = _in_split(target, VAL)
+    val, _ = share(torch.nonzero(~published_val).flatten(), config.target_val_fraction, "target")
+    test = torch.nonzero(published_val).flatten()
+    for name, places, where in (
+        (SOURCE_TRAIN, rest, f"{config.source} (two at least)"),
+        (TARGET_VAL, val, f"{config.target}/{PICTURES}/{TRAIN}"),
+        (TARGET_TEST, test, f"{config.target}/{PICTURES}/{VAL}"),
+    ):
+        if not len(places):
+            raise ConfigError(f"data.name={config.name}: {name} needs images with label maps, found none in {where}")
+    side = config.image_size
+    source_val = FileMapStream(source.files, held_out, side, mirror=True)
+    return Pair(
+        name=config.name,
+        classes=CLASSES,
+        streams={
+            SOURCE_TRAIN: FileMapStream(source.files, rest, side, mirror=True),
+            SOURCE_VAL: source_val,
+            SOURCE_SHIFTED: ShiftedMaps(source_val),
+            TARGET_VAL: FileMapStream(target.files, val, side, mirror=True),
+            TARGET_TEST: FileMapStream(target.files, test, side, mirror=True),
+        },
+        flip_averaging=False,
+        description=(
+            f"synthetic street scenes (GTA5) -> real ones (Cityscapes), {len(CLASSES)} classes, squares of "
+            f"{side}x{side}: source train/val {len(rest):,}/{len(held_out):,}, target val/test {len(val):,}/"
+            f"{len(test):,}"
+        ),
+    )
+
+
+def share(places: Tensor, fraction: float, side: str) -> tuple[Tensor, Tensor]:
+    """Split places in two: ``fraction`` of them (rounded, and one at least, but not all) and the rest.
+
+    Returns:
+        Two ascending tensors, a function of the number of places alone.
+    """
+    count = max(min(max(round(fraction * len(places)), 1), len(places) - 1), 0)
+    order = torch.from_numpy(generator(SEED, "gta5_cityscapes", side).permutation(len(places)))
+    return places[order[:count].sort().values], places[order[count:].sort().values]
+
+
+def _gta5(config: DataConfig) -> MapDomain:
+    folder = _folder(config, "source", "the folder of GTA5 with images/ and labels/", ("images", "labels"))
+    images, maps = (_named(folder, below, ".png") for below in ("images", "labels"))
+    return _domain("source", folder, images, maps, config)
+
+
+def _cityscapes(config: DataConfig) -> MapDomain:
+    subfolders = tuple(f"{kind}/{split}" for kind in (PICTURES, LABELS) for split in (TRAIN, VAL))
+    wanted = f"the folder of Cityscapes with {PICTURES}/ and {LABELS}/, in each {TRAIN}/ and {VAL}/"
+    folder = _folder(config, "target", wanted, subfolders)
+    images: dict[str, str] = {}
+    maps: dict[str, str] = {}
+    for split in (TRAIN, VAL):
+        images |= _named(folder, f"{PICTURES}/{split}", "_leftImg8bit.png", split)
+        maps |= _named(folder, f"{LABELS}/{split}", f"_gtFine{TRAIN_IDS_END}", split)
+        maps |= _named(folder, f"{LABELS}/{split}", "_gtFine_labelIds.png", split)
+    return _domain("target", folder, images, maps, config)
+
+
+def _named(folder: Path, below: str, end: str, split: str = "") -> dict[str, str]:
+    """Return the paths, from ``folder``, of files whose names end so, by split and name without that end."""
+    inside = (str(path.relative_to(folder / below)) for path in image_files(folder / below))
+    return {f"{split}/{name.removesuffix(end)}": f"{below}/{name}" for name in inside if name.endswith(end)}
+
+
+def _folder(config: DataConfig, side: str, wanted: str, subfolders: tuple[str, ...]) -> Path:
+    given: str | None = getattr(config, side)
+    if given is None:
+        raise ConfigError(f"data.{side}: expected {wanted}, found none; set --data.{side} DIR")
+    for folder in (Path(given), *(Path(given, name) for name in subfolders)):
+        if not folder.is_dir():
+            found = "a file" if folder.exists() else "nothing"
+            raise ConfigError(f"data.{side}: expected {wanted}, found {found} at {folder}")
+    return Path(given)
+
+
+def _domain(side: str, folder: Path, images: dict[str, str], maps: dict[str, str], config: DataConfig) -> MapDomain:
+    files, faults = paired(str(folder), images, maps, cache=config.cache)
+    if not len(files):
+        raise ConfigError(
+            f"data.{side}: expected images with label maps of their size, found {len(images):,} images and "
+            f"{len(maps):,} label maps and no such pair in {folder}"
+        )
+    return MapDomain("source" if side == "source" else "target", CLASSES, files, faults)
+
+
+def _in_split(target: MapDomain, split: str) -> Tensor:
+    start = f"{PICTURES}/{split}/"
+    names = target.files.images
+    return torch.tensor([names.name(place).startswith(start) for place in range(len(names))])

@@ -1,0 +1,100 @@
+"""One side of a pair on disk whose labels are maps: its files, and what is wrong with them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+
+from csg.data.decoding import BadImageError, read_bytes
+from csg.data.domain import Fault, Look, fault_of
+from csg.data.label_maps import VOID
+from csg.data.map_files import MapFiles, size_mismatch
+
+DecodedT = TypeVar("DecodedT")
+
+
+@dataclass(frozen=True)
+class MapDomain:
+    """The synthetic or the real images of a pair on disk, with their label maps."""
+
+    side: Literal["source", "target"]
+    classes: tuple[str, ...]
+    files: MapFiles
+    """Images that have a label map of their size, and the maps."""
+    faults: tuple[Fault, ...]
+    """What is wrong with the listing, and which sizes differ; the pixels were not looked at."""
+
+    def beyond_the_listing(self, *, allow_missing: bool) -> list[Fault]:
+        """Return nothing: what has no partner is among the faults of the listing."""
+        return []
+
+    def look(self, index: int) -> Look:
+        """Decode an image and its map, and count the pixels of every class."""
+        faults: list[Fault] = []
+        digest = hashlib.sha256()
+
+        def decoded(path: Path, decode: Callable[[bytes], DecodedT]) -> DecodedT | None:
+            try:
+                content = read_bytes(path)
+                digest.update(content)
+                return decode(content)
+            except BadImageError as error:
+                faults.append(fault_of(error))
+                return None
+
+        files = self.files
+        picture = decoded(files.images.path(index), lambda content: files.picture(index, content))
+        classes = decoded(files.maps.path(index), lambda content: files.classes(index, content))
+        pixels = np.zeros(len(self.classes), dtype=np.int64)
+        if picture is None or classes is None:
+            return Look(None, digest.digest(), tuple(faults), pixels)
+        if picture.size != classes.shape[::-1]:  # a header told otherwise
+            reason = size_mismatch(classes.shape[::-1], picture.size)
+            fault = Fault("bad image", str(files.maps.path(index)), f"expected a label map, {reason}")
+            return Look(None, digest.digest(), (fault,), pixels)
+        pixels = np.bincount(classes[classes != VOID], minlength=len(self.classes))
+        return Look(picture.size, digest.digest(), (), pixels)
+
+
+def paired(
+    folder: str, images: Mapping[str, str], maps: Mapping[str, str], *, cache: str
+) -> tuple[MapFiles, tuple[Fault, ...]]:
+    """Bring images and label files together that have the same name and size.
+
+    Args:
+        folder: what paths are relative to.
+        images: path of every image by what names the pair.
+        maps: path of every label file by what names the pair.
+        cache: folder that remembers sizes.
+
+    Returns:
+        The pairs, and a fault for everything else.
+
+    Raises:
+        ConfigError: ``cache`` cannot be written to.
+    """
+    faults = [
+        Fault("image without label map", str(Path(folder, path)), "it has no label map, and is not used")
+        for name, path in sorted(images.items())
+        if name not in maps
+    ]
+    faults += [
+        Fault("label map without image", str(Path(folder, path)), "it has no image, and is not used")
+        for name, path in sorted(maps.items())
+        if name not in images
+    ]
+    files = MapFiles.of(folder, {path: maps[name] for name, path in images.items() if name in maps})
+    of_images, of_maps = files.header_sizes(cache)
+    # A file whose header cannot be read is no mismatch: that it is damaged is found when it is decoded.
+    differ = (of_images != of_maps).any(axis=1) & of_images.all(axis=1) & of_maps.all(axis=1)
+    for index in np.flatnonzero(differ).tolist():
+        sizes = [(int(one[0]), int(one[1])) for one in (of_maps[index], of_images[index])]
+        reason = f"{size_mismatch(*sizes)}; neither is used"
+        faults.append(Fault("size mismatch", str(files.maps.path(index)), f"expected a label map, {reason}"))
+    return files.subset(torch.from_numpy(np.flatnonzero(~differ))), tuple(faults)

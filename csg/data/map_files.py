@@ -1,0 +1,172 @@
+"""Images on disk with a label map each: how they are listed in pairs, and the stream that reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from csg.data.decoding import read_bytes, whole
+from csg.data.files import ImageFiles
+from csg.data.label_maps import LABEL_IDS, TRAIN_IDS, BadMapError, Bytes, class_map
+from csg.data.map_stream import MapStream
+from csg.settings import ConfigError
+from csg.storage import replacing
+
+Sizes = npt.NDArray[np.int32]
+
+TRAIN_IDS_END: Final = "_labelTrainIds.png"
+"""How the name of a file ends whose pixels are Cityscapes' ``trainId``; all others hold ``labelIds``."""
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_HEADER: Final = 24
+"""Bytes of a PNG file up to and with its size."""
+
+
+@dataclass(frozen=True)
+class MapFiles:
+    """Pairs of files below one folder, in the order of the images' names."""
+
+    images: ImageFiles
+    maps: ImageFiles
+    """The label files, in the order of their images. (Neither's ``labels`` mean anything.)"""
+
+    @classmethod
+    def of(cls, folder: str, pairs: Mapping[str, str]) -> MapFiles:
+        """Look up every file's size; ``pairs`` has the label file of every image, as paths below ``folder``."""
+        places = {name: place for place, name in enumerate(sorted(pairs.values(), key=os.fsencode))}
+        order = [places[pairs[name]] for name in sorted(pairs, key=os.fsencode)]
+        maps = ImageFiles.of(folder, dict.fromkeys(pairs.values(), 0))
+        return cls(ImageFiles.of(folder, dict.fromkeys(pairs, 0)), maps.subset(torch.tensor(order, dtype=torch.int64)))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, indices: Tensor) -> MapFiles:
+        """Return some of the pairs."""
+        return MapFiles(self.images.subset(indices), self.maps.subset(indices))
+
+    @property
+    def folder(self) -> str:
+        """What all paths are relative to."""
+        return self.images.folder
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of every file's path below the folder and size in bytes."""
+        return hashlib.sha256(f"{self.images.fingerprint} {self.maps.fingerprint}".encode()).hexdigest()
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """(2, N) bytes of images and label files; -1 where there is no such file."""
+        return np.stack([self.images.sizes, self.maps.sizes])
+
+    @property
+    def modified(self) -> npt.NDArray[np.int64]:
+        """(2, N) nanoseconds since 1970; -1 where there is no such file."""
+        return np.stack([self.images.modified, self.maps.modified])
+
+    def picture(self, index: int, content: bytes | None = None) -> Image.Image:
+        """Decode an image to RGB; ``content`` is the file's where it is known.
+
+        Raises:
+            BadImageError: it cannot be used.
+        """
+        path = self.images.path(index)
+        return whole(path, read_bytes(path) if content is None else content)
+
+    def classes(self, index: int, content: bytes | None = None) -> Bytes:
+        """Decode a label file to (H, W) classes; ``content`` is the file's where it is known.
+
+        Raises:
+            BadImageError: it cannot be used, or has ids that its table does not have.
+        """
+        path = self.maps.path(index)
+        table = TRAIN_IDS if path.name.endswith(TRAIN_IDS_END) else LABEL_IDS
+        return class_map(path, read_bytes(path) if content is None else content, table)
+
+    def header_sizes(self, cache: str) -> tuple[Sizes, Sizes]:
+        """Return (N, 2) width and height of images and of label files by their headers; 0 where there is none.
+
+        The headers are read once: the result is kept in the folder ``cache`` until a file changes.
+
+        Raises:
+            ConfigError: the folder cannot be written to.
+        """
+        digest = hashlib.sha256(f"{self.folder} {self.fingerprint}".encode())
+        digest.update(self.modified.tobytes())
+        path = Path(cache) / f"sizes-{digest.hexdigest()[:16]}.npy"
+        kept = _kept_sizes(path, len(self))
+        if kept is None:
+            found = [png_size(files.path(place)) for files in (self.images, self.maps) for place in range(len(self))]
+            kept = np.array(found, dtype=np.int32).reshape(2, len(self), 2)
+            _keep_sizes(path, kept)
+        return kept[0], kept[1]
+
+
+class FileMapStream(MapStream):
+    """Pairs on disk, decoded whenever they are asked for."""
+
+    def __init__(self, files: MapFiles, places: Tensor, side: int, *, mirror: bool) -> None:
+        """Take files and which of them the stream holds; for the others see :class:`MapStream`."""
+        super().__init__(side, mirror=mirror)
+        self.files = files.subset(places)
+        self.places = places
+        self.fingerprint = self.files.fingerprint
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def opened(self, index: int) -> tuple[Image.Image, Bytes]:
+        """See :class:`MapStream`."""
+        picture, classes = self.files.picture(index), self.files.classes(index)
+        if picture.size != classes.shape[::-1]:
+            raise BadMapError(self.files.maps.path(index), size_mismatch(classes.shape[::-1], picture.size))
+        return picture, classes
+
+
+def size_mismatch(of_map: tuple[int, int], of_image: tuple[int, int]) -> str:
+    """Say how the sizes of a label map and of its image differ; neither is ever resized to fit the other."""
+    return f"found {of_map[0]}x{of_map[1]} pixels where its image has {of_image[0]}x{of_image[1]}"
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    """Return width and height by the header of a PNG file; (0, 0) where it has none."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER)
+    except OSError:
+        return 0, 0
+    if len(header) < _HEADER or not header.startswith(_PNG):
+        return 0, 0
+    width, height = (int.from_bytes(header[start : start + 4], "big") for start in (16, 20))
+    return (width, height) if max(width, height) < 2**31 else (0, 0)
+
+
+def _kept_sizes(path: Path, images: int) -> Sizes | None:
+    """Return what is kept, or None where nothing is, or it is damaged."""
+    try:
+        kept = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    except (OSError, EOFError, ValueError):
+        return None
+    return kept if kept.dtype == np.int32 and kept.shape == (2, images, 2) else None
+
+
+def _keep_sizes(path: Path, sizes: Sizes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            np.save(file, sizes, allow_pickle=False)
+    except OSError as error:
+        raise ConfigError(
+            f"data.cache: cannot write {path} ({error.strerror}); choose another folder with --data.cache"
+        ) from error
