@@ -1,7 +1,8 @@
 """Time and memory of all tables over a store of many runs: ``python -m benchmarks.table_scale``.
 
-The store is a real one, filled with rows that are copies of the tests' committed runs under other seeds and with other
-figures; the tables are made in a process of their own, by the script that users call.
+The store is a real one, half of it ablations and half searches, filled with rows that are copies of the tests'
+committed runs under other seeds, settings and figures; their answers image by image are the committed ones, read as
+artifacts. The tables are made in a process of their own, by the script that users call.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,63 +26,103 @@ from csg.tracking import Tracker
 from csg.tracking.reading import PARENT, as_text
 
 ROOT = Path(__file__).parents[1]
-GOLDEN = ROOT / "tests" / "analysis" / "golden_runs" / "runs.jsonl"
+GOLDEN = ROOT / "tests" / "analysis" / "golden_runs"
+SEEDS = 20
+TRIALS = 100
+SEARCHED = ("method.temperature", "method.stage3.weight", "method.stage4.weight", "optim.lr")
+Run = dict[str, Any]
 
 
 def fill(store: Path, runs: int) -> int:
-    """Write about ``runs`` runs into a new SQLite store: as many whole ablations as that makes, with their parents.
+    """Write about ``runs`` runs into a new SQLite store: as many whole ablations and searches as that makes.
 
     Returns:
-        How many there are.
+        How many there are, parents among them.
     """
     tracker = Tracker(f"sqlite:///{store}", "glyphs")
-    templates = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
-    parent = next(run for run in templates if run["tags"].get("csg.kind") == "ablation")
-    children = [run for run in templates if run["tags"].get(PARENT) == parent["run_id"]]
-    cells = {run["tags"]["csg.cell"]: run for run in children}
-    seeds, written, rng = 20, 0, random.Random(0)  # noqa: S311 (no secret)
+    templates = [json.loads(line) for line in (GOLDEN / "runs.jsonl").read_text().splitlines()]
+    rng = random.Random(0)  # noqa: S311 (no secret)
+    written = 0
     with sqlite3.connect(store) as database:
         while written < runs:
-            key = f"components-{written:08d}"
-            made = {**parent, "tags": {**parent["tags"], "csg.ablation": key}}
-            parent_id = _insert(database, tracker.experiment_id, made)
-            written += 1
-            for cell, run in cells.items():
-                for seed in range(seeds):
-                    tags = {PARENT: parent_id, "csg.cell": cell, "seed": str(seed), "csg.run": uuid.uuid4().hex}
-                    shift = rng.gauss(0, 0.02)
-                    made = {
-                        "name": run["name"],
-                        "tags": {**run["tags"], **tags},
-                        "params": {**run["params"], "train.seed": seed},
-                        "metrics": {name: value + shift for name, value in run["metrics"].items()},
-                    }
-                    _insert(database, tracker.experiment_id, made)
-                    written += 1
+            for made in (_ablation(templates, rng), _search(templates, rng)):
+                family = list(made)
+                _insert(database, tracker.experiment_id, family)
+                written += len(family)
     return written
 
 
-def _insert(database: sqlite3.Connection, experiment_id: str, run: dict[str, Any]) -> str:
-    run_id = uuid.uuid4().hex
+def _ablation(templates: list[Run], rng: random.Random) -> Iterator[Run]:
+    """Yield a parent, and a run of each cell and seed."""
+    parent, children = _family(templates, "ablation")
+    yield _parent(parent, "csg.ablation")
+    cells = {run["tags"]["csg.cell"]: run for run in children}
+    for run in cells.values():
+        for seed in range(SEEDS):
+            yield _copy(run, rng, {"train.seed": seed}, seed=str(seed))
+
+
+def _search(templates: list[Run], rng: random.Random) -> Iterator[Run]:
+    """Yield a parent and its trials, each with settings of its own."""
+    parent, children = _family(templates, "search")
+    yield _parent(parent, "csg.search")
+    finished = [run for run in children if run["status"] == "finished"]
+    for number in range(TRIALS):
+        settings = {name: 10 ** rng.uniform(-3, 0) for name in SEARCHED} if number > 1 else {}
+        role = ("source_only", "default")[number] if number < 2 else "suggested"
+        yield _copy(finished[min(number, 1)], rng, settings, **{"csg.trial": str(number), "csg.role": role})
+
+
+def _family(templates: list[Run], kind: str) -> tuple[Run, list[Run]]:
+    parent = next(run for run in templates if run["tags"].get("csg.kind") == kind)
+    return parent, [run for run in templates if run["tags"].get(PARENT) == parent["run_id"]]
+
+
+def _parent(run: Run, key: str) -> Run:
+    return {**run, "tags": {**run["tags"], key: f"{run['tags'][key]}-{uuid.uuid4().hex[:8]}"}}
+
+
+def _copy(run: Run, rng: random.Random, settings: Mapping[str, Any], **tags: str) -> Run:
+    shift = rng.gauss(0, 0.02)
+    return {
+        **run,
+        "tags": {**run["tags"], **tags, "csg.run": uuid.uuid4().hex},
+        "params": {**run["params"], **settings},
+        "metrics": {
+            name: value if name.endswith("/images") else value + shift for name, value in run["metrics"].items()
+        },
+    }
+
+
+@lru_cache(maxsize=10_000, typed=True)
+def _text(value: Any) -> str:
+    return as_text(value)
+
+
+def _insert(database: sqlite3.Connection, experiment_id: str, family: list[Run]) -> None:
+    """Write a parent, the first, and its children; their artifacts are the committed runs'."""
     now = int(time.time() * 1000)
-    database.execute(
+    ids = [uuid.uuid4().hex for _ in family]
+    for run in family[1:]:
+        run["tags"][PARENT] = ids[0]
+    named = list(zip(ids, family, strict=True))
+    database.executemany(
         "INSERT INTO runs (run_uuid, name, user_id, source_type, status, start_time, end_time, lifecycle_stage,"
         " experiment_id, artifact_uri) VALUES (?, ?, '', 'UNKNOWN', 'FINISHED', ?, ?, 'active', ?, ?)",
-        (run_id, run["name"], now, now, int(experiment_id), f"file:///nowhere/{run_id}"),
+        [(i, run["name"], now, now, int(experiment_id), (GOLDEN / run["run_id"]).as_uri()) for i, run in named],
     )
     database.executemany(
         "INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)",
-        [(name, value, run_id) for name, value in run["tags"].items()],
+        [(name, value, i) for i, run in named for name, value in run["tags"].items()],
     )
     database.executemany(
         "INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)",
-        [(name, as_text(value), run_id) for name, value in run["params"].items()],
+        [(name, _text(value), i) for i, run in named for name, value in run["params"].items()],
     )
     database.executemany(
         "INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid) VALUES (?, ?, ?, 2, 0, ?)",
-        [(name, value, now, run_id) for name, value in run["metrics"].items()],
+        [(name, value, now, i) for i, run in named for name, value in run["metrics"].items()],
     )
-    return run_id
 
 
 def main() -> None:

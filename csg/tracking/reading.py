@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 from csg.settings import ConfigError
+from csg.tracking.database import is_database, stored_histories, stored_runs
 from csg.tracking.store import StoreError, absolute_uri, reach
 from csg.training.run import Status
 
@@ -60,15 +61,44 @@ def read_experiment(uri: str, experiment: str) -> list[TrackedRun]:
     Raises:
         ConfigError: the store does not answer, or has no such experiment.
     """
-    client = reach(absolute_uri(uri))
+    uri = absolute_uri(uri)
+    client = reach(uri)
     try:
         found = client.get_experiment_by_name(experiment)
         if found is None:
             names = ", ".join(repr(each.name) for each in client.search_experiments() if each.name != "Default")
             raise ConfigError(f"--experiment: expected one of {names or 'none yet'} in {uri}, found {experiment!r}")
-        return list(read_runs(client, found.experiment_id, ""))
+        if not is_database(uri):
+            return list(read_runs(client, found.experiment_id, ""))
+        return [
+            tracked(run.run_id, run.name, run.params, run.tags, run.metrics, experiment_id=found.experiment_id)
+            for run in stored_runs(uri, found.experiment_id)
+        ]
     except StoreError as error:
         raise ConfigError(f"--tracking-uri: cannot read the MLflow store {uri} ({error})") from None
+
+
+def with_histories(uri: str, runs: Sequence[TrackedRun], names: Collection[str] | None = None) -> list[TrackedRun]:
+    """Return the runs with the values by epoch of the metrics ``names``, or of all that they have.
+
+    Raises:
+        ConfigError: the store does not answer.
+    """
+    uri = absolute_uri(uri)
+    client = reach(uri)
+    try:
+        if is_database(uri):
+            found = stored_histories(uri, [run.run_id for run in runs], names)
+        else:
+            found = {
+                run.run_id: history_of(
+                    client, run.run_id, [each for each in run.metrics if names is None or each in names]
+                )
+                for run in runs
+            }
+    except StoreError as error:
+        raise ConfigError(f"--tracking-uri: cannot read the MLflow store {uri} ({error})") from None
+    return [dataclasses.replace(run, history=found[run.run_id]) for run in runs]
 
 
 def read_artifact(uri: str, run_id: str, name: str) -> Path | None:
@@ -81,23 +111,47 @@ def read_artifact(uri: str, run_id: str, name: str) -> Path | None:
 
 def as_tracked(client: MlflowClient, run: Run, history: tuple[str, ...] = ()) -> TrackedRun:
     """Turn MLflow's run into ours, with the histories of the metrics named."""
-    histories = {
-        name: {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, name)}
-        for name in history
-    }
-    return TrackedRun(
-        run_id=run.info.run_id,
-        name=run.info.run_name,
-        status=cast(Status, run.data.tags.get("status", "running")),
-        params={name: parsed(text) for name, text in run.data.params.items()},
-        tags=dict(run.data.tags),
-        metrics=dict(run.data.metrics),
-        history=histories,
+    made = tracked(
+        run.info.run_id,
+        run.info.run_name,
+        run.data.params,
+        run.data.tags,
+        run.data.metrics,
         experiment_id=run.info.experiment_id,
+    )
+    return dataclasses.replace(made, history=history_of(client, run.info.run_id, history)) if history else made
+
+
+def history_of(client: MlflowClient, run_id: str, names: Collection[str]) -> dict[str, dict[int, float]]:
+    """Ask for a run's values by epoch of the metrics named, one by one."""
+    return {
+        name: {metric.step: metric.value for metric in client.get_metric_history(run_id, name)}
+        for name in sorted(names)
+    }
+
+
+def tracked(
+    run_id: str,
+    name: str,
+    params: Mapping[str, str],
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+    *,
+    experiment_id: str,
+) -> TrackedRun:
+    """Make a run of what a store holds of it; ``params`` as text."""
+    return TrackedRun(
+        run_id=run_id,
+        name=name,
+        status=cast(Status, tags.get("status", "running")),
+        params={name: parsed(text) for name, text in params.items()},
+        tags=dict(tags),
+        metrics=dict(metrics),
+        experiment_id=experiment_id,
     )
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=100_000)
 def parsed(text: str) -> Any:
     """Read a setting's value from the text that a store holds; few texts make up many runs."""
     return yaml.safe_load(text)

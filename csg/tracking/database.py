@@ -1,0 +1,132 @@
+"""A store's rows, read in bulk where the store is a database.
+
+MLflow's own search makes an object of every value: a minute for 10,000 runs, where the rows take seconds. The tables
+are those of MLflow's schema; what is read is what its API returns (``tests/test_reading.py``).
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Executable, column, create_engine, select, table
+from sqlalchemy.exc import SQLAlchemyError
+
+from csg.tracking.store import SQLITE, StoreError
+
+ENGINES = ("sqlite", "postgresql", "mysql", "mssql")
+"""Databases that MLflow keeps a store in; an address begins with one of them, and may name a driver after a plus."""
+ROWS = 50_000
+"""Fetched at a time."""
+RUNS_ASKED = 500
+"""Named in one query; SQLite allows 32,766 parameters, older ones 999."""
+
+RUNS = table("runs", *map(column, ("run_uuid", "name", "start_time", "experiment_id", "lifecycle_stage")))
+TAGS = table("tags", *map(column, ("run_uuid", "key", "value")))
+PARAMS = table("params", *map(column, ("run_uuid", "key", "value")))
+LATEST = table("latest_metrics", *map(column, ("run_uuid", "key", "value", "is_nan")))
+METRICS = table("metrics", *map(column, ("run_uuid", "key", "value", "is_nan", "step", "timestamp")))
+
+
+@dataclass
+class StoredRun:
+    """A run as the database holds it."""
+
+    run_id: str
+    name: str
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    """Settings by dotted name, as text."""
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def is_database(uri: str) -> bool:
+    """Whether a store is a database that can be asked, and not a server or a folder."""
+    scheme, found, _ = uri.partition("://")
+    return bool(found) and scheme.partition("+")[0] in ENGINES
+
+
+def stored_runs(uri: str, experiment_id: str) -> list[StoredRun]:
+    """Read an experiment's runs that are not deleted, the oldest first.
+
+    Raises:
+        StoreError: the database does not answer.
+    """
+    chosen = (RUNS.c.experiment_id == int(experiment_id), RUNS.c.lifecycle_stage == "active")
+    with connected(uri) as database:
+        query = select(RUNS.c.run_uuid, RUNS.c.name, RUNS.c.start_time).where(*chosen)
+        begun = sorted(_rows(database, query), key=lambda row: (row[2] is None, row[2] or 0, row[0]))
+        runs = {run_id: StoredRun(run_id, name) for run_id, name, _ in begun}
+        # A run writes its figures first and its status, a tag, last. Read in the other order, one that ends meanwhile
+        # is at worst still running with its last figures, never finished without them.
+        targets: tuple[tuple[Any, Callable[[StoredRun], dict[str, Any]]], ...] = (
+            (TAGS, lambda run: run.tags),
+            (PARAMS, lambda run: run.params),
+        )
+        for source, of in targets:
+            query = select(source.c.run_uuid, source.c.key, source.c.value).join_from(source, RUNS, _same(source))
+            for run_id, key, value in _rows(database, query.where(*chosen)):
+                if run_id in runs:
+                    of(runs[run_id])[sys.intern(key)] = value
+        query = select(LATEST.c.run_uuid, LATEST.c.key, LATEST.c.value, LATEST.c.is_nan)
+        for run_id, key, value, is_nan in _rows(database, query.join_from(LATEST, RUNS, _same(LATEST)).where(*chosen)):
+            if run_id in runs:
+                runs[run_id].metrics[sys.intern(key)] = math.nan if is_nan else value
+    for run in runs.values():
+        run.name = run.name or run.tags.get("mlflow.runName", "")
+    return list(runs.values())
+
+
+def stored_histories(
+    uri: str, run_ids: Sequence[str], names: Collection[str] | None
+) -> dict[str, dict[str, dict[int, float]]]:
+    """Read the values by step of the metrics ``names`` (None: of all), by run; the newest where a step has several.
+
+    Raises:
+        StoreError: the database does not answer.
+    """
+    found: dict[str, dict[str, dict[int, float]]] = {run_id: {} for run_id in run_ids}
+    columns = (METRICS.c.run_uuid, METRICS.c.key, METRICS.c.step, METRICS.c.value, METRICS.c.is_nan)
+    with connected(uri) as database:
+        for start in range(0, len(run_ids), RUNS_ASKED):
+            query = select(*columns).where(METRICS.c.run_uuid.in_(run_ids[start : start + RUNS_ASKED]))
+            if names is not None:
+                query = query.where(METRICS.c.key.in_(list(names)))
+            ordered = query.order_by(METRICS.c.timestamp, METRICS.c.step, METRICS.c.value)
+            for run_id, key, step, value, is_nan in _rows(database, ordered):
+                found[run_id].setdefault(sys.intern(key), {})[step] = math.nan if is_nan else value
+    return {run_id: dict(sorted(history.items())) for run_id, history in found.items()}
+
+
+def _same(source: Any) -> Any:
+    return source.c.run_uuid == RUNS.c.run_uuid
+
+
+def _rows(database: Connection, query: Executable) -> Iterator[Any]:
+    result = database.execution_options(yield_per=ROWS).execute(query)
+    for part in result.partitions():
+        yield from part
+
+
+@contextmanager
+def connected(uri: str) -> Iterator[Connection]:
+    """Connect; to an SQLite file so that it cannot be written to."""
+    try:
+        if uri.startswith(SQLITE):
+            place = Path(uri.removeprefix(SQLITE)).absolute().as_uri()
+            engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(f"{place}?mode=ro", uri=True))
+        else:
+            engine = create_engine(uri)
+        try:
+            with engine.connect() as database:
+                yield database
+        finally:
+            engine.dispose()
+    except SQLAlchemyError as error:
+        raise StoreError(f"{type(error).__name__}: {str(error).partition(chr(10))[0][:300]}") from error
