@@ -11,7 +11,16 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.comparable import NoDataError, comparable
 from analysis.comparisons import MEAN_CLASS
-from analysis.figure_style import SMALL_SIZE, TEXT_SIZE, mark_area, mark_of, new_panels, set_caption, set_legend_marks
+from analysis.figure_style import (
+    SMALL_SIZE,
+    TEXT_SIZE,
+    RunFigure,
+    mark_area,
+    mark_of,
+    new_panels,
+    set_caption,
+    set_legend_marks,
+)
 from analysis.protocol_table import INTERVAL_FROM, distinct_finished
 from analysis.trial_inference import RankCorrelation, rank_correlation
 from csg.tracking import TrackedRun
@@ -22,7 +31,7 @@ AREA = 11
 LITERAL = "E_0 in the convention mhe, log(1/d²); the literal log(1/d) is half of it and ranks alike."
 
 
-def diversity_accuracy(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> Figure:
+def diversity_accuracy(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> RunFigure:
     """Draw every distinct finished run's energies against its real mean class accuracy, with rank correlations.
 
     Args:
@@ -57,6 +66,7 @@ def diversity_accuracy(runs: Sequence[TrackedRun], *, mix: Collection[str] = ())
         f"which seeds of one setting are not. {LITERAL} {verdict(found['E_0 (mhe)'])}{chosen.note}"
     )
     set_caption(figure, caption)
+    figure.runs = chosen.runs
     return figure
 
 

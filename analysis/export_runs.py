@@ -10,11 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 
 from analysis.run_table import export_runs
-from analysis.source import SourceOptions
+from analysis.source import SourceOptions, options_of
 from csg.script import run_script
 
 
@@ -36,10 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
 
     def body(console: Console) -> bool:
-        arguments = sys.argv[1:] if argv is None else list(argv)
-        options = tyro.cli(
-            ExportOptions, args=arguments, prog="export_runs.py", description=__doc__, use_underscores=True
-        )
+        options = options_of(ExportOptions, argv, script=__file__, description=__doc__)
         table = options.read()
         path = export_runs(table, options.out, features=options.features)
         console.print(f"{len(table.runs):,} runs: {path}", highlight=False, soft_wrap=True)

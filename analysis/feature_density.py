@@ -17,12 +17,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy.linalg import eigh
 from scipy.stats import gaussian_kde
 
 from analysis.bootstrap import Floats, Ints
-from analysis.figure_style import PALETTE, SMALL_SIZE, TEXT_SIZE, broken_lines, mark_of, new_panels, set_caption
+from analysis.figure_style import (
+    PALETTE,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    RunFigure,
+    broken_lines,
+    mark_of,
+    new_panels,
+    set_caption,
+)
 
 COLUMNS = 3
 """Panels side by side in a paper's column."""
@@ -103,7 +111,7 @@ def principal_plane(groups: Sequence[Floats]) -> Plane:
     return Plane(centre, axes * np.sign(largest), (first, second))
 
 
-def feature_density(panels: Sequence[Panel], *, note: str = "") -> Figure:
+def feature_density(panels: Sequence[Panel], *, note: str = "") -> RunFigure:
     """Draw panels side by side in one plane, each with its density and, below, its energies.
 
     Args:

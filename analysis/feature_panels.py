@@ -6,11 +6,11 @@ import math
 from collections.abc import Collection
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from analysis.cells import MixedRunsError, by_seed, check_unmixed
 from analysis.comparable import NoDataError
 from analysis.feature_density import Panel, feature_density
+from analysis.figure_style import RunFigure
 from analysis.run_table import Ablation, RunTable
 from csg.settings import ConfigError
 from csg.tracking import TrackedRun
@@ -25,7 +25,7 @@ def finished_cells(ablation: Ablation) -> dict[str, list[TrackedRun]]:
     return {name: runs for name, runs in cells.items() if runs}
 
 
-def density_of(table: RunTable, ablation: Ablation, *, mix: Collection[str] = ()) -> Figure:
+def density_of(table: RunTable, ablation: Ablation, *, mix: Collection[str] = ()) -> RunFigure:
     """Draw each cell's features, all under one seed: the first of those that most cells have features of.
 
     Raises:
@@ -36,25 +36,27 @@ def density_of(table: RunTable, ablation: Ablation, *, mix: Collection[str] = ()
     said = check_unmixed(cells, allowed=mix)
     for runs in cells.values():
         by_seed(runs, E0)  # refuses two runs of one seed
-    found: dict[int, list[Panel]] = {}
+    found: dict[int, list[tuple[TrackedRun, Panel]]] = {}
     for name, runs in cells.items():
         for run in runs:
             panel = _panel(table, run, name)
             if panel is not None:
-                found.setdefault(int(run.params["train.seed"]), []).append(panel)
+                found.setdefault(int(run.params["train.seed"]), []).append((run, panel))
     if not found:
         raise NoDataError(_why(cells))
     seed = max(sorted(found), key=lambda each: len(found[each]))
-    panels = found[seed]
+    panels = [panel for _, panel in found[seed]]
     _check_same_images(panels)
     missing = [name for name in ablation.comparisons if name not in {panel.name for panel in panels}]
     note = " ".join([f"{ablation.title}, seed {seed}.", *said])
     if missing:
         note += f" Not shown, without stored features of this seed: {', '.join(missing)}."
     try:
-        return feature_density(panels, note=note)
+        figure = feature_density(panels, note=note)
     except ValueError as error:
         raise ConfigError(f"{ablation.key}: {error}") from None
+    figure.runs = [run for run, _ in found[seed]]
+    return figure
 
 
 def _panel(table: RunTable, run: TrackedRun, name: str) -> Panel | None:

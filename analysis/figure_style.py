@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
+from analysis.provenance import SUFFIX, origins
 from csg.storage import make_folder, replacing
+from csg.tracking import TrackedRun
 
 COLUMN = 3.5
 """Inches; the width of a paper's column."""
@@ -37,9 +40,15 @@ SCORE_COLOURS = LinearSegmentedColormap.from_list(
 """Viridis without its palest end, the best score darkest."""
 
 
-def new_figure(*, width: float = COLUMN, height: float = 2.4) -> tuple[Figure, Axes]:
+class RunFigure(Figure):
+    """A figure that knows the runs it was drawn from."""
+
+    runs: Sequence[TrackedRun] = ()
+
+
+def new_figure(*, width: float = COLUMN, height: float = 2.4) -> tuple[RunFigure, Axes]:
     """Return a figure of ``width`` x ``height`` inches with one pair of plain axes."""
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    figure = RunFigure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=TEXT_SIZE)
@@ -48,9 +57,9 @@ def new_figure(*, width: float = COLUMN, height: float = 2.4) -> tuple[Figure, A
 
 def new_panels(
     rows: int, columns: int, *, height: float, share_x: bool = False, share_y: bool = True
-) -> tuple[Figure, list[Axes]]:
+) -> tuple[RunFigure, list[Axes]]:
     """Return a figure as wide as a column and ``height`` inches high, with plain axes row by row."""
-    figure = Figure(figsize=(COLUMN, height), dpi=DOTS_PER_INCH, layout="constrained")
+    figure = RunFigure(figsize=(COLUMN, height), dpi=DOTS_PER_INCH, layout="constrained")
     grid = figure.subplots(rows, columns, sharex=share_x, sharey=share_y, squeeze=False)
     found = list(grid.flat)
     for axes in found:
@@ -89,7 +98,7 @@ def set_log_ticks(axes: Axes, low: float, high: float) -> None:
     axes.minorticks_off()
 
 
-def note_figure(note: str, *, width: float = COLUMN) -> Figure:
+def note_figure(note: str, *, width: float = COLUMN) -> RunFigure:
     """Return a figure that says ``note`` and shows nothing else."""
     figure, axes = new_figure(width=width, height=1.4)
     axes.set_axis_off()
@@ -110,8 +119,10 @@ def set_caption(figure: Figure, caption: str) -> None:
     figure.supxlabel(text, fontsize=SMALL_SIZE, x=0.01, ha="left", parse_math=False)
 
 
-def write_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+def write_figure(figure: RunFigure, folder: Path, name: str) -> list[Path]:
     """Write a figure as ``name``.pdf and ``name``.png, the same bytes each time, and return the paths.
+
+    Beside them lies a file that says which runs it was drawn from, where they are known.
 
     Raises:
         ConfigError: the folder cannot be written to.
@@ -123,6 +134,10 @@ def write_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
         for path, metadata in zip(written, ({"CreationDate": None}, {}), strict=True):
             with replacing(path) as file:
                 figure.savefig(file, format=path.suffix[1:], dpi=PRINTED_DOTS_PER_INCH, metadata=metadata)
+    if figure.runs:
+        written.append(folder / f"{name}{SUFFIX}")
+        with replacing(written[-1]) as file:
+            file.write((json.dumps({"figure": name, "runs": origins(figure.runs)}, indent=1) + "\n").encode())
     return written
 
 

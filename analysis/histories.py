@@ -7,23 +7,24 @@ import math
 from pathlib import Path
 
 from analysis.run_table import RunTable, SearchRuns
-from csg.tracking import TrackedRun, Tracker
+from csg.tracking import TrackedRun, with_histories
 
 
-def with_histories(table: RunTable, search: SearchRuns) -> list[TrackedRun]:
+def with_scores(table: RunTable, search: SearchRuns) -> list[TrackedRun]:
     """Return a search's trials with the history of its score.
 
-    From a store all of it. An exported folder has none: there a finished trial has its score at its last epoch, and all
+    In an exported folder that was written without histories a finished trial has its score at its last epoch, and all
     others, of which it is not known how far they came, have none, so that still no rung is compared with another.
 
     Raises:
         ConfigError: the store does not answer.
     """
-    if Path(table.place).is_dir():
-        return [dataclasses.replace(run, history={search.score: _last(run, search.score)}) for run in search.runs]
-    tracker = Tracker(table.place, table.experiment)
-    wanted = {run.run_id for run in search.runs}
-    return [run for run in tracker.children(search.parent.run_id, history=(search.score,)) if run.run_id in wanted]
+    if not Path(table.place).is_dir():
+        return with_histories(table.place, search.runs, [search.score])
+    return [
+        run if run.history else dataclasses.replace(run, history={search.score: _last(run, search.score)})
+        for run in search.runs
+    ]
 
 
 def _last(run: TrackedRun, score: str) -> dict[int, float]:

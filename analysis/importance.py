@@ -10,14 +10,23 @@ from math import isfinite
 
 import numpy as np
 import optuna
-from matplotlib.figure import Figure
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from sklearn.ensemble import RandomForestRegressor
 
 from analysis.bootstrap import percentiles
-from analysis.figure_style import BLACK, BLUE, GREY, SMALL_SIZE, TEXT_SIZE, new_figure, note_figure, set_caption
+from analysis.figure_style import (
+    BLACK,
+    BLUE,
+    GREY,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    RunFigure,
+    new_figure,
+    note_figure,
+    set_caption,
+)
 from analysis.inference import Interval
 from analysis.setting_scale import Scale, label
 from analysis.trials import Trial, trials_of
@@ -63,12 +72,12 @@ def importance(runs: Iterable[TrackedRun], score: str, names: Sequence[str], *, 
     replacement, and the middle 95 % of their shares become the intervals (percentile bootstrap). They say how far the
     shares depend on which trials there happen to be; not how far the forest is from the truth.
     """
-    candidates = [trial for trial in trials_of(runs, score) if trial.role != "source_only"]
+    candidates = _candidates(runs, score)
     counts = Counter(epoch for trial in candidates for epoch, value in trial.scores.items() if isfinite(value))
     epoch = max((epoch for epoch, count in counts.items() if count >= MINIMUM_TRIALS), default=None)
     if epoch is None:
         return Importance(None, max(counts.values(), default=0), {}, None, _too_few(counts))
-    compared = [trial for trial in candidates if isfinite(trial.scores.get(epoch, float("nan")))]
+    compared = [trial for trial in candidates if _measured(trial, epoch)]
     scores = [trial.scores[epoch] for trial in compared]
     present = [name for name in dict.fromkeys(names) if all(_value(trial, name) is not None for trial in compared)]
     scales = {name: Scale.of(_value(trial, name) for trial in compared) for name in present}
@@ -90,6 +99,19 @@ def importance(runs: Iterable[TrackedRun], score: str, names: Sequence[str], *, 
     moved = f" Lines: the middle 95 % over {refits} refits to trials drawn anew." if intervals else ""
     note = f"Share of the variance of {score} {where}, that a setting explains by itself (fANOVA). {trust}"
     return Importance(epoch, len(compared), values, predicted, note + moved + left_out, intervals)
+
+
+def compared_trials(runs: Iterable[TrackedRun], score: str, epoch: int) -> list[TrackedRun]:
+    """Return the runs that an importance at ``epoch`` rests on."""
+    return [trial.run for trial in _candidates(runs, score) if _measured(trial, epoch)]
+
+
+def _candidates(runs: Iterable[TrackedRun], score: str) -> list[Trial]:
+    return [trial for trial in trials_of(runs, score) if trial.role != "source_only"]
+
+
+def _measured(trial: Trial, epoch: int) -> bool:
+    return isfinite(trial.scores.get(epoch, float("nan")))
 
 
 def _too_few(counts: Mapping[int, int]) -> str:
@@ -186,7 +208,7 @@ def _predicted(
     return float(forest.oob_score_)
 
 
-def importance_figure(found: Importance) -> Figure:
+def importance_figure(found: Importance) -> RunFigure:
     """Show the shares as horizontal bars, the largest on top, with the note below; or the note alone.
 
     The bars are grey where the forest cannot predict trials that it has not seen. Intervals, where there are any, are

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-import tyro
 from rich.console import Console
 
 from analysis.cells import by_seed, whole
@@ -22,7 +21,7 @@ from analysis.figure_style import write_figure
 from analysis.inference import mean_interval
 from analysis.published import published
 from analysis.run_table import Ablation, RunTable
-from analysis.source import SourceOptions
+from analysis.source import SourceOptions, options_of
 from csg.script import run_script
 from csg.settings import ConfigError
 from csg.tracking import TrackedRun
@@ -111,10 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
 
     def body(console: Console) -> bool:
-        arguments = sys.argv[1:] if argv is None else list(argv)
-        options = tyro.cli(
-            ExampleOptions, args=arguments, prog="motivating_example.py", description=__doc__, use_underscores=True
-        )
+        options = options_of(ExampleOptions, argv, script=__file__, description=__doc__)
         table = options.read()
         ablation = newest_example(table)
         for line in energy_lines(ablation):

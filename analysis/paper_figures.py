@@ -11,27 +11,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-import tyro
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from analysis.cells import check_unmixed
 from analysis.comparable import NoDataError
 from analysis.diversity_accuracy import diversity_accuracy
 from analysis.feature_panels import density_of
-from analysis.figure_style import write_figure
-from analysis.histories import with_histories
-from analysis.importance import importance, importance_figure
+from analysis.figure_style import RunFigure, write_figure
+from analysis.histories import with_scores
+from analysis.importance import compared_trials, importance, importance_figure
 from analysis.paper_tables import unambiguous
 from analysis.protocol_figure import protocol_figure
 from analysis.run_table import Ablation, RunTable, SearchRuns
 from analysis.search_budget import budget_figure
 from analysis.sensitivity import sensitivity
-from analysis.source import SourceOptions
+from analysis.source import SourceOptions, options_of
 from csg.script import run_script
 from csg.settings import ConfigError
 
-Maker = Callable[[], Figure]
+Maker = Callable[[], RunFigure]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,13 +68,15 @@ def _density(table: RunTable, ablation: Ablation, options: FigureOptions) -> Mak
 
 
 def _importance(table: RunTable, search: SearchRuns, options: FigureOptions) -> Maker:
-    def draw() -> Figure:
+    def draw() -> RunFigure:
         said = check_unmixed({"trials": [run for run in search.runs if run.metrics]}, allowed=options.mix)
-        runs = with_histories(table, search)
+        runs = with_scores(table, search)
         found = importance(runs, search.score, search.names, refits=options.importance_refits)
-        if not found.values:
+        if found.epoch is None or not found.values:
             raise NoDataError(found.note)
-        return importance_figure(dataclasses.replace(found, note=" ".join([found.note, *said])))
+        figure = importance_figure(dataclasses.replace(found, note=" ".join([found.note, *said])))
+        figure.runs = compared_trials(runs, search.score, found.epoch)
+        return figure
 
     return draw
 
@@ -100,10 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
 
     def body(console: Console) -> bool:
-        arguments = sys.argv[1:] if argv is None else list(argv)
-        options = tyro.cli(
-            FigureOptions, args=arguments, prog="paper_figures.py", description=__doc__, use_underscores=True
-        )
+        options = options_of(FigureOptions, argv, script=__file__, description=__doc__)
         if options.importance_refits < 0:
             raise ConfigError(f"--importance-refits: expected 0 or more, found {options.importance_refits}")
         table = options.read()

@@ -12,14 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-import tyro
 from rich.console import Console
 
 from analysis.comparisons import ablation_table, diversity_table, main_comparison, per_class_table
 from analysis.protocol_table import distinct_finished, protocol_table
 from analysis.run_table import Ablation, RunTable
 from analysis.search_summary import search_summary
-from analysis.source import SourceOptions
+from analysis.source import SourceOptions, options_of
 from analysis.table import Table, write_tables
 from csg.script import run_script
 from csg.settings import ConfigError
@@ -109,10 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
 
     def body(console: Console) -> bool:
-        arguments = sys.argv[1:] if argv is None else list(argv)
-        options = tyro.cli(
-            TableOptions, args=arguments, prog="paper_tables.py", description=__doc__, use_underscores=True
-        )
+        options = options_of(TableOptions, argv, script=__file__, description=__doc__)
         table = options.read()
         made, refused = tables_of(table, options)
         write_tables(made, table.runs, options.out)

@@ -7,14 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.bootstrap import RESAMPLES, Floats, Ints, percentiles, resampled
 from analysis.comparable import NoDataError, comparable
 from analysis.comparisons import MEAN_CLASS
 from analysis.diversity_accuracy import correlated, rho_text
-from analysis.figure_style import BLUE, GREY, SMALL_SIZE, TEXT_SIZE, mark_area, new_panels, set_caption
+from analysis.figure_style import BLUE, GREY, SMALL_SIZE, TEXT_SIZE, RunFigure, mark_area, new_panels, set_caption
 from analysis.inference import Interval
 from analysis.protocol_table import INTERVAL_FROM, PROTOCOLS, distinct_finished, score_metric
 from analysis.trial_inference import RankCorrelation, weighted_rho
@@ -22,7 +21,7 @@ from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
 
 
-def protocol_figure(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> Figure:
+def protocol_figure(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> RunFigure:
     """Draw each protocol's score against real accuracy over the distinct finished runs, and the rank correlations.
 
     Args:
@@ -52,6 +51,7 @@ def protocol_figure(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) ->
         f"{INTERVAL_FROM} runs on). {best_protocol(scored, found)}{chosen.note}"
     )
     set_caption(figure, caption)
+    figure.runs = chosen.runs
     return figure
 
 

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 
 from analysis.cells import DIMENSIONS
@@ -24,6 +23,7 @@ from analysis.paper_figures import FigureOptions, Maker, makers_of
 from analysis.paper_tables import TableOptions, tables_of
 from analysis.run_table import RunTable
 from analysis.search_summary import chosen_trial
+from analysis.source import options_of
 from analysis.trace import command_of
 from csg.script import run_script
 from csg.settings import ConfigError
@@ -132,8 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
 
     def body(console: Console) -> bool:
-        arguments = sys.argv[1:] if argv is None else list(argv)
-        options = tyro.cli(ReportOptions, args=arguments, prog="report.py", description=__doc__, use_underscores=True)
+        options = options_of(ReportOptions, argv, script=__file__, description=__doc__)
         check_file(options.out, "--out")
         text = page(options.read(), options)
         with replacing(options.out) as file:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from csg.parsing import PATHS
 from csg.settings import ConfigError
 from csg.storage import make_folder, replacing
-from csg.tracking import TrackedRun, read_artifact, read_experiment
+from csg.tracking import TrackedRun, read_artifact, read_experiment, with_histories
 from csg.tracking.reading import PARENT
 from csg.training.outputs import OUTPUTS
 
@@ -175,11 +175,16 @@ def _exported(folder: Path, experiment: str) -> list[TrackedRun]:
     names = {line.pop("experiment") for line in lines}
     if names - {experiment}:
         raise ConfigError(f"--experiment: expected one of {', '.join(sorted(names))} in {folder}, found {experiment!r}")
-    return [TrackedRun(**line) for line in lines]
+    return [TrackedRun(**{**line, "history": _by_epoch(line.get("history", {}))}) for line in lines]
+
+
+def _by_epoch(history: Mapping[str, Mapping[str, float]]) -> dict[str, dict[int, float]]:
+    """Turn the epochs back into numbers, which JSON has as text."""
+    return {name: {int(epoch): value for epoch, value in values.items()} for name, values in history.items()}
 
 
 def export_runs(table: RunTable, folder: Path, *, features: bool = False) -> Path:
-    """Write runs, without their histories, into a folder that :func:`read_runs` reads, with what they answered.
+    """Write runs, with their metrics by epoch, into a folder that :func:`read_runs` reads, and what they answered.
 
     Features, by far the largest part, only where asked for.
 
@@ -188,7 +193,8 @@ def export_runs(table: RunTable, folder: Path, *, features: bool = False) -> Pat
     """
     make_folder(folder, "--out")
     lines = []
-    for run in table.runs:
+    runs = table.runs if Path(table.place).is_dir() else with_histories(table.place, table.runs)
+    for run in runs:
         lines.append(json.dumps({"experiment": table.experiment, **_plain(run)}, sort_keys=True))
         outputs = table.outputs(run) if run.status == "finished" else None
         if outputs is not None:
@@ -207,8 +213,8 @@ def export_runs(table: RunTable, folder: Path, *, features: bool = False) -> Pat
 
 
 def _plain(run: TrackedRun) -> Mapping[str, Any]:
-    """Return a run without its histories, and without what names a machine or a person."""
-    left_out = ("history", "experiment_id")
+    """Return a run without what names a machine or a person."""
+    left_out = ("experiment_id", *(() if run.history else ("history",)))
     named = {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name not in left_out}
     named["tags"] = {
         name: value

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.comparable import Comparable, NoDataError, comparable
 from analysis.comparisons import MEAN_CLASS
-from analysis.figure_style import SMALL_SIZE, TEXT_SIZE, mark_of, new_panels, set_caption, set_log_ticks
+from analysis.figure_style import SMALL_SIZE, TEXT_SIZE, RunFigure, mark_of, new_panels, set_caption, set_log_ticks
 from analysis.inference import Interval
 from analysis.run_table import SearchRuns
 from analysis.search_summary import SELECTION_SCORE
@@ -95,7 +94,7 @@ def _method(search: SearchRuns) -> str:
     return max(dict.fromkeys(names), key=names.count)
 
 
-def budget_figure(searches: Sequence[SearchRuns], *, mix: Collection[str] = ()) -> Figure:
+def budget_figure(searches: Sequence[SearchRuns], *, mix: Collection[str] = ()) -> RunFigure:
     """Draw, by number of finished trials, the expected best score and the expected real accuracy of that choice.
 
     Raises:
@@ -123,6 +122,7 @@ def budget_figure(searches: Sequence[SearchRuns], *, mix: Collection[str] = ()) 
     handles, names = left.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=2, fontsize=SMALL_SIZE, frameon=False)
     set_caption(figure, _caption(curves) + chosen.note)
+    figure.runs = chosen.runs
     return figure
 
 

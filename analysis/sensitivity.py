@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.cells import MixedRunsError, by_seed, check_unmixed, whole
@@ -23,6 +22,7 @@ from analysis.figure_style import (
     SHAPES,
     SMALL_SIZE,
     TEXT_SIZE,
+    RunFigure,
     mark_area,
     new_panels,
     set_caption,
@@ -52,6 +52,8 @@ class Curve:
     """By value: the mean over seeds, in %."""
     reference: TrackedRun
     """One of the runs; what stands in the same panel must be comparable with it."""
+    runs: tuple[TrackedRun, ...]
+    """Of all cells."""
     said: tuple[str, ...]
     """What a caption must say of these runs."""
 
@@ -79,7 +81,8 @@ def curve_of(ablation: Ablation, pattern: re.Pattern[str], *, mix: Collection[st
         if value is not None and whole(accuracies):
             points[value] = mean_interval([100 * each for each in accuracies.values()])
     reference = next(iter(cells.values()))[-1]
-    return Curve(ablation.design, tuple(names), dict(sorted(points.items())), reference, tuple(said))
+    drawn = tuple(run for runs in cells.values() for run in runs)
+    return Curve(ablation.design, tuple(names), dict(sorted(points.items())), reference, drawn, tuple(said))
 
 
 def _common_value(run: TrackedRun, names: Sequence[str]) -> float | None:
@@ -103,7 +106,9 @@ def _differing(cells: Sequence[Sequence[TrackedRun]]) -> list[str]:
     ]
 
 
-def sensitivity(ablations: Sequence[Ablation], searches: Sequence[SearchRuns], *, mix: Collection[str] = ()) -> Figure:
+def sensitivity(
+    ablations: Sequence[Ablation], searches: Sequence[SearchRuns], *, mix: Collection[str] = ()
+) -> RunFigure:
     """Draw a panel for each of ``SWEEPS``: the newest ablation of its settings as a curve, searches' trials as points.
 
     Raises:
@@ -129,6 +134,8 @@ def sensitivity(ablations: Sequence[Ablation], searches: Sequence[SearchRuns], *
         _panel(axes, title, curve, points)
     panels[0].set_ylabel("real mean class accuracy (%)", fontsize=TEXT_SIZE)
     set_caption(figure, _caption(list(shown.values())))
+    drawn = [run for curve, points in shown.values() for run in (*(curve.runs if curve else ()), *points.runs)]
+    figure.runs = list({run.run_id: run for run in drawn}.values())
     return figure
 
 

@@ -1,12 +1,32 @@
-"""Where scripts read runs from: the flags that all of them have."""
+"""What the scripts begin with: their flags, and where they read runs from."""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
+
+import tyro
 
 from analysis.run_table import RunTable, read_runs
 from csg.tracking import default_tracking_uri
+
+Options = TypeVar("Options")
+
+
+def options_of(kind: type[Options], argv: Sequence[str] | None, *, script: str, description: str | None) -> Options:
+    """Read a script's flags; a wrong one, or ``--help``, ends the program.
+
+    Args:
+        kind: dataclass with a field for each flag.
+        argv: arguments after the program's name (default: those of the process).
+        script: the script's file.
+        description: what ``--help`` begins with.
+    """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    return tyro.cli(kind, args=arguments, prog=Path(script).name, description=description, use_underscores=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from analysis.provenance import SUFFIX, origins
 from csg.storage import make_folder, replacing
 from csg.tracking import TrackedRun
 
@@ -139,7 +140,7 @@ class Table:
             if entry.values
         }
         behind = dict.fromkeys(run_id for cell in cells.values() for run_id in cell["values"])
-        sources = {run_id: _source(runs[run_id]) for run_id in behind}
+        sources = origins(runs[run_id] for run_id in behind)
         return {"table": self.name, "title": self.title, "cells": cells, "runs": sources}
 
     def files(self, runs: Mapping[str, TrackedRun]) -> dict[str, str]:
@@ -148,15 +149,8 @@ class Table:
             f"{self.name}.md": self.markdown(),
             f"{self.name}.tex": self.latex(),
             f"{self.name}.csv": self.csv(),
-            f"{self.name}.provenance.json": json.dumps(self.provenance(runs), indent=1) + "\n",
+            f"{self.name}{SUFFIX}": json.dumps(self.provenance(runs), indent=1) + "\n",
         }
-
-
-def _source(run: TrackedRun) -> dict[str, Any]:
-    names = ("config_id", "seed", "commit", "source_digest", "data.fingerprint")
-    protocol = run.params.get("selection.protocol", "")
-    tags = {name: run.tags.get(name, "") for name in names}
-    return {"name": run.name, **tags, "selection.protocol": protocol, "settings": dict(run.params)}
 
 
 def _markdown(entry: Entry) -> str:

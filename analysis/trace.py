@@ -1,4 +1,7 @@
-"""Print where a cell of a table comes from: ``python analysis/trace.py TABLE:ROW:COLUMN --tables DIR``."""
+"""Print where a cell of a table or a figure comes from: ``python analysis/trace.py TABLE:ROW:COLUMN --tables DIR``.
+
+For a figure: ``python analysis/trace.py FIGURE --figures DIR``.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from analysis.provenance import IDENTITY, SUFFIX
+from analysis.source import options_of
 from csg.parsing import config_from_flat
 from csg.script import run_script
 from csg.settings import ConfigError, flatten
@@ -26,9 +31,11 @@ class TraceOptions:
     """Flags of the script."""
 
     cell: Annotated[str, tyro.conf.Positional]
-    """TABLE:ROW:COLUMN, as the table's file is named and as its headings say."""
+    """TABLE:ROW:COLUMN, as the table's file is named and as its headings say; or FIGURE, as its file is named."""
     tables: Path = Path("tables")
     """Folder that analysis/paper_tables.py wrote."""
+    figures: Path = Path("figures")
+    """Folder that analysis/paper_figures.py wrote."""
 
 
 def read_cell(folder: Path, cell: str) -> dict[str, Any]:
@@ -38,13 +45,7 @@ def read_cell(folder: Path, cell: str) -> dict[str, Any]:
         ConfigError: there is no such table or cell; with the nearest.
     """
     name, _, address = cell.partition(":")
-    paths = {path.name.removesuffix(".provenance.json"): path for path in folder.glob("*.provenance.json")}
-    if name not in paths:
-        raise ConfigError(
-            f"cell: expected TABLE:ROW:COLUMN with a table of {', '.join(sorted(paths)) or 'none'} in "
-            f"{folder}, found {cell!r}"
-        )
-    table = json.loads(paths[name].read_text())
+    table = _read(folder, name, f"cell: expected TABLE:ROW:COLUMN with a table of {{}} in {folder}, found {cell!r}")
     cells: dict[str, dict[str, Any]] = table["cells"]
     if address not in cells:
         near = difflib.get_close_matches(address, cells, n=3, cutoff=0.3) or list(cells)[:3]
@@ -53,6 +54,25 @@ def read_cell(folder: Path, cell: str) -> dict[str, Any]:
         )
     found = cells[address]
     return found | {"runs": [{"run_id": i, "value": v, **table["runs"][i]} for i, v in found["values"].items()]}
+
+
+def read_figure(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Return the runs that a figure was drawn from.
+
+    Raises:
+        ConfigError: there is no such figure.
+    """
+    message = f"cell: expected TABLE:ROW:COLUMN, or a figure of {{}} in {folder}, found {name!r}"
+    return [{"run_id": run_id, **run} for run_id, run in _read(folder, name, message)["runs"].items()]
+
+
+def _read(folder: Path, name: str, message: str) -> dict[str, Any]:
+    """Read what lies beside a table or figure; ``message`` is the error's, with a place for the names there are."""
+    paths = {path.name.removesuffix(SUFFIX): path for path in folder.glob(f"*{SUFFIX}")}
+    if name not in paths:
+        raise ConfigError(message.format(", ".join(sorted(paths)) or "none"))
+    found: dict[str, Any] = json.loads(paths[name].read_text())
+    return found
 
 
 def command_of(settings: Mapping[str, Any]) -> str:
@@ -76,16 +96,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
 
     def body(console: Console) -> bool:
-        arguments = sys.argv[1:] if argv is None else list(argv)
-        options = tyro.cli(TraceOptions, args=arguments, prog="trace.py", description=__doc__, use_underscores=True)
-        found = read_cell(options.tables, options.cell)
-        lines = [f"{options.cell} = {found['text']}", f"metric {found['metric']}"]
-        for run in found["runs"]:
-            origin = "  ".join(
-                f"{name} {run[name] or 'none'}"
-                for name in ("config_id", "seed", "commit", "source_digest", "data.fingerprint", "selection.protocol")
+        options = options_of(TraceOptions, argv, script=__file__, description=__doc__)
+        if ":" in options.cell:
+            found = read_cell(options.tables, options.cell)
+            lines = [f"{options.cell} = {found['text']}", f"metric {found['metric']}"]
+            runs = found["runs"]
+        else:
+            runs = read_figure(options.figures, options.cell)
+            lines = [f"{options.cell}: drawn from {len(runs)} runs"]
+        for run in runs:
+            value = f": {run['value']:.6g}" if "value" in run else ""
+            lines.append(f"run {run['run_id']} ({run['name']}){value}")
+            lines.append(
+                "  " + "  ".join(f"{name} {run[name] or 'none'}" for name in (*IDENTITY, "selection.protocol"))
             )
-            lines += [f"run {run['run_id']} ({run['name']}): {run['value']:.6g}", f"  {origin}"]
             lines.append(f"  {command_of(run['settings'])}")
         for line in lines:
             console.print(line, highlight=False, markup=False, soft_wrap=True)

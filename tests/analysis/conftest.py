@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from matplotlib.figure import Figure
 
 from analysis import paper_figures
+from analysis.figure_style import RunFigure
 from analysis.run_table import RunTable
 from tests.analysis.made_up_experiment import experiment, write_experiment
 
@@ -16,6 +16,6 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> RunTable:
 
 
 @pytest.fixture(scope="session")
-def figures(table: RunTable) -> dict[str, Figure]:
+def figures(table: RunTable) -> dict[str, RunFigure]:
     options = paper_figures.FigureOptions(importance_refits=2)
     return {name: draw() for name, draw in paper_figures.makers_of(table, options).items()}

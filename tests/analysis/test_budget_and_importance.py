@@ -12,9 +12,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.comparable import NoDataError
-from analysis.histories import with_histories
+from analysis.histories import with_scores
 from analysis.importance import importance, importance_figure
-from analysis.run_table import RunTable, SearchRuns
+from analysis.run_table import RunTable, SearchRuns, export_runs, read_runs
 from analysis.search_budget import BudgetCurve, budget_curves, budget_figure
 from csg.tracking import Tracker
 from tests.analysis.figure_reading import words
@@ -79,7 +79,7 @@ def test_importances_carry_intervals_where_asked_for() -> None:
 
 def test_an_exported_folder_compares_finished_trials_at_their_last_epoch_only(table: RunTable) -> None:
     (first, _) = table.searches()
-    runs = with_histories(table, first)
+    runs = with_scores(table, first)
     assert all(run.history[first.score] == {} for run in runs if run.status == "stopped")
     found = importance(runs, first.score, first.names)
     assert (found.epoch, found.trials) == (3, sum(run.status == "finished" for run in runs) - 1)
@@ -89,14 +89,18 @@ def test_histories_come_from_the_store_where_there_is_one(tmp_path: Path) -> Non
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     tracker = Tracker(uri, "glyphs")
     ids: list[str] = []
-    for parent_tags in ({"csg.kind": "search", "csg.score": "score"}, {}, {}):
+    for parent_tags in ({"csg.kind": "search", "csg.score": "score", "csg.search": "s"}, {}, {}):
         tags = parent_tags or {"mlflow.parentRunId": ids[0], "status": "stopped"}
         ids.append(tracker.client.create_run(tracker.experiment_id, tags=tags).info.run_id)
     for epoch, value in ((1, 0.5), (2, 0.6)):
         tracker.client.log_metric(ids[1], "score", value, step=epoch)
     known = SearchRuns(tracker.read(ids[0]), (tracker.read(ids[1]),))
-    (run,) = with_histories(RunTable(uri, "glyphs", ()), known)
+    (run,) = with_scores(RunTable(uri, "glyphs", ()), known)
     assert run.history == {"score": {1: 0.5, 2: 0.6}}, "and none of a trial that the table left out"
+    export_runs(read_runs(experiment="glyphs", tracking_uri=uri), tmp_path / "exported")
+    again = read_runs(experiment="glyphs", tracking_uri="", exported=tmp_path / "exported")
+    (search,) = again.searches()
+    assert with_scores(again, search)[0].history == run.history, "and they travel with an export"
 
 
 def test_a_curve_without_enough_trials_has_no_band() -> None:

@@ -23,7 +23,7 @@ def test_the_motivating_example_is_drawn_and_not_compared_with_other_data(
     mean, sd = statistics.fmean(energies), statistics.stdev(energies)
     assert f"trained on real: E_0 (mhe) {mean:.4f} ± {sd:.4f} (2 seeds)" in said
     assert "not comparable with these data (glyphs)" in said and "0.3355" not in said
-    assert {path.name for path in tmp_path.iterdir()} == {"motivating_example.pdf", "motivating_example.png"}
+    assert {path.name for path in tmp_path.glob("*.p*")} >= {"motivating_example.pdf", "motivating_example.png"}
 
 
 def test_published_energies_stand_beside_those_on_visda_17(table: RunTable) -> None:

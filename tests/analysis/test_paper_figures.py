@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
-from analysis import paper_figures
-from analysis.figure_style import COLUMN, GREY, PALETTE, SMALL_SIZE, write_figure
+from analysis import paper_figures, trace
+from analysis.figure_style import COLUMN, GREY, PALETTE, SMALL_SIZE, RunFigure, write_figure
 from analysis.run_table import RunTable
 from tests.analysis.figure_reading import changed, output_of, retagged, shown
 from tests.analysis.made_up_experiment import ablation, write_experiment
@@ -27,9 +26,28 @@ def test_each_figure_is_written_as_pdf_and_png(table: RunTable, tmp_path: Path) 
     names = [f"features_{design}" for design in ("components", "temperature", "weight")]
     names += ["diversity_accuracy", "sensitivity", "search_budget", "selection_protocols"]
     names += ["importance_csg-source-seed0"]
-    expected = sorted(f"{name}.{suffix}" for name in names for suffix in ("pdf", "png"))
+    expected = sorted(f"{name}.{suffix}" for name in names for suffix in ("pdf", "png", "provenance.json"))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == expected
     assert (tmp_path / "out" / "sensitivity.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_every_figure_names_the_runs_it_was_drawn_from(
+    table: RunTable, figures: dict[str, RunFigure], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = {name: {run.run_id for run in figure.runs} for name, figure in figures.items()}
+    assert all(drawn.values())
+    assert drawn["features_components"] == {f"components-{cell}-0" for cell in range(4)}
+    search = {run.run_id for run in table.searches()[0].runs if run.status == "finished"}
+    assert drawn["importance_csg-source-seed0"] == search - {"csg-source-seed0-0"}, "without source only"
+    assert drawn["search_budget"] < {run.run_id for each in table.searches() for run in each.runs}
+    curves = {run.run_id for run in table.runs if re.match(r"(temperature|weight)-\d-\d", run.run_id)}
+    assert curves < drawn["sensitivity"]
+    write_figure(figures["features_components"], tmp_path, "features")
+    said = output_of(trace.main, ["features", "--figures", tmp_path], capsys)
+    assert "features: drawn from 4 runs" in said and "run components-3-0" in said
+    assert "csg train --method.name csg" in said and "commit c0" in said and "data.fingerprint data0" in said
+    assert trace.main(["nothing", "--figures", str(tmp_path)]) == 2
+    assert "a figure of features in" in capsys.readouterr().err
 
 
 def test_the_same_runs_give_the_same_bytes(table: RunTable, tmp_path: Path) -> None:
@@ -43,7 +61,7 @@ def test_the_same_runs_give_the_same_bytes(table: RunTable, tmp_path: Path) -> N
         assert b"CreationDate" not in first[0].read_bytes()
 
 
-def test_every_figure_is_as_wide_as_a_column_and_legible_there(figures: dict[str, Figure]) -> None:
+def test_every_figure_is_as_wide_as_a_column_and_legible_there(figures: dict[str, RunFigure]) -> None:
     for name, figure in figures.items():
         assert figure.get_figwidth() == COLUMN
         for text in shown(figure):
@@ -54,7 +72,7 @@ def test_every_figure_is_as_wide_as_a_column_and_legible_there(figures: dict[str
         assert box.y0 > -pixel and box.y1 < figure.get_figheight() + pixel, f"{name}: cut off above or below"
 
 
-def test_every_colour_is_one_that_colour_blind_readers_can_tell(figures: dict[str, Figure]) -> None:
+def test_every_colour_is_one_that_colour_blind_readers_can_tell(figures: dict[str, RunFigure]) -> None:
     allowed = {colour.lower() for colour in (*PALETTE, GREY)}
     for name, figure in figures.items():
         for axes in figure.axes:
@@ -73,7 +91,7 @@ def test_what_has_no_data_is_skipped_with_its_reason(tmp_path: Path, capsys: pyt
     said = output_of(paper_figures.main, arguments, capsys)
     assert "skipped features_rivals: no finished run stored features" in said
     assert "skipped sensitivity: no two values" in said and "skipped search_budget: no search" in said
-    assert {path.stem for path in (tmp_path / "out").iterdir()} == {"diversity_accuracy", "selection_protocols"}
+    assert {path.stem for path in (tmp_path / "out").glob("*.pdf")} == {"diversity_accuracy", "selection_protocols"}
 
 
 def test_mixed_runs_and_unusable_flags_end_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
