@@ -7,6 +7,7 @@ the same calls in the same order.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -69,6 +70,32 @@ def summed(values: Tensor) -> Tensor:
     total = values.to(_device(), copy=True)
     dist.all_reduce(total)
     return total.to(values.device)
+
+
+def summed_with_gradient(values: Tensor) -> Tensor:
+    """Return the sum over all processes of a tensor of one shape, through which gradients flow.
+
+    Every process's values have part in every process's loss, so the gradient is the sum of all of theirs. Every process
+    has to run backward, in the same order.
+    """
+    return values if world_size() == 1 else _apply(values)
+
+
+class _Summed(torch.autograd.Function):
+    """A sum over processes is its own transpose."""
+
+    @staticmethod
+    def forward(_: Any, values: Tensor) -> Tensor:
+        return summed(values)
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        return _apply(*gradients)
+
+
+def _apply(values: Tensor) -> Tensor:
+    total: Tensor = _Summed.apply(values)  # type: ignore[no-untyped-call]
+    return total
 
 
 def joined(rows: Tensor, *, blocks: int = 1) -> Tensor:

@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
@@ -39,25 +39,25 @@ def trained(world: int, runs: Mapping[str, Mapping[str, Any]], folder: Path) -> 
 
 def unequal(folder: Path) -> tuple[list[float], list[int], int]:
     """Return what the first of three processes sees of parts of 3, 0 and 2 rows."""
-    shares, rows, total = _in_three(_unequal, folder)
+    shares, rows, total = in_group(3, _unequal, folder)
     return shares, rows, total
 
 
 def disagreeing(folder: Path) -> list[str]:
     """Return what each of three processes, the last of which has found no checkpoint, is told of that."""
-    complaints: list[str] = _in_three(_disagreeing, folder)
+    complaints: list[str] = in_group(3, _disagreeing, folder)
     return complaints
 
 
-def _in_three(function: Any, folder: Path) -> Any:
-    """Call a function in three processes; return what it returns in the first."""
-    out = folder / "three.pt"
-    spawn(_one_of_three, args=(free_port(), function, out), nprocs=3)  # type: ignore[no-untyped-call]
+def in_group(world: int, function: Callable[[int], Any], folder: Path) -> Any:
+    """Call a module's function with the rank in each of ``world`` processes; return what the first one's returns."""
+    out = folder / f"group of {world}.pt"
+    spawn(_one_of_group, args=(world, free_port(), function, out), nprocs=world)  # type: ignore[no-untyped-call]
     return torch.load(out, weights_only=True)
 
 
-def _one_of_three(rank: int, port: int, function: Any, out: Path) -> None:
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=3)
+def _one_of_group(rank: int, world: int, port: int, function: Callable[[int], Any], out: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     answer = function(rank)
     if rank == 0:
         torch.save(answer, out)
