@@ -35,16 +35,20 @@ class SameConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride))."""
         (top, bottom), (left, right) = (
-            _same_padding(size, kernel, stride)
-            for size, kernel, stride in zip(x.shape[-2:], self.kernel_size, self.stride, strict=True)
+            _same_padding(size, (kernel - 1) * dilation + 1, stride)
+            for size, kernel, dilation, stride in zip(
+                x.shape[-2:], self.kernel_size, self.dilation, self.stride, strict=True
+            )
         )
-        if (top, left) == (bottom, right):
-            return F.conv2d(x, self.weight, self.bias, self.stride, (top, left), 1, self.groups)
-        return F.conv2d(F.pad(x, (left, right, top, bottom)), self.weight, self.bias, self.stride, 0, 1, self.groups)
+        padding: int | tuple[int, int] = (top, left)
+        if (top, left) != (bottom, right):
+            x, padding = F.pad(x, (left, right, top, bottom)), 0
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+def _same_padding(size: int, reach: int, stride: int) -> tuple[int, int]:
+    """Split what a kernel that reaches over so many pixels needs beside an input of ``size``."""
+    total = max((math.ceil(size / stride) - 1) * stride + reach - size, 0)
     return total // 2, total - total // 2
 
 

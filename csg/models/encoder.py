@@ -33,7 +33,8 @@ class Encoder(nn.Module, ABC):
             depth: 1 to 4; deeper stages are not computed.
 
         Returns:
-            Maps (N, channels[i], H / s, W / s) for strides s of 4, 8, 16, 32.
+            Maps (N, channels[i], H / s, W / s) for strides s of 4, 8, 16, 32; less where the encoder was dilated
+            (:func:`csg.models.dilation.with_output_stride`).
         """
 
     @abstractmethod
