@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from csg.training.windows import coverage, window_starts, windowed_probabilities
+from csg.tasks.windows import coverage, window_starts, windowed_probabilities
 
 SIDES = st.integers(1, 20)
 STRIDES = st.floats(0.2, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from csg.models.dilation import with_output_stride
 from csg.models.efficientnet_lite import efficientnet_lite0
 from csg.models.encoder import Encoder
 from csg.models.resnet import resnet18, resnet34, resnet50, resnet101
@@ -18,7 +19,7 @@ ENCODERS: dict[str, Callable[[], Encoder]] = {
 }
 
 
-def encoder_named(name: str, *, output_stride: int = 32) -> Encoder:  # noqa: ARG001
+def encoder_named(name: str, *, output_stride: int = 32) -> Encoder:
     """Make an encoder with untrained weights, its deeper stages dilated where the stride is below 32.
 
     Raises:
@@ -26,4 +27,5 @@ def encoder_named(name: str, *, output_stride: int = 32) -> Encoder:  # noqa: AR
     """
     if name not in ENCODERS:
         raise ConfigError(f"model.name: expected one of {', '.join(ENCODERS)}, found {name!r}")
-    return ENCODERS[name]()
+    encoder = ENCODERS[name]()
+    return encoder if output_stride == 32 else with_output_stride(encoder, output_stride)

@@ -6,9 +6,10 @@ from typing import Final
 
 from csg.config import DataConfig
 from csg.tasks.classification import Classification
+from csg.tasks.segmentation import Segmentation
 from csg.tasks.task import Task
 
-TASKS: Final[dict[str, Task]] = {task.name: task for task in (Classification(),)}
+TASKS: Final[dict[str, Task]] = {task.name: task for task in (Classification(), Segmentation())}
 
 
 def task_of(config: DataConfig) -> Task:

@@ -60,9 +60,18 @@ class Inference:
         """Move uint8 images to the device and normalise them, in the configured memory format."""
         return to_input(self._model, self._config, images)
 
+    def laid_out(self, images: Tensor) -> Tensor:
+        """Put (N, 3, H, W) images, such as parts of others, into the configured memory format."""
+        return laid_out(images, self._config)
+
 
 def to_input(model: Model, config: Config, images: Tensor) -> Tensor:
     """Move uint8 images to the device and normalise them, in the configured memory format."""
-    memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
     moved = images.to(config.train.device, non_blocking=True)
-    return model.encoder.normalise(moved).contiguous(memory_format=memory_format)
+    return laid_out(model.encoder.normalise(moved), config)
+
+
+def laid_out(images: Tensor, config: Config) -> Tensor:
+    """Put (N, 3, H, W) images into the configured memory format."""
+    memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
+    return images.contiguous(memory_format=memory_format)

@@ -1,0 +1,111 @@
+"""A class for each pixel: DeepLab, mean intersection over union (Cityscapes' metric) of windows at full resolution."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from csg.collective import joined, part, summed
+from csg.config import Config
+from csg.data.loading import admit, in_order
+from csg.data.pair import IGNORED, Pair
+from csg.metrics.iou import iou_per_class, mean_iou, pixel_accuracy, pixel_counts
+from csg.models.encoder import Encoder
+from csg.models.segmenter import Segmenter
+from csg.settings import ConfigError
+from csg.tasks.measurement import Inference, Measurement
+from csg.tasks.task import Task
+from csg.tasks.windows import windowed_probabilities
+
+
+class Segmentation(Task):
+    """The task of GTA5 -> Cityscapes."""
+
+    name: ClassVar[str] = "segmentation"
+    score: ClassVar[str] = "mean_iou"
+    score_words: ClassVar[str] = "mean IoU"
+    overall: ClassVar[str] = "pixel_accuracy"
+    overall_words: ClassVar[str] = "pixel accuracy"
+    one_label: ClassVar[bool] = False
+    by_class: ClassVar[str] = "class_iou"
+
+    def model(self, config: Config, encoder: Encoder, *, classes: int) -> Segmenter:
+        """See :class:`~csg.tasks.task.Task`."""
+        first, second, third = (int(rate) for rate in config.model.aspp_rates.split("+"))
+        return Segmenter(
+            encoder,
+            classes=classes,
+            head_width=config.model.head_width,
+            rates=(first, second, third),
+            frozen_statistics=config.model.frozen_statistics,
+            frozen_norms=config.model.frozen_norms,
+        )
+
+    def measure(self, inference: Inference, config: Config, pair: Pair, stream: str) -> Measurement:
+        """See :class:`~csg.tasks.task.Task`.
+
+        An image is answered for by windows, whose probabilities are averaged where they overlap. Its features are the
+        mean of its windows'. Answers: ``confusions`` (N, classes, classes), an image's own counts.
+        """
+        images = pair.streams[stream]
+        classes = len(pair.classes)
+        confusions: list[Tensor] = []
+        features: list[Tensor] = []
+        skipped = 0
+        mine = range(len(images))[part(len(images))]
+        for reading in in_order(lambda n: images.read(torch.tensor([n])), mine, workers=config.data.workers):
+            skipped += admit(reading.bad, config.data)
+            if len(reading.indices) == 0:
+                continue
+            predicted, feature = answer(inference, config, reading.views[0][0])
+            confusions.append(pixel_counts(predicted, reading.labels[0], classes, ignored=IGNORED))
+            features.append(feature)
+        own = torch.stack(confusions) if confusions else torch.zeros(0, classes, classes, dtype=torch.int64)
+        each = joined(own)
+        if len(each) == 0:
+            raise ConfigError(f"data.on_bad_image: expected images in {stream}, found none that can be read")
+        stacked = torch.stack(features) if features else inference.no_features()
+        return Measurement(each.sum(dim=0), joined(stacked), {"confusions": each}, int(summed(torch.tensor(skipped))))
+
+    def predicted(self, inference: Inference, config: Config, images: Tensor) -> Tensor:
+        """See :class:`~csg.tasks.task.Task`."""
+        return torch.stack([answer(inference, config, image)[0] for image in images])
+
+    def class_figures(self, measurement: Measurement) -> list[float]:
+        """Return each class's intersection over union."""
+        return iou_per_class(measurement.confusion)
+
+    def figures(self, measurement: Measurement) -> dict[str, float]:
+        """Return mean intersection over union and the accuracy of pixels."""
+        confusion = measurement.confusion
+        return {self.score: mean_iou(confusion), self.overall: pixel_accuracy(confusion)}
+
+
+def answer(inference: Inference, config: Config, image: Tensor) -> tuple[Tensor, Tensor]:
+    """Answer for one image by windows.
+
+    Args:
+        inference: the model.
+        config: sizes of windows and of batches.
+        image: (3, H, W) uint8.
+
+    Returns:
+        (H, W) class indices and (C,) features, on the CPU.
+    """
+    features: list[Tensor] = []
+
+    def scores(windows: Tensor) -> Tensor:
+        output = inference(inference.laid_out(windows))
+        features.append(output.features.cpu())
+        return output.logits
+
+    averaged = windowed_probabilities(
+        scores,
+        inference.input(image.unsqueeze(0))[0],
+        window=config.data.window or config.data.image_size,
+        stride=config.data.window_stride,
+        batch=config.train.evaluation_batch_size,
+    )
+    return averaged.argmax(dim=0).cpu(), torch.cat(features).mean(dim=0)
