@@ -1,4 +1,4 @@
-"""Train and measure one configuration of synthetic-to-real generalisation."""
+"""Contrastive Syn-to-Real Generalization (CSG) and its rivals: train and measure one configuration."""
 
 import os
 
