@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import sklearn
 import torch
-from PIL import Image, features
+from PIL import Image, ImageFilter, features
 
 from csg.config import DataConfig
 from csg.data import backgrounds, glyphs, nist
@@ -43,8 +43,15 @@ SEED: Final = 17
 """Of the data set: no setting moves it."""
 DIGITS: Final = (2, 4)
 """Fewest and most in a scene."""
-HEIGHTS: Final = (20, 40)
+HEIGHTS: Final = (28, 44)
 """Of digits, in pixels."""
+COVERAGE: Final = 0.5
+"""Share of its box below which a synthetic digit is thickened: the maps of a network, at an eighth of a scene's side,
+cannot follow hairlines, and handwriting has none."""
+THICKENING: Final = 4
+"""Pixels at most, on either side of a stroke as it is drawn."""
+EDGE: Final = (0.2, 0.5)
+"""Ink from which a handwritten stroke begins to cover, and covers in full."""
 CONTRAST: Final = 70.0
 """Least difference between the luminance of a digit and of what it lies on, of 255."""
 OVERLAP: Final = 0.1
@@ -160,9 +167,13 @@ class Rendering:
 
 
 def rendered_alpha(glyph: nist.Bitmap, height: int) -> Reals:
-    """Shrink a drawn glyph's bounding box to ``height`` rows, with antialiasing."""
-    rows, columns = np.flatnonzero(glyph.any(axis=1)), np.flatnonzero(glyph.any(axis=0))
-    box = glyph[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    """Thicken thin strokes, and shrink the bounding box to ``height`` rows with antialiasing."""
+    box = _box(glyph)
+    for _ in range(THICKENING):
+        if box.mean() >= COVERAGE:
+            break
+        framed = Image.fromarray(np.pad(box, 1).astype(np.uint8))
+        box = np.asarray(framed.filter(ImageFilter.MaxFilter(3))) > 0
     size = (max(1, round(height * box.shape[1] / box.shape[0])), height)
     drawn = Image.fromarray(box.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
     return np.asarray(drawn, dtype=np.float64).clip(0, 1)
@@ -171,9 +182,14 @@ def rendered_alpha(glyph: nist.Bitmap, height: int) -> Reals:
 def handwritten_alpha(ink: Reals, height: int) -> Reals:
     """Enlarge an (8, 8) digit smoothly to ``height`` rows and give its strokes an edge."""
     drawn = Image.fromarray(ink.astype(np.float32)).resize((height, height), Image.Resampling.BICUBIC)
-    alpha = ((np.asarray(drawn, dtype=np.float64) - 0.3) / 0.3).clip(0, 1)
+    alpha = ((np.asarray(drawn, dtype=np.float64) - EDGE[0]) / (EDGE[1] - EDGE[0])).clip(0, 1)
     seen = np.flatnonzero((alpha >= 0.5).any(axis=0))
     return alpha[:, seen[0] : seen[-1] + 1]
+
+
+def _box(glyph: nist.Bitmap) -> nist.Bitmap:
+    rows, columns = np.flatnonzero(glyph.any(axis=1)), np.flatnonzero(glyph.any(axis=0))
+    return glyph[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def compose(background: Reals, digits: list[Digit], rng: np.random.Generator) -> Bytes:
