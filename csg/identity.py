@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from csg.config import NAMED_WEIGHTS, SECTIONS, Config
+from csg.data.decoding import image_files
 from csg.methods import method_of
 from csg.settings import ConfigError, Flat, NotIdentity, Section, hints
 from csg.storage import file_digest
@@ -31,7 +32,7 @@ def canonical(config: Config) -> Flat:
     The selection protocol enters only with ``selection.epoch=best``, where it decides which weights are measured.
 
     Raises:
-        ConfigError: the weights file cannot be read.
+        ConfigError: the weights file or the folder of style images cannot be read.
     """
     flat: Flat = {}
     for section in SECTIONS:
@@ -57,7 +58,15 @@ def canonical(config: Config) -> Flat:
             flat[name] = "sha256:" + file_digest(path)
         except OSError as error:
             raise ConfigError(f"{name}: expected a state-dict file, cannot read {path} ({error.strerror})") from None
+    if flat.get("method.style_images") is not None:
+        flat["method.style_images"] = "sha256:" + _folder_digest(flat["method.style_images"])
     return flat
+
+
+def _folder_digest(folder: str) -> str:
+    """Digest the paths and sizes of the images below a folder, as a data fingerprint does."""
+    listed = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in image_files(folder)]
+    return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 
 @lru_cache(maxsize=64)

@@ -45,6 +45,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "feature l2": {"method.name": "feature_l2", "method.pooling": "apool"},
     "asg": {"method.name": "asg", "method.controller_interval": 2},
     "ibn-net": {"method.name": "ibn_net"},
+    "drpc": {"method.name": "drpc", "method.copies": 3},
     "weight l2": {"method.name": "weight_l2"},
     "oracle on ImageNet": {"method.name": "oracle_imagenet"},
     "csg, masked labels": {"masked": True},

@@ -28,3 +28,11 @@ ASG = Space(
         *LEARNING_RATES,
     )
 )
+DRPC = Space(
+    (
+        Choice("method.randomisation", default=True, options=(True, False)),
+        Float("method.style_window", default=0.1, low=0.01, high=0.3, log=True),
+        Float("method.consistency_weight", default=1.0, low=1e-2, high=1e2, log=True),
+        *LEARNING_RATES,
+    )
+)

@@ -17,6 +17,7 @@ SPACES = {
     "synaptic_intelligence": rival_spaces.SYNAPTIC_INTELLIGENCE,
     "feature_l2": rival_spaces.FEATURE_L2,
     "asg": rival_spaces.ASG,
+    "drpc": rival_spaces.DRPC,
     "learning_rates": Space(LEARNING_RATES),
 }
 

@@ -12,6 +12,7 @@ from csg.config import Config
 from csg.external import external_object
 from csg.methods.asg import Asg
 from csg.methods.csg import Csg
+from csg.methods.drpc import Drpc
 from csg.methods.feature_l2 import FeatureL2
 from csg.methods.ibn_net import IbnNet
 from csg.methods.method import Method
@@ -30,6 +31,7 @@ METHODS: dict[str, type[Method]] = {
     "feature_l2": FeatureL2,
     "asg": Asg,
     "ibn_net": IbnNet,
+    "drpc": Drpc,
 }
 DEFAULT = "csg"
 ENTRY_POINTS = "csg.methods"
