@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 from csg.collective import joined, summed, summed_with_gradient, world_size
 from csg.models.aspp import Aspp
@@ -38,12 +39,15 @@ def head() -> Aspp:
 
 
 def answers(module: nn.Module, mine: slice) -> dict[str, Tensor]:
-    """Pass two batches through; return outputs and gradients of the whole, and every process's buffers."""
+    """Pass two batches through, as training does; return the whole's outputs and gradients, and everyone's buffers."""
     found: dict[str, Tensor] = {}
+    wrapped = module
+    if world_size() > 1:  # its own sums over processes come between those of the norms
+        wrapped = DistributedDataParallel(module, forward_sync_buffers=False, init_sync=False)
     for step in range(2):
         images = (drawn(5, CHANNELS, 5, 4, seed=10 + step) * 3 + 20)[mine].requires_grad_()
         weights = drawn(5, 1, 5, 4, seed=20 + step)[mine]
-        output = module(images)
+        output = wrapped(images)
         (output.square() * weights).sum().backward()
         assert images.grad is not None
         found |= {f"output {step}": joined(output.detach()), f"input's gradient {step}": joined(images.grad)}
