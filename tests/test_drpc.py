@@ -253,3 +253,13 @@ def test_a_folder_without_styles_is_refused(tmp_path: Path) -> None:
 
 def test_drpc_is_a_method() -> None:
     assert isinstance(drpc().method, Drpc)
+
+
+def test_every_pixel_keeps_its_label_in_a_segmentation() -> None:
+    it = drpc(data__name="glyph_scenes", model__output_stride=8)
+    images = images_of(it, 4)
+    labels = torch.randint(0, 3, (4, 32, 32), generator=torch.Generator().manual_seed(0))
+    batch = dataclasses.replace(images, labels=labels)
+    assert prepared(it, batch).labels is labels
+    first, *_, last = (it.step(batch, 1.0)[1] for _ in range(8))
+    assert first["loss_consistency"] > 0 and last["loss"] < first["loss"]
