@@ -30,6 +30,7 @@ from analysis.figure_style import (
 from analysis.importance import Importance, importance, importance_figure
 from analysis.parallel_coordinates import parallel_coordinates, parallel_coordinates_html
 from analysis.trials import REFERENCES, Trial, protocol_of, trials_of
+from csg.storage import replacing
 from csg.tracking import TrackedRun
 
 __all__ = [
@@ -185,11 +186,13 @@ def write_search_figures(
     }
     for name, figure in figures.items():
         set_title(figure, title)
-        figure.savefig(folder / name)
+        with replacing(folder / name) as file:
+            figure.savefig(file, format="png")
     texts = {
         "parameter_importance.json": json.dumps({"score": score, **dataclasses.asdict(found)}, indent=2) + "\n",
         "parallel_coordinates.html": parallel_coordinates_html(runs, score, names, title=title),
     }
     for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        with replacing(folder / name) as file:
+            file.write(text.encode())
     return [folder / name for name in (*figures, *texts)]

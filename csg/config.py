@@ -236,7 +236,7 @@ class TrainConfig(Section):
     checkpoint_minutes: Annotated[float, Within(ge=0), Elsewhere] = 1.0
     """How often the whole state is saved, so what a kill costs at most; 0 saves it after every step."""
     output: Annotated[str, Elsewhere] = "runs"
-    """Folder that holds every run's record, state and selected weights."""
+    """Folder, or address in an object store (s3://bucket/prefix), that holds every run's record, state and weights."""
 
 
 @dataclass(frozen=True, config=STRICT)

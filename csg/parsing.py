@@ -15,9 +15,13 @@ import yaml
 from csg.config import NAMED_WEIGHTS, Config, build_config
 from csg.external import with_absolute_path
 from csg.methods import find_method, name_of
+from csg.object_store import checked_address, file_of, home, is_address
 from csg.settings import ConfigError, Flat, flatten
+from csg.storage import opened
 
 PATHS = ("data.root", "data.source", "data.target", "data.cache", "train.output")
+CACHE = "data"
+"""Folder of ``data.cache`` below this machine's own, where ``train.output`` is an address."""
 OptionsT = TypeVar("OptionsT")
 
 
@@ -60,7 +64,8 @@ def read_yaml(path: Path) -> Flat:
         ConfigError: the file is missing or holds something else than settings.
     """
     try:
-        loaded = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 (a SafeLoader with one more number form)
+        with opened(path) as file:
+            loaded = yaml.load(file, Loader=_Loader)  # noqa: S506 (a SafeLoader with one more number form)
     except OSError as error:
         raise ConfigError(f"--config: cannot read {path} ({error.strerror})") from None
     except yaml.YAMLError as error:
@@ -111,7 +116,7 @@ def parse_flags(
         ConfigError: ``--config`` names an unusable file, or settings contradict each other.
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--config", type=Path)
+    first.add_argument("--config", type=file_of)
     for name in ("data.name", "method.name", "method.path"):  # what decides about other settings and their defaults
         first.add_argument(f"--{name}")
     early, _ = first.parse_known_args(argv)
@@ -135,19 +140,32 @@ def parse_flags(
     flagged = [match[1].replace("-", "_") for match in (re.match(r"--(\w+\.[\w.-]+)", arg) for arg in argv) if match]
     config = parsed.config
     if "train.output" in {*start, *flagged} and "data.cache" not in {*start, *flagged}:
-        config = config_from_flat(flatten(config) | {"data.cache": str(Path(config.train.output) / "cache")})
+        output = config.train.output
+        cache = home() / CACHE if is_address(output) else Path(output) / "cache"
+        config = config_from_flat(flatten(config) | {"data.cache": str(cache)})
     config = with_absolute_paths(config)
     flat = flatten(config)
     return Flags(parsed.options, config, {name: flat[name] for name in flagged})
 
 
 def with_absolute_paths(config: Config) -> Config:
-    """Resolve paths against the working directory, which workers do not share."""
+    """Resolve paths against the working directory, which workers do not share.
+
+    Raises:
+        ConfigError: an address, where only ``train.output`` may be one.
+    """
     flat = flatten(config)
+    found = {}
     for name in PATHS:
-        if "://" in str(flat[name]):
-            raise ConfigError(f"{name}: expected a path, found the address {flat[name]}; mount it, and give its path")
-    found = {name: str(Path(flat[name]).expanduser().absolute()) for name in PATHS if flat[name] is not None}
+        text = flat[name]
+        if text is None:
+            continue
+        if not is_address(text):
+            found[name] = str(Path(text).expanduser().absolute())
+        elif name == "train.output":
+            found[name] = checked_address(text, name)
+        else:
+            raise ConfigError(f"{name}: expected a path, found the address {text}; mount it, and give its path")
     for name in ("model.weights", "model.teacher_weights"):
         if flat[name] not in (None, *NAMED_WEIGHTS):
             found[name] = str(Path(flat[name]).expanduser().absolute())

@@ -1,10 +1,15 @@
-"""Files that are whole or absent, and folders that can be written to."""
+"""Files that are whole or absent, and folders that can be written to: on disk, or where the path says so, in a store.
+
+A path below the working folder of an address (see :mod:`csg.object_store`) stands for an object.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
+from csg.object_store import Stamp, store_of
 from csg.settings import ConfigError
 
 
@@ -22,30 +28,104 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     A kill leaves the old file or the new one, never a part; several processes may write at once.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    store = store_of(path)
+    if store is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if store is None:
+            temporary.replace(path)
+        else:
+            store.put(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def opened(path: Path) -> BinaryIO:
+    """Open a file to read it.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    store = store_of(path)
+    if store is not None:
+        return io.BytesIO(store.read(path))
+    try:
+        return path.open("rb")
+    except NotADirectoryError as error:  # a file where a folder was expected: whoever writes will say so
+        raise FileNotFoundError(*error.args) from None
+
+
+@contextmanager
+def fetched(path: Path) -> Iterator[Path]:
+    """Have a file of the same name on this machine's disk while the block lasts.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    store = store_of(path)
+    if store is None:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="csg-") as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(store.read(path))
+        yield copy
+
+
+def stamp(path: Path) -> Stamp | None:
+    """Return a file's size and time of change; None where there is none."""
+    store = store_of(path)
+    if store is not None:
+        return store.stamp(path)
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Stamp(found.st_size, found.st_mtime)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file."""
+    return stamp(path) is not None
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there."""
+    store = store_of(path)
+    if store is None:
+        path.unlink(missing_ok=True)
+    else:
+        store.remove(path)
+
+
+def names(folder: Path) -> list[str]:
+    """List what lies in a folder, if there is one."""
+    store = store_of(folder)
+    if store is not None:
+        return store.names(folder)
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
 @contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold a lock that no two processes hold at once, and that a kill sets free.
+    """Hold a lock that no two processes hold at once, and that a kill sets free; of an object, no two on one machine.
 
     Raises:
         BlockingIOError: another process holds it, and ``wait`` is false.
     """
+    if store_of(path) is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
 
 
 def make_folder(path: Path, setting: str) -> Path:
-    """Make a folder and see that it can be written to.
+    """Make a folder and see that it can be written to, as can the store that it stands for a part of.
 
     Raises:
         ConfigError: it cannot; the message names ``setting``.
@@ -57,6 +137,9 @@ def make_folder(path: Path, setting: str) -> Path:
         probe.unlink()
     except OSError as error:
         raise ConfigError(f"{setting}: cannot write to {path} ({error.strerror}); choose another folder") from None
+    store = store_of(path)
+    if store is not None:
+        store.reach()
     return path
 
 
@@ -75,6 +158,10 @@ def remove_leftovers(path: Path) -> None:
     """Remove what a kill during :func:`replacing` has left; only for whoever alone writes ``path``."""
     for left in path.parent.glob(f".{path.name}.*"):
         left.unlink(missing_ok=True)
+    if store_of(path) is not None:
+        for name in names(path.parent):
+            if name.startswith(f".{path.name}."):
+                remove(path.with_name(name))
 
 
 def file_digest(path: str) -> str:

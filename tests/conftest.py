@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.buckets import bucket_server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,3 +24,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _fixed_threads() -> None:
     """Thread counts change low bits."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    """The end of an address ``s3://bucket/prefix`` whose store runs on this machine."""
+    with bucket_server() as end:
+        yield end

@@ -18,9 +18,10 @@ from csg.config import Config
 from csg.data import load_pair
 from csg.data.pair import TARGET_TEST, Pair
 from csg.identity import canonical
+from csg.object_store import folder_of
 from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError, Flat
-from csg.storage import locked, make_folder
+from csg.storage import exists, locked, make_folder
 from csg.tasks import task_of
 from csg.tracking import RunTracker, StoreError, Tracker
 from csg.training.cluster import Slots, check_nodes, check_output, inputs, resources_of, start_ray
@@ -47,7 +48,7 @@ class Planned:
     def began(self) -> bool:
         """Whether the run left anything on disk."""
         run = self.run()
-        return run.checkpoint.exists() or bool(run.record.epochs)
+        return exists(run.checkpoint) or bool(run.record.epochs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Ablation:
     @property
     def folder(self) -> Path:
         """Where the ablation keeps its tables."""
-        return Path(self.planned[0].config.train.output) / "ablations" / self.experiment / self.key
+        return folder_of(self.planned[0].config.train.output) / "ablations" / self.experiment / self.key
 
 
 def cells_of(design: Design, base: Flat, seeds: int) -> Iterator[tuple[Cell, Config]]:

@@ -17,6 +17,7 @@ from csg.commands.verification import open_pair
 from csg.config import Config, DataConfig
 from csg.data.pair import Pair
 from csg.models.weights import check_weights
+from csg.object_store import address_of, check_store
 from csg.parsing import Flags, parse_flags
 from csg.script import StoreAwayError, run_script
 from csg.settings import ConfigError, flatten
@@ -80,6 +81,7 @@ def plan(flags: Flags[OptionsT], name: str, design: Design, console: Console) ->
     refused = [setting for setting in flags.given if setting in design.varied]
     if refused:
         raise ConfigError(f"--{refused[0]}: this design sets it cell by cell; leave it out, or declare a design")
+    check_store(config.train.output)
     return Ablation(
         name=name,
         design=design,
@@ -116,7 +118,7 @@ def conclude(outcome: Outcome, console: Console) -> None:
     console.print()
     console.print(table.rich())
     console.print(table.caption, highlight=False, soft_wrap=True)
-    console.print(f"Tables: {ablation.folder}", highlight=False, soft_wrap=True)
+    console.print(f"Tables: {address_of(ablation.folder)}", highlight=False, soft_wrap=True)
     if not outcome.complete:
         console.print("The ablation was interrupted. The same command goes on with it.")
 

@@ -1,7 +1,8 @@
 """A search's memory: every suggestion, decision and ending, in the order in which they happened.
 
-Appending a line is all it costs. Reading the lines back in order, a new searcher and a new scheduler come to the state
-of the old ones exactly, wherever a kill fell; Tune's own snapshots hold no scheduler state and are not written whole.
+Appending a line is all it costs; in an object store, writing them all anew. Reading the lines back in order, a new
+searcher and a new scheduler come to the state of the old ones exactly, wherever a kill fell; Tune's own snapshots hold
+no scheduler state and are not written whole.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+from csg.object_store import address_of, store_of
+from csg.settings import ConfigError
+from csg.storage import opened, replacing, stamp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,15 +48,37 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._published: bytes | None = None
 
     def append(self, event: Event) -> None:
-        """Write one event, whole, before going on."""
+        """Write one event, whole, before going on.
+
+        Raises:
+            ConfigError: the journal lies in an object store, and another driver has written there since.
+        """
         stamped = dataclasses.asdict(event) | {"time": time.time()}
         line = json.dumps({name: value for name, value in stamped.items() if value not in ("", {}, None)})
+        if store_of(self.path) is not None:
+            self._publish(line.encode() + b"\n")
+            return
         with self.path.open("ab") as file:
             file.write(line.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def _publish(self, line: bytes) -> None:
+        """Put the journal with one line more in the old one's place: objects cannot be appended to, nor locked."""
+        found = stamp(self.path)
+        if self._published is None:
+            self._published = self._whole_lines()
+        elif (found.size if found else 0) != len(self._published):
+            raise ConfigError(
+                f"another driver has written to {address_of(self.path)} since this one did; expected one driver a "
+                "search: end this one and leave the other one at work"
+            )
+        with replacing(self.path) as file:
+            file.write(self._published + line)
+        self._published += line
 
     def events(self) -> list[Event]:
         """Read all events. A last line that is not whole did not happen (yet)."""
@@ -59,12 +86,16 @@ class Journal:
 
     def repair(self) -> None:
         """Cut off a last line that a kill left unfinished; only for the one process that appends."""
-        if self.path.exists() and len(self._whole_lines()) < self.path.stat().st_size:
+        if store_of(self.path) is None and self.path.exists() and len(self._whole_lines()) < self.path.stat().st_size:
             with self.path.open("r+b") as file:
                 file.truncate(len(self._whole_lines()))
 
     def _whole_lines(self) -> bytes:
-        data = self.path.read_bytes() if self.path.exists() else b""
+        try:
+            with opened(self.path) as file:
+                data = file.read()
+        except FileNotFoundError:
+            return b""
         return data[: data.rfind(b"\n") + 1]
 
 

@@ -17,6 +17,7 @@ from csg.config import Config
 from csg.data.pair import Pair
 from csg.identity import canonical
 from csg.models.weights import check_weights
+from csg.object_store import check_store, folder_of
 from csg.pairs import BUNDLED
 from csg.parsing import Flags, config_from_flat, overlay
 from csg.settings import ConfigError, flatten
@@ -95,7 +96,7 @@ class Search:
     @property
     def folder(self) -> Path:
         """Where the search keeps its journal and its figures."""
-        return Path(self.config.train.output) / "searches" / self.experiment / self.name
+        return folder_of(self.config.train.output) / "searches" / self.experiment / self.name
 
     @property
     def score_metric(self) -> str:
@@ -145,6 +146,7 @@ def plan(flags: Flags[SearchOptions]) -> Search:
             config_from_flat(overlay(base, point))
     except ConfigError as error:
         raise ConfigError(f"--space: does not fit --method.name {config.method.name}: {error}") from None
+    check_store(config.train.output)
     check_weights(config.model)
     pair = open_pair(config, Console())
     check_buildable(config, classes=len(pair.classes))

@@ -13,8 +13,9 @@ import ray
 from ray import tune
 from rich.console import Console
 
+from csg.object_store import address_of
 from csg.settings import ConfigError
-from csg.storage import locked, make_folder
+from csg.storage import locked, make_folder, names
 from csg.tasks import task_of
 from csg.tracking import StoreError, Tracker
 from csg.training.cluster import Slots, check_nodes, check_output, resources_of, start_ray
@@ -64,7 +65,7 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
     """
     journal = Journal(search.folder / "journal.jsonl")
     if search.options.resume and not journal.events():
-        folder = search.folder.parent
+        folder = address_of(search.folder.parent)
         raise ConfigError(f"--resume: no search with these flags was started in {folder}; found {_found(search)}")
     check_output(search.config, search.tracking_uri)
     make_folder(search.folder, "--train.output")
@@ -170,8 +171,8 @@ def _run_checked(
 
 
 def _found(search: Search) -> str:
-    names = sorted(path.name for path in search.folder.parent.glob("*") if path.is_dir())
-    return ", ".join(names) if names else "none"
+    found = names(search.folder.parent)
+    return ", ".join(found) if found else "none"
 
 
 def _show_ended(table: SearchConsole, search: Search, known: list[Event]) -> None:

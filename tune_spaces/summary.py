@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 
 from analysis.search_figures import write_search_figures
 from csg.data.pair import TARGET_TEST
+from csg.object_store import address_of
 from csg.parsing import config_from_flat, overlay, to_yaml
 from csg.storage import replacing
 from csg.tasks import task_of
@@ -96,7 +97,7 @@ def best_yaml(outcome: Outcome, best: TrackedRun) -> str:
     head = (
         f"# {best.name}, the best of search {outcome.search.name}\n"
         f"# selected by {outcome.search.score_metric} = {best.metrics[SELECTION_SCORE]:.4f}\n"
-        f"# csg train --config {outcome.search.folder / 'best.yaml'} --train.seed 1\n"
+        f"# csg train --config {address_of(outcome.search.folder / 'best.yaml')} --train.seed 1\n"
     )
     return head + to_yaml(config)
 
@@ -193,8 +194,8 @@ def _print_next(outcome: Outcome, console: Console, best_path: Path, view: str) 
     server = uri if uri.startswith("http") else LOCAL_SERVER
     for label, text in (
         ("Compare the runs:", f"{ui}{server}{view}"),
-        ("Train it again:", f"{_program('csg')} train --config {best_path} --train.seed 1"),
-        ("Figures:", outcome.search.folder),
+        ("Train it again:", f"{_program('csg')} train --config {address_of(best_path)} --train.seed 1"),
+        ("Figures:", address_of(outcome.search.folder)),
     ):
         console.print(f"{label:<20}{text}", highlight=False, soft_wrap=True)
 

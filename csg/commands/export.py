@@ -18,6 +18,7 @@ from rich.console import Console
 from torch import Tensor
 
 from csg.models.deployable import Deployable
+from csg.object_store import file_of
 from csg.settings import ConfigError
 from csg.storage import check_file, replacing
 from csg.training.selected import Selected, load_selected
@@ -43,7 +44,7 @@ class MismatchError(ArithmeticError):
 class ExportOptions:
     """Flags of ``csg export``."""
 
-    checkpoint: Path
+    checkpoint: str
     """Selected weights of a finished run (selected.pt; csg train prints where they are)."""
     output: Path
     """File to write: .pt2 (torch.export) or .onnx."""
@@ -75,7 +76,7 @@ def export(argv: Sequence[str], console: Console) -> int:
         use_underscores=True,
     )
     kind = _format_of(options.output)
-    selected = load_selected(options.checkpoint)
+    selected = load_selected(file_of(options.checkpoint))
     check_file(options.output, "--output")
     try:
         difference = export_to(options.output, kind, selected)

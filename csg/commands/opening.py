@@ -7,6 +7,7 @@ from rich.console import Console
 from csg.commands.verification import open_pair
 from csg.config import Config
 from csg.models.weights import check_weights
+from csg.object_store import check_store
 from csg.training.run import Run
 
 
@@ -16,6 +17,7 @@ def open_run(config: Config, console: Console) -> Run:
     Raises:
         ConfigError: the weights, the data or the output folder cannot be used.
     """
+    check_store(config.train.output)
     check_weights(config.model)
     pair = open_pair(config, console)
     console.print(f"{config.method.summary} on {pair.description}", highlight=False, soft_wrap=True)

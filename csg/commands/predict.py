@@ -17,6 +17,7 @@ from csg.commands.verification import ImageProgress
 from csg.data.decoding import EXTENSIONS, BadImageError, image_files
 from csg.data.files import FileStream, ImageFiles
 from csg.data.loading import in_order
+from csg.object_store import file_of
 from csg.settings import ConfigError
 from csg.storage import check_file, replacing
 from csg.tasks.classification import class_scores
@@ -32,7 +33,7 @@ class PredictOptions:
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """Folder with images, at any depth."""
-    checkpoint: Path
+    checkpoint: str
     """Selected weights of a finished run (selected.pt; csg train prints where they are)."""
     output: Path = Path("predictions.csv")
     """CSV file to write: file (below DIR), class, probability."""
@@ -63,7 +64,7 @@ def predict(argv: Sequence[str], console: Console) -> int:
         description="Write the class of every image in a folder to a CSV file.",
         use_underscores=True,
     )
-    selected = load_selected(options.checkpoint)
+    selected = load_selected(file_of(options.checkpoint))
     names = _names(options.folder)
     check_file(options.output, "--output")
     bad: list[BadImageError] = []

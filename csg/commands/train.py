@@ -15,6 +15,7 @@ from csg.commands.opening import open_run
 from csg.config import Config
 from csg.data import load_pair, visda17
 from csg.data.pair import SOURCE_TRAIN
+from csg.object_store import address_of
 from csg.parsing import parse_flags
 from csg.settings import ConfigError
 from csg.tasks import task_of
@@ -91,7 +92,9 @@ def train(argv: Sequence[str], console: Console) -> int:
             raise ConfigError(f"--tracking-uri: the MLflow store {uri} does not answer ({error})") from None
     known = len(run.record.epochs)
     if known:
-        console.print(f"{known} of {flags.config.train.epochs} epochs are on record in {run.folder}", soft_wrap=True)
+        console.print(
+            f"{known} of {flags.config.train.epochs} epochs are on record in {address_of(run.folder)}", soft_wrap=True
+        )
     try:
         with StepProgress(console) as progress:
             for report in run.epochs(progress):
@@ -108,7 +111,7 @@ def train(argv: Sequence[str], console: Console) -> int:
     finally:
         _log(track, console)
     _print_final(console, final)
-    console.print(f"weights: {run.selected}", highlight=False, soft_wrap=True)
+    console.print(f"weights: {address_of(run.selected)}", highlight=False, soft_wrap=True)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from csg.storage import exists
 from csg.tracking.store import StoreError
 from csg.tracking.tracker import Tracker
 from csg.training.run import Record, Run, score_of
@@ -46,7 +47,7 @@ class RunTracker:
             score = score_of(self._run.config, record.epochs)
             record = dataclasses.replace(record, final={**record.final, "selection/score": score})
         for path in (self._run.outputs, self._run.pictures) if record.status == "finished" else ():
-            if path.exists():
+            if exists(path):
                 self._tracker.log_artifact(self.run_id, path)
         self._tracker.log_record(self.run_id, record, known_epochs=self._logged)
         self._logged, self._status = max(self._logged, len(record.epochs)), record.status

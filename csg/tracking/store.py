@@ -18,6 +18,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from csg.object_store import folder_of
 from csg.settings import ConfigError
 
 StoreError = MlflowException
@@ -28,8 +29,11 @@ SERVERS = ("http://", "https://", "databricks")
 
 
 def default_tracking_uri(output: str) -> str:
-    """Return the SQLite store below a run's output folder, as an absolute address."""
-    return f"{SQLITE}{Path(output).absolute() / 'mlflow.db'}"
+    """Return the SQLite store below a run's output folder, as an absolute address.
+
+    An object store has it in its working folder on this machine; the same command on another one fills another one in.
+    """
+    return f"{SQLITE}{folder_of(output).absolute() / 'mlflow.db'}"
 
 
 def absolute_uri(uri: str) -> str:

@@ -14,6 +14,8 @@ from mlflow.entities import Metric, Param, RunTag, ViewType
 
 from csg.config import SECTIONS, Config
 from csg.data.pair import Pair
+from csg.object_store import address_of
+from csg.storage import fetched
 from csg.tracking.reading import PARENT, TrackedRun, as_text, as_tracked, read_runs
 from csg.tracking.store import absolute_uri, connect
 from csg.tracking.view import TAG, view_address, view_state
@@ -76,7 +78,7 @@ class Tracker:
 
         Under the same flags, but with another ``train.output``, it is another one, whose runs are others too.
         """
-        own = {"csg.kind": kind, f"csg.{kind}": key, "csg.folder": str(folder)}
+        own = {"csg.kind": kind, f"csg.{kind}": key, "csg.folder": address_of(folder)}
         run_id = self.find(own)
         if run_id is None:
             own |= {NOTE: description, "commit": commit(), **(tags or {})}
@@ -185,7 +187,8 @@ class Tracker:
 
     def log_artifact(self, run_id: str, path: Path) -> None:
         """Attach a file."""
-        self.client.log_artifact(run_id, str(path))
+        with fetched(path) as file:
+            self.client.log_artifact(run_id, str(file))
 
     def read(self, run_id: str) -> TrackedRun:
         """Read a run."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from csg.object_store import address_of
 from csg.settings import ConfigError
-from csg.storage import replacing
+from csg.storage import opened, replacing
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -25,9 +26,10 @@ def load_state(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing or is no such state.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with opened(path) as file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ConfigError(f"expected a checkpoint, found nothing at {path}") from None
+        raise ConfigError(f"expected a checkpoint, found nothing at {address_of(path)}") from None
     except Exception as error:  # torch raises many types for files that are not checkpoints
         raise ConfigError(f"{path} is not a checkpoint of this program ({type(error).__name__})") from error
     if not isinstance(state, dict):

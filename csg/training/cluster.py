@@ -27,7 +27,9 @@ from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from csg.config import NAMED_WEIGHTS, Config
+from csg.object_store import folder_of, is_address
 from csg.settings import ConfigError, flatten
+from csg.storage import exists, remove, replacing
 
 
 def start_ray() -> None:
@@ -198,14 +200,17 @@ def check_nodes(config: Config) -> None:
         if node["Alive"]
         and (node["Resources"].get("CPU", 0) > 0 or HEAD in resources_of(config).keys() & node["Resources"])
     }
-    output = Path(config.train.output)
-    probe = output / f".probe-{uuid.uuid4().hex}"
-    probe.touch()
+    output = config.train.output
+    probe = folder_of(output) / f".probe-{uuid.uuid4().hex}"
+    with replacing(probe):
+        pass
     look = ray.remote(num_cpus=0)(missing)
-    wanted = inputs(config) | {"train.output": str(probe)}
+    wanted = inputs(config)
     try:
         answers = {
-            node: look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(wanted)
+            node: look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
+                wanted, output, probe.name
+            )
             for node in nodes
         }
         for node, answer in answers.items():
@@ -217,16 +222,21 @@ def check_nodes(config: Config) -> None:
                     f"cluster: {where} runs nothing ({type(error).__name__}: {_first_line(error)}); is csg installed "
                     "there, with the driver's versions?"
                 ) from error
+            if "train.output" in lacks and is_address(output):
+                raise ConfigError(
+                    f"--train.output: {where} does not see what was just written to {output}; it needs "
+                    "credentials, and a way to the store"
+                )
             if "train.output" in lacks:
                 raise ConfigError(
                     f"--train.output: expected a folder that all nodes share, but {where} does not see what was just "
-                    f"written to {output}; use a shared path"
+                    f"written to {output}; use a shared path, or an object store (s3://...)"
                 )
             if lacks:
                 name = lacks[0]
                 raise ConfigError(f"--{name}: {where} has no {wanted[name]}; put it on every node, or on a shared path")
     finally:
-        probe.unlink(missing_ok=True)
+        remove(probe)
 
 
 def _first_line(error: Exception) -> str:
@@ -241,6 +251,10 @@ def inputs(config: Config) -> dict[str, str]:
     return {name: path for name, path in files.items() if name != "method.path" or path.endswith(".py")}
 
 
-def missing(paths: Mapping[str, str]) -> list[str]:
-    """Return the names of the paths that this node does not see."""
-    return [name for name, path in paths.items() if not Path(path).exists()]
+def missing(paths: Mapping[str, str], output: str, probe: str) -> list[str]:
+    """Return the settings whose paths this node does not see; train.output where ``output`` shows no ``probe``."""
+    try:
+        shared = exists(folder_of(output) / probe)
+    except ConfigError:
+        shared = False
+    return [*([] if shared else ["train.output"]), *(name for name, path in paths.items() if not Path(path).exists())]

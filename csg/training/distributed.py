@@ -1,8 +1,9 @@
 """One run on several workers: a Ray Train run of processes that train together, on one machine or on many.
 
-The run's folder is what driver and workers share. The first worker puts every epoch on record there, as a run of one
-process does; the driver reads the record. So a run that lost a worker, a machine or its driver goes on from the run's
-own checkpoint, and nothing passes through Ray Train but its start and its end.
+The run's folder, or what stands for it in an object store, is what driver and workers share. The first worker puts
+every epoch on record there, as a run of one process does; the driver reads the record. So a run that lost a worker, a
+machine or its driver goes on from the run's own checkpoint, and nothing passes through Ray Train but its start and its
+end.
 
 The first worker also holds the run's lock: whoever holds a run has the CPUs to train it, so that drivers which want the
 same run, under any numbers of workers, never wait for each other.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import socket
@@ -36,9 +38,10 @@ import ray.train.torch
 from csg.collective import agreed, is_first
 from csg.config import Config
 from csg.data import load_pair
+from csg.object_store import folder_of, store_of
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError, Flat, flatten
-from csg.storage import locked, replacing
+from csg.storage import exists, locked, names, opened, remove, replacing, stamp
 from csg.training.cluster import Slots, check_nodes, check_output, start_ray
 from csg.training.loop import EpochReport, OnStep, Stop
 from csg.training.run import Run
@@ -49,6 +52,8 @@ MAX_RETRIES = 2
 POLL_SECONDS = 0.1
 STOP_SECONDS = 60.0
 """How long workers are waited for that leave off; after that they are left to Ray, which ends them with the driver."""
+ASK_SECONDS = 2.0
+"""How often an object store is asked at most whether something changed, and told how far a run is."""
 TELL_SECONDS = 0.5
 """How often the first worker says how far it is."""
 RAISED: dict[str, type[Exception]] = {"ConfigError": ConfigError, "NonFiniteLossError": NonFiniteLossError}
@@ -84,7 +89,7 @@ def epochs_of_workers(run: Run, on_step: OnStep | None = None) -> Iterator[Epoch
                     launch.tell(on_step)
                 if not running:
                     break
-                time.sleep(POLL_SECONDS)
+                time.sleep(pause(run.folder, POLL_SECONDS))
             if told == epochs:
                 return
             launch.raise_error()
@@ -100,8 +105,13 @@ def epochs_of_workers(run: Run, on_step: OnStep | None = None) -> Iterator[Epoch
 
 def _reached(run: Run) -> tuple[int, float]:
     """Return what changes whenever a run gets further on disk."""
-    checkpoint = run.checkpoint
-    return len(run.record.epochs), checkpoint.stat().st_mtime if checkpoint.exists() else 0.0
+    checkpoint = stamp(run.checkpoint)
+    return len(run.record.epochs), 0.0 if checkpoint is None else checkpoint.modified
+
+
+def pause(folder: Path, seconds: float) -> float:
+    """Return how long to wait before looking again: longer at an object store, where a look takes a request."""
+    return seconds if store_of(folder) is None else max(seconds, ASK_SECONDS)
 
 
 def _join_cluster(config: Config) -> None:
@@ -136,7 +146,8 @@ class Launch:
         """Start the workers, in a thread that ends with them."""
         self._files.remove()
         self._files = LaunchFiles(self._run.folder, uuid.uuid4().hex[:12])
-        self._files.wanted.touch()
+        with replacing(self._files.wanted):
+            pass
         self.failure, self._told = None, []
         self.thread = threading.Thread(target=self._fit, args=(self._files,), daemon=True)
         self.thread.start()
@@ -170,20 +181,21 @@ class Launch:
     def tell(self, on_step: OnStep) -> None:
         """Pass on how far the first worker is."""
         with contextlib.suppress(OSError, ValueError):
-            progress = json.loads(self._files.progress.read_text())
+            with opened(self._files.progress) as file:
+                progress = json.load(file)
             if progress != self._told:
                 self._told = progress
                 on_step(*progress)
 
     def raise_error(self) -> None:
         """Raise the error that a worker has left, if one did: it would come again, so nothing is started anew."""
-        if self._files.error.exists():
-            kind, text = json.loads(self._files.error.read_text())
+        with contextlib.suppress(FileNotFoundError), opened(self._files.error) as file:
+            kind, text = json.load(file)
             raise RAISED.get(kind, RuntimeError)(text)
 
     def stop(self) -> None:
         """Have the workers leave off, and wait until they did."""
-        self._files.wanted.unlink(missing_ok=True)
+        remove(self._files.wanted)
         if self.thread.ident is not None:
             self.thread.join(STOP_SECONDS)
         self._files.remove()
@@ -203,18 +215,19 @@ class LaunchFiles:
         self.error = folder / f".error-{name}"
         self.progress = folder / f".progress-{name}"
         self.ray_train = folder / f".ray_train-{name}"
-        """What Ray Train keeps of a run holds nothing that the run's own folder lacks."""
+        """What Ray Train keeps of a run, on the driver's disk, holds nothing that the run's own folder lacks."""
 
     @classmethod
     def of_all(cls, folder: Path) -> list[LaunchFiles]:
         """Find all launches that left something: also of drivers that were killed."""
-        names = {path.name.partition("-")[2] for kind in ("launch", "ray_train") for path in folder.glob(f".{kind}-*")}
-        return [cls(folder, name) for name in sorted(names)]
+        found = {*names(folder), *(path.name for path in folder.glob(".ray_train-*"))}
+        launches = {name.partition("-")[2] for name in found if name.startswith((".launch-", ".ray_train-"))}
+        return [cls(folder, name) for name in sorted(launches)]
 
     def remove(self) -> None:
         """Remove them all."""
         for file in (self.wanted, self.error, self.progress):
-            file.unlink(missing_ok=True)
+            remove(file)
         shutil.rmtree(self.ray_train, ignore_errors=True)
 
 
@@ -226,12 +239,9 @@ def work(loop_config: dict[str, Any]) -> None:
     """
     settings: Flat = loop_config["settings"]
     config = config_from_flat(settings)
-    folder = Path(config.train.output) / "trained" / loop_config["run"]
+    folder = folder_of(config.train.output) / "trained" / loop_config["run"]
     files = LaunchFiles(folder, loop_config["launch"])
-
-    def stop() -> bool:
-        return not files.wanted.exists()
-
+    stop = Unwanted(files.wanted)
     try:
         run = Run(config, load_pair(config.data))
         if run.identity.name != loop_config["run"]:
@@ -277,15 +287,34 @@ def held(lock: Path, stop: Stop) -> Iterator[bool]:
         yield True
 
 
+class Unwanted:
+    """Whether a launch's file is gone; an object store is asked now and then, not after every step."""
+
+    def __init__(self, wanted: Path) -> None:
+        self._wanted = wanted
+        self._every = pause(wanted.parent, 0.0)
+        self._asked = -math.inf
+
+    def __call__(self) -> bool:
+        """Say whether to leave off."""
+        if time.monotonic() - self._asked < self._every:
+            return False
+        gone = not exists(self._wanted)
+        self._asked = time.monotonic()
+        return gone
+
+
 class Progress:
     """Writes the steps done and the steps in all to a file, now and then."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._every = pause(path.parent, TELL_SECONDS)
         self._told = 0.0
 
     def __call__(self, done: int, total: int) -> None:
         """Write them, unless that was just done."""
-        if time.monotonic() - self._told >= TELL_SECONDS or done == total:
+        if time.monotonic() - self._told >= self._every or done == total:
+            with replacing(self._path) as file:
+                file.write(json.dumps([done, total]).encode())
             self._told = time.monotonic()
-            self._path.write_text(json.dumps([done, total]))

@@ -19,6 +19,7 @@ from csg.data.pair import SOURCE_TRAIN, Pair
 from csg.methods.method import Batch
 from csg.randomness import generator
 from csg.settings import ConfigError
+from csg.storage import exists
 from csg.tasks.measurement import to_input
 from csg.training.checkpoint import load_state, save_state
 from csg.training.evaluation import validation_metrics
@@ -157,7 +158,7 @@ class Checkpoint:
         Raises:
             RuntimeError: the processes of the group do not stand at the same step then.
         """
-        if self._path is not None and self._path.exists():
+        if self._path is not None and exists(self._path):
             training.restore(load_state(self._path))
         position = training.position
         check_agreement(

@@ -18,8 +18,9 @@ from csg.config import Config
 from csg.data.pair import SOURCE_SHIFTED, Pair
 from csg.identity import config_id
 from csg.models.model import Model
+from csg.object_store import address_of, folder_of
 from csg.settings import ConfigError, flatten
-from csg.storage import locked, make_folder, remove_leftovers, replacing
+from csg.storage import exists, locked, make_folder, opened, remove, remove_leftovers, replacing, stamp
 from csg.tasks.measurement import Inference
 from csg.training.checkpoint import load_state
 from csg.training.evaluation import TARGET_ALL, final_measurement, selected_figures, selection_score
@@ -145,7 +146,7 @@ class Run:
                 yield from self.work(on_step)
 
     def _is_trained(self) -> bool:
-        return bool(self.record.final) and self.selected.exists()
+        return bool(self.record.final) and exists(self.selected)
 
     @contextmanager
     def _locked(self, *, wait: bool) -> Iterator[None]:
@@ -168,8 +169,8 @@ class Run:
         check_agreement(
             {
                 "epochs on record": len(self.record.epochs),
-                "a checkpoint": self.checkpoint.exists(),
-                "selected weights": self.selected.exists(),
+                "a checkpoint": exists(self.checkpoint),
+                "selected weights": exists(self.selected),
                 "final metrics": bool(self.record.final),
             }
         )
@@ -204,9 +205,9 @@ class Run:
 
         They may have been deleted, or the run was stopped, which keeps nothing, and is now wanted after all.
         """
-        if self.selected.exists():
+        if exists(self.selected):
             return False
-        among_recorded = self.config.selection.epoch == "best" and not self.checkpoint.exists()
+        among_recorded = self.config.selection.epoch == "best" and not exists(self.checkpoint)
         return len(self.record.epochs) == self.config.train.epochs or (among_recorded and bool(self.record.epochs))
 
     def _selects(self, epochs: list[dict[str, float]]) -> bool:
@@ -249,9 +250,9 @@ class Run:
         Raises:
             ConfigError: the run has not come that far.
         """
-        if len(self.record.epochs) < self.config.train.epochs or not self.selected.exists():
+        if len(self.record.epochs) < self.config.train.epochs or not exists(self.selected):
             raise ConfigError(
-                f"{self.folder} holds no finished run of this configuration ({len(self.record.epochs)} of "
+                f"{address_of(self.folder)} holds no finished run of this configuration ({len(self.record.epochs)} of "
                 f"{self.config.train.epochs} epochs are on record); train it first: csg train with the same flags"
             )
         model = (self._training or Training(self.config, self.pair)).learner.model
@@ -261,7 +262,7 @@ class Run:
     def fail(self, error: Exception) -> None:
         """Note an error. Where the loss blew up, the training state would lead there again, so it goes."""
         if isinstance(error, NonFiniteLossError) and is_first():
-            self.checkpoint.unlink(missing_ok=True)
+            remove(self.checkpoint)
         self.close("failed", f"{type(error).__name__}: {error}")
 
     def close(self, status: Status, error: str = "") -> None:
@@ -282,12 +283,12 @@ class Run:
 
     def _close(self, status: Status, error: str) -> None:
         if status in ("finished", "stopped"):
-            self.checkpoint.unlink(missing_ok=True)
+            remove(self.checkpoint)
         if status == "stopped":
-            self.selected.unlink(missing_ok=True)
+            remove(self.selected)
         self.record.status, self.record.error = status, error
-        kept = (self.checkpoint, self.selected, self.outputs, self.pictures)
-        self.record.megabytes = sum(path.stat().st_size for path in kept if path.exists()) / 1e6
+        kept = map(stamp, (self.checkpoint, self.selected, self.outputs, self.pictures))
+        self.record.megabytes = sum(found.size for found in kept if found is not None) / 1e6
         self._write()
 
     def reread(self) -> None:
@@ -310,10 +311,13 @@ def score_of(config: Config, epochs: list[dict[str, float]]) -> float:
 
 def run_folder(config: Config, identity: Identity) -> Path:
     """Return the folder of a run."""
-    return Path(config.train.output) / "trained" / identity.name
+    return folder_of(config.train.output) / "trained" / identity.name
 
 
 def read_record(folder: Path) -> Record | None:
     """Read a run's record, or None where there is none."""
-    path = folder / "record.json"
-    return Record(**json.loads(path.read_text())) if path.exists() else None
+    try:
+        with opened(folder / "record.json") as file:
+            return Record(**json.load(file))
+    except FileNotFoundError:
+        return None
