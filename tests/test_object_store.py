@@ -24,7 +24,7 @@ from csg.storage import exists, fetched, names, opened, remove, remove_leftovers
 from csg.training import distributed
 from csg.training.checkpoint import load_state
 from csg.training.distributed import Unwanted
-from csg.training.run import Run
+from csg.training.run import Run, read_record
 from csg.training.selected import load_selected
 from tests.buckets import move_to
 from tests.made_up_pair import made_up_pair
@@ -278,3 +278,18 @@ def test_a_killed_training_ends_bit_identical_on_another_machine_and_a_third_one
     assert cut.keys() == whole.keys() and all(torch.equal(cut[key], whole[key]) for key in whole)
     measured = subprocess.run(csg("evaluate", output, tmp_path / "c"), check=True, capture_output=True, text=True)
     assert "target/test/accuracy" in measured.stdout
+
+
+@pytest.mark.slow
+def test_workers_share_a_run_by_an_object_store_alone(bucket: str, tmp_path: Path) -> None:
+    output = f"s3://bucket/{next(_PREFIXES)}{bucket}"
+    done = subprocess.run(
+        [*csg("train", output, tmp_path / "a"), "--train.workers", "2"], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (name,) = names(folder_of(output) / "trained")
+    folder = folder_of(output) / "trained" / name
+    assert names(folder) == ["record.json", "selected.pt", "test_outputs.npz"], "nothing of the launch is left"
+    record = read_record(folder)
+    assert record is not None and record.status == "finished" and len(record.epochs) == 2
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".pt", ".npz") or ".ray_train" in path.name]

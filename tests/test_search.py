@@ -15,11 +15,14 @@ from typing import Any
 
 import pytest
 
-from csg.parsing import PATHS, config_from_flat
+from csg.object_store import file_of, folder_of
+from csg.parsing import PATHS, config_from_flat, read_yaml
 from csg.settings import flatten
+from csg.storage import names
 from csg.tracking import TrackedRun, Tracker, default_tracking_uri
 from csg.training.run import source_digest
-from tune_spaces.journal import Event, Journal
+from tests.buckets import move_to
+from tune_spaces.journal import Event, Journal, in_flight
 from tune_spaces.searcher import EPOCH, NUMBER, ROLE, SCORE, SECONDS
 from tune_spaces.spaces import SPACES
 from tune_spaces.trial import TrainingTrial
@@ -34,7 +37,7 @@ SMALL = [
 SCORE_METRIC = "source/val/mean_class_accuracy"
 
 
-def command(output: Path, *flags: str) -> list[str]:
+def command(output: Path | str, *flags: str) -> list[str]:
     return [
         sys.executable,
         str(ROOT / "tune_spaces" / "visda_search.py"),
@@ -55,10 +58,14 @@ def journal(output: Path) -> Journal:
 
 
 def what_happened(output: Path) -> list[Event]:
-    return [Event(**{**vars(event), "time": 0.0, "seconds": 0.0}) for event in journal(output).events()]
+    return timeless(journal(output))
 
 
-def tracked(output: Path) -> tuple[Tracker, str, list[TrackedRun]]:
+def timeless(journal: Journal) -> list[Event]:
+    return [Event(**{**vars(event), "time": 0.0, "seconds": 0.0}) for event in journal.events()]
+
+
+def tracked(output: Path | str) -> tuple[Tracker, str, list[TrackedRun]]:
     tracker = Tracker(default_tracking_uri(str(output)), "glyphs")
     parent = tracker.find({"csg.kind": "search"})
     assert parent is not None
@@ -164,12 +171,21 @@ def test_the_same_command_again_repeats_nothing(undisturbed: Undisturbed) -> Non
 
 def interrupted_search(output: Path, when: Callable[[list[Event]], bool], how: signal.Signals) -> int:
     """Start a search and send its driver a signal as soon as its journal says so."""
+
+    def events() -> list[Event]:
+        paths = list(output.rglob("journal.jsonl"))
+        return Journal(paths[0]).events() if paths else []
+
+    return interrupted(command(output), output.parent, lambda: when(events()), how)
+
+
+def interrupted(command: list[str], cwd: Path, when: Callable[[], bool], how: signal.Signals) -> int:
+    """Start a search and send its driver a signal as soon as something holds."""
     with subprocess.Popen(
-        command(output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=output.parent, start_new_session=True
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=cwd, start_new_session=True
     ) as process:
         while process.poll() is None:
-            paths = list(output.rglob("journal.jsonl"))
-            if paths and when(Journal(paths[0]).events()):
+            if when():
                 os.kill(process.pid, how)
                 process.wait()
             time.sleep(0.02)
@@ -204,6 +220,40 @@ def test_a_killed_search_resumes_to_the_same_trials_and_values(
     assert {path: path.stat().st_mtime_ns for path in finished} == before, "a finished trial was repeated"
     mine, theirs = tracked(output)[2], tracked(undisturbed[0])[2]
     assert [everything(run) for run in mine] == [everything(run) for run in theirs]
+
+
+@pytest.mark.slow
+def test_a_search_killed_on_one_machine_goes_on_on_another_that_shares_an_object_store_with_it(
+    undisturbed: Undisturbed, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    output = f"s3://bucket/search{bucket}"
+
+    def in_store() -> Journal:
+        above = folder_of(output) / "searches" / "glyphs"
+        return Journal(above / "".join(names(above)) / "journal.jsonl")
+
+    move_to(tmp_path / "first")
+    started = command(output)
+    assert interrupted(started, tmp_path, lambda: reported(1)(in_store().events()), signal.SIGKILL) == -signal.SIGKILL
+    before = in_store().events()
+    assert in_flight(before)
+    move_to(tmp_path / "second")
+    resumed = subprocess.run([*started, "--resume"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert "Going on with an interrupted search" in resumed.stdout
+    assert in_store().events()[: len(before)] == before
+    assert timeless(in_store()) == what_happened(undisturbed[0])
+    tail = undisturbed[1].stdout
+    figures = tail[tail.index("Best configuration") : tail.index("Compare the runs")]
+    assert figures in resumed.stdout
+    where = re.search(r"csg train --config (\S+best\.yaml\S*) --train", resumed.stdout)
+    assert where is not None and where[1].startswith("s3://")
+    assert read_yaml(file_of(where[1]))["train.output"] == output
+    mine = sorted(tracked(output)[2], key=lambda run: run.tags["csg.trial"])
+    assert [everything(run) for run in mine] == [everything(run) for run in tracked(undisturbed[0])[2]]
+    kept = [path.name for path in (tmp_path / "second").rglob("*.pt")]
+    assert kept == [], "what is in the store is not also on the machine"
 
 
 @pytest.mark.slow
