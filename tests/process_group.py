@@ -22,6 +22,7 @@ from csg.parsing import config_from_flat
 from csg.training import loop, step
 from csg.training.loop import Training, train
 from tests.made_up_pair import TINY, made_up_pair
+from tests.made_up_scenes import made_up_scenes
 
 Result = dict[str, Any]
 
@@ -122,9 +123,11 @@ def _one(world: int, settings: Mapping[str, Any]) -> Result:
     flat = {**TINY, "train.precision": "float64", "train.batch_size": 6, "train.workers": world, **settings}
     if "method.name" in settings:
         flat = {name: value for name, value in flat.items() if name in settings or not name.startswith("method.")}
-    pair = masked(made_up_pair()) if flat.pop("masked", False) else made_up_pair()
+    hidden = flat.pop("masked", False)
     cut, checkpoint = flat.pop("cut", None), Path(flat.pop("checkpoint", ""))
     config = config_from_flat(flat)
+    pair = made_up_scenes() if config.data.task == "segmentation" else made_up_pair()
+    pair = masked(pair) if hidden else pair
     training = counting(Training(config, pair))
     if cut is not None:
         _train_until(cut, training, checkpoint)

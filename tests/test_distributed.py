@@ -36,6 +36,8 @@ from tests.made_up_pair import TINY, made_up_pair
 from tests.process_group import Result, disagreeing, masked, trained, unequal
 from tests.process_tree import descends, processes_named
 
+SCENES = {"data.name": "glyph_scenes", "data.source_images": 24, "data.window": 32, "train.evaluation_batch_size": 3}
+"""Settings of segmentation on the made-up scenes, whose void is spread unevenly."""
 RUNS: dict[str, dict[str, Any]] = {
     "csg": {},
     "csg, chunks": {"method.stage3.chunks": 2, "method.stage4.pooling": "average", "method.queue_size": 31},
@@ -50,6 +52,9 @@ RUNS: dict[str, dict[str, Any]] = {
     "oracle on ImageNet": {"method.name": "oracle_imagenet"},
     "csg, masked labels": {"masked": True},
     "asg, masked labels": {"masked": True, "method.name": "asg", "method.controller_interval": 2},
+    "scenes: csg": {**SCENES, "method.stage3.chunks": 4, "method.stage4.chunks": 2, "method.stage4.pooling": "average"},
+    "scenes: drpc": {**SCENES, "method.name": "drpc"},
+    "scenes: feature l2": {**SCENES, "method.name": "feature_l2"},
 }
 
 
