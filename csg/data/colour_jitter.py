@@ -9,6 +9,7 @@ import math
 from typing import Final
 
 import kornia
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,7 +35,7 @@ def colour_jitter(images: Tensor, *, indices: Tensor, seed: int, epoch: int, str
     if len(images) == 0:
         return images
     draws = [generator(seed, "jitter", epoch, index).uniform(-1, 1, len(FACTORS) + 1) for index in indices.tolist()]
-    amounts = strength * torch.tensor(draws, dtype=torch.float32)
+    amounts = strength * torch.from_numpy(np.stack(draws)).float()
     jittered = images
     for name, amount in zip(FACTORS, amounts.T, strict=False):
         jittered = OPERATIONS[name].apply(jittered, 1 + amount.unsqueeze(1))
