@@ -22,7 +22,9 @@ from ray.cluster_utils import Cluster
 
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError
+from csg.training import cluster as cluster_module
 from csg.training.cluster import HEAD, Slots, check_nodes, check_output, fitting, inputs, resources_of, start_ray
+from csg.training.room_watch import RoomWatch
 from tests.test_search import ROOT, reported, what_happened
 from tune_spaces.journal import Event, in_flight
 
@@ -53,6 +55,30 @@ def test_no_more_runs_fit_than_there_are_cpus(cpus: list[int], workers: int, thr
     fits = fitting(config, [{"CPU": float(count)} for count in cpus])
     assert fits * workers * threads <= sum(cpus)
     assert fitting(config, [{"CPU": float(count)} for count in (*cpus, workers * threads)]) > fits
+
+
+def test_a_cluster_without_room_is_told_once_per_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run needs, what there is, how to end it; and that it goes on."""
+    slots = Slots((config_from_flat({"train.threads": 2}), config_from_flat({})), asked=0, at_most=4)
+    clusters: list[tuple[float, ...]] = [(2,), (1, 1), (1, 1), (1,), (1,), (1, 3), (2,)]
+    now = 0.0
+    said: list[str] = []
+    nodes: list[dict[str, float]] = []
+    monkeypatch.setattr(cluster_module, "alive", lambda: nodes)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    watch = RoomWatch(slots, said.append)
+    for cpus in clusters:
+        nodes, now = [{"CPU": count} for count in cpus], now + 2
+        watch.look()
+        nodes = []
+        watch.look()  # at once, so that nothing is looked at
+    assert [text.partition(";")[0] for text in said] == [
+        "Waiting for machines: a run needs 1 worker of 2 CPUs, each on one node",
+        "Waiting for machines: a run needs 1 worker of 2 CPUs, each on one node",
+        "The cluster has room again: going on.",
+    ]
+    assert "2 node(s) have 1 CPUs and 0 GPUs; 1 CPUs and 0 GPUs. " in said[0] and "1 node(s) have 1 CPUs" in said[1]
+    assert "Ctrl-C ends it, and the same command goes on later" in said[0]
 
 
 def test_the_process_of_a_run_of_several_workers_takes_no_cpu_from_them() -> None:
@@ -109,11 +135,11 @@ def cluster() -> Iterator[Cluster]:
     simulated.shutdown()
 
 
-def start(output: Path, *flags: str, address: str = "") -> subprocess.Popen[str]:
+def start(output: Path, *flags: str, address: str = "", said: Path | None = None) -> subprocess.Popen[str]:
     script = str(ROOT / "tune_spaces" / "visda_search.py")
     return subprocess.Popen(
         [sys.executable, script, *SMALL, "--train.output", str(output), *flags],
-        stdout=subprocess.PIPE,
+        stdout=subprocess.PIPE if said is None else said.open("w"),
         stderr=subprocess.STDOUT,
         text=True,
         cwd=output.parent,
@@ -192,20 +218,28 @@ def test_a_search_survives_a_node_that_goes_while_another_comes_and_a_killed_dri
 
 
 @pytest.mark.slow
-def test_a_search_waits_for_nodes_that_start_and_uses_those_that_come_later(tmp_path: Path) -> None:
+def test_a_search_waits_for_nodes_that_start_or_come_back_and_uses_those_that_come_later(tmp_path: Path) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     output = tmp_path / "runs"
     try:
         flags = ("--num-samples", "10", "--train.wait-minutes", "2", "--space", "contrast")
-        process = start(output, *flags, address=cluster.address)
+        said = tmp_path / "said"
+        process = start(output, *flags, address=cluster.address, said=said)
         wait_until(process, lambda: asked_for(cluster) == [{"CPU": 1}])
         assert not any(output.rglob("journal.jsonl"))
-        cluster.add_node(num_cpus=1)
+        nodes = [cluster.add_node(num_cpus=1)]
         wait_until(process, lambda: any(output.rglob("journal.jsonl")) and bool(what_happened(output)))
         assert len(in_flight(what_happened(output))) == 1
         assert asked_for(cluster) == [], "a request that stays would keep the machines for ever"
-        cluster.add_node(num_cpus=1)
+        nodes.append(cluster.add_node(num_cpus=1))
         wait_until(process, lambda: len(in_flight(what_happened(output))) == 2)
-        assert re.search(r"\d finished, \d stopped, 0 failed", ended(process))
+        for node in nodes:
+            cluster.remove_node(node)
+        wait_until(process, lambda: "Waiting for machines: a run needs 1 worker of 1 CPUs" in said.read_text())
+        assert "room again" not in said.read_text()
+        cluster.add_node(num_cpus=1)
+        ended(process)
+        assert "The cluster has room again: going on." in said.read_text()
+        assert re.search(r"\d finished, \d stopped, 0 failed", said.read_text())
     finally:
         cluster.shutdown()

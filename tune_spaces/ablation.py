@@ -25,6 +25,7 @@ from csg.storage import exists, locked, make_folder
 from csg.tasks import task_of
 from csg.tracking import RunTracker, StoreError, Tracker
 from csg.training.cluster import Slots, check_nodes, check_output, inputs, resources_of, start_ray
+from csg.training.room_watch import RoomWatch
 from csg.training.run import Run, Status, source_digest
 from tune_spaces.design import Cell, Design
 
@@ -143,7 +144,8 @@ def _run_alone(ablation: Ablation, console: Console) -> Outcome:
             ledger.note(index)
         interrupted = False
         try:
-            for index in _train(ablation, missing, slots):
+            room = RoomWatch(slots, lambda text: console.print(text, style="yellow", highlight=False, soft_wrap=True))
+            for index in _train(ablation, missing, slots, room):
                 done.add(index)
                 _announce(ablation, index, len(done), console)
                 ledger.note(index)
@@ -226,7 +228,7 @@ def _task_of(config: Config) -> Any:
     )(train_cell)
 
 
-def _train(ablation: Ablation, missing: list[int], slots: Slots) -> Iterator[int]:
+def _train(ablation: Ablation, missing: list[int], slots: Slots, room: RoomWatch) -> Iterator[int]:
     """Yield each missing run as it ends; a failure is on record and ends that run alone.
 
     Raises:
@@ -241,6 +243,7 @@ def _train(ablation: Ablation, missing: list[int], slots: Slots) -> Iterator[int
                 index = waiting.pop(0)
                 config = ablation.planned[index].config
                 under_way[_task_of(config).remote(config, source_digest())] = index
+            room.look()
             ended, _ = ray.wait(list(under_way), num_returns=1, timeout=POLL_SECONDS)
             for reference in ended:
                 index = under_way.pop(reference)

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from csg.training.cluster import Slots
+from csg.training.room_watch import RoomWatch
 from tune_spaces.recorder import ROLE_NAMES
 from tune_spaces.searcher import EPOCH, NUMBER, ROLE, SCORE, ending_of
 from tune_spaces.trial import trial_settings
@@ -34,8 +36,20 @@ class Row:
 class SearchConsole(Callback):
     """Draws the trials as Tune reports on them."""
 
-    def __init__(self, console: Console, *, base: Mapping[str, Any], epochs: int, trials: int, score_name: str) -> None:
-        """Draw on ``console``; ``trials`` in all, of ``epochs`` each; ``score_name`` says what the score is."""
+    def __init__(
+        self,
+        console: Console,
+        *,
+        base: Mapping[str, Any],
+        epochs: int,
+        trials: int,
+        score_name: str,
+        slots: Slots,
+    ) -> None:
+        """Draw on ``console``; ``trials`` in all, of ``epochs`` each; ``score_name`` says what the score is.
+
+        Where the cluster no longer has any of the ``slots``, a line says so.
+        """
         self._console = console
         self._base = base
         self._epochs = epochs
@@ -43,9 +57,18 @@ class SearchConsole(Callback):
         self._score_name = score_name
         self._rows: dict[int, Row] = {}
         self._live: Live | None = None
+        self._room: RoomWatch | None = RoomWatch(slots, self._say)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_live": None, "_console": None}
+        return {**self.__dict__, "_live": None, "_console": None, "_room": None}
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, style="yellow", highlight=False, soft_wrap=True)
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Say when the search waits for machines; Tune calls this several times a second."""
+        if self._room is not None:
+            self._room.look()
 
     def add_ended(self, number: int, what: str, *, epoch: int, score: float | None, status: str) -> None:
         """Show a trial that ended before an interruption."""

@@ -142,6 +142,7 @@ def _run_checked(
             base=search.base,
             epochs=config.train.epochs,
             trials=options.num_samples,
+            slots=slots,
             score_name=f"{PROTOCOL_STREAMS[config.selection.protocol]} {task_of(config.data).score_words}",
         )
         _show_ended(table, search, known)

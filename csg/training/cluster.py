@@ -103,6 +103,18 @@ class Slots:
         nodes = alive()
         return self.asked or max(1, min(self.at_most, *(fitting(config, nodes) for config in self.configs)))
 
+    def shortage(self) -> str | None:
+        """Say what runs need and what nodes there are, where not even one run fits on them any more."""
+        nodes = alive()
+        return next(
+            (
+                f"a run needs {_need(config)}, each on one node; the cluster's {_have(nodes)}"
+                for config in self.configs
+                if fitting(config, nodes) < 1
+            ),
+            None,
+        )
+
     def wait_and_check(self) -> None:
         """Wait for nodes that are still starting, up to ``train.wait_minutes``.
 
@@ -134,23 +146,31 @@ def _wait_for_nodes(config: Config, runs: int) -> None:
 
 
 def _check_fits(config: Config, asked: int) -> None:
-    nodes, workers, gpus = alive(), config.train.workers, config.gpus_per_worker
+    nodes = alive()
     fits = fitting(config, nodes)
-    need = f"{workers} worker{'s' if workers > 1 else ''} of {config.cpus_per_worker} CPUs" + (
-        f" and {gpus:g} GPUs" if gpus else ""
-    )
-    have = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
     if fits < 1:
         raise ConfigError(
-            f"--train.workers: a run needs {need}, each on one node; the cluster's {len(nodes)} node(s) have {have}; "
-            "ask for fewer train.workers, train.threads or data.workers, or use --train.device cpu where GPUs are "
-            "short; if nodes are still starting, --train.wait-minutes waits for them"
+            f"--train.workers: a run needs {_need(config)}, each on one node; the cluster's {_have(nodes)}; ask for "
+            "fewer train.workers, train.threads or data.workers, or use --train.device cpu where GPUs are short; if "
+            "nodes are still starting, --train.wait-minutes waits for them"
         )
     if asked > fits:
         raise ConfigError(
-            f"--concurrency: {asked} runs need {asked} times {need}; the cluster's {len(nodes)} node(s) have {have}; "
+            f"--concurrency: {asked} runs need {asked} times {_need(config)}; the cluster's {_have(nodes)}; "
             f"expected at most {fits}"
         )
+
+
+def _need(config: Config) -> str:
+    workers, gpus = config.train.workers, config.gpus_per_worker
+    return f"{workers} worker{'s' if workers > 1 else ''} of {config.cpus_per_worker} CPUs" + (
+        f" and {gpus:g} GPUs" if gpus else ""
+    )
+
+
+def _have(nodes: Sequence[Mapping[str, float]]) -> str:
+    each = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+    return f"{len(nodes)} node(s) have {each}"
 
 
 def check_output(config: Config, tracking_uri: str | None = None) -> None:
