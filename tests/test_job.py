@@ -77,7 +77,7 @@ class Head:
         return done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module", params=["disabled", "token"])
+@pytest.fixture(scope="module", params=["token", "disabled"])
 def head(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     """A head that asks for a token, and one that does not; and a clone to submit from."""
     home, clone = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("clone") / "clone"
@@ -85,7 +85,7 @@ def head(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     shutil.copytree(ROOT, clone, ignore=ignored)
     (clone / "runs").mkdir()
     (clone / "runs" / "large.bin").write_bytes(os.urandom(1 << 20))
-    port, dashboard, client = (free_port() for _ in range(3))
+    port, dashboard, client, agent = (free_port() for _ in range(4))
     address = f"http://127.0.0.1:{dashboard}"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment = {**inherited, "HOME": str(home), "RAY_AUTH_MODE": request.param, "PYTHONPATH": ""}
@@ -96,6 +96,8 @@ def head(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     command = [str(BIN / "ray"), "start", "--head", "--block", "--num-cpus", "2", "--node-ip-address", "127.0.0.1"]
     command += ["--port", str(port), "--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard)]
     command += ["--ray-client-server-port", str(client), "--temp-dir", str(home / "ray")]
+    # Left alone it is always the same port; where another Ray has it, the head takes no job: "No available agent".
+    command += ["--dashboard-agent-listen-port", str(agent)]
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
