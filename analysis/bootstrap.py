@@ -77,6 +77,45 @@ def difference_bootstrap(
     return _image_bootstrap(hits, classes, mean_class=mean_class, resamples=resamples, seed=seed, level=level)
 
 
+def mean_iou_bootstrap(
+    confusions: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
+) -> ImageBootstrap:
+    """Return the mean IoU averaged over runs, with its interval over test images, the same images for every run.
+
+    Confusions of the images drawn are summed before anything is divided, as they are in the figure itself. A class that
+    is neither in the labels nor in the answers of a resample is left out of its mean.
+
+    Args:
+        confusions: (runs, images, classes, classes) pixels of each image, by true and by predicted class.
+
+    Raises:
+        ValueError: another shape, no runs or images, or counts that are negative or all zero.
+    """
+    counts = np.asarray(confusions)
+    if counts.ndim != 4 or 0 in counts.shape or counts.shape[2] != counts.shape[3]:
+        raise ValueError(
+            f"Expected (runs, images, classes, classes) with at least one run and image, found {counts.shape}: stack "
+            "the runs' confusions of the same images in the same order."
+        )
+    if (counts < 0).any() or not counts.any():
+        raise ValueError("Expected counts of pixels, found negative ones or none at all: pass confusion matrices.")
+    runs, images, classes, _ = counts.shape
+    flat = counts.reshape(runs, images, classes * classes).astype(np.float64)
+
+    def mean_iou(weights: NDArray[Any]) -> Floats:
+        """(resamples of the block,)."""
+        summed = np.stack([(weights @ each).reshape(-1, classes, classes) for each in flat])
+        hits = np.diagonal(summed, axis1=2, axis2=3)
+        unions = summed.sum(axis=2) + summed.sum(axis=3) - hits
+        shares = np.divide(hits, unions, out=np.zeros_like(hits), where=unions > 0)
+        occurring = np.maximum((unions > 0).sum(axis=2), 1)
+        return np.asarray((shares.sum(axis=2) / occurring).mean(axis=0))
+
+    value = float(mean_iou(np.ones((1, images)))[0])
+    draws = resampled(images, resamples, seed, mean_iou)
+    return ImageBootstrap(value, percentiles(draws, level), images, resamples)
+
+
 def resampled(n: int, resamples: int, seed: int, statistic: Callable[[Ints], Floats]) -> Floats:
     """Return ``statistic`` of how often each of ``n`` points is drawn with replacement, by blocks.
 

@@ -12,6 +12,7 @@ from analysis.cells import Cells, by_seed, check_unmixed, protocol_of, target_qu
 from analysis.inference import Mark, PairedDifference, holm, marks, paired_difference
 from analysis.run_table import Ablation
 from analysis.table import MISSING, Emphasis, Entry, Row, Table
+from analysis.task_figures import task_of
 
 EMPHASIS: dict[Mark, Emphasis] = {"best": "best", "not distinguishable": "not distinguishable"}
 
@@ -135,12 +136,16 @@ def _caption(ablation: Ablation, cells: Cells, columns: Sequence[Column]) -> lis
     protocols = sorted({protocol_of(run) for run in finished})
     queries = sum(target_queries(run) for run in finished)
     tested = [column for column in columns if column.tested]
+    task = task_of(ablation.runs)
+    measured = "Real accuracy" if task.one_label else f"Real {task.score_words}, {task.overall_words}"
     bases = list(dict.fromkeys(ablation.comparisons.values()))
     lines = [
         "Mean ± sample standard deviation over n seeds.",
-        f"Real accuracy and energies on the {_listed(images)} images of target/test, measured once a run, on its "
+        f"{measured} and energies on the {_listed(images)} images of target/test, measured once a run, on its "
         f"selected weights. Protocol that selected the epoch: {_listed(protocols)} ({queries} target queries).",
     ]
+    if not task.one_label:
+        lines.append("IoU: of all pixels of the images together; its mean is over the classes that occur there.")
     if any(column.better for column in columns):
         lines.append(
             "Bold: the best mean; †: not distinguishable from it (paired t test over seeds, Holm-corrected, 5 %)."

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
+from analysis.task_figures import task_name
 from csg.settings import ConfigError
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
@@ -23,6 +24,7 @@ def protocol_of(run: TrackedRun) -> str:
 
 
 DIMENSIONS: Final[dict[str, Callable[[TrackedRun], str]]] = {
+    "task": task_name,
     "commit": lambda run: run.tags.get("commit", ""),
     "program": lambda run: run.tags.get("source_digest", ""),
     "data": lambda run: run.tags.get("data.fingerprint", ""),
@@ -36,7 +38,7 @@ class MixedRunsError(ConfigError):
 
 
 def check_unmixed(cells: Cells, *, allowed: Collection[str] = ()) -> list[str]:
-    """See that runs agree in commit, program, data and protocol.
+    """See that runs agree in task, commit, program, data and protocol.
 
     Args:
         cells: finished runs.
@@ -56,6 +58,8 @@ def check_unmixed(cells: Cells, *, allowed: Collection[str] = ()) -> list[str]:
             if len(counts) < 2:
                 continue
             found = ", ".join(f"{count} of {value or 'none'}" for value, count in sorted(counts.items()))
+            if dimension == "task":
+                raise MixedRunsError(f"runs of more than one task would be mixed ({found}), whose figures differ")
             if dimension not in allowed:
                 raise MixedRunsError(
                     f"runs of more than one {dimension} would be mixed ({found}); leave some out (--commit PREFIX), or "

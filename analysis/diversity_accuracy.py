@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.comparable import NoDataError, comparable
-from analysis.comparisons import MEAN_CLASS
 from analysis.figure_style import (
     SMALL_SIZE,
     TEXT_SIZE,
@@ -22,6 +21,7 @@ from analysis.figure_style import (
     set_legend_marks,
 )
 from analysis.protocol_table import INTERVAL_FROM, distinct_finished
+from analysis.task_figures import task_of
 from analysis.trial_inference import RankCorrelation, rank_correlation
 from csg.tracking import TrackedRun
 
@@ -32,7 +32,7 @@ LITERAL = "E_0 in the convention mhe, log(1/d²); the literal log(1/d) is half o
 
 
 def diversity_accuracy(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> RunFigure:
-    """Draw every distinct finished run's energies against its real mean class accuracy, with rank correlations.
+    """Draw every distinct finished run's energies against its real score, with rank correlations.
 
     Args:
         runs: of one experiment, the oldest first; of several versions or data those of the newest version, on the data
@@ -47,6 +47,7 @@ def diversity_accuracy(runs: Sequence[TrackedRun], *, mix: Collection[str] = ())
         raise NoDataError(
             f"{len(chosen.runs)} comparable finished runs, and a rank correlation needs 3.{chosen.remedy}"
         )
+    task = task_of(chosen.runs)
     methods = sorted({str(run.params.get("method.name")) for run in chosen.runs})
     figure, panels = new_panels(1, len(ENERGIES), height=2.75 + 0.13 * math.ceil(len(methods) / 3))
     found = {}
@@ -57,13 +58,13 @@ def diversity_accuracy(runs: Sequence[TrackedRun], *, mix: Collection[str] = ())
         axes.set_title(rho_text(found[name]), fontsize=SMALL_SIZE, parse_math=False)
         axes.set_xlabel(name, fontsize=TEXT_SIZE, parse_math=False)
         axes.xaxis.set_major_locator(MaxNLocator(3))
-    panels[0].set_ylabel("real mean class accuracy (%)", fontsize=TEXT_SIZE)
+    panels[0].set_ylabel(f"real {task.score_words} (%)", fontsize=TEXT_SIZE)
     _legend(figure, panels[0])
     data = "" if "data" in mix else ", on one data fingerprint"
     caption = (
         f"{len(chosen.runs):,} distinct finished runs of all settings and seeds{data}. Above: "
         f"Spearman's rho and its 95 % bootstrap interval (from {INTERVAL_FROM} runs on); it takes runs as independent, "
-        f"which seeds of one setting are not. {LITERAL} {verdict(found['E_0 (mhe)'])}{chosen.note}"
+        f"which seeds of one setting are not. {LITERAL} {verdict(found['E_0 (mhe)'], task.score_words)}{chosen.note}"
     )
     set_caption(figure, caption)
     figure.runs = chosen.runs
@@ -71,8 +72,9 @@ def diversity_accuracy(runs: Sequence[TrackedRun], *, mix: Collection[str] = ())
 
 
 def correlated(runs: Sequence[TrackedRun], metric: str) -> RankCorrelation:
-    """Correlate a metric with the real mean class accuracy over runs that have both."""
-    return rank_correlation([run.metrics[metric] for run in runs], [run.metrics[MEAN_CLASS] for run in runs])
+    """Correlate a metric with the real score over runs that have both."""
+    real = task_of(runs).real_score
+    return rank_correlation([run.metrics[metric] for run in runs], [run.metrics[real] for run in runs])
 
 
 def rho_text(found: RankCorrelation) -> str:
@@ -84,9 +86,11 @@ def rho_text(found: RankCorrelation) -> str:
     return f"rho = {found.rho:.2f}, n = {found.n:,}\n{limits.strip()}"
 
 
-def verdict(found: RankCorrelation) -> str:
-    """Say by rule whether energy falls as real accuracy rises."""
+def verdict(found: RankCorrelation, score: str = "mean class accuracy") -> str:
+    """Say by rule whether energy falls as the real score rises, which is called ``score``."""
     thesis = "More diverse (lower E_0) is more accurate"
+    if score != "mean class accuracy":
+        thesis = f"More diverse (lower E_0) has more {score}"
     if found.rho is None:
         return f"{thesis}: no answer, {found.reason}."
     if found.n < INTERVAL_FROM or found.rho_interval is None:
@@ -99,11 +103,12 @@ def verdict(found: RankCorrelation) -> str:
 
 
 def _scatter(axes: Axes, runs: Sequence[TrackedRun], metric: str, methods: Sequence[str]) -> None:
+    real = task_of(runs).real_score
     for index, method in enumerate(methods):
         chosen = [run for run in runs if str(run.params.get("method.name")) == method]
         shape, colour = mark_of(index)
         energies = [run.metrics[metric] for run in chosen]
-        accuracies = [100 * run.metrics[MEAN_CLASS] for run in chosen]
+        accuracies = [100 * run.metrics[real] for run in chosen]
         axes.scatter(
             energies, accuracies, s=mark_area(11, len(runs)), marker=shape, c=colour, alpha=0.75, lw=0, label=method
         )

@@ -6,15 +6,25 @@ The other scripts read it with ``--runs DIR``: tables can be made again where th
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 
-from analysis.run_table import export_runs
+from analysis.run_table import RUNS, RunTable
 from analysis.source import SourceOptions, options_of
+from csg.parsing import PATHS
 from csg.script import run_script
+from csg.storage import make_folder, replacing
+from csg.tracking import TrackedRun, with_histories
+from csg.tracking.reading import PARENT
+from csg.training.outputs import OUTPUTS
+from csg.training.pictures import PICTURES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +35,57 @@ class ExportOptions(SourceOptions):
     """Folder to write to."""
     features: bool = False
     """Write features too, which the figures of their density need."""
+    pictures: bool = False
+    """Write pictures too: images of the data, with what the models make of them."""
+
+
+def export_runs(table: RunTable, folder: Path, *, features: bool = False, pictures: bool = False) -> Path:
+    """Write runs, with their metrics by epoch, into a folder that all scripts read, and what they answered.
+
+    Features, by far the largest part, and pictures only where asked for.
+
+    Raises:
+        ConfigError: the folder cannot be written to.
+    """
+    make_folder(folder, "--out")
+    lines = []
+    runs = table.runs if Path(table.place).is_dir() else with_histories(table.place, table.runs)
+    for run in runs:
+        lines.append(json.dumps({"experiment": table.experiment, **_plain(run)}, sort_keys=True))
+        if run.status != "finished":
+            continue
+        outputs = table.outputs(run)
+        if outputs is not None:
+            kept = {name: array for name, array in vars(outputs).items() if array is not None}
+            for name in () if features else ("features", "feature_labels"):
+                if name in kept:
+                    kept[name] = kept[name][:0]
+            _write(folder / run.run_id / OUTPUTS, kept)
+        shown = table.pictures(run) if pictures else None
+        if shown is not None:
+            _write(folder / run.run_id / PICTURES, shown)
+    with replacing(folder / RUNS) as file:
+        file.write("".join(line + "\n" for line in lines).encode())
+    return folder / RUNS
+
+
+def _write(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    make_folder(path.parent, "--out")
+    with replacing(path) as file:
+        np.savez_compressed(file, allow_pickle=False, **dict(arrays))
+
+
+def _plain(run: TrackedRun) -> Mapping[str, Any]:
+    """Return a run without what names a machine or a person."""
+    left_out = ("experiment_id", *(() if run.history else ("history",)))
+    named = {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name not in left_out}
+    named["tags"] = {
+        name: value
+        for name, value in run.tags.items()
+        if name != "csg.folder" and (name == PARENT or not name.startswith("mlflow."))
+    }
+    named["params"] = {name: value for name, value in run.params.items() if name not in PATHS}
+    return named
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def body(console: Console) -> bool:
         options = options_of(ExportOptions, argv, script=__file__, description=__doc__)
         table = options.read()
-        path = export_runs(table, options.out, features=options.features)
+        path = export_runs(table, options.out, features=options.features, pictures=options.pictures)
         console.print(f"{len(table.runs):,} runs: {path}", highlight=False, soft_wrap=True)
         return True
 

@@ -48,7 +48,7 @@ class Panel:
     features: npt.NDArray[np.floating]
     """(M, C), not normalised."""
     labels: Ints
-    """(M,) class indices."""
+    """(M,) class indices; all the same where an image has no class."""
     e0: float
     """E_0 in the convention mhe, log(1 / d^2), of all test images: also of those whose features are not here."""
     e1: float
@@ -145,7 +145,12 @@ def feature_density(panels: Sequence[Panel], *, note: str = "") -> RunFigure:
     for axes in grid[len(panels) :]:
         axes.remove()
     dropped = sum(int((~directed).sum()) for _, directed in made)
-    set_caption(figure, " ".join(_sentences(plane, [len(placed) for placed in places], densities, dropped, note)))
+    set_caption(
+        figure,
+        " ".join(
+            _sentences(plane, [len(placed) for placed in places], densities, dropped, note, coloured=len(classes) > 1)
+        ),
+    )
     return figure
 
 
@@ -199,16 +204,17 @@ def _number(value: float) -> str:
 
 
 def _sentences(
-    plane: Plane, counts: Sequence[int], densities: Sequence[Floats | None], dropped: int, note: str
+    plane: Plane, counts: Sequence[int], densities: Sequence[Floats | None], dropped: int, note: str, *, coloured: bool
 ) -> list[str]:
     """Say how to read the panels."""
     images = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     first, second = (100 * share for share in plane.explained)
     said = [note] if note else []
+    colours = ", coloured by class" if coloured else ""
     said += [
-        f"Points: l2-normalised features of {images} real test images a panel, coloured by class, on the first two "
-        f"principal components of all panels' features pooled ({first:.1f} % and {second:.1f} % of the variance); axes "
-        "are the same in all panels.",
+        f"Points: l2-normalised features of {images} real test images a panel{colours}, on the first two principal "
+        f"components of all panels' features pooled ({first:.1f} % and {second:.1f} % of the variance); axes are the "
+        "same in all panels.",
         "Grey: Gaussian kernel density (Scott's rule); each darker shade is twice as dense, alike in all panels.",
         "Below: hyperspherical energy of the whole features of all test images, E_0 in the convention mhe, log(1/d²); "
         "lower is more diverse.",

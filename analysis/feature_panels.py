@@ -64,7 +64,10 @@ def _panel(table: RunTable, run: TrackedRun, name: str) -> Panel | None:
     if outputs is None or not len(outputs.features):
         return None
     e0, e1, e2 = (run.metrics.get(metric, math.nan) for metric in (E0, "target/test/E1", "target/test/E2"))
-    return Panel(name, outputs.features, outputs.feature_labels, e0, e1, e2)
+    labels = outputs.feature_labels
+    if labels is None:  # an image of many labels has no class
+        labels = np.zeros(len(outputs.features), dtype=np.int64)
+    return Panel(name, outputs.features, labels, e0, e1, e2)
 
 
 def _why(cells: dict[str, list[TrackedRun]]) -> str:

@@ -21,11 +21,13 @@ from analysis.figure_style import RunFigure, write_figure
 from analysis.histories import with_scores
 from analysis.importance import compared_trials, importance, importance_figure
 from analysis.paper_tables import unambiguous
+from analysis.pictures import attention_figure, pictures_figure
 from analysis.protocol_figure import protocol_figure
 from analysis.run_table import Ablation, RunTable, SearchRuns
 from analysis.search_budget import budget_figure
 from analysis.sensitivity import sensitivity
 from analysis.source import SourceOptions, options_of
+from analysis.task_figures import task_of
 from csg.script import run_script
 from csg.settings import ConfigError
 
@@ -50,6 +52,16 @@ def makers_of(table: RunTable, options: FigureOptions) -> dict[str, Maker]:
     Each raises :class:`~analysis.comparable.NoDataError` where there is nothing to draw, and ConfigError where runs
     would be mixed that must not be.
     """
+    parts = table.by_task()
+    makers: dict[str, Maker] = {}
+    for task, part in parts.items():
+        suffix = f"_{task}" if len(parts) > 1 else ""
+        makers |= {f"{name}{suffix}": make for name, make in _makers(part, options).items()}
+    return makers
+
+
+def _makers(table: RunTable, options: FigureOptions) -> dict[str, Maker]:
+    """Return what draws each figure of the runs of one task."""
     ablations, searches = table.ablations(), table.searches()
     makers: dict[str, Maker] = {
         f"features_{unambiguous(ablation, ablations)}": _density(table, ablation, options) for ablation in ablations
@@ -60,7 +72,10 @@ def makers_of(table: RunTable, options: FigureOptions) -> dict[str, Maker]:
         "search_budget": lambda: budget_figure(searches, mix=options.mix),
         "selection_protocols": lambda: protocol_figure(table.runs, mix=options.mix),
     }
-    return makers | {f"importance_{search.key}": _importance(table, search, options) for search in searches}
+    makers |= {f"importance_{search.key}": _importance(table, search, options) for search in searches}
+    if task_of(table.runs).name == "segmentation":
+        makers["pictures"] = lambda: pictures_figure(table, mix=options.mix)
+    return makers | {"attention": lambda: attention_figure(table, mix=options.mix)}
 
 
 def _density(table: RunTable, ablation: Ablation, options: FigureOptions) -> Maker:

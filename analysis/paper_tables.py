@@ -48,35 +48,44 @@ def tables_of(table: RunTable, options: TableOptions) -> tuple[list[Table], list
     Raises:
         ConfigError: ``--main`` names no ablation.
     """
+    parts = table.by_task()
+    makers: dict[str, Callable[[], Table]] = {}
+    for task, part in parts.items():
+        suffix = f"_{task}" if len(parts) > 1 else ""
+        makers |= {f"{name}{suffix}": make for name, make in _makers(part, options).items()}
+    found = [_made(name, make) for name, make in makers.items()]
+    return [each for each in found if isinstance(each, Table)], [each for each in found if isinstance(each, str)]
+
+
+def _makers(table: RunTable, options: TableOptions) -> dict[str, Callable[[], Table]]:
+    """Return what makes each table of the runs of one task, by its name."""
     ablations, searches = table.ablations(), table.searches()
-    makers: list[tuple[str, Callable[[], Table]]] = []
+    makers: dict[str, Callable[[], Table]] = {}
     if ablations:
         main = chosen_ablation(ablations, options.main)
-        makers += [
-            ("main_comparison", lambda: main_comparison(table, main, mix=options.mix)),
-            ("per_class", lambda: per_class_table(main, mix=options.mix)),
-            ("diversity", lambda: diversity_table(main, mix=options.mix)),
-        ]
+        makers |= {
+            "main_comparison": lambda: main_comparison(table, main, mix=options.mix),
+            "per_class": lambda: per_class_table(main, mix=options.mix),
+            "diversity": lambda: diversity_table(main, mix=options.mix),
+        }
     for ablation in ablations:
-        name = f"ablation_{unambiguous(ablation, ablations)}"
-        makers.append((name, _renamed(name, ablation, options)))
+        makers[f"ablation_{unambiguous(ablation, ablations)}"] = _ablation(ablation, options)
     if searches:
-        makers.append(("search_summary", lambda: search_summary(searches)))
+        makers["search_summary"] = lambda: search_summary(searches)
     if distinct_finished(table.runs):
-        makers.append(("selection_protocols", lambda: protocol_table(table.runs, mix=options.mix)))
-    found = [_made(name, make) for name, make in makers]
-    return [each for each in found if isinstance(each, Table)], [each for each in found if isinstance(each, str)]
+        makers["selection_protocols"] = lambda: protocol_table(table.runs, mix=options.mix)
+    return makers
 
 
 def _made(name: str, make: Callable[[], Table]) -> Table | str:
     try:
-        return make()
+        return dataclasses.replace(make(), name=name)
     except ConfigError as error:
         return f"{name}: {error}"
 
 
-def _renamed(name: str, ablation: Ablation, options: TableOptions) -> Callable[[], Table]:
-    return lambda: dataclasses.replace(ablation_table(ablation, mix=options.mix), name=name)
+def _ablation(ablation: Ablation, options: TableOptions) -> Callable[[], Table]:
+    return lambda: ablation_table(ablation, mix=options.mix)
 
 
 def unambiguous(ablation: Ablation, among: Sequence[Ablation]) -> str:

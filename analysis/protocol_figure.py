@@ -11,18 +11,28 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.bootstrap import RESAMPLES, Floats, Ints, percentiles, resampled
 from analysis.comparable import NoDataError, comparable
-from analysis.comparisons import MEAN_CLASS
 from analysis.diversity_accuracy import correlated, rho_text
-from analysis.figure_style import BLUE, GREY, SMALL_SIZE, TEXT_SIZE, RunFigure, mark_area, new_panels, set_caption
+from analysis.figure_style import (
+    BLUE,
+    GREY,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    RunFigure,
+    broken_lines,
+    mark_area,
+    new_panels,
+    set_caption,
+)
 from analysis.inference import Interval
 from analysis.protocol_table import INTERVAL_FROM, PROTOCOLS, distinct_finished, score_metric
+from analysis.task_figures import task_of
 from analysis.trial_inference import RankCorrelation, weighted_rho
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
 
 
 def protocol_figure(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> RunFigure:
-    """Draw each protocol's score against real accuracy over the distinct finished runs, and the rank correlations.
+    """Draw each protocol's score against the real one over the distinct finished runs, and the rank correlations.
 
     Args:
         runs: of one experiment, the oldest first; see :func:`~analysis.comparable.comparable`.
@@ -32,22 +42,23 @@ def protocol_figure(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) ->
         NoDataError: fewer than 3 runs have the scores of any protocol.
     """
     chosen = comparable(distinct_finished(runs), mix=mix)
+    task = task_of(chosen.runs)
     scored = {protocol: _scored(chosen.runs, protocol) for protocol in PROTOCOLS}
     if max(map(len, scored.values())) < 3:
         raise NoDataError(f"fewer than 3 comparable finished runs have the score of a protocol.{chosen.remedy}")
-    found = {protocol: correlated(drawn, score_metric(protocol)) for protocol, drawn in scored.items()}
+    found = {protocol: correlated(drawn, score_metric(protocol, task)) for protocol, drawn in scored.items()}
     figure, panels = new_panels(2, len(PROTOCOLS), height=3.95)
     for axes, (protocol, drawn) in zip(panels[: len(PROTOCOLS)], scored.items(), strict=True):
         _scatter(axes, protocol, drawn, found[protocol])
-    panels[0].set_ylabel("real mean class\naccuracy (%)", fontsize=TEXT_SIZE)
+    panels[0].set_ylabel(broken_lines(f"real {task.score_words} (%)", 16), fontsize=TEXT_SIZE)
     grid = panels[-1].get_gridspec()
     for axes in panels[len(PROTOCOLS) :]:
         axes.remove()
     assert grid is not None
-    _forest(figure.add_subplot(grid[1, :]), found)
+    _forest(figure.add_subplot(grid[1, :]), found, task.overall_words if task.one_label else task.score_words)
     caption = (
-        f"Above: {len(chosen.runs):,} distinct finished runs, score: mean class accuracy on the protocol's stream. "
-        f"Below: Spearman's rho of score and real mean class accuracy on target/test, 95 % bootstrap intervals (from "
+        f"Above: {len(chosen.runs):,} distinct finished runs, score: {task.score_words} on the protocol's stream. "
+        f"Below: Spearman's rho of score and real {task.score_words} on target/test, 95 % bootstrap intervals (from "
         f"{INTERVAL_FROM} runs on). {best_protocol(scored, found)}{chosen.note}"
     )
     set_caption(figure, caption)
@@ -56,7 +67,8 @@ def protocol_figure(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) ->
 
 
 def _scored(runs: Sequence[TrackedRun], protocol: str) -> list[TrackedRun]:
-    return [run for run in runs if math.isfinite(run.metrics.get(score_metric(protocol), math.nan))]
+    metric = score_metric(protocol, task_of(runs))
+    return [run for run in runs if math.isfinite(run.metrics.get(metric, math.nan))]
 
 
 def best_protocol(scored: Mapping[str, Sequence[TrackedRun]], found: Mapping[str, RankCorrelation]) -> str:
@@ -76,8 +88,9 @@ def best_protocol(scored: Mapping[str, Sequence[TrackedRun]], found: Mapping[str
         both = [run for run in scored[best] if run.run_id in having]
         if other == best or len(both) < INTERVAL_FROM:
             continue
-        first, second = ([run.metrics[score_metric(protocol)] for run in both] for protocol in (best, other))
-        lead, interval = rho_lead(first, second, [run.metrics[MEAN_CLASS] for run in both])
+        task = task_of(both)
+        first, second = ([run.metrics[score_metric(protocol, task)] for run in both] for protocol in (best, other))
+        lead, interval = rho_lead(first, second, [run.metrics[task.real_score] for run in both])
         told = "" if interval.low > 0 else ", not distinguishable"
         said.append(f"{other} {lead:.2f} [{interval.low:.2f}, {interval.high:.2f}]{told}")
     if not said:
@@ -117,16 +130,17 @@ def rho_lead(
 
 
 def _scatter(axes: Axes, protocol: str, runs: Sequence[TrackedRun], found: RankCorrelation) -> None:
-    scores = [100 * run.metrics[score_metric(protocol)] for run in runs]
+    task = task_of(runs)
+    scores = [100 * run.metrics[score_metric(protocol, task)] for run in runs]
     axes.scatter(
-        scores, [100 * run.metrics[MEAN_CLASS] for run in runs], s=mark_area(8, len(runs)), c=BLUE, alpha=0.6, lw=0
+        scores, [100 * run.metrics[task.real_score] for run in runs], s=mark_area(8, len(runs)), c=BLUE, alpha=0.6, lw=0
     )
     axes.set_title(f"{protocol}\n{rho_text(found)}", fontsize=SMALL_SIZE)
     axes.set_xlabel(f"{PROTOCOL_STREAMS[protocol]} (%)", fontsize=SMALL_SIZE)
     axes.xaxis.set_major_locator(MaxNLocator(3))
 
 
-def _forest(axes: Axes, found: Mapping[str, RankCorrelation]) -> None:
+def _forest(axes: Axes, found: Mapping[str, RankCorrelation], words: str) -> None:
     """Draw a line a protocol: rho as a dot, its interval as a bar."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.axvline(0, color=GREY, lw=0.6, zorder=1)
@@ -139,4 +153,4 @@ def _forest(axes: Axes, found: Mapping[str, RankCorrelation]) -> None:
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlim(-1.02, 1.02)
     axes.set_xticks([-1, -0.5, 0, 0.5, 1], ["-1", "-0.5", "0", "0.5", "1"], fontsize=TEXT_SIZE)
-    axes.set_xlabel("rank correlation rho with real accuracy", fontsize=TEXT_SIZE)
+    axes.set_xlabel(f"rank correlation rho with real {words}", fontsize=TEXT_SIZE)

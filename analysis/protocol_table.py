@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from analysis.comparable import comparable
-from analysis.comparisons import MEAN_CLASS
 from analysis.table import MISSING, Entry, Row, Table
+from analysis.task_figures import TaskFigures, task_of
 from analysis.trial_inference import rank_correlation
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
@@ -19,30 +19,31 @@ INTERVAL_FROM: Final = 7
 """Runs from which on a rank correlation's interval covers what it says."""
 
 
-def score_metric(protocol: str) -> str:
+def score_metric(protocol: str, task: TaskFigures) -> str:
     """Name the metric of a finished run's selected weights that a protocol selects by."""
-    return f"selected/{PROTOCOL_STREAMS[protocol]}/mean_class_accuracy"
+    return f"selected/{PROTOCOL_STREAMS[protocol]}/{task.score}"
 
 
 def distinct_finished(runs: Iterable[TrackedRun]) -> list[TrackedRun]:
-    """Return finished runs with a real accuracy, each computation once, however many searches share it."""
+    """Return finished runs with a real score, each computation once, however many searches share it."""
     found: dict[str, TrackedRun] = {}
     for run in runs:
-        if run.status == "finished" and math.isfinite(run.metrics.get(MEAN_CLASS, math.nan)):
+        if run.status == "finished" and math.isfinite(run.metrics.get(task_of([run]).real_score, math.nan)):
             found.setdefault(run.tags.get("csg.run", run.run_id), run)
     return list(found.values())
 
 
 def protocol_table(runs: Iterable[TrackedRun], *, mix: Collection[str] = ()) -> Table:
-    """Compare protocols over the distinct finished runs of one version: rank correlation with real accuracy, regret."""
+    """Compare protocols over the distinct finished runs of one version: rank correlation with the real score."""
     everything = distinct_finished(runs)
     compared = comparable(everything, mix=mix)
     finished = compared.runs
-    real = {run.run_id: run.metrics[MEAN_CLASS] for run in finished}
+    task = task_of(finished)
+    real = {run.run_id: run.metrics[task.real_score] for run in finished}
     rows = tuple(Row(protocol, tuple(_entries(protocol, finished, real))) for protocol in PROTOCOLS)
     caption = (
-        f"Over {len(finished)} distinct finished runs of all methods and seeds. Score: mean class accuracy on the "
-        "protocol's stream; rho: Spearman's rank correlation of score and real mean class accuracy on target/test, its "
+        f"Over {len(finished)} distinct finished runs of all methods and seeds. Score: {task.score_words} on the "
+        f"protocol's stream; rho: Spearman's rank correlation of score and real {task.score_words} on target/test, its "
         f"95 % bootstrap interval from {INTERVAL_FROM} runs on; tau-b: Kendall's. Chosen: the run that the protocol "
         "would choose; regret: what the best run has more."
     )
@@ -57,7 +58,8 @@ def protocol_table(runs: Iterable[TrackedRun], *, mix: Collection[str] = ()) -> 
 
 
 def _entries(protocol: str, finished: Sequence[TrackedRun], real: dict[str, float]) -> list[Entry]:
-    metric, stream = score_metric(protocol), PROTOCOL_STREAMS[protocol]
+    task = task_of(finished)
+    metric, stream = score_metric(protocol, task), PROTOCOL_STREAMS[protocol]
     scored = [run for run in finished if math.isfinite(run.metrics.get(metric, math.nan))]
     scores = {run.run_id: run.metrics[metric] for run in scored}
     asks = Entry("yes" if stream.startswith("target/") else "no")
@@ -77,7 +79,7 @@ def _entries(protocol: str, finished: Sequence[TrackedRun], real: dict[str, floa
         Entry(rho, "", metric, scores),
         Entry(MISSING if found.tau is None else f"{found.tau:.2f}", "", metric, scores),
         Entry(f"{100 * scores[chosen.run_id]:.1f}", "", metric, {chosen.run_id: scores[chosen.run_id]}),
-        Entry(f"{100 * real[chosen.run_id]:.1f}", "", MEAN_CLASS, one),
-        Entry(f"{100 * (best - real[chosen.run_id]):.1f}", "", MEAN_CLASS, behind),
+        Entry(f"{100 * real[chosen.run_id]:.1f}", "", task.real_score, one),
+        Entry(f"{100 * (best - real[chosen.run_id]):.1f}", "", task.real_score, behind),
         asks,
     ]

@@ -11,7 +11,6 @@ from typing import Final
 from csg.tracking import TrackedRun
 
 FIGURES: Final = Path(__file__).parent / "published_figures.csv"
-MEAN_CLASS: Final = "mean_class_accuracy_percent"
 
 
 @lru_cache(maxsize=1)
@@ -21,38 +20,44 @@ def published() -> tuple[dict[str, str], ...]:
         return tuple(csv.DictReader(file))
 
 
-def published_accuracy(runs: Sequence[TrackedRun]) -> float | None:
-    """Return the published mean class accuracy, in %, that runs of one cell are comparable with.
+def published_score(runs: Sequence[TrackedRun]) -> float | None:
+    """Return the published score, in %, that runs of one cell are comparable with: mean class accuracy, or mean IoU.
 
     They are where all of them are of the paper's task, data, backbone and selection protocol, at a published method in
-    its published form.
+    its published form, with the paper's own baseline.
     """
-    methods = {_method(run) for run in runs}
-    if len(methods) != 1 or None in methods:
+    kinds = {_kind(run) for run in runs}
+    if len(kinds) != 1 or None in kinds:
         return None
-    (method,) = methods
     found = [
         float(figure["value"])
         for figure in published()
-        if figure["metric"] == MEAN_CLASS
-        and figure["method"] == method
-        and figure["target_data"] == "VisDA-17 validation"
+        if (figure["target_data"], figure["metric"], figure["backbone"], figure["method"]) in kinds
     ]
     return found[0] if found else None
 
 
-def _method(run: TrackedRun) -> str | None:
-    """Name a run's method as the published figures do; None where the run is not comparable with the paper's."""
-    wanted = {
-        "data.name": "visda17",
-        "data.target_split": "validation",
-        "model.name": "resnet101",
-        "selection.protocol": "paper",
-        "selection.epoch": "best",
-    }
+RECIPES: Final[dict[str, tuple[dict[str, str], tuple[str, str]]]] = {
+    "visda17": (
+        {"data.target_split": "validation", "model.name": "resnet101"},
+        ("VisDA-17 validation", "mean_class_accuracy_percent"),
+    ),
+    "gta5_cityscapes": ({}, ("Cityscapes val", "mean_iou_percent")),
+}
+"""By pair: what a run must have to be the paper's, and how its figures are found."""
+OTHER_BASELINES: Final = {"gta5_cityscapes": ("ibn_net",)}
+"""Methods whose published figure is on top of another source only than the one that these runs have."""
+
+
+def _kind(run: TrackedRun) -> tuple[str, str, str, str] | None:
+    """Name a run's data, metric, backbone and method as the published figures do; None where it is not comparable."""
+    data, method = str(run.params.get("data.name")), str(run.params.get("method.name"))
+    if data not in RECIPES or method in OTHER_BASELINES.get(data, ()):
+        return None
+    wanted, named = RECIPES[data]
+    wanted = wanted | {"selection.protocol": "paper", "selection.epoch": "best"}
     if any(run.params.get(name) != value for name, value in wanted.items()):
         return None
-    method = str(run.params.get("method.name"))
     forms: dict[str, dict[str, object]] = {
         "csg": {"method.stages": "3+4", "method.stage3.pooling": "apool", "method.stage4.pooling": "apool"},
         "feature_l2": {"method.pooling": "average"},
@@ -60,4 +65,4 @@ def _method(run: TrackedRun) -> str | None:
     }
     same = all(run.params.get(name) == value for name, value in forms.get(method, {}).items())
     guided = method != "asg" or bool(run.params.get("method.distillation_weight"))
-    return method if same and guided else None
+    return (*named, str(run.params.get("model.name")), method) if same and guided else None

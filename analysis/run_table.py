@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csg.parsing import PATHS
+from analysis.task_figures import task_name
 from csg.settings import ConfigError
-from csg.storage import make_folder, replacing
-from csg.tracking import TrackedRun, read_artifact, read_experiment, with_histories
+from csg.tracking import TrackedRun, read_artifact, read_experiment
 from csg.tracking.reading import PARENT
 from csg.training.outputs import OUTPUTS
+from csg.training.pictures import PICTURES
 
 RUNS = "runs.jsonl"
 
@@ -26,14 +26,16 @@ RUNS = "runs.jsonl"
 class Outputs:
     """A finished run's answers on target/test, image by image."""
 
-    labels: npt.NDArray[np.int64]
-    """(N,) class indices."""
-    predicted: npt.NDArray[np.int64]
-    """(N,) class indices."""
     features: npt.NDArray[np.float32]
     """(M, C): those of a seeded subsample of the images, not normalised."""
-    feature_labels: npt.NDArray[np.int64]
-    """(M,) their class indices."""
+    labels: npt.NDArray[np.int64] | None = None
+    """(N,) class indices; like the next two, None where a label is of a pixel."""
+    predicted: npt.NDArray[np.int64] | None = None
+    """(N,) class indices."""
+    feature_labels: npt.NDArray[np.int64] | None = None
+    """(M,) class indices of the features' images."""
+    confusions: npt.NDArray[np.int64] | None = None
+    """(N, classes, classes) pixels of each image, by true and by predicted class; None where a label is of an image."""
 
 
 @dataclass(frozen=True)
@@ -138,14 +140,51 @@ class RunTable:
 
     def outputs(self, run: TrackedRun) -> Outputs | None:
         """Return what a run answered, or None where it stored nothing."""
-        folder = Path(self.place)
-        path: Path | None = folder / run.run_id / OUTPUTS
-        if not folder.is_dir():
-            path = read_artifact(self.place, run.run_id, OUTPUTS)
-        if path is None or not path.exists():
+        path = self._file(run, OUTPUTS)
+        if path is None:
             return None
         with np.load(path, allow_pickle=False) as file:
-            return Outputs(**{field.name: file[field.name] for field in dataclasses.fields(Outputs)})
+            names = {field.name for field in dataclasses.fields(Outputs)}
+            return Outputs(**{name: file[name] for name in file.files if name in names})
+
+    def pictures(self, run: TrackedRun) -> dict[str, npt.NDArray[Any]] | None:
+        """Return a finished run's pictures by name, as :func:`csg.training.pictures.save_pictures` writes them.
+
+        None where it stored none.
+        """
+        path = self._file(run, PICTURES)
+        if path is None:
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+    def by_task(self) -> dict[str, RunTable]:
+        """Divide the table by task: a part holds the runs of one task, and the parents of these.
+
+        Parents without runs are in every part.
+        """
+        tasks = list(dict.fromkeys(filter(None, map(task_name, self.runs))))
+        if len(tasks) < 2:
+            return dict.fromkeys(tasks or ["classification"], self)
+        families: dict[str, set[str]] = {}
+        for run in self.runs:
+            families.setdefault(run.tags.get(PARENT, ""), set()).add(task_name(run))
+        return {
+            task: dataclasses.replace(
+                self,
+                runs=tuple(
+                    run for run in self.runs if task in ({task_name(run)} - {""} or families.get(run.run_id, {task}))
+                ),
+            )
+            for task in tasks
+        }
+
+    def _file(self, run: TrackedRun, name: str) -> Path | None:
+        folder = Path(self.place)
+        if not folder.is_dir():
+            return read_artifact(self.place, run.run_id, name)
+        path = folder / run.run_id / name
+        return path if path.exists() else None
 
 
 def read_runs(*, experiment: str, tracking_uri: str, exported: Path | None = None) -> RunTable:
@@ -181,45 +220,3 @@ def _exported(folder: Path, experiment: str) -> list[TrackedRun]:
 def _by_epoch(history: Mapping[str, Mapping[str, float]]) -> dict[str, dict[int, float]]:
     """Turn the epochs back into numbers, which JSON has as text."""
     return {name: {int(epoch): value for epoch, value in values.items()} for name, values in history.items()}
-
-
-def export_runs(table: RunTable, folder: Path, *, features: bool = False) -> Path:
-    """Write runs, with their metrics by epoch, into a folder that :func:`read_runs` reads, and what they answered.
-
-    Features, by far the largest part, only where asked for.
-
-    Raises:
-        ConfigError: the folder cannot be written to.
-    """
-    make_folder(folder, "--out")
-    lines = []
-    runs = table.runs if Path(table.place).is_dir() else with_histories(table.place, table.runs)
-    for run in runs:
-        lines.append(json.dumps({"experiment": table.experiment, **_plain(run)}, sort_keys=True))
-        outputs = table.outputs(run) if run.status == "finished" else None
-        if outputs is not None:
-            arrays = dataclasses.asdict(outputs)
-            kept = (
-                arrays
-                if features
-                else {name: array[: 0 if "feature" in name else None] for name, array in arrays.items()}
-            )
-            make_folder(folder / run.run_id, "--out")
-            with replacing(folder / run.run_id / OUTPUTS) as file:
-                np.savez_compressed(file, allow_pickle=False, **kept)
-    with replacing(folder / RUNS) as file:
-        file.write("".join(line + "\n" for line in lines).encode())
-    return folder / RUNS
-
-
-def _plain(run: TrackedRun) -> Mapping[str, Any]:
-    """Return a run without what names a machine or a person."""
-    left_out = ("experiment_id", *(() if run.history else ("history",)))
-    named = {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name not in left_out}
-    named["tags"] = {
-        name: value
-        for name, value in run.tags.items()
-        if name != "csg.folder" and (name == PARENT or not name.startswith("mlflow."))
-    }
-    named["params"] = {name: value for name, value in run.params.items() if name not in PATHS}
-    return named

@@ -11,11 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.comparable import Comparable, NoDataError, comparable
-from analysis.comparisons import MEAN_CLASS
-from analysis.figure_style import SMALL_SIZE, TEXT_SIZE, RunFigure, mark_of, new_panels, set_caption, set_log_ticks
+from analysis.figure_style import (
+    SMALL_SIZE,
+    TEXT_SIZE,
+    RunFigure,
+    broken_lines,
+    mark_of,
+    new_panels,
+    set_caption,
+    set_log_ticks,
+)
 from analysis.inference import Interval
 from analysis.run_table import SearchRuns
 from analysis.search_summary import SELECTION_SCORE
+from analysis.task_figures import task_of
 from analysis.trial_inference import ExpectedBest, expected_best
 from analysis.trials import REFERENCES
 from csg.tracking import TrackedRun
@@ -44,13 +53,15 @@ class BudgetCurve:
 
 
 def candidates(search: SearchRuns) -> list[TrackedRun]:
-    """Return the finished trials that the search suggested, with a score and a real accuracy."""
+    """Return the finished trials that the search suggested, with a score and a real one."""
     return [
         run
         for run in search.runs
         if run.status == "finished"
         and run.tags.get("csg.role") not in REFERENCES
-        and all(math.isfinite(run.metrics.get(metric, math.nan)) for metric in (SELECTION_SCORE, MEAN_CLASS))
+        and all(
+            math.isfinite(run.metrics.get(metric, math.nan)) for metric in (SELECTION_SCORE, task_of([run]).real_score)
+        )
     ]
 
 
@@ -73,7 +84,7 @@ def _curve(label: str, runs: Sequence[TrackedRun]) -> BudgetCurve:
     n = len(runs)
     budgets = sorted({round(float(budget)) for budget in np.geomspace(1, n, BUDGETS)})
     scores = [run.metrics[SELECTION_SCORE] for run in runs]
-    outcomes = [run.metrics[MEAN_CLASS] for run in runs]
+    outcomes = [run.metrics[task_of(runs).real_score] for run in runs]
     return BudgetCurve(label, n, tuple(expected_best(scores, budgets, outcomes=outcomes)))
 
 
@@ -95,7 +106,7 @@ def _method(search: SearchRuns) -> str:
 
 
 def budget_figure(searches: Sequence[SearchRuns], *, mix: Collection[str] = ()) -> RunFigure:
-    """Draw, by number of finished trials, the expected best score and the expected real accuracy of that choice.
+    """Draw, by number of finished trials, the expected best score and the expected real score of that choice.
 
     Raises:
         NoDataError: no search has 2 finished trials of its own.
@@ -111,7 +122,8 @@ def budget_figure(searches: Sequence[SearchRuns], *, mix: Collection[str] = ()) 
         _line(left, curve, [(each.score, each.score_interval) for each in curve.found], colour, style)
         _line(right, curve, [(each.outcome or 0.0, each.outcome_interval) for each in curve.found], colour, style)
     left.set_ylabel("expected best selection score (%)", fontsize=TEXT_SIZE)
-    right.set_ylabel("expected real mean class\naccuracy of that trial (%)", fontsize=TEXT_SIZE)
+    words = task_of(chosen.runs).score_words
+    right.set_ylabel(broken_lines(f"expected real {words} of that trial (%)", 26), fontsize=TEXT_SIZE)
     most = max(curve.trials for curve in curves)
     for axes in (left, right):
         axes.yaxis.set_major_locator(MaxNLocator(6))

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 
 from scipy.stats import binomtest
 
-from analysis.comparisons import ACCURACY
 from analysis.run_table import SearchRuns
 from analysis.table import MISSING, Entry, Row, Table
+from analysis.task_figures import TaskFigures, task_of
+from csg.data.pair import TARGET_TEST
 from csg.tracking import TrackedRun
 
 SELECTION_SCORE = "selection/score"
-COLUMNS = (
-    *("search", "protocol", "trials", "finished", "stopped", "failed", "target queries", "chosen", "its score %"),
-    *("real accuracy %", "source only %", "gain"),
-)
+COLUMNS = ("search", "protocol", "trials", "finished", "stopped", "failed", "target queries", "chosen", "its score %")
 
 
 def search_summary(searches: Sequence[SearchRuns]) -> Table:
@@ -24,13 +22,16 @@ def search_summary(searches: Sequence[SearchRuns]) -> Table:
     The chosen trial is the finished one with the best selection score; source only, which lies outside the space, is no
     candidate.
     """
-    rows = tuple(Row(search.key, tuple(_entries(search))) for search in searches)
+    task = task_of(run for search in searches for run in search.runs)
+    columns = (*COLUMNS, f"real {task.headline_words} %", "source only %", "gain")
+    rows = tuple(Row(search.key, tuple(_entries(search, task, len(columns) - 1))) for search in searches)
     caption = (
-        "Chosen: the finished trial with the best score under the search's own protocol; its real accuracy, on "
-        "target/test, was measured once and seen by no search, with its 95 % Wilson interval over images. Gain: to "
+        "Chosen: the finished trial with the best score under the search's own protocol; its real "
+        f"{task.headline_words}, on target/test, was measured once and seen by no search"
+        f"{', with its 95 % Wilson interval over images' if task.one_label else ''}. Gain: to "
         "source only, the search's first trial, in points; one seed each, saying nothing of the spread."
     )
-    return Table("search_summary", "Searches", COLUMNS, rows, caption)
+    return Table("search_summary", "Searches", columns, rows, caption)
 
 
 def chosen_trial(search: SearchRuns) -> TrackedRun | None:
@@ -43,7 +44,7 @@ def chosen_trial(search: SearchRuns) -> TrackedRun | None:
     return max(candidates, key=lambda run: run.metrics[SELECTION_SCORE], default=None)
 
 
-def _entries(search: SearchRuns) -> list[Entry]:
+def _entries(search: SearchRuns, task: TaskFigures, count: int) -> list[Entry]:
     counts = [sum(run.status == status for run in search.runs) for status in ("finished", "stopped", "failed")]
     queries = search.parent.metrics.get("target_queries")
     begun = [
@@ -58,22 +59,27 @@ def _entries(search: SearchRuns) -> list[Entry]:
     )
     entries = [Entry(text) for text in begun]
     if chosen is None:
-        return [*entries, *(Entry(MISSING) for _ in COLUMNS[len(entries) + 1 :])]
+        return [*entries, *(Entry(MISSING) for _ in range(count - len(entries)))]
     score = chosen.metrics[SELECTION_SCORE]
     entries.append(Entry(chosen.name))
     entries.append(Entry(f"{100 * score:.1f}", "", SELECTION_SCORE, {chosen.run_id: score}))
-    entries.append(_real(chosen))
-    if source_only is None or ACCURACY not in source_only.metrics or ACCURACY not in chosen.metrics:
+    entries.append(_real(chosen, task))
+    metric = f"{TARGET_TEST}/{task.headline}"
+    if source_only is None or metric not in source_only.metrics or metric not in chosen.metrics:
         return [*entries, Entry(MISSING), Entry(MISSING)]
-    gain = chosen.metrics[ACCURACY] - source_only.metrics[ACCURACY]
-    both = {run.run_id: run.metrics[ACCURACY] for run in (chosen, source_only)}
-    return [*entries, _real(source_only), Entry(f"{100 * gain:+.1f}", "", ACCURACY, both)]
+    gain = chosen.metrics[metric] - source_only.metrics[metric]
+    both = {run.run_id: run.metrics[metric] for run in (chosen, source_only)}
+    return [*entries, _real(source_only, task), Entry(f"{100 * gain:+.1f}", "", metric, both)]
 
 
-def _real(run: TrackedRun) -> Entry:
-    if ACCURACY not in run.metrics:
+def _real(run: TrackedRun, task: TaskFigures) -> Entry:
+    metric = f"{TARGET_TEST}/{task.headline}"
+    if metric not in run.metrics:
         return Entry(MISSING)
-    right, images = run.metrics[ACCURACY], int(run.metrics["target/test/images"])
-    interval = binomtest(round(right * images), images).proportion_ci(method="wilson")
-    text = f"{100 * right:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
-    return Entry(text, "", ACCURACY, {run.run_id: right})
+    right = run.metrics[metric]
+    text = f"{100 * right:.1f}"
+    if task.one_label:
+        images = int(run.metrics[f"{TARGET_TEST}/images"])
+        interval = binomtest(round(right * images), images).proportion_ci(method="wilson")
+        text += f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    return Entry(text, "", metric, {run.run_id: right})

@@ -1,4 +1,4 @@
-"""How real accuracy depends on the temperature and on the stages' weights."""
+"""How the score on real images depends on the temperature and on the stages' weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.cells import MixedRunsError, by_seed, check_unmixed, whole
 from analysis.comparable import Comparable, NoDataError, comparable, like
-from analysis.comparisons import MEAN_CLASS
 from analysis.feature_panels import finished_cells
 from analysis.figure_style import (
     BLACK,
@@ -32,6 +31,7 @@ from analysis.figure_style import (
 from analysis.inference import MeanEstimate, mean_interval
 from analysis.protocol_table import distinct_finished
 from analysis.run_table import Ablation, SearchRuns
+from analysis.task_figures import task_of
 from csg.tracking import TrackedRun
 
 SWEEPS: Final = {
@@ -43,7 +43,7 @@ SWEEPS: Final = {
 
 @dataclass(frozen=True)
 class Curve:
-    """Real accuracy over the values of one setting, all else equal."""
+    """The score on real images over the values of one setting, all else equal."""
 
     design: str
     names: tuple[str, ...]
@@ -77,7 +77,7 @@ def curve_of(ablation: Ablation, pattern: re.Pattern[str], *, mix: Collection[st
     said = check_unmixed(cells, allowed=mix)
     points = {}
     for value, runs in zip(values, cells.values(), strict=True):
-        accuracies = by_seed(runs, MEAN_CLASS)
+        accuracies = by_seed(runs, task_of(runs).real_score)
         if value is not None and whole(accuracies):
             points[value] = mean_interval([100 * each for each in accuracies.values()])
     reference = next(iter(cells.values()))[-1]
@@ -132,10 +132,10 @@ def sensitivity(
     figure, panels = new_panels(1, len(shown), height=2.9)
     for axes, (title, (curve, points)) in zip(panels, shown.items(), strict=True):
         _panel(axes, title, curve, points)
-    panels[0].set_ylabel("real mean class accuracy (%)", fontsize=TEXT_SIZE)
     set_caption(figure, _caption(list(shown.values())))
     drawn = [run for curve, points in shown.values() for run in (*(curve.runs if curve else ()), *points.runs)]
     figure.runs = list({run.run_id: run for run in drawn}.values())
+    panels[0].set_ylabel(f"real {task_of(drawn).score_words} (%)", fontsize=TEXT_SIZE)
     return figure
 
 
@@ -161,13 +161,12 @@ def _newest(ablations: Sequence[Ablation], pattern: re.Pattern[str], mix: Collec
 
 def _panel(axes: Axes, title: str, curve: Curve | None, points: Comparable) -> None:
     values: list[float] = []
+    real = task_of(points.runs).real_score
     settings = [_settings(run, SWEEPS[title]) for run in points.runs]
     for index, name in enumerate(sorted({name for each in settings for name in each})):
         at = [each[name] for each in settings if name in each]
         values += at
-        accuracies = [
-            100 * run.metrics[MEAN_CLASS] for run, each in zip(points.runs, settings, strict=True) if name in each
-        ]
+        accuracies = [100 * run.metrics[real] for run, each in zip(points.runs, settings, strict=True) if name in each]
         colour = (ORANGE, *PALETTE[2:])[index]
         label = f"search, {_short(name)}"
         axes.scatter(

@@ -30,6 +30,7 @@ def save_pictures(path: Path, inference: Inference, config: Config, pair: Pair) 
 
     ``images`` (M, 3, h, w) uint8, ``labels`` and ``predicted`` (M,) or (M, h, w) int16, and for each stage
     ``attention_stage1`` to ``attention_stage4`` (M, h', w') float16, the weights of A-pool, which sum to 1 over a map.
+    ``classes`` (classes,) are the names.
     Images that cannot be read, or differ from the first in size, are left out; without any there is no file.
     """
     stream = pair.streams[TARGET_TEST]
@@ -45,6 +46,7 @@ def save_pictures(path: Path, inference: Inference, config: Config, pair: Pair) 
     if not shown:
         return
     arrays: dict[str, Any] = {name: torch.cat([each[name] for each in shown]).numpy() for name in shown[0]}
+    arrays["classes"] = np.asarray(pair.classes)
     with replacing(path) as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 

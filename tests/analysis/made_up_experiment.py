@@ -13,6 +13,7 @@ import numpy as np
 from analysis.run_table import RUNS, RunTable, read_runs
 from csg.tracking import TrackedRun
 from csg.training.outputs import OUTPUTS
+from csg.training.pictures import PICTURES
 from csg.training.run import Status
 
 CLASSES, IMAGES, WIDTH = 10, 300, 16
@@ -48,6 +49,7 @@ def finished_run(
         "selection/score": float(scores["selected/source/val/mean_class_accuracy"]),
         "target/test/mean_class_accuracy": real,
         "target/test/accuracy": real,
+        "target/test/images": float(IMAGES),
         "target/test/E0_mhe": e0,
         "target/test/E0_literal": e0 / 2,
         "target/test/E1": float(np.exp(e0 / 2) + draw.normal(0, 0.01)),
@@ -173,8 +175,22 @@ def made_up_features(spread: float, seed: int) -> dict[str, np.ndarray]:
     }
 
 
+def made_up_pictures(seed: int) -> dict[str, np.ndarray]:
+    """Pictures of six images, the same for every seed, with the answers and the attention of one run."""
+    scene, draw = np.random.default_rng(0), np.random.default_rng(seed)
+    found: dict[str, np.ndarray] = {
+        "images": scene.integers(0, 256, (6, 3, 32, 32)).astype(np.uint8),
+        "labels": scene.integers(0, CLASSES, 6).astype(np.int16),
+        "predicted": draw.integers(0, CLASSES, 6).astype(np.int16),
+    }
+    for stage in range(1, 5):
+        weights = draw.random((6, 16 >> stage, 16 >> stage))
+        found[f"attention_stage{stage}"] = (weights / weights.sum(axis=(1, 2), keepdims=True)).astype(np.float16)
+    return found
+
+
 def write_experiment(runs: Sequence[TrackedRun], folder: Path, *, features: bool = True) -> RunTable:
-    """Write runs as an exported folder, the cells of ablations with features, and read it back."""
+    """Write runs as an exported folder, the cells of ablations with features and pictures, and read it back."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for number, run in enumerate(runs):
@@ -184,5 +200,6 @@ def write_experiment(runs: Sequence[TrackedRun], folder: Path, *, features: bool
             (folder / run.run_id).mkdir(exist_ok=True)
             spread = 0.4 + 6 * max(run.metrics["target/test/mean_class_accuracy"] - 0.5, 0)
             np.savez_compressed(folder / run.run_id / OUTPUTS, allow_pickle=False, **made_up_features(spread, number))
+            np.savez_compressed(folder / run.run_id / PICTURES, allow_pickle=False, **made_up_pictures(number))
     (folder / RUNS).write_text("".join(f"{line}\n" for line in lines))
     return read_runs(experiment="glyphs", tracking_uri="", exported=folder)

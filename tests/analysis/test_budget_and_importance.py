@@ -12,9 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.comparable import NoDataError
+from analysis.export_runs import export_runs
 from analysis.histories import with_scores
 from analysis.importance import importance, importance_figure
-from analysis.run_table import RunTable, SearchRuns, export_runs, read_runs
+from analysis.run_table import RunTable, SearchRuns, read_runs
 from analysis.search_budget import BudgetCurve, budget_curves, budget_figure
 from csg.tracking import Tracker
 from tests.analysis.figure_reading import words

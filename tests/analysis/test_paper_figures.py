@@ -24,7 +24,7 @@ def test_each_figure_is_written_as_pdf_and_png(table: RunTable, tmp_path: Path) 
     arguments = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out"), "--importance-refits", "2"]
     assert paper_figures.main(arguments) == 0
     names = [f"features_{design}" for design in ("components", "temperature", "weight")]
-    names += ["diversity_accuracy", "sensitivity", "search_budget", "selection_protocols"]
+    names += ["diversity_accuracy", "sensitivity", "search_budget", "selection_protocols", "attention"]
     names += ["importance_csg-source-seed0"]
     expected = sorted(f"{name}.{suffix}" for name in names for suffix in ("pdf", "png", "provenance.json"))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == expected
@@ -91,6 +91,7 @@ def test_what_has_no_data_is_skipped_with_its_reason(tmp_path: Path, capsys: pyt
     said = output_of(paper_figures.main, arguments, capsys)
     assert "skipped features_rivals: no finished run stored features" in said
     assert "skipped sensitivity: no two values" in said and "skipped search_budget: no search" in said
+    assert "skipped attention: no comparable finished run of source only or CSG stored pictures" in said
     assert {path.stem for path in (tmp_path / "out").glob("*.pdf")} == {"diversity_accuracy", "selection_protocols"}
 
 

@@ -19,14 +19,15 @@ from hypothesis import strategies as st
 from analysis import export_runs, paper_tables, trace
 from analysis.cell_table import spread
 from analysis.cells import MixedRunsError, check_unmixed
-from analysis.comparisons import ACCURACY, ablation_table, main_comparison
-from analysis.published import published_accuracy
+from analysis.comparisons import ablation_table, main_comparison
+from analysis.published import published_score
 from analysis.run_table import Ablation, RunTable, read_runs
 from analysis.table import Entry, Row, Table, latex
 from csg.settings import ConfigError
 from csg.tracking import TrackedRun
 
 GOLDEN = Path(__file__).parent / "golden_runs"
+ACCURACY = "target/test/accuracy"
 TEXTS = Path(__file__).parent / "golden_tables"
 
 
@@ -144,7 +145,7 @@ def test_the_papers_figures_stand_only_beside_runs_of_its_own_kind(runs: RunTabl
     assert made["+ contrastive (stage 4)"]["paper %"] == "-", "no row of the paper's table"
     mean = statistics.fmean(100 * run.metrics["target/test/mean_class_accuracy"] for run in plain.cell("source only"))
     assert made["source only"]["Δ to paper"] == f"{mean - 49.3:+.1f}"
-    assert published_accuracy([]) is None
+    assert published_score([]) is None
 
 
 def test_every_figure_can_be_traced_to_its_runs_and_their_commands(
