@@ -1,8 +1,9 @@
 """The bundled pair with a class for every pixel: digits on made-up backgrounds -> handwritten digits on photographs.
 
-Nothing is downloaded. A scene holds two to four digits; where they overlap, the one on top counts. The synthetic
-digits are those of ``csg.data.glyphs``, coloured, over gradients, noise and shapes; source/val has its held-out fonts.
-The real ones are scikit-learn's handwritten digits over its two photographs. target/val and target/test share neither
+Nothing is downloaded. A scene holds two to four digits, each on a plate, as on houses and shirts; a plate's pixels have
+the class of its digit, and where plates overlap the one on top counts. (Strokes alone would be finer than the maps of a
+network, an eighth of the image's size.) The synthetic digits are those of ``csg.data.glyphs``, coloured, over gradients,
+noise and shapes; source/val has its held-out fonts. The real ones are scikit-learn's handwritten digits over its two photographs. target/val and target/test share neither
 a digit nor a pixel of a photograph: val has the left halves, test the right ones.
 """
 
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import sklearn
 import torch
-from PIL import Image, ImageFilter, features
+from PIL import Image, features
 
 from csg.config import DataConfig
 from csg.data import backgrounds, glyphs, nist
@@ -43,19 +44,20 @@ SEED: Final = 17
 """Of the data set: no setting moves it."""
 DIGITS: Final = (2, 4)
 """Fewest and most in a scene."""
-HEIGHTS: Final = (28, 44)
+HEIGHTS: Final = (20, 30)
 """Of digits, in pixels."""
-COVERAGE: Final = 0.5
-"""Share of its box below which a synthetic digit is thickened: the maps of a network, at an eighth of a scene's side,
-cannot follow hairlines, and handwriting has none."""
-THICKENING: Final = 4
-"""Pixels at most, on either side of a stroke as it is drawn."""
+PLATE: Final = 1.5
+"""A plate's sides, relative to those of the ink."""
+NARROWEST: Final = 0.6
+"""Width of the ink, relative to its height, below which a plate grows no narrower."""
+ROUND: Final = 4
+"""Exponent of a plate's outline (a superellipse: 2 is an ellipse, more is squarer)."""
 EDGE: Final = (0.2, 0.5)
 """Ink from which a handwritten stroke begins to cover, and covers in full."""
 CONTRAST: Final = 70.0
-"""Least difference between the luminance of a digit and of what it lies on, of 255."""
+"""Least difference between the luminance of ink and plate, and of a plate and what it lies on, of 255."""
 OVERLAP: Final = 0.1
-"""Share of a digit that may be covered, where there is room enough."""
+"""Share of a plate that may be covered, where there is room enough."""
 TRIES: Final = 30
 """Places and colours that are drawn before the best of them is taken."""
 LUMINANCE: Final = np.array([0.299, 0.587, 0.114])
@@ -64,11 +66,29 @@ LUMINANCE: Final = np.array([0.299, 0.587, 0.114])
 
 @dataclass(frozen=True)
 class Digit:
-    """What is laid over a background."""
+    """What is laid over a background: a plate, and ink on it."""
 
     label: int
-    alpha: Reals
-    """(h, w) opacity, 0 to 1; a pixel is the digit's from 0.5 on."""
+    ink: Reals
+    """(h, w) opacity of its strokes, 0 to 1."""
+
+    @property
+    def plate(self) -> Reals:
+        """Opacity of a plate around the ink, 0 to 1; a pixel is the digit's from 0.5 on."""
+        sides = self.ink.shape[0], max(self.ink.shape[1], NARROWEST * self.ink.shape[0])
+        height, width = (round(PLATE * side) for side in sides)
+        y, x = (np.abs(np.arange(length) + 0.5 - length / 2) / (length / 2) for length in (height, width))
+        radius = (y[:, None] ** ROUND + x**ROUND) ** (1 / ROUND)
+        return np.asarray(((1 - radius) * min(height, width) / 2 + 0.5).clip(0, 1))
+
+    @property
+    def ink_on_plate(self) -> Reals:
+        """The ink in the middle of the plate, of its size."""
+        plate = self.plate
+        (above, over), (before, beside) = (
+            (whole - part, (whole - part) // 2) for whole, part in zip(plate.shape, self.ink.shape, strict=True)
+        )
+        return np.pad(self.ink, ((over, above - over), (beside, before - beside))) * plate
 
 
 def load(config: DataConfig) -> Pair:
@@ -167,13 +187,9 @@ class Rendering:
 
 
 def rendered_alpha(glyph: nist.Bitmap, height: int) -> Reals:
-    """Thicken thin strokes, and shrink the bounding box to ``height`` rows with antialiasing."""
-    box = _box(glyph)
-    for _ in range(THICKENING):
-        if box.mean() >= COVERAGE:
-            break
-        framed = Image.fromarray(np.pad(box, 1).astype(np.uint8))
-        box = np.asarray(framed.filter(ImageFilter.MaxFilter(3))) > 0
+    """Shrink a drawn glyph's bounding box to ``height`` rows, with antialiasing."""
+    rows, columns = np.flatnonzero(glyph.any(axis=1)), np.flatnonzero(glyph.any(axis=0))
+    box = glyph[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     size = (max(1, round(height * box.shape[1] / box.shape[0])), height)
     drawn = Image.fromarray(box.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
     return np.asarray(drawn, dtype=np.float64).clip(0, 1)
@@ -185,11 +201,6 @@ def handwritten_alpha(ink: Reals, height: int) -> Reals:
     alpha = ((np.asarray(drawn, dtype=np.float64) - EDGE[0]) / (EDGE[1] - EDGE[0])).clip(0, 1)
     seen = np.flatnonzero((alpha >= 0.5).any(axis=0))
     return alpha[:, seen[0] : seen[-1] + 1]
-
-
-def _box(glyph: nist.Bitmap) -> nist.Bitmap:
-    rows, columns = np.flatnonzero(glyph.any(axis=1)), np.flatnonzero(glyph.any(axis=0))
-    return glyph[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def compose(background: Reals, digits: list[Digit], rng: np.random.Generator) -> Bytes:
@@ -205,13 +216,14 @@ def compose(background: Reals, digits: list[Digit], rng: np.random.Generator) ->
     """
     colours, classes = background.copy(), np.zeros(background.shape[:2], dtype=np.uint8)
     for digit in digits:
-        top, left = _place(digit.alpha >= 0.5, classes, rng)
-        height, width = digit.alpha.shape
-        area = np.s_[top : top + height, left : left + width]
-        mask = digit.alpha >= 0.5
-        colour = _colour(colours[area][mask].mean(axis=0), rng)
-        alpha = digit.alpha[..., None]
-        colours[area] = alpha * colour + (1 - alpha) * colours[area]
+        plate = digit.plate
+        mask = plate >= 0.5
+        top, left = _place(mask, classes, rng)
+        area = np.s_[top : top + mask.shape[0], left : left + mask.shape[1]]
+        under = colours[area][mask].mean(axis=0)
+        for alpha in (plate, digit.ink_on_plate):
+            under = _colour(under, rng)
+            colours[area] = alpha[..., None] * under + (1 - alpha[..., None]) * colours[area]
         classes[area][mask] = digit.label
     pixels = colours.round().clip(0, 255).astype(np.uint8)
     return np.concatenate([pixels, classes[..., None]], axis=2)
