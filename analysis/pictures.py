@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
 from analysis.comparable import NoDataError, comparable
-from analysis.figure_style import PALETTE, SMALL_SIZE, RunFigure, new_panels, set_caption
+from analysis.figure_style import COLUMN, PALETTE, SMALL_SIZE, RunFigure, new_panels, set_caption
 from analysis.protocol_table import distinct_finished
 from analysis.run_table import RunTable
 from analysis.search_summary import SELECTION_SCORE
@@ -107,7 +107,7 @@ def pictures_figure(table: RunTable, *, mix: Collection[str] = ()) -> RunFigure:
     headings = ["image", "label", *(each.heading for each in shown)]
     classes = _occurring([first["labels"], *(each.pictures["predicted"] for each in shown)], count)
     legend_rows = math.ceil((len(classes) + 1) / 4)
-    figure, grid = _grid(first["images"], headings, count, extra=0.16 * legend_rows)
+    figure, grid = _grid(headings, count)
     for row in range(count):
         axes = grid[row * len(headings) :]
         axes[0].imshow(first["images"][row].transpose(1, 2, 0), interpolation="none")
@@ -122,6 +122,7 @@ def pictures_figure(table: RunTable, *, mix: Collection[str] = ()) -> RunFigure:
     handles.append(Patch(facecolor=VOID, hatch=HATCH, label="void (not counted)"))
     figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=SMALL_SIZE, frameon=False)
     set_caption(figure, f"Images of target/test. {_chosen_text(shown)}{note}")
+    _set_height(figure, first["images"], headings, count, above=0.1 + 0.13 * legend_rows)
     figure.runs = [each.run for each in shown]
     return figure
 
@@ -138,8 +139,8 @@ def attention_figure(table: RunTable, *, mix: Collection[str] = ()) -> RunFigure
     columns = [(each, stage) for each in shown for stage in STAGES]
     headings = ["image", *(f"{each.heading}\nstage {stage}" for each, stage in columns)]
     weights = [_times_uniform(each.pictures[f"attention_stage{stage}"][:count]) for each, stage in columns]
-    figure, grid = _grid(first["images"], headings, count, extra=0.35)
-    top = max(float(np.quantile(np.concatenate([each.ravel() for each in weights]), 0.995)), 1.0)
+    figure, grid = _grid(headings, count)
+    top = max(float(np.quantile(np.concatenate([each.ravel() for each in weights]), 0.995)), 2.0)
     height, width = first["images"].shape[-2:]
     drawn = None
     for row in range(count):
@@ -163,26 +164,33 @@ def attention_figure(table: RunTable, *, mix: Collection[str] = ()) -> RunFigure
     bar.set_label("attention, in multiples of an even weight", fontsize=SMALL_SIZE)
     caption = (
         "Images of target/test, and the weights that A-pool gives the places of an encoder's maps, 1 being the weight "
-        f"of average pooling; one scale for all panels, its end at their 99.5th percentile. {_chosen_text(shown)}{note}"
+        f"of average pooling; one scale for all panels, which ends at 2 or at their 99.5th percentile. {_chosen_text(shown)}{note}"
     )
     set_caption(figure, caption)
+    _set_height(figure, first["images"], headings, count, above=0.42)
     figure.runs = [each.run for each in shown]
     return figure
 
 
-def _grid(
-    images: npt.NDArray[Any], headings: Sequence[str], count: int, *, extra: float
-) -> tuple[RunFigure, list[Axes]]:
-    """Return a figure with ``count`` rows of panels as the images are shaped, the headings above."""
-    height, width = images.shape[-2:]
-    panel = 3.4 / len(headings) * height / width
-    figure, grid = new_panels(count, len(headings), height=0.9 + extra + count * (panel + 0.04), share_y=False)
+def _grid(headings: Sequence[str], count: int) -> tuple[RunFigure, list[Axes]]:
+    """Return a figure with ``count`` rows of bare panels, the headings above."""
+    figure, grid = new_panels(count, len(headings), height=1, share_y=False)
     for axes in grid:
         axes.set_axis_off()
     for axes, heading in zip(grid, headings, strict=False):
         axes.set_title(heading, fontsize=SMALL_SIZE, pad=2, parse_math=False)
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)  # type: ignore[union-attr, call-arg]
     return figure, grid
+
+
+def _set_height(
+    figure: RunFigure, images: npt.NDArray[Any], headings: Sequence[str], count: int, *, above: float
+) -> None:
+    """Make room for panels as the images are shaped, the headings, the caption, and ``above`` inches."""
+    height, width = images.shape[-2:]
+    panel = (COLUMN - 0.1) / len(headings) * height / width + 0.03
+    lines = max(heading.count("\n") for heading in headings) + 1 + figure.get_supxlabel().count("\n") + 1
+    figure.set_figheight(above + count * panel + 0.107 * lines + 0.1)
 
 
 def _draw_map(axes: Axes, labels: npt.NDArray[Any], void: npt.NDArray[np.bool_]) -> None:

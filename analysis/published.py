@@ -45,7 +45,7 @@ RECIPES: Final[dict[str, tuple[dict[str, str], tuple[str, str]]]] = {
     "gta5_cityscapes": ({}, ("Cityscapes val", "mean_iou_percent")),
 }
 """By pair: what a run must have to be the paper's, and how its figures are found."""
-OTHER_BASELINES: Final = {"gta5_cityscapes": ("ibn_net",)}
+OTHER_BASELINES: Final = {"gta5_cityscapes": ("ibn_net", "drpc")}
 """Methods whose published figure is on top of another source only than the one that these runs have."""
 
 

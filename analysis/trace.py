@@ -78,7 +78,9 @@ def _read(folder: Path, name: str, message: str) -> dict[str, Any]:
 def command_of(settings: Mapping[str, Any]) -> str:
     """Return the command that trains a run: what its settings change of the defaults."""
     method = {name: settings[name] for name in ("method.name", "method.path") if settings.get(name) is not None}
-    defaults = flatten(config_from_flat(method))
+    usual = str(flatten(config_from_flat({}))["data.name"])
+    pair = str(settings.get("data.name", usual))
+    defaults = {**flatten(config_from_flat({**method, "data.name": pair})), "data.name": usual}
     changed = {
         name: value
         for name, value in settings.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
@@ -115,3 +117,17 @@ def test_the_view_of_a_search_shows_its_trials_with_the_searched_settings_and_no
         assert "train.threads" not in text, "constants are out of the way"
         page.goto(f"{server}/#/experiments/{store.experiment_id}/runs/{parent}")
         page.get_by_text("All its runs, the best first").first.wait_for(timeout=60_000)
+        children = store.children(parent)
+        compared = json.dumps([run.run_id for run in children])
+        page.goto(
+            f"{server}/#/compare-runs?runs={quote(compared)}&experiments={quote(json.dumps([store.experiment_id]))}"
+        )
+        page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for(timeout=60_000)
+        assert all(page.get_by_text(run.name).count() for run in children), "the table's columns bear the trials' names"
+        page.locator(".parcoords, .parallel-coordinates-plot, .js-plotly-plot").first.wait_for(timeout=60_000)
+        differing = page.locator("tr", has_text="method.temperature").first.inner_text().split()
+        assert differing[-2:] == ["0.07", "0.5"], "a setting has one name, here too"
+        page.goto(f"{server}{address}&compareRunsMode=CHART")
+        page.get_by_placeholder("Search metric charts").fill("source/val/mean_class_accuracy", timeout=60_000)
+        page.get_by_text("source/val/mean_class_accuracy").first.wait_for(timeout=60_000)
+        page.locator(".js-plotly-plot").first.wait_for(timeout=60_000)

@@ -21,6 +21,7 @@ from analysis.export_runs import export_runs
 from analysis.pictures import CLASS_COLOURS, VOID, attention_figure, pictures_figure, shown_runs
 from analysis.run_table import RunTable, read_runs
 from analysis.table import Table
+from analysis.trace import command_of
 from csg.metrics.iou import mean_iou
 from csg.tracking import Tracker
 from csg.training.pictures import PICTURES
@@ -193,6 +194,12 @@ def test_pictures_are_read_from_a_store_and_travel_with_an_export(tmp_path: Path
         assert shown.run.run_id == run_id and np.array_equal(shown.pictures["predicted"], made["predicted"])
         titles = [axes.get_title() for axes in pictures_figure(each).axes]
         assert [title for title in titles if title] == ["image", "label", "CSG"]
+
+
+def test_a_command_names_what_differs_from_its_own_pairs_defaults() -> None:
+    settings = {"data.name": "glyph_scenes", "method.name": "csg", "data.augmentation": "colour_jitter"}
+    assert command_of(settings | {"model.output_stride": 8}) == "csg train --method.name csg --data.name glyph_scenes"
+    assert command_of(settings | {"model.output_stride": 32}).endswith(" --model.output_stride 32")
 
 
 def test_the_report_and_the_figures_script_show_them(scenery: RunTable, tmp_path: Path) -> None:
