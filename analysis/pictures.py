@@ -164,7 +164,8 @@ def attention_figure(table: RunTable, *, mix: Collection[str] = ()) -> RunFigure
     bar.set_label("attention, in multiples of an even weight", fontsize=SMALL_SIZE)
     caption = (
         "Images of target/test, and the weights that A-pool gives the places of an encoder's maps, 1 being the weight "
-        f"of average pooling; one scale for all panels, which ends at 2 or at their 99.5th percentile. {_chosen_text(shown)}{note}"
+        f"of average pooling; one scale for all panels, which ends at 2 or at their 99.5th percentile. "
+        f"{_chosen_text(shown)}{note}"
     )
     set_caption(figure, caption)
     _set_height(figure, first["images"], headings, count, above=0.42)
