@@ -73,7 +73,7 @@ def _panel(table: RunTable, run: TrackedRun, name: str) -> Panel | None:
 def _why(cells: dict[str, list[TrackedRun]]) -> str:
     if not cells:
         return "no run has finished"
-    return "no finished run stored features (an exported folder has them with export_runs.py --features True)"
+    return "no finished run stored features (an exported folder has them with export_runs.py --features)"
 
 
 def _check_same_images(panels: list[Panel]) -> None:

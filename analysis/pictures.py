@@ -79,7 +79,7 @@ def shown_runs(table: RunTable, *, mix: Collection[str] = ()) -> tuple[list[Show
         names = " or ".join(METHODS.values())
         raise NoDataError(
             f"no comparable finished run of {names} stored pictures (an exported folder has them with export_runs.py "
-            f"--pictures True).{chosen.remedy}"
+            f"--pictures).{chosen.remedy}"
         )
     return found, chosen.note
 
@@ -119,7 +119,8 @@ def pictures_figure(table: RunTable, *, mix: Collection[str] = ()) -> RunFigure:
     handles = [
         Patch(facecolor=_colour(index), label=str(index) if names is None else str(names[index])) for index in classes
     ]
-    handles.append(Patch(facecolor=VOID, hatch=HATCH, label="void (not counted)"))
+    if (first["labels"][:count] == IGNORED).any():
+        handles.append(Patch(facecolor=VOID, hatch=HATCH, label="void (not counted)"))
     figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=SMALL_SIZE, frameon=False)
     set_caption(figure, f"Images of target/test. {_chosen_text(shown)}{note}")
     _set_height(figure, first["images"], headings, count, above=0.1 + 0.13 * legend_rows)

@@ -13,11 +13,10 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from analysis import paper_figures, paper_tables, report
+from analysis import export_runs, paper_figures, paper_tables, report
 from analysis.bootstrap import mean_iou_bootstrap
 from analysis.cells import MixedRunsError
 from analysis.comparisons import ablation_table, main_comparison, per_class_table
-from analysis.export_runs import export_runs
 from analysis.pictures import CLASS_COLOURS, VOID, attention_figure, pictures_figure, shown_runs
 from analysis.run_table import RunTable, read_runs
 from analysis.table import Table
@@ -187,7 +186,8 @@ def test_pictures_are_read_from_a_store_and_travel_with_an_export(tmp_path: Path
     tracker.log_metrics(run_id, {REAL: 0.5, "selection/score": 0.5})
     tracker.log_artifact(run_id, tmp_path / PICTURES)
     table = read_runs(experiment="glyphs", tracking_uri=tracker.uri)
-    export_runs(table, tmp_path / "out", pictures=True)
+    place = ["--tracking-uri", tracker.uri, "--out", str(tmp_path / "out")]
+    assert export_runs.main([*place, "--pictures"]) == 0
     exported = read_runs(experiment="glyphs", tracking_uri="", exported=tmp_path / "out")
     for each in (table, exported):
         (shown,) = shown_runs(each)[0]
