@@ -277,6 +277,10 @@ class Config:
                 f"data.augmentation: expected colour_jitter or none with data.name={self.data.name}, whose pixels must "
                 "stay where their labels are; found randaugment"
             )
+        if self.data.task == "segmentation" and self.train.batch_size < 2:
+            raise ConfigError(
+                "train.batch_size: expected at least 2 for segmentation, whose head normalises over the batch; found 1"
+            )
         if self.train.batch_size % self.train.workers:
             raise ConfigError(
                 f"train.workers: expected a divisor of train.batch_size ({self.train.batch_size}), which all workers "

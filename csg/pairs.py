@@ -24,7 +24,7 @@ IDLE: Final[dict[str, tuple[str, ...]]] = {
     "gta5_cityscapes": ("root", "target_split", "allow_missing_classes"),
 }
 """Data settings that do nothing for a pair, by the pair's name."""
-BUNDLED_SOURCE_IMAGES: Final = {"glyphs": 1024, "glyph_scenes": 256}
+BUNDLED_SOURCE_IMAGES: Final = {"glyphs": 1024, "glyph_scenes": 768}
 """Synthetic training images of the pairs that are made at run time, unless ``data.source_images`` says otherwise."""
 _DENSE: Final[Flat] = {
     "data.augmentation": "colour_jitter",
@@ -33,6 +33,7 @@ _DENSE: Final[Flat] = {
 }
 PAIR_DEFAULTS: Final[dict[str, Flat]] = {
     "gta5_cityscapes": _DENSE,
-    "glyph_scenes": _DENSE | {"model.aspp_rates": "1+2+3", "model.head_width": 64},
+    "glyph_scenes": _DENSE
+    | {"data.window": 96, "model.output_stride": 16, "model.aspp_rates": "1+2+3", "model.head_width": 64},
 }
 """Defaults of a pair that are not everyone's, by the pair's name."""

@@ -2,9 +2,9 @@
 
 Nothing is downloaded. A scene holds two to four digits, each on a plate, as on houses and shirts; a plate's pixels have
 the class of its digit, and where plates overlap the one on top counts. (Strokes alone would be finer than the maps of a
-network, an eighth of the image's size.) The synthetic digits are those of ``csg.data.glyphs``, coloured, over gradients,
-noise and shapes; source/val has its held-out fonts. The real ones are scikit-learn's handwritten digits over its two photographs. target/val and target/test share neither
-a digit nor a pixel of a photograph: val has the left halves, test the right ones.
+network.) The synthetic digits are those of ``csg.data.glyphs``, coloured, over gradients, noise and shapes; source/val
+has its held-out fonts. The real ones are scikit-learn's handwritten digits over its two photographs. target/val and
+target/test share neither a digit nor a pixel of a photograph: val has the left halves, test the right ones.
 """
 
 from __future__ import annotations

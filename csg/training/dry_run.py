@@ -74,6 +74,7 @@ def check_buildable(config: Config, *, classes: int) -> None:
         ConfigError: what only shows then, such as a teacher of another width or chunks that do not divide a map.
     """
     learner = _untrained(config, classes)
+    learner.model.eval()  # of a single image, a batch norm that trains has no variance
     side = config.data.image_size
     images = torch.zeros(1, 3, side, side, dtype=next(learner.model.parameters()).dtype)
     with torch.no_grad():
