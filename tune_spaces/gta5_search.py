@@ -27,8 +27,8 @@ GLYPH_SCENES: Final[dict[str, Any]] = {
 """Around the published setting of CSG, for the bundled pair.
 
 In 192 steps a new head learns nothing at the published rate of 0.001; at 30 times the rate, a 30th of the published
-weight of 75 moves the encoder as far. Maps are 4x4 in training, where the published ones are 64x64, so they are cut into
-4x4 patches, not 8x8; and 256 patches a step would take long to compare with 65,536 keys.
+weight of 75 moves the encoder as far. Maps are 4x4 in training, where the published ones are 64x64, so they are cut
+into 4x4 patches, not 8x8; and 256 patches a step would take long to compare with 65,536 keys.
 """
 
 

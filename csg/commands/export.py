@@ -17,6 +17,7 @@ import tyro
 from rich.console import Console
 from torch import Tensor
 
+from csg.config import Config
 from csg.models.deployable import Deployable
 from csg.object_store import file_of
 from csg.settings import ConfigError
@@ -105,7 +106,7 @@ def export_to(path: Path, kind: Format, selected: Selected) -> float:
         ConfigError: the weights do not fit, or give no probabilities.
     """
     model = Deployable(selected.model(selected.on("cpu")))
-    side = selected.config.data.image_size
+    side = side_of(selected.config)
     with replacing(path) as file, _quiet():
         kind.write(model, side, metadata(selected), file)
         file.flush()
@@ -119,19 +120,33 @@ def export_to(path: Path, kind: Format, selected: Selected) -> float:
     return difference
 
 
+def side_of(config: Config) -> int:
+    """Return the side, in pixels, of the squares that an evaluation shows the model."""
+    return (config.data.window if config.data.task == "segmentation" else None) or config.data.image_size
+
+
 def metadata(selected: Selected) -> Metadata:
     """Return what someone needs to know who has nothing but the file."""
-    config, side = selected.config, selected.config.data.image_size
+    config, side = selected.config, side_of(selected.config)
+    dense = config.data.task == "segmentation"
+    if dense:
+        seen = (
+            f"Take windows of {side}x{side} pixels out of the image; average their probabilities where they overlap. "
+        )
+    else:
+        seen = (
+            "Turn the image upright by its EXIF orientation; make it RGB (transparency over black); resize its shorter "
+            f"side to {side} pixels, bilinear with antialiasing as Pillow does it; cut out the middle {side}x{side}. "
+        )
     return {
         "classes": list(selected.classes),
         "image_size": side,
         "input": f"images (N, 3, {side}, {side}) float32, RGB, 0 to 255",
-        "output": f"probabilities (N, {len(selected.classes)}) float32, in the order of classes",
-        "preparation": (
-            "Turn the image upright by its EXIF orientation; make it RGB (transparency over black); resize its shorter "
-            f"side to {side} pixels, bilinear with antialiasing as Pillow does it; cut out the middle {side}x{side}. "
-            "Do not normalise: the model does."
+        "output": (
+            f"probabilities (N, {len(selected.classes)}{f', {side}, {side}' if dense else ''}) float32, in the order "
+            "of classes"
         ),
+        "preparation": seen + "Do not normalise: the model does.",
         "flip_averaging": config.data.flip_averaging if selected.flip_averaging else "none",
         "encoder": config.model.name,
         "method": config.method.name,

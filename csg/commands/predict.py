@@ -1,4 +1,4 @@
-"""``csg predict``: the class of every image in a folder, by a finished run's weights."""
+"""``csg predict``: the class of every image in a folder, or of its every pixel, by a finished run's weights."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import torch
 import tyro
 from rich.console import Console
 
+from csg.commands.predict_maps import write_maps
 from csg.commands.verification import ImageProgress
 from csg.data.decoding import EXTENSIONS, BadImageError, image_files
 from csg.data.files import FileStream, ImageFiles
 from csg.data.loading import in_order
 from csg.object_store import file_of
 from csg.settings import ConfigError
-from csg.storage import check_file, replacing
+from csg.storage import check_file, make_folder, replacing
 from csg.tasks.classification import class_scores
 from csg.tasks.measurement import Inference
 from csg.training.selected import Selected, load_selected
@@ -35,8 +36,9 @@ class PredictOptions:
     """Folder with images, at any depth."""
     checkpoint: str
     """Selected weights of a finished run (selected.pt; csg train prints where they are)."""
-    output: Path = Path("predictions.csv")
-    """CSV file to write: file (below DIR), class, probability."""
+    output: Path | None = None
+    """CSV file to write: file (below DIR), class, probability (default: predictions.csv). Of a segmentation, the folder
+    for its class maps (default: predictions)."""
     device: Literal["cpu", "cuda"] | None = None
     """Where to compute (default: where the run was trained, or the CPU where there is no CUDA device)."""
 
@@ -52,43 +54,60 @@ class Answers:
 
 
 def predict(argv: Sequence[str], console: Console) -> int:
-    """Write the class of every image below a folder to a CSV file.
+    """Write the class of every image below a folder to a CSV file, or its class map to a folder.
 
     Returns:
-        0; 1 when images could not be read, whose rows are then missing; 130 when interrupted.
+        0; 1 when images could not be read, which are then missing; 130 when interrupted.
     """
     options = tyro.cli(
         PredictOptions,
         args=list(argv),
         prog="csg predict",
-        description="Write the class of every image in a folder to a CSV file.",
+        description="Write the class of every image in a folder to a CSV file, or of its every pixel to an image.",
         use_underscores=True,
     )
     selected = load_selected(file_of(options.checkpoint))
     names = _names(options.folder)
-    check_file(options.output, "--output")
-    bad: list[BadImageError] = []
+    dense = selected.config.data.task == "segmentation"
+    output = options.output or Path("predictions" if dense else "predictions.csv")
+    make_folder(output, "--output") if dense else check_file(output, "--output")
     try:
-        with replacing(options.output) as file, ImageProgress(console, "classifying", "classified") as progress:
-            table = csv.writer(codecs.getwriter("utf-8")(file, "surrogateescape"), lineterminator="\n")
-            table.writerow(COLUMNS)
-            done = 0
-            for answers in classified(options.folder, names, selected, device=options.device):
-                table.writerows(answers.rows)
-                bad += answers.bad
-                done += len(answers.rows) + len(answers.bad)
-                progress(done, len(names))
+        with ImageProgress(console, "classifying", "classified") as progress:
+            if dense:
+                config = selected.on(options.device)
+                torch.set_num_threads(config.train.threads)
+                inference = Inference(selected.model(config), config)
+                bad = write_maps(options.folder, names, output, inference=inference, config=config, progress=progress)
+            else:
+                bad = _write_table(output, options, names, selected, progress)
     except KeyboardInterrupt:
-        console.print("Interrupted; nothing was written.")
+        console.print(f"Interrupted; {'the maps so far are in ' + str(output) if dense else 'nothing was written'}.")
         return 130
-    written = f"{len(names) - len(bad):,} of {len(names):,} images are classified: {options.output}"
+    written = f"{len(names) - len(bad):,} of {len(names):,} images are classified: {output}"
     console.print(written, highlight=False, markup=False, soft_wrap=True)
     if bad:
         errors = Console(stderr=True)
-        errors.print(f"[red]error:[/] {len(bad):,} images cannot be read and have no row:", highlight=False)
+        errors.print(f"[red]error:[/] {len(bad):,} images cannot be read and are left out:", highlight=False)
         for error in bad:
             errors.print(f"  {error}", highlight=False, markup=False, soft_wrap=True)
     return 1 if bad else 0
+
+
+def _write_table(
+    path: Path, options: PredictOptions, names: Sequence[str], selected: Selected, progress: ImageProgress
+) -> list[BadImageError]:
+    """Write a row for every image that can be read; return why the others cannot."""
+    bad: list[BadImageError] = []
+    with replacing(path) as file:
+        table = csv.writer(codecs.getwriter("utf-8")(file, "surrogateescape"), lineterminator="\n")
+        table.writerow(COLUMNS)
+        done = 0
+        for answers in classified(options.folder, names, selected, device=options.device):
+            table.writerows(answers.rows)
+            bad += answers.bad
+            done += len(answers.rows) + len(answers.bad)
+            progress(done, len(names))
+    return bad
 
 
 def _names(folder: Path) -> list[str]:

@@ -55,10 +55,10 @@ def test_the_streams_have_whole_scenes_with_eleven_classes(pair: Pair) -> None:
         assert reading.views[0].shape == (len(held), 3, SIDE, SIDE) and reading.views[0].dtype == torch.uint8
         assert reading.labels.shape == (len(held), SIDE, SIDE) and reading.labels.dtype == torch.int64
         shares = torch.bincount(reading.labels.flatten(), minlength=11) / reading.labels.numel()
-        assert len(shares) == 11 and 0.75 < shares[0] < 0.92, name
+        assert len(shares) == 11 and 0.6 < shares[0] < 0.85, name
         assert (shares > 0).all(), name
     assert sum(len(held) for held in pair.streams.values()) == IMAGES + 48 + 48 + 48 + 96
-    assert config(Path("x"), source_images=None).source_images_asked == 256
+    assert config(Path("x"), source_images=None).source_images_asked == 768
 
 
 def test_crops_have_the_side_that_was_asked_for_and_are_never_mirrored(pair: Pair) -> None:
@@ -135,18 +135,19 @@ def test_synthetic_digits_have_the_fonts_of_their_stream(rendering: Rendering, m
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), number=st.integers(1, 4))
-def test_a_pixel_is_of_the_topmost_digit_that_covers_half_of_it(seed: int, number: int) -> None:
+def test_a_pixel_is_of_the_topmost_plate_that_covers_half_of_it(seed: int, number: int) -> None:
     rng = np.random.default_rng(seed)
     grey = np.full((SIDE, SIDE, 3), 128.0)
-    digits = [Digit(1 + place, rng.random((int(rng.integers(20, 41)), 25))) for place in range(number)]
+    digits = [Digit(1 + place, rng.random((int(rng.integers(20, 31)), 18))) for place in range(number)]
     places = generator(seed, "places")
     whole = compose(grey, digits, generator(seed, "places"))
     # The same draws, digit by digit: each call lays one more on what is there.
     expected = np.zeros((SIDE, SIDE), dtype=np.uint8)
     for digit in digits:
-        mask = digit.alpha >= 0.5
+        mask = digit.plate >= 0.5
         top, left = glyph_scenes._place(mask, expected, places)
-        places.uniform(0, 255, size=(glyph_scenes.TRIES, 3))
+        for _ in ("plate", "ink"):
+            places.uniform(0, 255, size=(glyph_scenes.TRIES, 3))
         for row, column in zip(*np.nonzero(mask), strict=True):
             expected[top + row, left + column] = digit.label
     assert np.array_equal(whole[..., 3], expected)
@@ -154,7 +155,7 @@ def test_a_pixel_is_of_the_topmost_digit_that_covers_half_of_it(seed: int, numbe
 
 
 @pytest.mark.parametrize("split", ["source_train", "source_val", "target_val", "target_test"])
-def test_a_digit_differs_in_brightness_from_what_surrounds_it(rendering: Rendering, split: str) -> None:
+def test_a_plate_differs_in_brightness_from_what_surrounds_it(rendering: Rendering, split: str) -> None:
     differences = []
     for index in range(20):
         scene = rendering.scene(split, index)
@@ -166,13 +167,13 @@ def test_a_digit_differs_in_brightness_from_what_surrounds_it(rendering: Renderi
             differences.append(
                 abs(luminance[around][mask].mean() - luminance[around][scene[around][..., 3] == 0].mean())
             )
-    assert np.median(differences) > 50
-    assert np.mean(np.array(differences) > 20) > 0.9
+    assert np.median(differences) > 40
+    assert np.mean(np.array(differences) > 20) > 0.8
 
 
 def test_handwriting_and_glyphs_become_opaque_strokes_of_the_height_that_was_asked_for(rendering: Rendering) -> None:
     for index in range(30):
-        for height in (20, 33, 44):
+        for height in (20, 25, 30):
             written = glyph_scenes.handwritten_alpha(rendering.digits[index], height)
             drawn = glyph_scenes.rendered_alpha(glyphs.draw_glyph("train", index), height)
             for alpha in (written, drawn):
@@ -181,14 +182,15 @@ def test_handwriting_and_glyphs_become_opaque_strokes_of_the_height_that_was_ask
                 assert 0.2 < (alpha >= 0.5).mean() < 0.95
 
 
-def test_hairlines_are_thickened_and_bold_strokes_stay_as_they_are() -> None:
-    stroke = np.zeros((60, 40), dtype=np.bool_)
-    stroke[:, 3:5] = stroke[:3, 3:30] = True
-    thick = glyph_scenes.rendered_alpha(stroke, 60)
-    assert stroke[:, 3:30].mean() + 0.1 < (thick >= 0.5).mean()
-    bold = np.ones((60, 20), dtype=np.bool_)
-    bold[20:40, 5:15] = False
-    assert np.array_equal(glyph_scenes.rendered_alpha(np.pad(bold, 7), 60), bold)
+def test_ink_lies_in_the_middle_of_its_plate() -> None:
+    for height, width in ((20, 4), (25, 18), (30, 31)):
+        digit = Digit(1, np.ones((height, width)))
+        plate, ink = digit.plate, digit.ink_on_plate
+        assert plate.shape == ink.shape and (plate.min(), plate.max()) == (0, 1)
+        assert plate.shape[0] == round(1.5 * height) and plate.shape[1] >= 1.5 * width - 1
+        rows, columns = (np.flatnonzero((ink > 0.5).any(axis=axis)) for axis in (1, 0))
+        for places, length in ((rows, plate.shape[0]), (columns, plate.shape[1])):
+            assert abs(places[0] - (length - 1 - places[-1])) <= 1
 
 
 def test_the_four_made_up_backgrounds_all_occur_and_differ() -> None:

@@ -1,0 +1,48 @@
+"""``csg predict`` for segmentation: a class map beside every image of a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from csg.config import Config
+from csg.data.decoding import BadImageError, read_bytes, whole
+from csg.storage import make_folder, replacing
+from csg.tasks import task_of
+from csg.tasks.measurement import Inference
+
+
+def write_maps(
+    folder: Path,
+    names: Sequence[str],
+    output: Path,
+    *,
+    inference: Inference,
+    config: Config,
+    progress: Callable[[int, int], None],
+) -> list[BadImageError]:
+    """Write ``output``/NAME.png for every image NAME below ``folder``: grey, of its size, a pixel's class its value.
+
+    Images are seen at full size, in windows, as an evaluation sees them; maps that are there are replaced.
+
+    Returns:
+        Why images could not be read; those have no map.
+    """
+    bad: list[BadImageError] = []
+    for done, name in enumerate(names, start=1):
+        try:
+            picture = whole(folder / name, read_bytes(folder / name))
+        except BadImageError as error:
+            bad.append(error)
+        else:
+            pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+            (classes,) = task_of(config.data).predicted(inference, config, pixels.unsqueeze(0))
+            path = make_folder((output / name).parent, "--output") / f"{Path(name).name}.png"
+            with replacing(path) as file:
+                Image.fromarray(classes.numpy().astype(np.uint8)).save(file, format="PNG")
+        progress(done, len(names))
+    return bad
