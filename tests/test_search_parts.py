@@ -13,6 +13,7 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from csg.config import DataConfig
 from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError, flatten
 from tune_spaces.journal import Event, Journal, in_flight, unfinished
@@ -248,14 +249,19 @@ def test_a_trial_that_was_cut_off_stays_in_flight(tmp_path: Path) -> None:
 
 
 def test_a_space_can_be_named_or_imported() -> None:
-    assert space_named("contrast", method="csg", task="classification") is SPACES["contrast"]
-    assert space_named("", method="csg", task="segmentation") is SPACES["csg_segmentation"]
-    assert space_named("", method="asg", task="segmentation") is SPACES["asg"]
-    assert space_named("", method="of somebody's own", task="classification") is SPACES["learning_rates"]
+    assert space_named("contrast", method="csg", data=DataConfig()) is SPACES["contrast"]
+    assert (
+        space_named("", method="csg", data=DataConfig(name="gta5_cityscapes", augmentation="none"))
+        is SPACES["csg_segmentation"]
+    )
+    scenes = DataConfig(name="glyph_scenes", augmentation="none")
+    assert space_named("", method="csg", data=scenes) is SPACES["csg_glyph_scenes"]
+    assert space_named("", method="asg", data=DataConfig(name="gta5_cityscapes", augmentation="none")) is SPACES["asg"]
+    assert space_named("", method="of somebody's own", data=DataConfig()) is SPACES["learning_rates"]
     with pytest.raises(ConfigError, match="--space: expected one of csg"):
-        space_named("everything", method="csg", task="classification")
+        space_named("everything", method="csg", data=DataConfig())
     with pytest.raises(ConfigError, match="--space: cannot import"):
-        space_named("no_such_module:SPACE", method="csg", task="classification")
+        space_named("no_such_module:SPACE", method="csg", data=DataConfig())
 
 
 def test_a_files_values_are_the_default_trial_where_the_space_holds_them() -> None:

@@ -36,22 +36,20 @@ POOLING = tuple(
     for stage in (2, 3, 4)
 )
 CSG = Space((STAGES, TEMPERATURE, QUEUE_SIZE, *WEIGHTS, *POOLING, *LEARNING_RATES))
-SEGMENTATION = Space(
-    (
-        STAGES,
-        TEMPERATURE,
-        QUEUE_SIZE,
-        *(
-            Float(f"method.stage{stage}.weight", default=75.0, low=0.1, high=300.0, log=True, when=StageChosen(stage))
-            for stage in (2, 3, 4)
-        ),
-        *(
-            Choice(f"method.stage{stage}.chunks", default=8, options=(1, 2, 4, 8), when=StageChosen(stage))
-            for stage in (2, 3, 4)
-        ),
-        *LEARNING_RATES,
+
+
+def dense(chunks: tuple[int, ...], *, default: int) -> Space:
+    """Return the space for maps of classes: weights around the configuration's, and the patches a map is cut into."""
+    weights = (
+        Float(f"method.stage{stage}.weight", 75.0, 0.75, 300.0, log=True, relative=True, when=StageChosen(stage))
+        for stage in (2, 3, 4)
     )
-)
-"""For maps of classes: weights around the published 75, and the patches that a map is cut into."""
+    cuts = (Choice(f"method.stage{stage}.chunks", default, chunks, when=StageChosen(stage)) for stage in (2, 3, 4))
+    return Space((STAGES, TEMPERATURE, QUEUE_SIZE, *weights, *POOLING, *cuts, *LEARNING_RATES))
+
+
+SEGMENTATION = dense((2, 4, 8), default=8)
+GLYPH_SCENES = dense((1, 2, 4), default=4)
+"""Its maps are 4x4 in training."""
 CONTRAST = Space((TEMPERATURE, QUEUE_SIZE, *WEIGHTS))
 STAGES_ALONE = Space((STAGES, *POOLING))

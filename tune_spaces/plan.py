@@ -133,7 +133,7 @@ def plan(flags: Flags[SearchOptions]) -> Search:
         raise ConfigError(f"--seed: expected less than 2**32, found {options.seed}")
     if options.time_budget < 0:
         raise ConfigError(f"--time-budget: expected minutes, at least 0, found {options.time_budget}")
-    declared = space_named(options.space, method=config.method.name, task=config.data.task)
+    declared = space_named(options.space, method=config.method.name, data=config.data)
     space = declared.without(given).starting_at(flatten(config))
     if not space.names:
         raise ConfigError("--space: every parameter of the space is set by a flag; nothing is left to search")

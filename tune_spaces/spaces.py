@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from csg.config import DataConfig
 from csg.external import external_object
 from csg.settings import ConfigError
 from tune_spaces import csg_space, rival_spaces
@@ -11,6 +12,7 @@ from tune_spaces.space import Space
 SPACES = {
     "csg": csg_space.CSG,
     "csg_segmentation": csg_space.SEGMENTATION,
+    "csg_glyph_scenes": csg_space.GLYPH_SCENES,
     "contrast": csg_space.CONTRAST,
     "stages": csg_space.STAGES_ALONE,
     "weight_l2": rival_spaces.WEIGHT_L2,
@@ -22,20 +24,21 @@ SPACES = {
 }
 
 
-def space_named(name: str, *, method: str, task: str) -> Space:
+def space_named(name: str, *, method: str, data: DataConfig) -> Space:
     """Return a shipped space, or ``module:NAME`` or ``path/to/file.py:NAME``.
 
     Args:
-        name: empty for the method's own space: the one of its name, for this task where there is one, or the learning
-            rates.
+        name: empty for the method's own space: the one of its name, for this pair or this task where there is one, or
+            the learning rates.
         method: ``method.name``.
-        task: classification or segmentation.
+        data: names the pair.
 
     Raises:
         ConfigError: there is none.
     """
     if not name:
-        return SPACES.get(f"{method}_{task}", SPACES.get(method, SPACES["learning_rates"]))
+        own = (f"{method}_{data.name}", f"{method}_{data.task}", method, "learning_rates")
+        return next(SPACES[each] for each in own if each in SPACES)
     if name in SPACES:
         return SPACES[name]
     found = external_object(name, setting="--space") if ":" in name else None
