@@ -158,3 +158,26 @@ def test_a_file_that_holds_no_settings_is_refused(tmp_path: Path, text: str) -> 
     path.write_text(text)
     with pytest.raises(ConfigError, match="--config"):
         read_yaml(path)
+
+
+def test_a_pair_of_maps_has_defaults_of_its_own_and_flags_win() -> None:
+    config = config_from_flat({"data.name": "gta5_cityscapes"})
+    assert (config.data.task, config.data.augmentation) == ("segmentation", "colour_jitter")
+    assert (config.model.output_stride, config.model.frozen_norms) == (8, True)
+    assert config_from_flat({"data.name": "gta5_cityscapes", "model.output_stride": 16}).model.output_stride == 16
+    assert config_from_flat({}).model.output_stride == 32
+    with pytest.raises(ConfigError, match=r"data\.augmentation: expected colour_jitter or none"):
+        config_from_flat({"data.name": "glyph_scenes", "data.augmentation": "randaugment"})
+    with pytest.raises(ConfigError, match=r"train\.batch_size: expected at least 2 for segmentation"):
+        config_from_flat({"data.name": "glyph_scenes", "train.batch_size": 1})
+    with pytest.raises(ConfigError, match=r"model\.aspp_rates: expected three dilations joined by \+"):
+        config_from_flat({"data.name": "glyph_scenes", "model.aspp_rates": "1+2"})
+
+
+def test_settings_that_do_nothing_for_a_task_are_no_identity() -> None:
+    assert config_id(config_from_flat({"model.aspp_rates": "1+2+3", "data.window": 64})) == config_id(
+        config_from_flat({})
+    )
+    dense = {"data.name": "glyph_scenes"}
+    assert config_id(config_from_flat(dense | {"model.aspp_rates": "2+4+6"})) != config_id(config_from_flat(dense))
+    assert config_id(config_from_flat(dense | {"data.flip_averaging": "none"})) == config_id(config_from_flat(dense))

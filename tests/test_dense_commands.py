@@ -9,11 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
+from csg import cli
 from csg.tasks import task_of
 from csg.tasks.measurement import Inference
 from csg.training.run import Run
 from tests.finished_run import finished_run
+from tests.made_up_pair import TINY
 from tests.made_up_scenes import made_up_scenes
+from tests.published_maps import plant_map_fault, write_cityscapes, write_gta5, write_maps
+from tests.test_cli import run as run_command
 from tests.test_export import export
 from tests.test_predict import predict
 
@@ -54,3 +58,41 @@ def test_the_written_file_answers_for_every_pixel(
     monkeypatch.chdir(tmp_path)
     code, said = export(capsys, "--checkpoint", trained.selected, "--output", f"model.{extension}")
     assert code == 0 and "probabilities (N, 3, 32, 32)" in said, said
+
+
+def train_on_tree(root: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str]:
+    folders = ("--data.name", "gta5_cityscapes", "--data.source", str(root / "gta5"), "--data.target")
+    few = {"train.batch_size": 2, "train.epochs": 1, "data.source_images": 2, "data.source_val_fraction": 0.4}
+    settings = {**TINY, **few}
+    tiny = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    command = ["train", *folders, str(root / "cityscapes"), *tiny, "--train.output", str(root / "runs"), *flags]
+    return run_command(cli.main, [*command, "--tracking-uri", "none", "--data.target-val-fraction", "0.5"], capsys)
+
+
+def test_a_published_tree_trains_and_what_is_wrong_in_it_is_left_out_or_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    write_maps(tmp_path)
+    plant_map_fault(tmp_path, "size of a GTA5 label")
+    code, said = train_on_tree(tmp_path, capsys)
+    assert code == 0, said
+    for figure in ("mean_iou", "pixel_accuracy", "class_iou/traffic light", "E0_mhe"):
+        assert f"target/test/{figure}" in said
+    assert "00002.png" in caplog.text, "a pair of different sizes is left out, and said to be"
+    code, said = train_on_tree(tmp_path / "nowhere", capsys)
+    assert code == 2 and "data.source: expected" in said
+
+
+@pytest.mark.slow
+def test_images_of_the_published_sizes_train_and_are_evaluated_in_windows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_gta5(tmp_path / "gta5", images=4, size=(1914, 1052))
+    write_cityscapes(tmp_path / "cityscapes", train=2, val=2, size=(2048, 1024))
+    code, said = train_on_tree(tmp_path, capsys, "--data.image-size", "256", "--data.window", "1024")
+    assert code == 0 and "target/test/images                   2" in said, said
+    (run,) = (tmp_path / "runs" / "trained").iterdir()
+    confusions = np.load(run / "test_outputs.npz")["confusions"]
+    assert confusions.shape == (2, 19, 19) and confusions.sum() <= 2 * 2048 * 1024
+    pictures = np.load(run / "test_pictures.npz")
+    assert pictures["images"].shape == (2, 3, 256, 512) and pictures["predicted"].shape == (2, 256, 512)
