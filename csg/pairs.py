@@ -24,7 +24,7 @@ IDLE: Final[dict[str, tuple[str, ...]]] = {
     "gta5_cityscapes": ("root", "target_split", "allow_missing_classes"),
 }
 """Data settings that do nothing for a pair, by the pair's name."""
-BUNDLED_SOURCE_IMAGES: Final = {"glyphs": 1024, "glyph_scenes": 768}
+BUNDLED_SOURCE_IMAGES: Final = {"glyphs": 1024, "glyph_scenes": 640}
 """Synthetic training images of the pairs that are made at run time, unless ``data.source_images`` says otherwise."""
 _DENSE: Final[Flat] = {
     "data.augmentation": "colour_jitter",

@@ -22,7 +22,12 @@ every trial before it suggests the next."""
 
 
 def search_script(
-    argv: Sequence[str] | None, *, prog: str, description: str, base: Mapping[str, Any] | None = None
+    argv: Sequence[str] | None,
+    *,
+    prog: str,
+    description: str,
+    base: Mapping[str, Any] | None = None,
+    options: type[SearchOptions] = SearchOptions,
 ) -> int:
     """Run a search.
 
@@ -30,6 +35,7 @@ def search_script(
         argv: flags; None takes the process's.
         prog: the script's name.
         description: what ``--help`` says above the flags.
+        options: flags of the search, with the script's own defaults.
         base: settings to start from where there is no ``--config``, beside ``THREADS`` threads a trial.
 
     Returns:
@@ -39,7 +45,7 @@ def search_script(
     def body(console: Console) -> bool:
         given = sys.argv[1:] if argv is None else argv
         start = {"train.threads": THREADS, **(base or {})}
-        search = plan(parse_flags(SearchOptions, given, prog=prog, description=description, base=start))
+        search = plan(parse_flags(options, given, prog=prog, description=description, base=start))
         console.print(search.where, style="bold", highlight=False, soft_wrap=True)
         outcome = run_search(search, console)
         if not outcome.recorded:
