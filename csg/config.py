@@ -58,7 +58,7 @@ class DataConfig(Section):
     image_size: Annotated[int, Within(ge=32, le=2048)] = 64
     """Side of the square input, in pixels."""
     source_images: Annotated[int, Within(ge=10)] | None = None
-    """Synthetic training images: 1,024 glyphs or 256 scenes of them unless given; of a pair on disk all, or a seeded
+    """Synthetic training images: 1,024 glyphs or 640 scenes of them unless given; of a pair on disk all, or a seeded
     part with every class in proportion."""
     trained_on: Literal["source", "target"] = "source"
     """Images that are trained on: the synthetic ones, or for comparison the real ones of target/val."""
@@ -100,9 +100,14 @@ class DataConfig(Section):
         """Synthetic training images, the default resolved; None for all that a pair on disk has."""
         return BUNDLED_SOURCE_IMAGES.get(self.name) if self.source_images is None else self.source_images
 
+    @property
+    def window_side(self) -> int:
+        """Side of evaluation's windows, the default resolved."""
+        return self.window or self.image_size
+
     def active(self) -> Flat:
         """Each augmentation, task and pair has settings of its own."""
-        flat = flatten(self) | {"source_images": self.source_images_asked}
+        flat = flatten(self) | {"source_images": self.source_images_asked, "window": self.window_side}
         unused = ["source_images"] if self.trained_on == "target" else []
         unused += [] if self.augmentation == "randaugment" else ["augmentation_ops", "augmentation_magnitude"]
         unused += [] if self.augmentation == "colour_jitter" else ["jitter"]

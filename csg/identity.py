@@ -65,7 +65,10 @@ def canonical(config: Config) -> Flat:
 
 def _folder_digest(folder: str) -> str:
     """Digest the paths and sizes of the images below a folder, as a data fingerprint does."""
-    listed = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in image_files(folder)]
+    try:
+        listed = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in image_files(folder)]
+    except OSError as error:
+        raise ConfigError(f"method.style_images: cannot read {error.filename} ({error.strerror})") from None
     return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 

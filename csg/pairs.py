@@ -32,7 +32,7 @@ _DENSE: Final[Flat] = {
     "model.frozen_norms": True,
 }
 PAIR_DEFAULTS: Final[dict[str, Flat]] = {
-    "gta5_cityscapes": _DENSE,
+    "gta5_cityscapes": _DENSE | {"data.image_size": 512, "data.window": 1024, "model.head_width": 256},
     "glyph_scenes": _DENSE
     | {"data.window": 96, "model.output_stride": 16, "model.aspp_rates": "1+2+3", "model.head_width": 64},
 }

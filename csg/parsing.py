@@ -169,6 +169,8 @@ def with_absolute_paths(config: Config) -> Config:
     for name in ("model.weights", "model.teacher_weights"):
         if flat[name] not in (None, *NAMED_WEIGHTS):
             found[name] = str(Path(flat[name]).expanduser().absolute())
+    if flat.get("method.style_images") is not None:
+        found["method.style_images"] = str(Path(flat["method.style_images"]).expanduser().absolute())
     if flat["method.path"] is not None:
         found["method.path"] = with_absolute_path(flat["method.path"])
     return config_from_flat(flat | found)

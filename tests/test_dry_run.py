@@ -8,8 +8,9 @@ import pytest
 
 from csg import cli
 from csg.data import visda17
+from csg.methods import METHODS
 from csg.parsing import config_from_flat, read_yaml
-from csg.training.dry_run import dry_run
+from csg.training.dry_run import check_buildable, dry_run
 
 RECIPE = Path(__file__).parents[1] / "configs" / "visda17_csg.yaml"
 
@@ -43,3 +44,9 @@ def test_a_dry_run_on_glyphs_writes_no_run(tmp_path: Path, capsys: pytest.Captur
     assert cli.main(["train", "--dry-run", "--train.output", str(tmp_path / "runs")]) == 0
     assert "1,024 source training images / batches of 32 = 32 iterations per epoch" in capsys.readouterr().out
     assert not (tmp_path / "runs" / "trained").exists()
+
+
+@pytest.mark.parametrize("pair", ["glyphs", "glyph_scenes"])
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_can_be_built_ahead_of_a_search(name: str, pair: str) -> None:
+    check_buildable(config_from_flat({"method.name": name, "data.name": pair}), classes=11)

@@ -38,18 +38,24 @@ POOLING = tuple(
 CSG = Space((STAGES, TEMPERATURE, QUEUE_SIZE, *WEIGHTS, *POOLING, *LEARNING_RATES))
 
 
-def dense(chunks: tuple[int, ...], *, default: int) -> Space:
-    """Return the space for maps of classes: weights around the configuration's, and the patches a map is cut into."""
+def dense(chunks: tuple[int, ...], *, chunk: int, weight: float) -> Space:
+    """Return the space for maps of classes.
+
+    Args:
+        chunks: patches a side that a map is cut into.
+        chunk: their default.
+        weight: default of the weights, which are searched around it or around the configuration's.
+    """
     weights = (
-        Float(f"method.stage{stage}.weight", 75.0, 0.75, 300.0, log=True, relative=True, when=StageChosen(stage))
-        for stage in (2, 3, 4)
+        Float(f"method.stage{s}.weight", weight, weight / 100, 4 * weight, log=True, relative=True, when=StageChosen(s))
+        for s in (2, 3, 4)
     )
-    cuts = (Choice(f"method.stage{stage}.chunks", default, chunks, when=StageChosen(stage)) for stage in (2, 3, 4))
+    cuts = (Choice(f"method.stage{stage}.chunks", chunk, chunks, when=StageChosen(stage)) for stage in (2, 3, 4))
     return Space((STAGES, TEMPERATURE, QUEUE_SIZE, *weights, *POOLING, *cuts, *LEARNING_RATES))
 
 
-SEGMENTATION = dense((2, 4, 8), default=8)
-GLYPH_SCENES = dense((1, 2, 4), default=4)
+SEGMENTATION = dense((2, 4, 8), chunk=8, weight=75.0)
+GLYPH_SCENES = dense((1, 2, 4), chunk=4, weight=2.5)
 """Its maps are 4x4 in training."""
 CONTRAST = Space((TEMPERATURE, QUEUE_SIZE, *WEIGHTS))
 STAGES_ALONE = Space((STAGES, *POOLING))

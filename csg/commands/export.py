@@ -1,4 +1,4 @@
-"""``csg export``: a finished run's classifier as one file that needs nothing of this package."""
+"""``csg export``: a finished run's classifier, or segmenter, as one file that needs nothing of this package."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ METADATA_FILE: Final = "csg.json"
 """Name of the metadata inside a .pt2 file."""
 Metadata = Mapping[str, Any]
 Answer = Callable[[Tensor], Tensor]
-"""(N, 3, S, S) float32 images of 0 to 255 -> (N, classes) probabilities."""
+"""(N, 3, S, S) float32 images of 0 to 255 -> (N, classes) or (N, classes, S, S) probabilities."""
 
 
 class MismatchError(ArithmeticError):
@@ -64,7 +64,7 @@ class Format:
 
 
 def export(argv: Sequence[str], console: Console) -> int:
-    """Write the classifier of a finished run to one file, and try that file.
+    """Write the network of a finished run to one file, and try that file.
 
     Returns:
         0; 1 when the file does not answer as the model does, and was not kept.
@@ -122,7 +122,7 @@ def export_to(path: Path, kind: Format, selected: Selected) -> float:
 
 def side_of(config: Config) -> int:
     """Return the side, in pixels, of the squares that an evaluation shows the model."""
-    return (config.data.window if config.data.task == "segmentation" else None) or config.data.image_size
+    return config.data.window_side if config.data.task == "segmentation" else config.data.image_size
 
 
 def metadata(selected: Selected) -> Metadata:
@@ -146,6 +146,7 @@ def metadata(selected: Selected) -> Metadata:
             f"probabilities (N, {len(selected.classes)}{f', {side}, {side}' if dense else ''}) float32, in the order "
             "of classes"
         ),
+        **({"window_stride": config.data.window_stride} if dense else {}),
         "preparation": seen + "Do not normalise: the model does.",
         "flip_averaging": config.data.flip_averaging if selected.flip_averaging else "none",
         "encoder": config.model.name,

@@ -70,6 +70,8 @@ def predict(argv: Sequence[str], console: Console) -> int:
     names = _names(options.folder)
     dense = selected.config.data.task == "segmentation"
     output = options.output or Path("predictions" if dense else "predictions.csv")
+    if dense and output.resolve().is_relative_to(options.folder.resolve()):
+        raise ConfigError(f"--output: expected a folder outside {options.folder}, which is read; found {output}")
     make_folder(output, "--output") if dense else check_file(output, "--output")
     try:
         with ImageProgress(console, "classifying", "classified") as progress:

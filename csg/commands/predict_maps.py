@@ -27,7 +27,8 @@ def write_maps(
 ) -> list[BadImageError]:
     """Write ``output``/NAME.png for every image NAME below ``folder``: grey, of its size, a pixel's class its value.
 
-    Images are seen at full size, in windows, as an evaluation sees them; maps that are there are replaced.
+    Images are seen at full size, upright by their EXIF orientation, in windows as an evaluation sees them; maps that
+    are there are replaced.
 
     Returns:
         Why images could not be read; those have no map.
@@ -35,7 +36,7 @@ def write_maps(
     bad: list[BadImageError] = []
     for done, name in enumerate(names, start=1):
         try:
-            picture = whole(folder / name, read_bytes(folder / name))
+            picture = whole(folder / name, read_bytes(folder / name), upright=True)
         except BadImageError as error:
             bad.append(error)
         else:

@@ -80,10 +80,7 @@ def resized(path: Path | str, side: int) -> Tensor:
     image = _pixels(path, opened(path, read_bytes(path)), side)
     short = min(image.size)
     width, height = (max(side, round(length * side / short)) for length in image.size)
-    orientation = image.getexif().get(ORIENTATION, 1) if "exif" in image.info else 1
-    image = image.resize((width, height), Image.Resampling.BILINEAR)
-    if orientation in _UPRIGHT:
-        image = image.transpose(_UPRIGHT[orientation])
+    image = _turned(image.resize((width, height), Image.Resampling.BILINEAR), _orientation(image))
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
@@ -161,6 +158,14 @@ def is_image_name(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(EXTENSIONS)
 
 
+def _orientation(image: Image.Image) -> int:
+    return int(image.getexif().get(ORIENTATION, 1)) if "exif" in image.info else 1
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
 def _pixels(path: Path | str, image: Image.Image, side: int) -> Image.Image:
     """Decode to RGB; photographs at the smallest JPEG scale that leaves ``side`` pixels, which is faster."""
     try:
@@ -171,14 +176,14 @@ def _pixels(path: Path | str, image: Image.Image, side: int) -> Image.Image:
         raise BadImageError(path, f"found a damaged file ({error})") from None
 
 
-def whole(path: Path | str, content: bytes) -> Image.Image:
-    """Return an image as RGB at its full size, and as it is stored: an orientation in it is not applied.
+def whole(path: Path | str, content: bytes, *, upright: bool = False) -> Image.Image:
+    """Return an image as RGB at its full size; as it is stored, or ``upright`` by its EXIF orientation.
 
     Raises:
         BadImageError: see :func:`decode`.
     """
     image = opened(path, content)
-    return _pixels(path, image, side=max(image.size))
+    return _turned(_pixels(path, image, side=max(image.size)), _orientation(image) if upright else 1)
 
 
 def opened(path: Path | str, content: bytes) -> Image.Image:

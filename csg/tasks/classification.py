@@ -31,6 +31,7 @@ class Classification(Task):
     overall: ClassVar[str] = "accuracy"
     overall_words: ClassVar[str] = "accuracy"
     one_label: ClassVar[bool] = True
+    fewest_images: ClassVar[int] = 1
     by_class: ClassVar[str] = "class_accuracy"
 
     def model(self, config: Config, encoder: Encoder, *, classes: int) -> Classifier:

@@ -29,6 +29,7 @@ class Segmentation(Task):
     overall: ClassVar[str] = "pixel_accuracy"
     overall_words: ClassVar[str] = "pixel accuracy"
     one_label: ClassVar[bool] = False
+    fewest_images: ClassVar[int] = 2
     by_class: ClassVar[str] = "class_iou"
 
     def model(self, config: Config, encoder: Encoder, *, classes: int) -> Segmenter:
@@ -66,6 +67,8 @@ class Segmentation(Task):
         each = joined(own)
         if len(each) == 0:
             raise ConfigError(f"data.on_bad_image: expected images in {stream}, found none that can be read")
+        if not each.any():
+            raise ConfigError(f"{stream}: expected pixels of some class, found none but void; hold out more images")
         stacked = torch.stack(features) if features else inference.no_features()
         return Measurement(each.sum(dim=0), joined(stacked), {"confusions": each}, int(summed(torch.tensor(skipped))))
 
@@ -104,7 +107,7 @@ def answer(inference: Inference, config: Config, image: Tensor) -> tuple[Tensor,
     averaged = windowed_probabilities(
         scores,
         inference.input(image.unsqueeze(0))[0],
-        window=config.data.window or config.data.image_size,
+        window=config.data.window_side,
         stride=config.data.window_stride,
         batch=config.train.evaluation_batch_size,
     )

@@ -27,6 +27,8 @@ class Task(ABC):
     overall_words: ClassVar[str]
     one_label: ClassVar[bool]
     """Whether an image has one label, so that ``overall`` is a share of independent answers."""
+    fewest_images: ClassVar[int]
+    """In a batch."""
     by_class: ClassVar[str]
     """Each class's figure, whose mean is ``score``: a metric's name between a stream's and a class's."""
 

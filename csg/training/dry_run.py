@@ -78,10 +78,10 @@ def check_buildable(config: Config, *, classes: int) -> None:
     side = config.data.image_size
     images = torch.zeros(1, 3, side, side, dtype=next(learner.model.parameters()).dtype)
     with torch.no_grad():
-        output = learner.model(images)
-        nothing = torch.full((1, *output.logits.shape[2:]), IGNORED)
+        nothing = torch.full((1, *learner.model(images).logits.shape[2:]), IGNORED)
         batch = Batch(images, images, nothing, indices=torch.zeros(1, dtype=torch.int64), epoch=0)
-        learner.method.terms(batch, output, learner.model)
+        batch = learner.method.prepared(batch)
+        learner.method.terms(batch, learner.model(batch.query), learner.model)
 
 
 def _untrained(config: Config, classes: int) -> Learner:

@@ -20,6 +20,7 @@ from csg.methods.method import Batch
 from csg.randomness import generator
 from csg.settings import ConfigError
 from csg.storage import exists
+from csg.tasks import task_of
 from csg.tasks.measurement import to_input
 from csg.training.checkpoint import load_state, save_state
 from csg.training.evaluation import validation_metrics
@@ -105,6 +106,7 @@ class Training:
         size, seed = config.train.batch_size, config.train.seed
         order = torch.from_numpy(generator(seed, "order", position.epoch).permutation(len(source)))
         epoch, two_views = position.epoch, self.learner.method.two_views
+        least = task_of(config.data).fewest_images
 
         def views(step: int) -> Views:
             indices = order[step * size : (step + 1) * size][part(size)]
@@ -112,13 +114,19 @@ class Training:
 
         steps = range(position.step, self.steps_per_epoch)
         for step, drawn in zip(steps, in_order(views, steps, workers=config.data.workers), strict=True):
-            bad = admit(drawn.bad, config.data)
+            bad, lost = admit(drawn.bad, config.data), 0
             if config.data.on_bad_image == "skip":
-                position.skipped += int(summed(torch.tensor(bad)))
+                lost = int(summed(torch.tensor(bad)))
+                position.skipped += lost
             if len(drawn.indices) == 0:
                 raise ConfigError(
                     f"data.on_bad_image: expected an image in every batch{_of_a_worker()}, found none that can be read "
                     f"in step {step} of epoch {epoch + 1}; the first: {drawn.bad[0]}"
+                )
+            if lost > size - least:
+                raise ConfigError(
+                    f"data.on_bad_image: expected {least} images in every batch, found {size - lost} that can be read "
+                    f"in step {step} of epoch {epoch + 1}; use a larger train.batch_size"
                 )
             query = to_input(self.learner.model, config, drawn.query)
             key = query if drawn.key is None else to_input(self.learner.model, config, drawn.key)

@@ -29,7 +29,7 @@ def save_pictures(path: Path, inference: Inference, config: Config, pair: Pair) 
     """Write a few images with their labels, the model's answers and the encoder's attention.
 
     ``images`` (M, 3, h, w) uint8, ``labels`` and ``predicted`` (M,) or (M, h, w) int16, and for each stage
-    ``attention_stage1`` to ``attention_stage4`` (M, h', w') float16, the weights of A-pool, which sum to 1 over a map.
+    ``attention_stage1`` to ``attention_stage4`` (M, h', w') float32, the weights of A-pool, which sum to 1 over a map.
     ``classes`` (classes,) are the names.
     Images that cannot be read, or differ from the first in size, are left out; without any there is no file.
     """
@@ -58,7 +58,7 @@ def _picture(reading: Reading, inference: Inference, config: Config) -> dict[str
         "images": _reduced(images.float(), mode="area").round().to(torch.uint8),
         "labels": _reduced_labels(reading.labels),
         "predicted": _reduced_labels(task_of(config.data).predicted(inference, config, images)),
-        **{f"attention_stage{n}": attention(each.float()).cpu().half() for n, each in enumerate(maps, start=1)},
+        **{f"attention_stage{n}": attention(each.float()).cpu() for n, each in enumerate(maps, start=1)},
     }
 
 

@@ -43,7 +43,6 @@ class Selected:
         """
         config = config or self.config
         encoder = encoder_named(config.model.name, output_stride=config.model.output_stride)
-        encoder = encoder_named(config.model.name, output_stride=config.model.output_stride)
         untrained = make_model(config, encoder, classes=len(self.classes))
         model = placed(untrained, config)  # before the weights come, which may be of twice the precision
         try:

@@ -63,8 +63,8 @@ def task_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
     """Compute the cross-entropy, averaged over the labels that are not IGNORED.
 
     Args:
-        logits: (N, classes).
-        labels: (N,) class indices or IGNORED.
+        logits: (N, classes), or (N, classes, H, W).
+        labels: (N,) or (N, H, W) class indices or IGNORED.
 
     Returns:
         The mean, 0 where every label is IGNORED, and how many labels it is over.
