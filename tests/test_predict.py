@@ -165,7 +165,7 @@ def test_broken_images_are_named_and_counted_and_the_others_written(
     code = cli.main(["predict", str(photos), "--checkpoint", str(trained.selected)])
     said = capsys.readouterr()
     assert code == 1
-    assert "2 images cannot be read and have no row" in said.err
+    assert "2 images cannot be read and are left out" in said.err
     assert f"{photos}/a/cut.png: expected an image, found a damaged file" in said.err
     assert f"{photos}/text.png: expected an image, found another kind of file" in said.err
     assert "15 of 17 images are classified" in said.out
