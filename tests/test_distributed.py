@@ -36,7 +36,13 @@ from tests.made_up_pair import TINY, made_up_pair
 from tests.process_group import Result, disagreeing, masked, trained, unequal
 from tests.process_tree import descends, processes_named
 
-SCENES = {"data.name": "glyph_scenes", "data.source_images": 24, "data.window": 32, "train.evaluation_batch_size": 3}
+SCENES = {
+    "data.name": "glyph_scenes",
+    "data.source_images": 24,
+    "data.window": 32,
+    "model.output_stride": 8,
+    "train.evaluation_batch_size": 3,
+}
 """Settings of segmentation on the made-up scenes, whose void is spread unevenly."""
 RUNS: dict[str, dict[str, Any]] = {
     "csg": {},
