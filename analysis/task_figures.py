@@ -24,6 +24,8 @@ class TaskFigures:
     overall: str
     overall_words: str
     one_label: bool
+    headline: str
+    headline_words: str
     by_class: str
 
     @classmethod
@@ -40,19 +42,6 @@ class TaskFigures:
     def real_overall(self) -> str:
         """The metric of real images that is the share of all labels answered correctly."""
         return f"{TARGET_TEST}/{self.overall}"
-
-    @property
-    def headline(self) -> str:
-        """What ablations and searches are summed up by: the accuracy of images, but of segmentation the score.
-
-        Most pixels belong to a few classes.
-        """
-        return self.overall if self.one_label else self.score
-
-    @property
-    def headline_words(self) -> str:
-        """The words for it."""
-        return self.overall_words if self.one_label else self.score_words
 
     @property
     def class_words(self) -> str:

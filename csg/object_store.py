@@ -20,7 +20,7 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from csg.settings import ConfigError
 
@@ -158,15 +158,15 @@ class ObjectStore:
             ConfigError: the store does not answer any more.
         """
 
-        def whole() -> bytes | None:
+        def whole() -> bytes:
             filesystem, key = self._client[0], self._key(path)
             with filesystem.open_input_file(key) as stream:
                 data: bytes = stream.read_at(stream.size(), 0)
-            return data if filesystem.get_file_info(key).size in (len(data), None) else None
+            if filesystem.get_file_info(key).size not in (len(data), None):
+                raise OSError("another writing took its place while it was read")
+            return data
 
-        while (data := self._patiently(whole)) is None:
-            pass
-        return data
+        return self._patiently(whole)
 
     def stamp(self, path: Path) -> Stamp | None:
         """Return an object's size and time, or None where there is none.
@@ -224,6 +224,8 @@ class ObjectStore:
             pause = min(2 * pause, 10.0)
 
 
+SECRETS = {"access_key", "secret_key", "session_token", "client_secret", "account_key", "sas_token"}
+"""Names of an address's query that hold a secret."""
 _STORES: dict[str, ObjectStore] = {}
 """By address: those that this process was told of."""
 
@@ -235,7 +237,8 @@ def checked_address(text: str, setting: str) -> str:
         ConfigError: it holds a password, which would be written into every record, or no name.
     """
     parts = urlsplit(text)
-    if "@" in parts.netloc and parts.scheme != "abfs":
+    secret = {name for name, _ in parse_qsl(parts.query)} & SECRETS
+    if secret or parts.password is not None or (parts.username and parts.scheme == "s3"):
         raise ConfigError(
             f"{setting}: expected no key in the address, which is written into every record; give credentials in the "
             "environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, say)"

@@ -196,8 +196,9 @@ class Ledger:
 def _announce(ablation: Ablation, index: int, count: int, console: Console) -> None:
     planned = ablation.planned[index]
     record, task = planned.run().record, task_of(planned.config.data)
-    real = f"real {task.score_words} {100 * record.final[f'{TARGET_TEST}/{task.score}']:5.1f} %" if record.final else ""
-    result = real or record.error[:150]
+    result = record.error[:150]
+    if record.final:
+        result = f"real {task.headline_words} {100 * record.final[f'{TARGET_TEST}/{task.headline}']:5.1f} %"
     console.print(
         f"{count:3d}/{len(ablation.planned)}  {planned.cell.name:<36} seed {planned.config.train.seed}  "
         f"{record.status:<8}  {result}",

@@ -72,8 +72,7 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> None:
 def confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequence[TrackedRun]) -> Table:
     """Tabulate each winner's score in the search beside its scores under fresh seeds."""
     task = task_of(search.config.data)
-    figure, words = (task.overall, task.overall_words) if task.one_label else (task.score, task.score_words)
-    metric = f"{TARGET_TEST}/{figure}"
+    metric = f"{TARGET_TEST}/{task.headline}"
     rows = []
     for winner in best:
         again = [run for run in runs if run.tags.get("csg.cell") == winner.name and run.status == "finished"]
@@ -92,7 +91,7 @@ def confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequenc
         rows.append(Row(winner.name, entries))
     caption = (
         f"Score: {search.score_metric}. Searched: the trial's own, chosen for being high, so that it flatters; fresh: "
-        f"mean ± sample standard deviation over n seeds that the search has not seen. Real: {words} on "
+        f"mean ± sample standard deviation over n seeds that the search has not seen. Real: {task.headline_words} on "
         "target/test."
     )
     columns = ("trial", "n", "searched %", "fresh %", "change", "real, searched %", "real, fresh %")

@@ -32,6 +32,19 @@ class Task(ABC):
     by_class: ClassVar[str]
     """Each class's figure, whose mean is ``score``: a metric's name between a stream's and a class's."""
 
+    @property
+    def headline(self) -> str:
+        """The figure that sums up a run on real images: the accuracy of images, but of segmentation the score.
+
+        Most pixels belong to a few classes.
+        """
+        return self.overall if self.one_label else self.score
+
+    @property
+    def headline_words(self) -> str:
+        """Its name in tables."""
+        return self.overall_words if self.one_label else self.score_words
+
     @abstractmethod
     def model(self, config: Config, encoder: Encoder, *, classes: int) -> Model:
         """Put a new head on ``encoder``."""

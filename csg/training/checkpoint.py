@@ -30,8 +30,10 @@ def load_state(path: Path) -> dict[str, Any]:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError(f"expected a checkpoint, found nothing at {address_of(path)}") from None
+    except ConfigError:
+        raise  # the store's
     except Exception as error:  # torch raises many types for files that are not checkpoints
-        raise ConfigError(f"{path} is not a checkpoint of this program ({type(error).__name__})") from error
+        raise ConfigError(f"{address_of(path)} is not a checkpoint of this program ({type(error).__name__})") from error
     if not isinstance(state, dict):
-        raise ConfigError(f"expected a checkpoint in {path}, found {type(state).__name__}")
+        raise ConfigError(f"expected a checkpoint in {address_of(path)}, found {type(state).__name__}")
     return state

@@ -221,7 +221,11 @@ class LaunchFiles:
     def of_all(cls, folder: Path) -> list[LaunchFiles]:
         """Find all launches that left something: also of drivers that were killed."""
         found = {*names(folder), *(path.name for path in folder.glob(".ray_train-*"))}
-        launches = {name.partition("-")[2] for name in found if name.startswith((".launch-", ".ray_train-"))}
+        launches = {
+            name.partition("-")[2]
+            for name in found
+            if name.startswith((".launch-", ".error-", ".progress-", ".ray_train-"))
+        }
         return [cls(folder, name) for name in sorted(launches)]
 
     def remove(self) -> None:
