@@ -8,8 +8,9 @@ from typing import Final
 
 from analysis.comparable import comparable
 from analysis.table import MISSING, Entry, Row, Table
-from analysis.task_figures import TaskFigures, task_of
+from analysis.task_figures import task_of
 from analysis.trial_inference import rank_correlation
+from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
 
@@ -19,7 +20,7 @@ INTERVAL_FROM: Final = 7
 """Runs from which on a rank correlation's interval covers what it says."""
 
 
-def score_metric(protocol: str, task: TaskFigures) -> str:
+def score_metric(protocol: str, task: Task) -> str:
     """Name the metric of a finished run's selected weights that a protocol selects by."""
     return f"selected/{PROTOCOL_STREAMS[protocol]}/{task.score}"
 

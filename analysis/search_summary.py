@@ -8,8 +8,9 @@ from scipy.stats import binomtest
 
 from analysis.run_table import SearchRuns
 from analysis.table import MISSING, Entry, Row, Table
-from analysis.task_figures import TaskFigures, task_of
+from analysis.task_figures import task_of
 from csg.data.pair import TARGET_TEST
+from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 
 SELECTION_SCORE = "selection/score"
@@ -44,7 +45,7 @@ def chosen_trial(search: SearchRuns) -> TrackedRun | None:
     return max(candidates, key=lambda run: run.metrics[SELECTION_SCORE], default=None)
 
 
-def _entries(search: SearchRuns, task: TaskFigures, count: int) -> list[Entry]:
+def _entries(search: SearchRuns, task: Task, count: int) -> list[Entry]:
     counts = [sum(run.status == status for run in search.runs) for status in ("finished", "stopped", "failed")]
     queries = search.parent.metrics.get("target_queries")
     begun = [
@@ -72,7 +73,7 @@ def _entries(search: SearchRuns, task: TaskFigures, count: int) -> list[Entry]:
     return [*entries, _real(source_only, task), Entry(f"{100 * gain:+.1f}", "", metric, both)]
 
 
-def _real(run: TrackedRun, task: TaskFigures) -> Entry:
+def _real(run: TrackedRun, task: Task) -> Entry:
     metric = f"{TARGET_TEST}/{task.headline}"
     if metric not in run.metrics:
         return Entry(MISSING)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ValidationError
 from pydantic.dataclasses import dataclass
 
-from csg.pairs import BUNDLED_SOURCE_IMAGES, IDLE, PAIR_DEFAULTS, SEGMENTED
+from csg.pairs import BUNDLED_SOURCE_IMAGES, IDLE, PAIR_DEFAULTS, task_of_pair
 from csg.settings import (
     STRICT,
     ConfigError,
@@ -93,7 +93,7 @@ class DataConfig(Section):
     @property
     def task(self) -> Literal["classification", "segmentation"]:
         """Whether a label is a class for each image, or one for each pixel."""
-        return "segmentation" if self.name in SEGMENTED else "classification"
+        return task_of_pair(self.name)
 
     @property
     def source_images_asked(self) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from csg.settings import Flat
 
@@ -37,3 +37,8 @@ PAIR_DEFAULTS: Final[dict[str, Flat]] = {
     | {"data.window": 96, "model.output_stride": 16, "model.aspp_rates": "1+2+3", "model.head_width": 64},
 }
 """Defaults of a pair that are not everyone's, by the pair's name."""
+
+
+def task_of_pair(name: str) -> Literal["classification", "segmentation"]:
+    """Name the task of a pair."""
+    return "segmentation" if name in SEGMENTED else "classification"

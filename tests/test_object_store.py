@@ -21,10 +21,11 @@ from csg.object_store import address_of, check_store, file_of, folder_of, store_
 from csg.parsing import config_from_flat, with_absolute_paths
 from csg.settings import ConfigError
 from csg.storage import exists, fetched, names, opened, remove, remove_leftovers, replacing, stamp
-from csg.training import distributed
+from csg.training import launch_files
 from csg.training.checkpoint import load_state
-from csg.training.distributed import Unwanted
-from csg.training.run import Run, read_record
+from csg.training.launch_files import Unwanted
+from csg.training.record import read_record
+from csg.training.run import Run
 from csg.training.selected import load_selected
 from tests.buckets import move_to
 from tests.made_up_pair import made_up_pair
@@ -242,7 +243,7 @@ def test_workers_ask_a_store_now_and_then_whether_they_are_still_wanted(
         times = iter((0.0, 0.0, 1.0, 3.0, 3.0, 3.0))
         gone = Unwanted(wanted)
         with monkeypatch.context() as clock:
-            clock.setattr(distributed, "time", SimpleNamespace(monotonic=lambda: next(times)))
+            clock.setattr(launch_files, "time", SimpleNamespace(monotonic=lambda: next(times)))
             assert not gone()
             remove(wanted)
             return [gone() for _ in range(2)]

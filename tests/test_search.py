@@ -20,7 +20,7 @@ from csg.parsing import PATHS, config_from_flat, read_yaml
 from csg.settings import flatten
 from csg.storage import names
 from csg.tracking import TrackedRun, Tracker, default_tracking_uri
-from csg.training.run import source_digest
+from csg.training.record import source_digest
 from tests.buckets import move_to
 from tune_spaces.journal import Event, Journal, in_flight
 from tune_spaces.searcher import EPOCH, NUMBER, ROLE, SCORE, SECONDS

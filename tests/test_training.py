@@ -21,7 +21,8 @@ from csg.training import run as run_module
 from csg.training.checkpoint import load_state
 from csg.training.evaluation import selection_score
 from csg.training.loop import EpochReport, fit
-from csg.training.run import Run, read_record
+from csg.training.record import read_record
+from csg.training.run import Run
 from csg.training.step import NonFiniteLossError
 from tests.made_up_pair import TINY, made_up_pair
 

@@ -25,8 +25,9 @@ from csg.storage import exists, locked, make_folder
 from csg.tasks import task_of
 from csg.tracking import RunTracker, StoreError, Tracker
 from csg.training.cluster import Slots, check_nodes, check_output, inputs, resources_of, start_ray
+from csg.training.record import Status, source_digest
 from csg.training.room_watch import RoomWatch
-from csg.training.run import Run, Status, source_digest
+from csg.training.run import Run
 from tune_spaces.design import Cell, Design
 
 MAX_RETRIES = 2

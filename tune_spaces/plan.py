@@ -24,7 +24,7 @@ from csg.settings import ConfigError, flatten
 from csg.tracking import default_tracking_uri
 from csg.training.dry_run import check_buildable
 from csg.training.evaluation import score_metric
-from csg.training.run import source_digest
+from csg.training.record import source_digest
 from tune_spaces.space import Space
 from tune_spaces.spaces import space_named
 

@@ -11,7 +11,8 @@ from ray.tune import Callback
 
 from csg.data import load_pair
 from csg.tracking import RunTracker, StoreError, Tracker
-from csg.training.run import Run, Status
+from csg.training.record import Status
+from csg.training.run import Run
 from tune_spaces.journal import Event
 from tune_spaces.searcher import EPOCH, FAILED, NUMBER, ROLE, ending_of
 from tune_spaces.trial import trial_settings

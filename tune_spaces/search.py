@@ -20,7 +20,7 @@ from csg.tasks import task_of
 from csg.tracking import StoreError, Tracker
 from csg.training.cluster import Slots, check_nodes, check_output, resources_of, start_ray
 from csg.training.evaluation import PROTOCOL_STREAMS
-from csg.training.run import source_digest
+from csg.training.record import source_digest
 from tune_spaces.console import SearchConsole
 from tune_spaces.journal import Event, Journal, unfinished
 from tune_spaces.plan import Search

@@ -16,7 +16,7 @@ from ray.tune.search.optuna import OptunaSearch
 from csg.identity import config_id
 from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError
-from csg.training.run import current_source_digest, source_digest
+from csg.training.record import current_source_digest, source_digest
 from tune_spaces.journal import Event, Journal, in_flight
 from tune_spaces.space import Space
 

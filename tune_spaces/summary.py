@@ -21,7 +21,7 @@ from csg.tasks import task_of
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
-from csg.training.run import current_source_digest, source_digest
+from csg.training.record import current_source_digest, source_digest
 from tune_spaces.journal import Event, Journal
 from tune_spaces.recorder import UNKNOWN_ERROR
 from tune_spaces.search import Outcome

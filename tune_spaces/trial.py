@@ -13,7 +13,8 @@ from csg.data import load_pair
 from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError
 from csg.training.loop import EpochReport
-from csg.training.run import Run, source_digest
+from csg.training.record import source_digest
+from csg.training.run import Run
 from tune_spaces.searcher import EPOCH, FAILED, SCORE, SECONDS, settings_of
 
 

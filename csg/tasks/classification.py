@@ -7,16 +7,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from csg.collective import joined, part, summed
+from csg.collective import joined
 from csg.config import Config
-from csg.data.loading import admit, in_order
 from csg.data.pair import IGNORED, Pair
 from csg.metrics.accuracy import accuracy, confusion_counts, mean_class_accuracy, per_class_accuracy
 from csg.models.classifier import Classifier
 from csg.models.encoder import Encoder
 from csg.models.model import Output
-from csg.settings import ConfigError
-from csg.tasks.measurement import Inference, Measurement
+from csg.tasks.measurement import Inference, Measurement, readings, skipped
 from csg.tasks.task import Task
 
 FlipAveraging = Literal["softmax", "sigmoid", "none"]
@@ -53,27 +51,20 @@ class Classification(Task):
         """
         images = pair.streams[stream]
         averaging = config.data.flip_averaging if pair.flip_averaging else "none"
-        batches = torch.split(torch.arange(len(images)), config.train.evaluation_batch_size)
         features: list[Tensor] = []
         answers = [torch.empty(0, 2, dtype=torch.int64)]
-        skipped = 0
-        mine = range(len(batches))[part(len(batches))]
-        for reading in in_order(lambda n: images.read(batches[n]), mine, workers=config.data.workers):
-            skipped += admit(reading.bad, config.data)
-            if len(reading.indices) == 0:
-                continue
+        for reading in readings(images, config, batch=config.train.evaluation_batch_size):
             scores, output = class_scores(inference, inference.input(reading.views[0]), averaging)
             features.append(output.features.cpu())
             answers.append(torch.stack([reading.labels, scores.argmax(dim=1).cpu()], dim=1))
         labels, predicted = joined(torch.cat(answers)).unbind(dim=1)
-        if len(labels) == 0:
-            raise ConfigError(f"data.on_bad_image: expected images in {stream}, found none that can be read")
+        left_out = skipped(images, len(labels), stream)
         labelled = labels != IGNORED
         return Measurement(
             confusion_counts(predicted[labelled], labels[labelled], len(pair.classes)),
             joined(torch.cat([inference.no_features(), *features])),
             {"labels": labels, "predicted": predicted},
-            int(summed(torch.tensor(skipped))),
+            left_out,
         )
 
     def predicted(self, inference: Inference, config: Config, images: Tensor) -> Tensor:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from csg.collective import part
 from csg.config import Config
+from csg.data.loading import admit, in_order
+from csg.data.pair import Reading, Stream
 from csg.models.folding import FoldedEncoder
 from csg.models.model import Model, Output
+from csg.settings import ConfigError
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,31 @@ class Measurement:
             {name: torch.cat([kept, other.answers[name]]) for name, kept in self.answers.items()},
             self.skipped + other.skipped,
         )
+
+
+def readings(images: Stream, config: Config, *, batch: int) -> Iterator[Reading]:
+    """Yield what can be read of a stream, ``batch`` images at a time; in a process group, this process's part.
+
+    Raises:
+        BadImageError: an image cannot be read, and ``data.on_bad_image`` is error.
+    """
+    batches = torch.split(torch.arange(len(images)), batch)
+    mine = range(len(batches))[part(len(batches))]
+    for reading in in_order(lambda n: images.read(batches[n]), mine, workers=config.data.workers):
+        admit(reading.bad, config.data)
+        if len(reading.indices):
+            yield reading
+
+
+def skipped(images: Stream, answered: int, stream: str) -> int:
+    """Return how many images of a stream have no answer, because they cannot be read.
+
+    Raises:
+        ConfigError: none has one.
+    """
+    if answered == 0:
+        raise ConfigError(f"data.on_bad_image: expected images in {stream}, found none that can be read")
+    return len(images) - answered
 
 
 class Inference:

@@ -7,15 +7,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from csg.collective import joined, part, summed
+from csg.collective import joined
 from csg.config import Config
-from csg.data.loading import admit, in_order
 from csg.data.pair import IGNORED, Pair
 from csg.metrics.iou import iou_per_class, mean_iou, pixel_accuracy, pixel_counts
 from csg.models.encoder import Encoder
 from csg.models.segmenter import Segmenter
 from csg.settings import ConfigError
-from csg.tasks.measurement import Inference, Measurement
+from csg.tasks.measurement import Inference, Measurement, readings, skipped
 from csg.tasks.task import Task
 from csg.tasks.windows import windowed_probabilities
 
@@ -54,23 +53,17 @@ class Segmentation(Task):
         classes = len(pair.classes)
         confusions: list[Tensor] = []
         features: list[Tensor] = []
-        skipped = 0
-        mine = range(len(images))[part(len(images))]
-        for reading in in_order(lambda n: images.read(torch.tensor([n])), mine, workers=config.data.workers):
-            skipped += admit(reading.bad, config.data)
-            if len(reading.indices) == 0:
-                continue
+        for reading in readings(images, config, batch=1):  # images may differ in size
             predicted, feature = answer(inference, config, reading.views[0][0])
             confusions.append(pixel_counts(predicted, reading.labels[0], classes, ignored=IGNORED))
             features.append(feature)
         own = torch.stack(confusions) if confusions else torch.zeros(0, classes, classes, dtype=torch.int64)
         each = joined(own)
-        if len(each) == 0:
-            raise ConfigError(f"data.on_bad_image: expected images in {stream}, found none that can be read")
+        left_out = skipped(images, len(each), stream)
         if not each.any():
             raise ConfigError(f"{stream}: expected pixels of some class, found none but void; hold out more images")
         stacked = torch.stack(features) if features else inference.no_features()
-        return Measurement(each.sum(dim=0), joined(stacked), {"confusions": each}, int(summed(torch.tensor(skipped))))
+        return Measurement(each.sum(dim=0), joined(stacked), {"confusions": each}, left_out)
 
     def predicted(self, inference: Inference, config: Config, images: Tensor) -> Tensor:
         """See :class:`~csg.tasks.task.Task`."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from csg.config import Config
-from csg.data.pair import Pair
+from csg.data.pair import TARGET_TEST, Pair
 from csg.models.encoder import Encoder
 from csg.models.model import Model
 from csg.tasks.measurement import Inference, Measurement
@@ -44,6 +44,21 @@ class Task(ABC):
     def headline_words(self) -> str:
         """Its name in tables."""
         return self.overall_words if self.one_label else self.score_words
+
+    @property
+    def real_score(self) -> str:
+        """The metric ``score`` of target/test."""
+        return f"{TARGET_TEST}/{self.score}"
+
+    @property
+    def real_overall(self) -> str:
+        """The metric ``overall`` of target/test."""
+        return f"{TARGET_TEST}/{self.overall}"
+
+    @property
+    def class_words(self) -> str:
+        """The figure of a single class, in tables."""
+        return self.score_words.removeprefix("mean ").removeprefix("class ")
 
     @abstractmethod
     def model(self, config: Config, encoder: Encoder, *, classes: int) -> Model:

@@ -15,7 +15,7 @@ from mlflow.entities import Run, ViewType
 from csg.settings import ConfigError
 from csg.tracking.database import is_database, stored_histories, stored_runs
 from csg.tracking.store import StoreError, absolute_uri, reach
-from csg.training.run import Status
+from csg.training.record import Status
 
 PARENT = "mlflow.parentRunId"
 PAGE = 1000

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from csg.storage import exists
 from csg.tracking.store import StoreError
 from csg.tracking.tracker import Tracker
-from csg.training.run import Record, Run, score_of
+from csg.training.record import Record
+from csg.training.run import Run, score_of
 
 
 class RunTracker:

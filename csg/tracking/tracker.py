@@ -19,7 +19,7 @@ from csg.storage import fetched
 from csg.tracking.reading import PARENT, TrackedRun, as_text, as_tracked, read_runs
 from csg.tracking.store import absolute_uri, connect
 from csg.tracking.view import TAG, view_address, view_state
-from csg.training.run import Identity, Record, Status
+from csg.training.record import Identity, Record, Status
 
 NOTE = "mlflow.note.content"
 MLFLOW_STATUS: dict[Status, str] = {

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
-import shutil
 import socket
 import threading
 import time
@@ -38,11 +36,12 @@ import ray.train.torch
 from csg.collective import agreed, is_first
 from csg.config import Config
 from csg.data import load_pair
-from csg.object_store import folder_of, store_of
+from csg.object_store import folder_of
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError, Flat, flatten
-from csg.storage import exists, locked, names, opened, remove, replacing, stamp
+from csg.storage import locked, opened, remove, replacing, stamp
 from csg.training.cluster import Slots, check_nodes, check_output, start_ray
+from csg.training.launch_files import LaunchFiles, Progress, Unwanted, pause
 from csg.training.loop import EpochReport, OnStep, Stop
 from csg.training.run import Run
 from csg.training.step import NonFiniteLossError
@@ -52,10 +51,6 @@ MAX_RETRIES = 2
 POLL_SECONDS = 0.1
 STOP_SECONDS = 60.0
 """How long workers are waited for that leave off; after that they are left to Ray, which ends them with the driver."""
-ASK_SECONDS = 2.0
-"""How often an object store is asked at most whether something changed, and told how far a run is."""
-TELL_SECONDS = 0.5
-"""How often the first worker says how far it is."""
 RAISED: dict[str, type[Exception]] = {"ConfigError": ConfigError, "NonFiniteLossError": NonFiniteLossError}
 """What a worker's error is raised as in the driver, subclasses included; all others are RuntimeErrors."""
 
@@ -107,11 +102,6 @@ def _reached(run: Run) -> tuple[int, float]:
     """Return what changes whenever a run gets further on disk."""
     checkpoint = stamp(run.checkpoint)
     return len(run.record.epochs), 0.0 if checkpoint is None else checkpoint.modified
-
-
-def pause(folder: Path, seconds: float) -> float:
-    """Return how long to wait before looking again: longer at an object store, where a look takes a request."""
-    return seconds if store_of(folder) is None else max(seconds, ASK_SECONDS)
 
 
 def _join_cluster(config: Config) -> None:
@@ -205,36 +195,6 @@ class Launch:
                 left.remove()
 
 
-class LaunchFiles:
-    """What driver and workers of one launch share in the run's folder, hidden there; nothing of it outlives the run."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.name = name
-        self._folder = folder
-        self.wanted = folder / f".launch-{name}"
-        self.error = folder / f".error-{name}"
-        self.progress = folder / f".progress-{name}"
-        self.ray_train = folder / f".ray_train-{name}"
-        """What Ray Train keeps of a run, on the driver's disk, holds nothing that the run's own folder lacks."""
-
-    @classmethod
-    def of_all(cls, folder: Path) -> list[LaunchFiles]:
-        """Find all launches that left something: also of drivers that were killed."""
-        found = {*names(folder), *(path.name for path in folder.glob(".ray_train-*"))}
-        launches = {
-            name.partition("-")[2]
-            for name in found
-            if name.startswith((".launch-", ".error-", ".progress-", ".ray_train-"))
-        }
-        return [cls(folder, name) for name in sorted(launches)]
-
-    def remove(self) -> None:
-        """Remove them all."""
-        for file in (self.wanted, self.error, self.progress):
-            remove(file)
-        shutil.rmtree(self.ray_train, ignore_errors=True)
-
-
 def work(loop_config: dict[str, Any]) -> None:
     """Train in one worker; an error of the run's own is left in its folder before it is raised.
 
@@ -289,36 +249,3 @@ def held(lock: Path, stop: Stop) -> Iterator[bool]:
                 return
             time.sleep(POLL_SECONDS)
         yield True
-
-
-class Unwanted:
-    """Whether a launch's file is gone; an object store is asked now and then, not after every step."""
-
-    def __init__(self, wanted: Path) -> None:
-        self._wanted = wanted
-        self._every = pause(wanted.parent, 0.0)
-        self._asked = -math.inf
-
-    def __call__(self) -> bool:
-        """Say whether to leave off."""
-        if time.monotonic() - self._asked < self._every:
-            return False
-        gone = not exists(self._wanted)
-        self._asked = time.monotonic()
-        return gone
-
-
-class Progress:
-    """Writes the steps done and the steps in all to a file, now and then."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._every = pause(path.parent, TELL_SECONDS)
-        self._told = 0.0
-
-    def __call__(self, done: int, total: int) -> None:
-        """Write them, unless that was just done."""
-        if time.monotonic() - self._told >= self._every or done == total:
-            with replacing(self._path) as file:
-                file.write(json.dumps([done, total]).encode())
-            self._told = time.monotonic()

@@ -12,6 +12,7 @@ from torch import Tensor
 from csg.config import Config
 from csg.data.pair import IGNORED
 from csg.methods.method import Batch
+from csg.tasks import task_of
 from csg.training.optimiser import lr_factor
 from csg.training.step import Learner, make_learner
 
@@ -78,7 +79,7 @@ def check_buildable(config: Config, *, classes: int) -> None:
     side = config.data.image_size
     images = torch.zeros(1, 3, side, side, dtype=next(learner.model.parameters()).dtype)
     with torch.no_grad():
-        nothing = torch.full((1, *learner.model(images).logits.shape[2:]), IGNORED)
+        nothing = torch.full((1,) if task_of(config.data).one_label else (1, side, side), IGNORED)
         batch = Batch(images, images, nothing, indices=torch.zeros(1, dtype=torch.int64), epoch=0)
         batch = learner.method.prepared(batch)
         learner.method.terms(batch, learner.model(batch.query), learner.model)

@@ -3,95 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
 
-import csg
 from csg.collective import agreed, barrier, check_agreement, is_first
 from csg.config import Config
-from csg.data.pair import SOURCE_SHIFTED, Pair
-from csg.identity import config_id
+from csg.data.pair import Pair
 from csg.models.model import Model
 from csg.object_store import address_of, folder_of
 from csg.settings import ConfigError, flatten
-from csg.storage import exists, locked, make_folder, opened, remove, remove_leftovers, replacing, stamp
+from csg.storage import exists, locked, make_folder, remove, remove_leftovers, stamp
 from csg.tasks.measurement import Inference
 from csg.training.checkpoint import load_state
-from csg.training.evaluation import TARGET_ALL, final_measurement, selected_figures, selection_score
+from csg.training.evaluation import final_measurement, selected_figures, selection_score
 from csg.training.loop import EpochReport, OnStep, Stop, Training, train
 from csg.training.outputs import OUTPUTS, save_outputs
 from csg.training.pictures import PICTURES, save_pictures
+from csg.training.record import Identity, Record, Status, read_record, write_record
 from csg.training.selected import save_selected
 from csg.training.step import NonFiniteLossError
-
-Status = Literal["running", "finished", "stopped", "failed", "interrupted"]
-"""stopped: by a scheduler, for good; interrupted: by something else, to be resumed."""
-
-
-def current_source_digest() -> str:
-    """Return ten hexadecimal digits that name this package's sources as they are on disk now."""
-    root = Path(csg.__file__).parent
-    digest = sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:10]
-
-
-@lru_cache(maxsize=1)
-def source_digest() -> str:
-    """Return the digest of the sources as they were when this process first asked."""
-    return current_source_digest()
-
-
-@dataclasses.dataclass(frozen=True)
-class Identity:
-    """What makes a run the run it is."""
-
-    config_id: str
-    seed: int
-    data_fingerprint: str
-    source_digest: str
-
-    @classmethod
-    def of(cls, config: Config, pair: Pair) -> Identity:
-        """Return the identity of ``config`` on ``pair`` under this version of the package."""
-        return cls(config_id(config), config.train.seed, pair.fingerprint, source_digest())
-
-    @property
-    def name(self) -> str:
-        """A file name."""
-        return f"{self.config_id}-seed{self.seed}-{self.data_fingerprint[:8]}-{self.source_digest}"
-
-
-@dataclasses.dataclass
-class Record:
-    """What a run showed, kept in ``record.json``."""
-
-    identity: dict[str, Any]
-    config: dict[str, Any]
-    epochs: list[dict[str, float]] = dataclasses.field(default_factory=list)
-    """Metrics of every epoch so far."""
-    final: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Metrics on target/test, once the run is finished."""
-    status: Status = "running"
-    error: str = ""
-    megabytes: float = 0.0
-    """What the run keeps on disk."""
-
-    @property
-    def skipped_images(self) -> int:
-        """How many images could not be read, the most of any epoch; source/shifted shows those of source/val again."""
-        largest: dict[str, float] = {}
-        for name, value in (item for metrics in (*self.epochs, self.final) for item in metrics.items()):
-            if name.endswith("/skipped_images") and not name.startswith((SOURCE_SHIFTED, TARGET_ALL)):
-                largest[name] = max(value, largest.get(name, 0.0))
-        return int(sum(largest.values()))
 
 
 class Run:
@@ -296,11 +228,8 @@ class Run:
         self.record = read_record(self.folder) or self.record
 
     def _write(self) -> None:
-        if not is_first():
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(self.folder / "record.json") as file:
-            file.write(json.dumps(dataclasses.asdict(self.record), indent=1).encode())
+        if is_first():
+            write_record(self.folder, self.record)
 
 
 def score_of(config: Config, epochs: list[dict[str, float]]) -> float:
@@ -312,12 +241,3 @@ def score_of(config: Config, epochs: list[dict[str, float]]) -> float:
 def run_folder(config: Config, identity: Identity) -> Path:
     """Return the folder of a run."""
     return folder_of(config.train.output) / "trained" / identity.name
-
-
-def read_record(folder: Path) -> Record | None:
-    """Read a run's record, or None where there is none."""
-    try:
-        with opened(folder / "record.json") as file:
-            return Record(**json.load(file))
-    except FileNotFoundError:
-        return None

@@ -14,7 +14,7 @@ from analysis.run_table import RUNS, RunTable, read_runs
 from csg.tracking import TrackedRun
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
-from csg.training.run import Status
+from csg.training.record import Status
 
 CLASSES, IMAGES, WIDTH = 10, 300, 16
 CSG = {

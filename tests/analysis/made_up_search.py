@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from csg.tracking import TrackedRun
-from csg.training.run import Status
+from csg.training.record import Status
 
 SCORE = "target/val/mean_class_accuracy"
 NAMES = [

@@ -21,7 +21,7 @@ from analysis.search_figures import (
     write_search_figures,
 )
 from csg.tracking import TrackedRun
-from csg.training.run import Status
+from csg.training.record import Status
 from tests.analysis.made_up_search import NAMES, SCORE, made_up_run, made_up_search
 
 FILES = [

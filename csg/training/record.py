@@ -1,0 +1,97 @@
+"""What makes a run the run it is, and what it showed so far: ``record.json`` in its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import csg
+from csg.config import Config
+from csg.data.pair import SOURCE_SHIFTED, Pair
+from csg.identity import config_id
+from csg.storage import opened, replacing
+from csg.training.evaluation import TARGET_ALL
+
+RECORD = "record.json"
+Status = Literal["running", "finished", "stopped", "failed", "interrupted"]
+"""stopped: by a scheduler, for good; interrupted: by something else, to be resumed."""
+
+
+def current_source_digest() -> str:
+    """Return ten hexadecimal digits that name this package's sources as they are on disk now."""
+    root = Path(csg.__file__).parent
+    digest = sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:10]
+
+
+@lru_cache(maxsize=1)
+def source_digest() -> str:
+    """Return the digest of the sources as they were when this process first asked."""
+    return current_source_digest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """What makes a run the run it is."""
+
+    config_id: str
+    seed: int
+    data_fingerprint: str
+    source_digest: str
+
+    @classmethod
+    def of(cls, config: Config, pair: Pair) -> Identity:
+        """Return the identity of ``config`` on ``pair`` under this version of the package."""
+        return cls(config_id(config), config.train.seed, pair.fingerprint, source_digest())
+
+    @property
+    def name(self) -> str:
+        """A file name."""
+        return f"{self.config_id}-seed{self.seed}-{self.data_fingerprint[:8]}-{self.source_digest}"
+
+
+@dataclasses.dataclass
+class Record:
+    """What a run showed, kept in ``record.json``."""
+
+    identity: dict[str, Any]
+    config: dict[str, Any]
+    epochs: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    """Metrics of every epoch so far."""
+    final: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Metrics on target/test, once the run is finished."""
+    status: Status = "running"
+    error: str = ""
+    megabytes: float = 0.0
+    """What the run keeps on disk."""
+
+    @property
+    def skipped_images(self) -> int:
+        """How many images could not be read, the most of any epoch; source/shifted shows those of source/val again."""
+        largest: dict[str, float] = {}
+        for name, value in (item for metrics in (*self.epochs, self.final) for item in metrics.items()):
+            if name.endswith("/skipped_images") and not name.startswith((SOURCE_SHIFTED, TARGET_ALL)):
+                largest[name] = max(value, largest.get(name, 0.0))
+        return int(sum(largest.values()))
+
+
+def read_record(folder: Path) -> Record | None:
+    """Read a run's record, or None where there is none."""
+    try:
+        with opened(folder / RECORD) as file:
+            return Record(**json.load(file))
+    except FileNotFoundError:
+        return None
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Put a run on record, in a folder that is made if it has to be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / RECORD) as file:
+        file.write(json.dumps(dataclasses.asdict(record), indent=1).encode())
