@@ -334,8 +334,9 @@ def test_the_last_epoch_is_told_when_workers_have_measured_the_test_images(
 
 
 def test_a_run_is_held_by_one_at_a_time_and_waiting_for_it_can_be_left_off(tmp_path: Path) -> None:
-    lock = tmp_path / ".lock"
-    with held(lock, lambda: True) as first, held(lock, lambda: True) as second:
+    one, other = (Run(config_from_flat({**TINY, "train.output": str(tmp_path)}), made_up_pair()) for _ in range(2))
+    one.create()
+    with held(one, lambda: True) as first, held(other, lambda: True) as second:
         assert first and not second
-    with held(lock, lambda: True) as again:
+    with held(other, lambda: True) as again:
         assert again

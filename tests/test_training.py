@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,12 +13,12 @@ import torch
 from csg.config import Config
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError
-from csg.storage import make_folder
+from csg.storage import locked, make_folder
 from csg.tasks.classification import Classification
 from csg.training import loop
 from csg.training import run as run_module
 from csg.training.checkpoint import load_state
-from csg.training.evaluation import selection_score
+from csg.training.evaluation import final_measurement, selection_score
 from csg.training.loop import EpochReport, fit
 from csg.training.record import read_record
 from csg.training.run import Run
@@ -255,6 +254,42 @@ def test_a_run_that_another_is_at_is_left_to_it(tmp_path: Path) -> None:
     assert not onlooker.checkpoint.exists() and Run(config, pair).record.status == "stopped"
 
 
+def test_nobody_stops_a_trained_run_whose_test_is_to_come(tmp_path: Path) -> None:
+    pair, config = made_up_pair(), tiny(tmp_path)
+    run, other = Run(config, pair), Run(config, pair)
+    for _ in run.epochs():
+        pass
+    next(other.epochs())
+    other.close("stopped")
+    assert run.finish().keys() >= {"target/test/accuracy", "selected/epoch"}
+    assert other.finish() == run.record.final, "it was measured twice"
+
+
+def test_a_run_is_its_measurers_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, config = made_up_pair(), tiny(tmp_path)
+    run = Run(config, pair)
+    for _ in run.epochs():
+        pass
+
+    def seen(*given: Any) -> Any:
+        with pytest.raises(BlockingIOError), locked(run.lock, wait=False):
+            pass
+        return final_measurement(*given)
+
+    monkeypatch.setattr(run_module, "final_measurement", seen)
+    run.finish()
+    assert run.record.status == "finished"
+
+
+def test_the_best_epochs_lost_weights_are_trained_again(tmp_path: Path) -> None:
+    pair, config = made_up_pair(), tiny(tmp_path, selection__epoch="best", train__checkpoint_minutes=0.0)
+    undisturbed = outcome(Run(tiny(tmp_path / "other", selection__epoch="best"), pair))
+    run = Run(config, pair)
+    next(run.epochs())
+    run.selected.unlink()
+    assert_equal_outcomes(outcome(Run(config, pair)), undisturbed)
+
+
 def test_what_a_kill_left_of_a_save_goes(tmp_path: Path) -> None:
     run = Run(tiny(tmp_path), made_up_pair()).create()
     left = run.folder / ".checkpoint.pt.0123abcd"
@@ -274,13 +309,14 @@ def test_a_failed_run_keeps_its_state_unless_its_loss_blew_up(tmp_path: Path) ->
 
 def test_a_second_process_waits_and_finds_what_the_first_has_trained(tmp_path: Path) -> None:
     pair, config = made_up_pair(), tiny(tmp_path)
-    first = Run(config, pair).epochs()
+    run = Run(config, pair)
+    first = run.epochs()
     next(first)
-    waiting = Thread(target=lambda: second.extend(Run(config, pair).epochs()))
+    with pytest.raises(BlockingIOError), locked(run.lock, wait=False):
+        pass
     second: list[EpochReport] = []
+    waiting = Thread(target=lambda: second.extend(Run(config, pair).epochs()))
     waiting.start()
-    time.sleep(0.3)
-    assert second == []
     recorded = [report.metrics for report in first][-1]
     waiting.join()
     assert [report.epoch for report in second] == [1, 2]

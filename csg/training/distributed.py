@@ -19,7 +19,6 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 # Ray Train looks after its workers every two seconds by default, and keeps metrics that nobody here reads.
@@ -39,7 +38,7 @@ from csg.data import load_pair
 from csg.object_store import folder_of
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError, Flat, flatten
-from csg.storage import locked, opened, remove, replacing, stamp
+from csg.storage import opened, remove, replacing, stamp
 from csg.training.cluster import Slots, check_nodes, check_output, start_ray
 from csg.training.launch_files import LaunchFiles, Progress, Unwanted, pause
 from csg.training.loop import EpochReport, OnStep, Stop
@@ -213,10 +212,10 @@ def work(loop_config: dict[str, Any]) -> None:
                 f"node {socket.gethostname()} has other data, weights or sources of csg than the driver: there this "
                 f"run is {run.identity.name}, expected {loop_config['run']}"
             )
-        with held(run.lock, stop) as is_held:
+        with held(run, stop) as is_held:
             if not is_held:
                 return
-            run.reread()
+            run.reread()  # not the first worker alone
             for _ in run.work(Progress(files.progress) if is_first() else None, stop):
                 pass
             if len(run.record.epochs) == config.train.epochs:
@@ -232,13 +231,13 @@ def work(loop_config: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def held(lock: Path, stop: Stop) -> Iterator[bool]:
+def held(run: Run, stop: Stop) -> Iterator[bool]:
     """Hold a run for all workers of a group, as soon as nobody else does; False where they shall leave off instead."""
     with contextlib.ExitStack() as stack:
 
         def taken() -> bool:
             try:
-                stack.enter_context(locked(lock, wait=False))
+                stack.enter_context(run.locked(wait=False))
             except BlockingIOError:
                 return False
             return True

@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 from csg.collective import agreed, barrier, check_agreement, is_first
 from csg.config import Config
@@ -73,21 +74,27 @@ class Run:
 
             yield from epochs_of_workers(self, on_step)
         else:
-            with self._locked(wait=True):
-                self.reread()
+            with self.locked(wait=True):
                 yield from self.work(on_step)
 
     def _is_trained(self) -> bool:
         return bool(self.record.final) and exists(self.selected)
 
+    def _is_complete(self) -> bool:
+        return len(self.record.epochs) == self.config.train.epochs
+
     @contextmanager
-    def _locked(self, *, wait: bool) -> Iterator[None]:
-        """Have the run to oneself, as :func:`csg.storage.locked` does; again, where one has it already."""
-        if self._has_lock:
+    def locked(self, *, wait: bool) -> Iterator[None]:
+        """Have the run to oneself, as it then stands on record; see :func:`csg.storage.locked`.
+
+        Whoever has it already keeps it. Of a group of workers the first has it for all.
+        """
+        if self._has_lock or not is_first():
             yield
             return
         with locked(self.lock, wait=wait):
             self._has_lock = True
+            self.reread()
             try:
                 yield
             finally:
@@ -110,11 +117,13 @@ class Run:
             remove_leftovers(self.checkpoint)
             remove_leftovers(self.selected)
         if self._has_lost_weights():
+            if self.config.selection.epoch == "best" and is_first():
+                remove(self.checkpoint)  # its weights need not be those of the best epoch
             self.record.epochs, self.record.final = [], {}
             self._write()
         for epoch, metrics in enumerate(self.record.epochs, start=1):
             yield EpochReport(epoch, metrics)
-        if len(self.record.epochs) == self.config.train.epochs:
+        if self._is_complete():
             return
         training = self._training = Training(self.config, self.pair)
         for report in train(training, checkpoint=self.checkpoint, on_step=on_step, stop=stop):
@@ -139,8 +148,8 @@ class Run:
         """
         if exists(self.selected):
             return False
-        among_recorded = self.config.selection.epoch == "best" and not exists(self.checkpoint)
-        return len(self.record.epochs) == self.config.train.epochs or (among_recorded and bool(self.record.epochs))
+        among_recorded = self.config.selection.epoch == "best" and bool(self.record.epochs)
+        return among_recorded or self._is_complete()
 
     def _selects(self, epochs: list[dict[str, float]]) -> bool:
         """Whether the newest epoch's weights are (so far) those to measure on target/test."""
@@ -158,15 +167,17 @@ class Run:
         Returns:
             The final metrics; from the record where they were measured before.
         """
-        if not self.record.final:
-            began = time.perf_counter()
-            inference = Inference(self.selected_model(), self.config)
-            final, measured = final_measurement(inference, self.config, self.pair)
+        with self.locked(wait=True):
+            if not self.record.final:
+                began = time.perf_counter()
+                inference = Inference(self.selected_model(), self.config)
+                final, measured = final_measurement(inference, self.config, self.pair)
+                if is_first():
+                    save_outputs(self.outputs, measured)
+                    save_pictures(self.pictures, inference, self.config, self.pair)
+                self.record.final = {**final, **self._selected_metrics(), "test/seconds": time.perf_counter() - began}
             if is_first():
-                save_outputs(self.outputs, measured)
-                save_pictures(self.pictures, inference, self.config, self.pair)
-            self.record.final = {**final, **self._selected_metrics(), "test/seconds": time.perf_counter() - began}
-        self.close("finished")
+                self._close("finished", "")
         return self.record.final
 
     def _selected_metrics(self) -> dict[str, float]:
@@ -182,7 +193,7 @@ class Run:
         Raises:
             ConfigError: the run has not come that far.
         """
-        if len(self.record.epochs) < self.config.train.epochs or not exists(self.selected):
+        if not (self._is_complete() and exists(self.selected)):
             raise ConfigError(
                 f"{address_of(self.folder)} holds no finished run of this configuration ({len(self.record.epochs)} of "
                 f"{self.config.train.epochs} epochs are on record); train it first: csg train with the same flags"
@@ -197,23 +208,20 @@ class Run:
             remove(self.checkpoint)
         self.close("failed", f"{type(error).__name__}: {error}")
 
-    def close(self, status: Status, error: str = "") -> None:
+    def close(self, status: Literal["stopped", "failed", "interrupted"], error: str = "") -> None:
         """Note how the run ended. One that has finished stays so, and one that another process is at is left to it.
 
-        A finished run keeps its selected weights, a stopped one nothing, and one that was interrupted or failed its
-        training state, to go on from.
+        A stopped run keeps nothing, and one that was interrupted or failed its training state, to go on from. One whose
+        epochs are all trained is not stopped any more: what is left, target/test, is for whoever has trained it.
         """
         if not is_first():
             return
-        if status == "finished":  # the caller has measured it, and has it to itself
-            self._close(status, error)
-            return
-        with suppress(BlockingIOError), self.create()._locked(wait=False):
-            self.reread()
-            if self.record.status != "finished":
+        with suppress(BlockingIOError), self.create().locked(wait=False):
+            if self.record.status != "finished" and not (status == "stopped" and self._is_complete()):
                 self._close(status, error)
 
     def _close(self, status: Status, error: str) -> None:
+        """Put the end on record. A finished run keeps its selected weights."""
         if status in ("finished", "stopped"):
             remove(self.checkpoint)
         if status == "stopped":
