@@ -14,6 +14,9 @@ from csg.methods import method_of
 from csg.settings import ConfigError, Flat, NotIdentity, Section, hints
 from csg.storage import file_digest
 
+KNOWN = {"csg", "torch", *sys.stdlib_module_names}
+"""Packages whose classes a method from outside may inherit from without their files being part of its identity."""
+
 
 def _is_identity(cls: type[Any], path: str) -> bool:
     """Whether the dotted ``path`` below ``cls`` says what is computed."""
@@ -27,7 +30,8 @@ def _is_identity(cls: type[Any], path: str) -> bool:
 def canonical(config: Config) -> Flat:
     """Return the settings that say what is computed: defaults resolved, inactive ones gone, files by content.
 
-    A method from outside the package enters with the content of the files that define it and its settings.
+    A method from outside the package enters with the content of the files that define it, its settings and the classes
+    that these inherit from.
 
     The selection protocol enters only with ``selection.epoch=best``, where it decides which weights are measured.
 
@@ -43,7 +47,10 @@ def canonical(config: Config) -> Flat:
     if config.data.task == "classification":
         del flat["model.aspp_rates"]
     sources = {
-        cls.__module__ for cls in (method_of(config), type(config.method)) if not cls.__module__.startswith("csg.")
+        cls.__module__
+        for of in (method_of(config), type(config.method))
+        for cls in of.__mro__
+        if cls.__module__.partition(".")[0] not in KNOWN
     }
     if sources:
         digests = sorted(_source_digest(module) for module in sources)

@@ -86,7 +86,8 @@ def test_an_output_folder_that_cannot_be_written_to_is_refused(
     ("argv", "message"),
     [
         (["--resume", *SMALL], "--resume: no search with these flags"),
-        (["--protocol", "paper", "--selection.epoch", "best"], "would hand them to the search"),
+        (["--protocol", "paper"], "would hand them to the search"),
+        (["--selection.protocol", "paper", "--selection.epoch", "best"], "would hand them to the search"),
         (["--num-samples", "1"], "--num-samples: expected at least 2"),
         (["--time-budget", "-1"], "--time-budget: expected minutes"),
         (["--space", "everything"], "--space: expected one of csg"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -52,6 +53,19 @@ def test_its_source_is_part_of_what_is_computed_and_its_place_is_not(example: Pa
         config_id(config_from_flat({"method.path": f"{path}:ConfidencePenalty"})) for path in (example, copy, edited)
     )
     assert here == there != other
+
+
+def test_the_file_of_a_base_class_is_part_of_what_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    ids = set()
+    for number, line in enumerate(("two_views = False", "two_views = True")):
+        base = f"base_{number}"
+        (tmp_path / f"{base}.py").write_text(f"from csg.methods.csg import Csg\n\nclass Base(Csg):\n    {line}\n")
+        mine = tmp_path / f"{base}_mine.py"
+        mine.write_text("import sys\n\nBase = sys.modules[__file__[-14:-8]].Base\n\nclass Mine(Base):\n    pass\n")
+        importlib.import_module(base)
+        ids.add(config_id(config_from_flat({"method.path": f"{mine}:Mine"})))
+    assert len(ids) == 2
 
 
 def test_a_subclass_of_a_shipped_method_is_another_computation(tmp_path: Path) -> None:

@@ -159,6 +159,9 @@ def test_a_torchvision_file_loads_unchanged(tmp_path: Path) -> None:
     torch.save(published, tmp_path / "resnet18.pth")
     loaded = pretrained_encoder(ModelConfig(name="resnet18", weights=str(tmp_path / "resnet18.pth"))).state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in published.items())
+    torch.save({name: torch.zeros_like(tensor) for name, tensor in published.items()}, tmp_path / "resnet18.pth")
+    again = pretrained_encoder(ModelConfig(name="resnet18", weights=str(tmp_path / "resnet18.pth"))).state_dict()
+    assert not again["conv1.weight"].any(), "a file that was replaced is read again"
 
 
 def test_weights_that_do_not_fit_are_refused_by_key(tmp_path: Path) -> None:

@@ -277,6 +277,7 @@ def test_weights_that_do_not_fit_their_own_settings_are_refused(
     for changes, message in [
         ({"classes": ["a", "b"]}, "expected the weights of a tiny with 2 classes"),
         ({"config": config | {"model.head_width": 17}}, "size mismatch for head.0.weight"),
+        ({"config": config | {"method.path": "mine.py:Mine"}}, "expected an absolute path as method.path"),
         ({"config": config | {"model.width": 17}}, "its settings cannot be used here: model.width: no such setting"),
     ]:
         code, said = predict(capsys, photos, "--checkpoint", edited(trained.selected, **changes))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError, flatten
 from csg.tracking import RunTracker, Tracker, default_tracking_uri
+from csg.tracking import tracker as tracker_module
 from csg.tracking.tracker import active_settings, metric_name
 from csg.training.run import Run
 from tests.made_up_pair import TINY, made_up_pair
@@ -76,6 +78,37 @@ def test_logging_twice_records_no_step_twice(store: Tracker, tmp_path: Path) -> 
     (read,) = store.children(parent)
     history = store.client.get_metric_history(read.run_id, "train/loss")
     assert [metric.step for metric in history] == [1, 2]
+
+
+def test_an_epoch_that_a_crash_has_cut_is_logged_again(
+    store: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = finished_run(tmp_path)
+    parent = search_of(store, "cut", tmp_path)
+    whole = len(run.record.epochs[0])
+    cut = RunTracker(store, run, parent=parent)
+    with monkeypatch.context() as patch:
+        patch.setattr(tracker_module, "BATCH", whole + 3)
+
+        def crash(*_: Any, **given: Any) -> None:
+            patch.setattr(store.client, "log_batch", refuse)
+            log_batch(*_, **given)
+
+        def refuse(*_: Any, **given: Any) -> None:
+            raise ConnectionError
+
+        log_batch = store.client.log_batch
+        patch.setattr(store.client, "log_batch", crash)
+        with pytest.raises(ConnectionError):
+            cut.log()
+    RunTracker(store, run, parent=parent).log()
+    (read,) = store.children(parent, history=tuple(run.record.epochs[1]))
+    for name, value in run.record.epochs[1].items():
+        assert read.history[name][2] == value, name
+
+
+def test_a_run_is_found_again_in_a_folder_with_an_apostrophe(store: Tracker, tmp_path: Path) -> None:
+    assert len({search_of(store, "quoted", tmp_path / "o'brien") for _ in range(2)}) == 1
 
 
 def test_what_is_measured_once_has_one_value_whatever_is_logged_again(store: Tracker, tmp_path: Path) -> None:

@@ -112,13 +112,13 @@ def plan(flags: Flags[SearchOptions]) -> Search:
     """
     options, config = flags.options, flags.config
     given = dict(flags.given)
-    if options.protocol is not None:
-        config = config_from_flat(flatten(config) | {"selection.protocol": options.protocol})
-    if config.selection.protocol == "paper":
+    if "paper" in (options.protocol, config.selection.protocol):
         raise ConfigError(
             "--protocol: 'paper' selects an epoch on the reported images and would hand them to the search; "
             "expected source, shifted or oracle"
         )
+    if options.protocol is not None:
+        config = config_from_flat(flatten(config) | {"selection.protocol": options.protocol})
     at_least = (
         ("num-samples", options.num_samples, 2),
         ("concurrency", options.concurrency, 0),

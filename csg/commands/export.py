@@ -73,7 +73,7 @@ def export(argv: Sequence[str], console: Console) -> int:
         ExportOptions,
         args=list(argv),
         prog="csg export",
-        description="Write the classifier of a finished run to one file: images in, probabilities out.",
+        description="Write the network of a finished run to one file: images in, probabilities out.",
         use_underscores=True,
     )
     kind = _format_of(options.output)

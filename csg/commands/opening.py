@@ -12,7 +12,7 @@ from csg.training.run import Run
 
 
 def open_run(config: Config, console: Console) -> Run:
-    """Check the weights, load the data and open the run, which is made if it is new.
+    """Check the weights, load the data and open the run, whether or not it exists.
 
     Raises:
         ConfigError: the weights, the data or the output folder cannot be used.
@@ -21,4 +21,4 @@ def open_run(config: Config, console: Console) -> Run:
     check_weights(config.model)
     pair = open_pair(config, console)
     console.print(f"{config.method.summary} on {pair.description}", highlight=False, soft_wrap=True)
-    return Run(config, pair).create()
+    return Run(config, pair)

@@ -156,8 +156,11 @@ def verified(config: DataConfig, on_images: OnImages | None = None) -> Report:
 
 
 def report_path(config: DataConfig) -> Path:
-    """Return where the report on these very files is kept: names, classes, sizes and times of change decide."""
-    digest = hashlib.sha256(f"{VERSION} {PIL.__version__}".encode())
+    """Return where the report on these very files is kept: names, classes, sizes and times of change decide.
+
+    So does whether classes may be missing, of which some faults speak.
+    """
+    digest = hashlib.sha256(f"{VERSION} {PIL.__version__} {config.allow_missing_classes}".encode())
     for domain in load_domains(config):
         digest.update(f"{domain.files.folder} {domain.classes} {domain.files.fingerprint}".encode())
         digest.update(domain.files.modified.tobytes())

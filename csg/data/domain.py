@@ -192,7 +192,15 @@ def make_pair(source: Domain, target: Domain, config: DataConfig, *, title: Call
         raise ConfigError(named(faults, f"data.name={config.name}: these data cannot be used{hint}:"))
     held_out, rest = split(source, config.source_val_fraction, "data.source_val_fraction", config)
     if config.source_images is not None:
-        rest = rest[part_of(source.files.labels[rest], config.source_images)]
+        part = part_of(source.files.labels[rest], config.source_images)
+        missing = set(source.files.labels[rest].tolist()) - set(source.files.labels[rest][part].tolist())
+        if missing and not config.allow_missing_classes:
+            classes = ", ".join(repr(source.classes[label]) for label in sorted(missing))
+            raise ConfigError(
+                f"data.source_images: expected enough for an image of every class, found {config.source_images:,}, "
+                f"which leave none of {classes}; take more, or go without them with --data.allow-missing-classes True"
+            )
+        rest = rest[part]
     val, test = split(target, config.target_val_fraction, "data.target_val_fraction", config)
     side = config.image_size
     source_val = FileStream(source.files.subset(held_out), side)

@@ -12,6 +12,7 @@ from csg.config import ModelConfig
 from csg.models import encoder_named
 from csg.models.encoder import Encoder
 from csg.settings import ConfigError
+from csg.storage import file_digest
 
 
 def check_weights(config: ModelConfig) -> None:
@@ -37,7 +38,9 @@ def pretrained_encoder(config: ModelConfig, *, setting: str = "model.weights") -
     with torch.device("meta"):  # initial weights would be drawn only to be replaced
         encoder = encoder_named(config.name, output_stride=config.output_stride)
     path = bundled_weights(config.name, setting) if config.weights == "imagenet" else Path(config.weights)
-    state = _read(path, setting)
+    if not path.is_file():
+        raise ConfigError(f"{setting}: expected a state-dict file, found nothing at {path}")
+    state = _read(path, setting, file_digest(str(path)))
     expected = encoder.state_dict()
     missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in expected]
@@ -73,9 +76,7 @@ def bundled_weights(encoder: str, setting: str = "model.weights") -> Path:
 
 
 @lru_cache(maxsize=2)
-def _read(path: Path, setting: str) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ConfigError(f"{setting}: expected a state-dict file, found nothing at {path}")
+def _read(path: Path, setting: str, _digest: str) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for files that are not state dicts

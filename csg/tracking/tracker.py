@@ -29,6 +29,10 @@ MLFLOW_STATUS: dict[Status, str] = {
     "interrupted": "KILLED",
     "failed": "FAILED",
 }
+BATCH = 1000
+"""Metrics that MLflow takes at once, at most."""
+LOSS = "train/loss"
+"""The metric that every epoch has."""
 
 
 @lru_cache(maxsize=1)
@@ -59,7 +63,7 @@ class Tracker:
 
     def find(self, tags: Mapping[str, str]) -> str | None:
         """Return the id of the oldest run that has all of ``tags``."""
-        condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        condition = " and ".join(f"tags.`{name}` = {_quoted(value)}" for name, value in tags.items())
         runs = self.client.search_runs([self.experiment_id], condition, ViewType.ACTIVE_ONLY, 1, ["start_time ASC"])
         return runs[0].info.run_id if runs else None
 
@@ -151,14 +155,16 @@ class Tracker:
             metrics += [Metric(metric_name(name), value, now, len(record.epochs)) for name, value in last.items()]
         if record.error:
             tags.append(RunTag("error", record.error[:5000]))
-        for start in range(0, len(metrics), 1000):
-            self.client.log_batch(run_id, metrics=metrics[start : start + 1000])
+        # The loss of an epoch, by which recorded() counts, goes in when all else of the epoch is there.
+        metrics.sort(key=lambda metric: (metric.step, metric.key == LOSS))
+        for start in range(0, len(metrics), BATCH):
+            self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
         self.client.log_batch(run_id, tags=tags)
         self.set_status(run_id, record.status)
 
     def recorded(self, run_id: str) -> tuple[int, str]:
         """Return how many epochs of a run are in the store, and its status there; empty where it has none yet."""
-        history = self.client.get_metric_history(run_id, "train/loss")
+        history = self.client.get_metric_history(run_id, LOSS)
         status: str = self.client.get_run(run_id).data.tags.get("status", "")
         return max((metric.step for metric in history), default=0), status
 
@@ -212,6 +218,11 @@ def durations(record: Record) -> dict[str, float]:
     training = [values["train/seconds"] for values in record.epochs if "train/seconds" in values]
     total = {"duration_seconds": sum(spent) + record.final.get("test/seconds", 0.0)}
     return total | ({"seconds_per_epoch": sum(training) / len(training)} if training else {})
+
+
+def _quoted(text: str) -> str:
+    """Quote a value of a condition, in which nothing can be escaped; a path may hold an apostrophe."""
+    return f'"{text}"' if "'" in text else f"'{text}'"
 
 
 def metric_name(name: str) -> str:

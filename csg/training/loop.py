@@ -229,6 +229,9 @@ def train(
                 on_step(learner.steps, total)
             if stop is not None and agreed(stop):
                 return
+        if config.train.device == "cuda":
+            torch.cuda.synchronize()
+            position.seconds = earlier + time.perf_counter() - began
         # No state is saved between here and the next position, so that a resumed run passes here once an epoch.
         learner.method.after_epoch(learner.model)
         metrics = epoch_metrics(training, total)

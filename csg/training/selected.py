@@ -10,6 +10,7 @@ from torch import Tensor
 
 from csg.config import Config
 from csg.data.pair import Pair
+from csg.external import with_absolute_path
 from csg.models import encoder_named
 from csg.models.model import Model
 from csg.parsing import config_from_flat
@@ -80,7 +81,8 @@ def save_selected(path: Path, model: Model, config: Config, pair: Pair) -> None:
 def load_selected(path: Path) -> Selected:
     """Read the selected weights of a finished run, onto the CPU.
 
-    A run whose method is from outside the package names its file (``method.path``), which is imported.
+    A run whose method is from outside the package names its file (``method.path``), which is imported: from where it
+    was when the run was trained, not from beside the weights.
 
     Raises:
         ConfigError: the file is missing, is something else (the training state of a run under way, say), was written
@@ -104,6 +106,9 @@ def load_selected(path: Path) -> Selected:
             f"{' and no '.join(missing)}: an earlier version of csg wrote it; train it again (csg train with the "
             "same flags)"
         )
+    method = state["config"].get("method.path")
+    if method is not None and method != with_absolute_path(method):
+        raise ConfigError(f"{path}: expected an absolute path as method.path, found {method!r}, which is not imported")
     try:
         config = config_from_flat(state["config"])
     except ConfigError as error:

@@ -81,6 +81,9 @@ def test_a_part_of_the_synthetic_images_keeps_every_class_in_proportion(tmp_path
     assert names(part, SOURCE_VAL) == names(whole, SOURCE_VAL)
     with pytest.raises(ConfigError, match=r"data\.source_images: expected at most the 108 .* found 109"):
         load_pair(visda(tmp_path, source_images=109))
+    with pytest.raises(ConfigError, match=r"data\.source_images: .* found 10, which leave none of 'train', 'truck'"):
+        load_pair(visda(tmp_path, source_images=10))
+    assert len(load_pair(visda(tmp_path, source_images=10, allow_missing_classes=True)).streams[SOURCE_TRAIN]) == 10
 
 
 def test_a_fingerprint_changes_with_a_files_name_class_and_size(tmp_path: Path) -> None:
