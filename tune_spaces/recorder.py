@@ -85,7 +85,7 @@ class MlflowRecorder(Callback):
             status: Status = cast(Status, ending.decision) if ending else "interrupted"
             trial_config = {**event.settings, NUMBER: event.trial, ROLE: event.role}
             run = self._run(trial_config)
-            if run.record.status == "running":
+            if run.record.status == "running" and status != "finished":
                 run.close(status)
             if known.get(str(event.trial)) != status:
                 self._record(trial_config, ending.epoch if ending and ending.epoch else self._epochs, status)

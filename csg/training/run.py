@@ -7,7 +7,6 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
 
 from csg.collective import agreed, barrier, check_agreement, is_first
 from csg.config import Config
@@ -208,9 +207,10 @@ class Run:
             remove(self.checkpoint)
         self.close("failed", f"{type(error).__name__}: {error}")
 
-    def close(self, status: Literal["stopped", "failed", "interrupted"], error: str = "") -> None:
-        """Note how the run ended. One that has finished stays so, and one that another process is at is left to it.
+    def close(self, status: Status, error: str = "") -> None:
+        """Note how the run ended, but for :meth:`finish`.
 
+        One that has finished stays so, and one that another process is at is left to it.
         A stopped run keeps nothing, and one that was interrupted or failed its training state, to go on from. One whose
         epochs are all trained is not stopped any more: what is left, target/test, is for whoever has trained it.
         """
