@@ -34,7 +34,8 @@ class TableOptions(SourceOptions):
     out: Path = Path("tables")
     """Folder to write to."""
     main: str = ""
-    """Ablation whose cells are the main comparison: a design or a key (default: rivals, else the newest)."""
+    """Ablation whose cells are the main comparison of its task: a design or a key (default: rivals, else the
+    newest)."""
     mix: tuple[Literal["commit", "program", "data", "protocol"], ...] = ()
     """In what the runs of one table may differ; the captions then say so."""
 
@@ -48,6 +49,7 @@ def tables_of(table: RunTable, options: TableOptions) -> tuple[list[Table], list
     Raises:
         ConfigError: ``--main`` names no ablation.
     """
+    check_named(table.ablations(), options.main)
     parts = table.by_task()
     makers: dict[str, Callable[[], Table]] = {}
     for task, part in parts.items():
@@ -94,16 +96,20 @@ def unambiguous(ablation: Ablation, among: Sequence[Ablation]) -> str:
     return ablation.key if several else ablation.design
 
 
-def chosen_ablation(ablations: Sequence[Ablation], name: str) -> Ablation:
-    """Return the newest ablation of a design or key; without one that of the rivals, else of any design.
+def check_named(ablations: Sequence[Ablation], name: str) -> None:
+    """Refuse a name (empty for none) that no ablation has, whatever its task.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: with the names there are.
     """
+    found = dict.fromkeys(known for each in ablations for known in (each.design, each.key))
+    if name and name not in found:
+        raise ConfigError(f"--main: expected one of {', '.join(found) or 'none'}, found {name!r}")
+
+
+def chosen_ablation(ablations: Sequence[Ablation], name: str) -> Ablation:
+    """Return the newest ablation of a design or key; where there is none that of the rivals, else of any design."""
     named = [each for each in ablations if name in (each.design, each.key)]
-    if name and not named:
-        found = ", ".join(dict.fromkeys(name for each in ablations for name in (each.design, each.key)))
-        raise ConfigError(f"--main: expected one of {found}, found {name!r}")
     rivals = [each for each in ablations if each.design == "rivals"]
     designed = [each for each in ablations if not each.design.startswith(CONFIRMATION)]
     return (named or rivals or designed or list(ablations))[-1]

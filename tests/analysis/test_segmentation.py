@@ -22,6 +22,7 @@ from analysis.run_table import RunTable, read_runs
 from analysis.table import Table
 from analysis.trace import command_of
 from csg.metrics.iou import mean_iou
+from csg.settings import ConfigError
 from csg.tracking import Tracker
 from csg.training.pictures import PICTURES
 from tests.analysis.figure_reading import changed, words
@@ -103,6 +104,11 @@ def test_two_tasks_are_never_in_one_table_or_figure(tmp_path: Path) -> None:
     assert not refused and {table.name for table in made} >= {
         *(f"{name}_{task}" for name in ("main_comparison", "search_summary", "selection_protocols") for task in parts)
     }
+    for main in ("rivals", "components"):  # each the name of one task's ablation alone
+        made_with_main, refused = paper_tables.tables_of(mixed, paper_tables.TableOptions(main=main))
+        assert not refused and [each.name for each in made_with_main] == [each.name for each in made]
+    with pytest.raises(ConfigError, match="--main: expected one of components, components-0, rivals, rivals-0"):
+        paper_tables.tables_of(mixed, paper_tables.TableOptions(main="temperature"))
     own = {task: {run.run_id for run in part.runs} for task, part in parts.items()}
     for table in made:
         behind = {i for row in table.rows for entry in row.entries for i in entry.values or ()}
