@@ -15,9 +15,9 @@ from matplotlib.patches import Patch
 
 from analysis.comparable import NoDataError, comparable
 from analysis.figure_style import COLUMN, PALETTE, SMALL_SIZE, RunFigure, new_panels, set_caption
-from analysis.protocol_table import distinct_finished
+from analysis.protocol_table import distinct_finished, score_metric
 from analysis.run_table import RunTable
-from analysis.search_summary import SELECTION_SCORE
+from analysis.task_figures import task_of
 from csg.data.pair import IGNORED
 from csg.tracking import TrackedRun
 
@@ -57,7 +57,9 @@ class Shown:
 
 
 def shown_runs(table: RunTable, *, mix: Collection[str] = ()) -> tuple[list[Shown], str]:
-    """Return for each of ``METHODS`` the run with the best selection score that has pictures, of the same images.
+    """Return for each of ``METHODS`` the run with the best score on source/val that has pictures, of the same images.
+
+    Selection scores would not do: those of runs that selected by different protocols are of different streams.
 
     Returns:
         The runs; and what a caption must say of those left out.
@@ -85,7 +87,7 @@ def shown_runs(table: RunTable, *, mix: Collection[str] = ()) -> tuple[list[Show
 
 
 def _score(run: TrackedRun) -> float:
-    score = run.metrics.get(SELECTION_SCORE, math.nan)
+    score = run.metrics.get(score_metric("source", task_of([run])), math.nan)
     return score if math.isfinite(score) else -math.inf
 
 
@@ -221,4 +223,5 @@ def _times_uniform(weights: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 def _chosen_text(shown: Sequence[Shown]) -> str:
     runs = "; ".join(each.said for each in shown)
-    return f"Of each method the finished run with the best selection score ({runs})."
+    words = task_of(each.run for each in shown).score_words
+    return f"Of each method the finished run with the best {words} on source/val ({runs})."

@@ -55,7 +55,7 @@ def protocol_figure(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) ->
     for axes in panels[len(PROTOCOLS) :]:
         axes.remove()
     assert grid is not None
-    _forest(figure.add_subplot(grid[1, :]), found, task.overall_words if task.one_label else task.score_words)
+    _forest(figure.add_subplot(grid[1, :]), found, task.score_words)
     caption = (
         f"Above: {len(chosen.runs):,} distinct finished runs, score: {task.score_words} on the protocol's stream. "
         f"Below: Spearman's rho of score and real {task.score_words} on target/test, 95 % bootstrap intervals (from "

@@ -98,6 +98,7 @@ def test_protocols_carry_their_rhos_and_the_best_is_named_by_rule(table: RunTabl
         rho = stats.spearmanr(scores, real).statistic
         assert axes.get_title().startswith(f"{protocol}\nrho = {rho:.2f}, n = {len(finished)}\n[")
     assert "Largest rho: oracle." in words(figures["selection_protocols"])
+    assert panels[-1].get_xlabel() == "rank correlation rho with real mean class accuracy", "what is correlated"
     few = dict.fromkeys(streams, finished[:5])
     assert "too few runs to say by how much" in best_protocol(few, {name: RankCorrelation(5, 0.5) for name in few})
     same = {"source": finished, "shifted": finished}

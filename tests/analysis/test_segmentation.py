@@ -23,7 +23,7 @@ from analysis.table import Table
 from analysis.trace import command_of
 from csg.metrics.iou import mean_iou
 from csg.settings import ConfigError
-from csg.tracking import Tracker
+from csg.tracking import TrackedRun, Tracker
 from csg.training.pictures import PICTURES
 from tests.analysis.figure_reading import changed, words
 from tests.analysis.made_up_experiment import ablation, search
@@ -154,8 +154,22 @@ def test_class_maps_stand_beside_labels_with_a_legend_and_void_hatched(scenery: 
         assert picture[-1, 0] == pytest.approx(to_rgb(VOID)), "void is void in answers too"
     assert figure.axes[1].collections, "hatched"
     chosen, _ = shown_runs(scenery)
-    best = max((run for run in scenery.ablations()[0].cell("CSG")), key=lambda run: run.metrics["selection/score"])
+    best = max(scenery.ablations()[0].cell("CSG"), key=lambda run: run.metrics["selected/source/val/mean_iou"])
     assert chosen[1].run == best and best.name in words(figure)
+    assert "the finished run with the best mean IoU on source/val (" in words(figure)
+
+
+def test_pictures_are_of_the_best_run_whatever_protocol_selected_its_epoch(scenery: RunTable) -> None:
+    best = shown_runs(scenery)[0][1].run
+
+    def by_oracle(run: TrackedRun) -> TrackedRun:
+        """Real scores are lower: those of the best run must not be compared with synthetic ones of the others."""
+        settings = {**run.params, "selection.protocol": "oracle", "selection.epoch": "best"}
+        lower = {**run.metrics, "selection/score": run.metrics["selected/target/val/mean_iou"]}
+        return dataclasses.replace(run, params=settings, metrics=lower) if run.run_id == best.run_id else run
+
+    chosen = shown_runs(changed(scenery, by_oracle))[0][1].run
+    assert chosen.run_id == best.run_id and chosen.metrics["selection/score"] < best.metrics["selection/score"]
 
 
 def test_attention_is_drawn_in_multiples_of_an_even_weight(scenery: RunTable) -> None:
