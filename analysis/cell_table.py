@@ -82,11 +82,7 @@ def _entries(cells: Cells, comparisons: dict[str, str], column: Column) -> list[
         behind = {ids[cell][seed]: value for seed, value in values[cell].items()}
         entries.append([Entry(text, EMPHASIS.get(marked.get(cell, "missing"), ""), column.metric, behind)])
     if column.tested:
-        differences = {
-            cell: paired_difference(found[cell], found[against])
-            for cell, against in comparisons.items()
-            if cell != against and cell in found and against in found
-        }
+        differences = _differences(cells, comparisons, column)
         adjusted = dict(zip(differences, holm([each.p for each in differences.values()]), strict=True))
         several = len(set(comparisons.values())) > 1
         for row, (cell, against) in zip(entries, comparisons.items(), strict=True):
@@ -98,6 +94,16 @@ def _entries(cells: Cells, comparisons: dict[str, str], column: Column) -> list[
             row.append(Entry(difference, "", column.metric, sources))
             row.append(Entry(p_text(adjusted.get(cell)), "", column.metric, sources))
     return entries
+
+
+def _differences(cells: Cells, comparisons: dict[str, str], column: Column) -> dict[str, PairedDifference]:
+    """Compare each cell that has all its figures with the one that it is compared with, by cell."""
+    values = {cell: by_seed(runs, column.metric) for cell, runs in cells.items()}
+    return {
+        cell: paired_difference(values[cell], values[against])
+        for cell, against in comparisons.items()
+        if cell != against and whole(values[cell]) and whole(values[against])
+    }
 
 
 def _difference(difference: PairedDifference | None, column: Column) -> str:
@@ -156,6 +162,9 @@ def _caption(ablation: Ablation, cells: Cells, columns: Sequence[Column]) -> lis
             f"Δ: difference of {tested[0].heading} to {base}, paired by seed, with its 95 % t interval; p of the "
             "paired t test, Holm-corrected within this table."
         )
+    every = [each for column in tested for each in _differences(cells, ablation.comparisons, column).values()]
+    if any(each.untestable for each in every):
+        lines.append(f"p {MISSING}: a cell's differences are equal under all seeds, so that there is no spread to test by.")
     lost = {run.status for run in ablation.runs} - {"finished"}
     if lost:
         lines.append(f"n of m: the others are {', '.join(sorted(lost))}, and in no figure.")

@@ -39,7 +39,7 @@ class MeanEstimate:
     """Sample standard deviation (n - 1 in the denominator); None at n = 1."""
     n: int
     interval: Interval | None
-    """Student's t interval of the mean; None at n = 1, a point where all values are equal."""
+    """Student's t interval of the mean; None at n = 1, and where all values are equal."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,15 @@ class PairedDifference:
     left_out: int
     """Seeds that only one of the two has."""
     interval: Interval | None
-    """Student's t interval of the mean difference; None below 2 common seeds."""
+    """Student's t interval of the mean difference; None below 2 common seeds, and where all differences are equal."""
     p: float | None
-    """Two-sided p-value of the paired t test of no difference; None below 2 common seeds."""
+    """Two-sided p-value of the paired t test of no difference; None below 2 common seeds, and where all differences
+    are equal but not zero."""
+
+    @property
+    def untestable(self) -> bool:
+        """Whether all differences are equal, but not zero: a spread too small to be measured, not none."""
+        return self.sd == 0 and self.mean != 0
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> MeanEstimate:
@@ -78,9 +84,9 @@ def paired_difference(
 ) -> PairedDifference:
     """Compare a cell with its base seed by seed, by the paired t test (Student, Biometrika 1908).
 
-    Seeds that only one side has are left out and counted. Where all differences are equal, t has no finite value: then
-    p is 1 if they are all zero and otherwise 0, with the interval collapsed to their mean. This happens to figures that
-    count few images, at 2 or 3 seeds, and says that the spread was too small to be measured, not that there is none.
+    Seeds that only one side has are left out and counted. Where all differences are equal, t has no finite value, and
+    there is neither an interval nor, unless they are all zero (p is 1), a p. This happens to figures that count few
+    images, at 2 or 3 seeds, of equal cells too: a p of 0 would pass every correction for the number of tests.
 
     Raises:
         ValueError: a value that is not finite, or a level outside (0, 1).
@@ -97,7 +103,7 @@ def paired_difference(
     if sd is None:
         p = None
     elif sd == 0:
-        p = 1.0 if mean == 0 else 0.0
+        p = 1.0 if mean == 0 else None
     else:
         p = 2 * float(stdtr(n - 1, -abs(mean) * math.sqrt(n) / sd))
     return PairedDifference(mean, sd, n, left_out, _t_interval(mean, sd, n, level), p)
@@ -135,7 +141,7 @@ def marks(
     correction over these comparisons:
 
     - ``worse``: the adjusted p is at most ``alpha``, and on the common seeds the cell is the one behind;
-    - ``not distinguishable``: any other cell that was compared;
+    - ``not distinguishable``: any other cell that shares 2, also where all differences are equal and nothing is tested;
     - ``not compared``: fewer than 2 seeds in common with the best;
     - ``missing``: no values.
 
@@ -157,10 +163,11 @@ def marks(
     others = {name: paired_difference(values, filled[best]) for name, values in filled.items() if name != best}
     adjusted = holm([difference.p for difference in others.values()])
     for (name, difference), p in zip(others.items(), adjusted, strict=True):
-        if p is None or difference.mean is None:
+        if difference.sd is None or difference.mean is None:
             found[name] = "not compared"
         else:
-            found[name] = "worse" if p <= alpha and sign * difference.mean < 0 else "not distinguishable"
+            behind = p is not None and p <= alpha and sign * difference.mean < 0
+            found[name] = "worse" if behind else "not distinguishable"
     return found
 
 
@@ -188,9 +195,9 @@ def _moments(values: Sequence[float], rounding: float) -> tuple[float, float | N
 
 
 def _t_interval(mean: float, sd: float | None, n: int, level: float) -> Interval | None:
-    """Return mean -+ t_{n-1, (1 + level) / 2} sd / sqrt(n), or None without a standard deviation."""
+    """Return mean -+ t_{n-1, (1 + level) / 2} sd / sqrt(n), or None where no standard deviation was to be measured."""
     check_level(level)
-    if sd is None:
+    if not sd:
         return None
     half = float(stdtrit(n - 1, (1 + level) / 2)) * sd / math.sqrt(n)
     return Interval(mean - half, mean + half)

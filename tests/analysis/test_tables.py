@@ -121,6 +121,18 @@ def test_a_figure_with_a_nan_is_missing_and_not_averaged_away(runs: RunTable) ->
     assert "-: a run of that cell has no finite figure." in table.caption
 
 
+def test_equal_differences_are_not_tested_and_spoken_of(runs: RunTable) -> None:
+    def level(run: TrackedRun) -> TrackedRun:
+        value = 0.5 if run.tags["csg.cell"] == "source only" else 0.75
+        return dataclasses.replace(run, metrics={**run.metrics, ACCURACY: value + 0.01 * run.params["train.seed"]})
+
+    table = ablation_table(the_ablation(runs, level))
+    shown = rows(table)["+ contrastive (stage 4)"]
+    assert (shown["Δ [95 % interval]"], shown["p (Holm)"]) == ("+25.0", "-")
+    assert "p -: a cell's differences are equal under all seeds" in table.caption
+    assert all("p -:" not in ablation_table(each).caption for each in runs.ablations())
+
+
 def test_two_runs_of_one_seed_are_refused(runs: RunTable) -> None:
     def same(run: TrackedRun) -> TrackedRun:
         return dataclasses.replace(run, params={**run.params, "train.seed": 0})
