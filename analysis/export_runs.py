@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ from csg.tracking import TrackedRun, with_histories
 from csg.tracking.reading import PARENT
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
+
+FOLDERS = re.compile(r"""(?<=["'])(?:\w+:/)?/[^"'\n]*/|(?<![\w.:/])(?:\w+:/)?/(?:[^\s/"']+/)+""")
+"""Of a path or an address within a text, up to its last slash: in quotes, where there may be blanks in it, or bare."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,16 +80,28 @@ def _write(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
 
 
 def _plain(run: TrackedRun) -> Mapping[str, Any]:
-    """Return a run without what names a machine or a person."""
+    """Return a run without what names a machine or a person: of paths the files' names are left, of errors a line."""
     left_out = ("experiment_id", *(() if run.history else ("history",)))
     named = {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name not in left_out}
+    named["name"] = _without_folders(run.name)
     named["tags"] = {
-        name: value
+        name: _without_folders(value.partition("\n")[0] if name == "error" else value)
         for name, value in run.tags.items()
         if name != "csg.folder" and (name == PARENT or not name.startswith("mlflow."))
     }
-    named["params"] = {name: value for name, value in run.params.items() if name not in PATHS}
+    named["params"] = {
+        name: _without_folders(value) if isinstance(value, str) else value
+        for name, value in run.params.items()
+        if name not in PATHS
+    }
     return named
+
+
+def _without_folders(text: str) -> str:
+    """Cut each absolute path or address in ``text`` down to the name of its file; a text that is one may hold blanks."""
+    if re.match(r"(\w+:/)?/", text) and "\n" not in text:
+        return text.rpartition("/")[2]
+    return FOLDERS.sub("", text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from csg.identity import canonical
+from csg.parsing import config_from_flat, read_yaml
+from csg.settings import Flat
 from csg.tracking import TrackedRun
 
 FIGURES: Final = Path(__file__).parent / "published_figures.csv"
+CONFIGS: Final = Path(__file__).parents[1] / "configs"
 
 
 @lru_cache(maxsize=1)
@@ -23,8 +28,8 @@ def published() -> tuple[dict[str, str], ...]:
 def published_score(runs: Sequence[TrackedRun]) -> float | None:
     """Return the published score, in %, that runs of one cell are comparable with: mean class accuracy, or mean IoU.
 
-    They are where all of them are of the paper's task, data, backbone and selection protocol, at a published method in
-    its published form, with the paper's own baseline.
+    They are where all of them are of the paper's data, backbone and selection protocol, have the published recipe's
+    settings (see :data:`RECIPES`), and are of a published method in its published form, with the paper's own baseline.
     """
     kinds = {_kind(run) for run in runs}
     if len(kinds) != 1 or None in kinds:
@@ -37,16 +42,28 @@ def published_score(runs: Sequence[TrackedRun]) -> float | None:
     return found[0] if found else None
 
 
-RECIPES: Final[dict[str, tuple[dict[str, str], tuple[str, str]]]] = {
-    "visda17": (
-        {"data.target_split": "validation", "model.name": "resnet101"},
-        ("VisDA-17 validation", "mean_class_accuracy_percent"),
-    ),
-    "gta5_cityscapes": ({}, ("Cityscapes val", "mean_iou_percent")),
+RECIPES: Final = {
+    "visda17": ("visda17_csg.yaml", "VisDA-17 validation", "mean_class_accuracy_percent"),
+    "gta5_cityscapes": ("gta5_cityscapes_csg.yaml", "Cityscapes val", "mean_iou_percent"),
 }
-"""By pair: what a run must have to be the paper's, and how its figures are found."""
+"""By pair: the published recipe's file, and how its figures are found."""
 OTHER_BASELINES: Final = {"gta5_cityscapes": ("ibn_net", "drpc")}
 """Methods whose published figure is on top of another source only than the one that these runs have."""
+FREE: Final = ("model.name", "model.weights", "train.energy_samples")
+"""Settings of a recipe in which runs may differ: each encoder has figures of its own, weights are wherever they lie."""
+ONLY_CSG: Final = re.compile(r"method\..*|data\.augmentation.*|data\.jitter")
+"""Settings of a recipe that are CSG's own: those of its rivals' published runs are not known."""
+FORMS: Final[dict[str, dict[str, object]]] = {
+    "feature_l2": {"method.pooling": "average"},
+    "asg": {"method.controller": True},
+}
+"""What is known of how the rivals were run."""
+
+
+@lru_cache(maxsize=len(RECIPES))
+def _recipe(name: str) -> Flat:
+    """Read what a published recipe computes, defaults resolved."""
+    return canonical(config_from_flat(read_yaml(CONFIGS / name)))
 
 
 def _kind(run: TrackedRun) -> tuple[str, str, str, str] | None:
@@ -54,15 +71,14 @@ def _kind(run: TrackedRun) -> tuple[str, str, str, str] | None:
     data, method = str(run.params.get("data.name")), str(run.params.get("method.name"))
     if data not in RECIPES or method in OTHER_BASELINES.get(data, ()):
         return None
-    wanted, named = RECIPES[data]
-    wanted = wanted | {"selection.protocol": "paper", "selection.epoch": "best"}
-    if any(run.params.get(name) != value for name, value in wanted.items()):
-        return None
-    forms: dict[str, dict[str, object]] = {
-        "csg": {"method.stages": "3+4", "method.stage3.pooling": "apool", "method.stage4.pooling": "apool"},
-        "feature_l2": {"method.pooling": "average"},
-        "asg": {"method.controller": True},
+    file, target, metric = RECIPES[data]
+    wanted = {
+        name: value
+        for name, value in _recipe(file).items()
+        if name not in FREE and (method == "csg" or not ONLY_CSG.fullmatch(name))
     }
-    same = all(run.params.get(name) == value for name, value in forms.get(method, {}).items())
-    guided = method != "asg" or bool(run.params.get("method.distillation_weight"))
-    return (*named, str(run.params.get("model.name")), method) if same and guided else None
+    wanted |= FORMS.get(method, {})
+    same = all(run.params.get(name) == value for name, value in wanted.items())
+    untrained = run.params.get("model.weights") == "none"
+    unguided = method == "asg" and not run.params.get("method.distillation_weight")
+    return None if not same or untrained or unguided else (target, metric, str(run.params.get("model.name")), method)

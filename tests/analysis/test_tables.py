@@ -20,10 +20,11 @@ from analysis import export_runs, paper_tables, trace
 from analysis.cell_table import spread
 from analysis.cells import MixedRunsError, check_unmixed
 from analysis.comparisons import ablation_table, main_comparison
-from analysis.published import published_score
+from analysis.published import CONFIGS, published_score
 from analysis.run_table import Ablation, RunTable, read_runs
 from analysis.table import Entry, Row, Table, latex
-from csg.settings import ConfigError
+from csg.parsing import config_from_flat, read_yaml
+from csg.settings import ConfigError, flatten
 from csg.tracking import TrackedRun
 
 GOLDEN = Path(__file__).parent / "golden_runs"
@@ -142,13 +143,13 @@ def test_two_runs_of_one_seed_are_refused(runs: RunTable) -> None:
 
 
 def test_the_papers_figures_stand_only_beside_runs_of_its_own_kind(runs: RunTable) -> None:
-    recipe: dict[str, Any] = {
-        **{"data.name": "visda17", "data.target_split": "validation", "model.name": "resnet101"},
-        **{"selection.protocol": "paper", "selection.epoch": "best"},
-    }
+    recipe = flatten(config_from_flat(read_yaml(CONFIGS / "visda17_csg.yaml"))) | {"model.weights": "resnet101.pth"}
+    others = {name: value for name, value in recipe.items() if not name.startswith(("method.", "data.augm", "train.seed"))}
+    published = {name: value for name, value in recipe.items() if name != "train.seed"}
 
-    def paper(run: TrackedRun) -> TrackedRun:
-        return dataclasses.replace(run, params={**run.params, **recipe})
+    def paper(run: TrackedRun, **changes: Any) -> TrackedRun:
+        settings = published if run.tags["csg.cell"] == "+ augmentation (CSG)" else others
+        return dataclasses.replace(run, params=run.params | settings | changes)
 
     (plain,) = runs.ablations()
     assert "paper %" not in main_comparison(runs, plain).columns
@@ -158,6 +159,17 @@ def test_the_papers_figures_stand_only_beside_runs_of_its_own_kind(runs: RunTabl
     mean = statistics.fmean(100 * run.metrics["target/test/mean_class_accuracy"] for run in plain.cell("source only"))
     assert made["source only"]["Δ to paper"] == f"{mean - 49.3:+.1f}"
     assert published_score([]) is None
+    (csg,) = (run for run in plain.cell("+ augmentation (CSG)") if run.params["train.seed"] == 0)
+    assert published_score([paper(csg)]) == 64.05
+    assert published_score([paper(csg, **{"train.seed": 3, "train.device": "cuda", "data.workers": 9})]) == 64.05
+    unpublished: dict[str, Any] = {
+        **{"method.temperature": 0.5, "method.stage3.weight": 1.0, "method.stage4.chunks": 2, "method.queue_size": 1024},
+        **{"data.source_images": 1000, "data.trained_on": "target", "model.weights": "none", "model.name": "resnet50"},
+        **{"model.teacher_weights": "other.pth", "optim.lr": 0.03, "train.epochs": 1, "data.augmentation": "none"},
+        **{"selection.protocol": "oracle", "selection.epoch": "last"},
+    }
+    for name, value in unpublished.items():
+        assert published_score([paper(csg, **{name: value})]) is None, name
 
 
 def test_every_figure_can_be_traced_to_its_runs_and_their_commands(
@@ -189,6 +201,41 @@ def test_exported_runs_make_the_same_tables_and_name_no_machine(tmp_path: Path) 
     assert paper_tables.main(["--runs", str(tmp_path / "again"), "--out", str(tmp_path / "tables")]) == 0
     text = (tmp_path / "tables" / "main_comparison.md").read_text()
     assert text == (TEXTS / "main_comparison.md").read_text()
+
+
+def test_an_export_cuts_paths_to_file_names_wherever_they_stand(runs: RunTable, tmp_path: Path) -> None:
+    """Settings may be any method's own; errors hold paths, addresses and the traceback of a machine."""
+    one = next(run for run in runs.runs if run.status == "finished")
+    paths = {
+        "model.weights": "/home/alice/big models/resnet101.pth",
+        "model.teacher_weights": "/home/alice/teacher.pth",
+        "method.path": "/home/alice/mine.py:Mine",
+        "method.corpus": "/home/alice/styles",
+        "data.root": "/home/alice/visda",
+        "train.output": "s3://alice/runs",
+    }
+    error = (
+        "FileNotFoundError: [Errno 2] No such file: '/home/alice/my images/0001.png' (see /home/alice/log.txt, "
+        "s3://alice/runs/state.pt); 1/2 of source/val\n  File \"/home/alice/x.py\", line 3, on host alices-laptop"
+    )
+    tags = {**one.tags, "error": error, "data.description": "folders /home/alice/a -> /home/alice/b: 3 images"}
+    broken = dataclasses.replace(one, params={**one.params, **paths}, tags=tags, status="failed")
+    text = export_runs.export_runs(dataclasses.replace(runs, runs=(broken,)), tmp_path).read_text()
+    assert "alice" not in text
+    exported = json.loads(text)
+    assert exported["tags"]["error"] == (
+        "FileNotFoundError: [Errno 2] No such file: '0001.png' (see log.txt, state.pt); 1/2 of source/val"
+    )
+    assert exported["tags"]["data.description"] == "folders a -> b: 3 images"
+    left = {name: exported["params"].get(name) for name in paths}
+    assert left == {
+        "model.weights": "resnet101.pth",
+        "model.teacher_weights": "teacher.pth",
+        "method.path": "mine.py:Mine",
+        "method.corpus": "styles",
+        "data.root": None,
+        "train.output": None,
+    }
 
 
 @pytest.mark.parametrize(
