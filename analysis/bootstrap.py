@@ -58,25 +58,6 @@ def accuracy_bootstrap(
     return _image_bootstrap(hits, classes, mean_class=mean_class, resamples=resamples, seed=seed, level=level)
 
 
-def difference_bootstrap(
-    correct_a: ArrayLike,
-    correct_b: ArrayLike,
-    labels: ArrayLike,
-    *,
-    mean_class: bool,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = 0.95,
-) -> ImageBootstrap:
-    """Return the accuracy of ``correct_a`` minus that of ``correct_b``, with its interval, paired over the same images.
-
-    Arguments are those of ``accuracy_bootstrap``; the two sides may have different numbers of runs.
-    """
-    classes = _classes(labels)
-    hits = _hits(correct_a, classes) - _hits(correct_b, classes)
-    return _image_bootstrap(hits, classes, mean_class=mean_class, resamples=resamples, seed=seed, level=level)
-
-
 def mean_iou_bootstrap(
     confusions: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
 ) -> ImageBootstrap:

@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.cells import Cells, by_seed, check_unmixed, protocol_of, target_queries, whole
+from analysis.cells import Cells, by_seed, check_unmixed, protocol_that_selected, target_queries, whole
 from analysis.inference import Mark, PairedDifference, holm, marks, paired_difference
-from analysis.run_table import Ablation
+from analysis.run_table import AblationRuns
 from analysis.table import MISSING, Emphasis, Entry, Row, Table
 from analysis.task_figures import task_of
 
@@ -32,7 +32,7 @@ class Column:
 
 
 def cell_table(
-    ablation: Ablation,
+    ablation: AblationRuns,
     columns: Sequence[Column],
     *,
     name: str,
@@ -136,10 +136,10 @@ def spread(values: Sequence[float], decimals: int) -> str:
     return f"{mean:.{decimals}f} ± {statistics.stdev(values):.{decimals}f}"
 
 
-def _caption(ablation: Ablation, cells: Cells, columns: Sequence[Column]) -> list[str]:
+def _caption(ablation: AblationRuns, cells: Cells, columns: Sequence[Column]) -> list[str]:
     finished = [run for runs in cells.values() for run in runs]
     images = sorted({int(run.metrics["target/test/images"]) for run in finished if "target/test/images" in run.metrics})
-    protocols = sorted({protocol_of(run) for run in finished})
+    protocols = sorted({protocol_that_selected(run) for run in finished})
     queries = sum(target_queries(run) for run in finished)
     tested = [column for column in columns if column.tested]
     task = task_of(ablation.runs)
@@ -164,7 +164,9 @@ def _caption(ablation: Ablation, cells: Cells, columns: Sequence[Column]) -> lis
         )
     every = [each for column in tested for each in _differences(cells, ablation.comparisons, column).values()]
     if any(each.untestable for each in every):
-        lines.append(f"p {MISSING}: a cell's differences are equal under all seeds, so that there is no spread to test by.")
+        lines.append(
+            f"p {MISSING}: a cell's differences are equal under all seeds, so that there is no spread to test by."
+        )
     lost = {run.status for run in ablation.runs} - {"finished"}
     if lost:
         lines.append(f"n of m: the others are {', '.join(sorted(lost))}, and in no figure.")

@@ -16,7 +16,7 @@ Cells = Mapping[str, Sequence[TrackedRun]]
 """Finished runs by the name of their cell."""
 
 
-def protocol_of(run: TrackedRun) -> str:
+def protocol_that_selected(run: TrackedRun) -> str:
     """Name a run's selection protocol, as far as it had a say: without ``selection.epoch=best`` it selected nothing."""
     if run.params.get("selection.epoch") == "best":
         return str(run.params.get("selection.protocol"))
@@ -28,7 +28,7 @@ DIMENSIONS: Final[dict[str, Callable[[TrackedRun], str]]] = {
     "commit": lambda run: run.tags.get("commit", ""),
     "program": lambda run: run.tags.get("source_digest", ""),
     "data": lambda run: run.tags.get("data.fingerprint", ""),
-    "protocol": protocol_of,
+    "protocol": protocol_that_selected,
 }
 """What runs must agree in to stand in one table; data may differ from cell to cell, where a design says so."""
 

@@ -61,7 +61,7 @@ def comparable(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> Comp
     return Comparable(tuple(same), len(runs) - len(same))
 
 
-def like(reference: TrackedRun, runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> Comparable:
+def comparable_with(reference: TrackedRun, runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> Comparable:
     """Keep the runs that agree with ``reference`` in commit, program and data, but for what may be mixed."""
     kept = of_newest_version([*runs, reference], mix=mix)[:-1]
     return Comparable(tuple(kept), len(runs) - len(kept))

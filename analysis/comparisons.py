@@ -11,17 +11,17 @@ from analysis.bootstrap import accuracy_bootstrap, mean_iou_bootstrap
 from analysis.cell_table import Column, cell_table
 from analysis.inference import Interval
 from analysis.published import published_score
-from analysis.run_table import Ablation, Outputs, RunTable
+from analysis.run_table import AblationRuns, Outputs, RunTable
 from analysis.table import MISSING, Entry, Table
 from analysis.task_figures import task_of
 from csg.data.pair import SOURCE_VAL, TARGET_TEST
 from csg.tracking import TrackedRun
 
-E0 = Column("E_0 (mhe)", "target/test/E0_mhe", better="lower")
+E0_COLUMN = Column("E_0 (mhe)", "target/test/E0_mhe", better="lower")
 SECONDS = Column("s/epoch", "seconds_per_epoch", decimals=1)
 
 
-def ablation_table(ablation: Ablation, *, mix: Collection[str] = ()) -> Table:
+def ablation_table(ablation: AblationRuns, *, mix: Collection[str] = ()) -> Table:
     """Say what each cell does to the figure on real images, tested against the cell that it is compared with."""
     task = task_of(ablation.runs)
     source = f"source {task.headline_words}"
@@ -29,14 +29,14 @@ def ablation_table(ablation: Ablation, *, mix: Collection[str] = ()) -> Table:
         Column(f"real {task.headline_words} %", f"{TARGET_TEST}/{task.headline}", 100, 1, "higher", tested=True),
         *(() if task.one_label else (Column(f"real {task.overall_words} %", task.real_overall, 100, 1),)),
         Column(f"{source} %", f"selected/{SOURCE_VAL}/{task.headline}", 100, 1),
-        dataclasses.replace(E0, better=""),
+        dataclasses.replace(E0_COLUMN, better=""),
         SECONDS,
     )
     note = f"{source[0].upper() + source[1:]} on source/val, of the same weights."
     return cell_table(ablation, columns, name=f"ablation_{ablation.design}", title=ablation.title, mix=mix, note=note)
 
 
-def main_comparison(table: RunTable, ablation: Ablation, *, mix: Collection[str] = ()) -> Table:
+def main_comparison(table: RunTable, ablation: AblationRuns, *, mix: Collection[str] = ()) -> Table:
     """Compare methods by the task's score (mean class accuracy, VisDA-17's metric, or mean IoU) and diversity.
 
     An interval over test images stands beside the spread over seeds: what other images of the same kind could change.
@@ -46,7 +46,7 @@ def main_comparison(table: RunTable, ablation: Ablation, *, mix: Collection[str]
     columns = (
         Column("mean class %" if task.one_label else f"{task.score_words} %", task.real_score, 100, 1, "higher"),
         Column(f"{task.overall_words} %", task.real_overall, 100, 1),
-        E0,
+        E0_COLUMN,
         Column("E_1", "target/test/E1", better="lower"),
         Column("E_2", "target/test/E2", better="lower"),
     )
@@ -61,7 +61,7 @@ def main_comparison(table: RunTable, ablation: Ablation, *, mix: Collection[str]
     return _with_published(made, finished)
 
 
-def per_class_table(ablation: Ablation, *, mix: Collection[str] = ()) -> Table:
+def per_class_table(ablation: AblationRuns, *, mix: Collection[str] = ()) -> Table:
     """Show the accuracy, or the IoU, of each class."""
     task = task_of(ablation.runs)
     prefix = f"{TARGET_TEST}/{task.by_class}/"
@@ -71,10 +71,10 @@ def per_class_table(ablation: Ablation, *, mix: Collection[str] = ()) -> Table:
     return cell_table(ablation, columns, name="per_class", title=title, mix=mix)
 
 
-def diversity_table(ablation: Ablation, *, mix: Collection[str] = ()) -> Table:
+def diversity_table(ablation: AblationRuns, *, mix: Collection[str] = ()) -> Table:
     """Show the hyperspherical energies of the features of real images, in both conventions."""
     columns = (
-        E0,
+        E0_COLUMN,
         Column("E_0 (literal)", "target/test/E0_literal", better="lower"),
         Column("E_1", "target/test/E1", better="lower"),
         Column("E_2", "target/test/E2", better="lower"),

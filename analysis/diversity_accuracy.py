@@ -26,8 +26,6 @@ from analysis.trial_inference import RankCorrelation, rank_correlation
 from csg.tracking import TrackedRun
 
 ENERGIES = {"E_0 (mhe)": "target/test/E0_mhe", "E_1": "target/test/E1", "E_2": "target/test/E2"}
-AREA = 11
-"""Of a mark, in square points."""
 LITERAL = "E_0 in the convention mhe, log(1/d²); the literal log(1/d) is half of it and ranks alike."
 
 

@@ -11,21 +11,21 @@ from analysis.cells import MixedRunsError, by_seed, check_unmixed
 from analysis.comparable import NoDataError
 from analysis.feature_density import Panel, feature_density
 from analysis.figure_style import RunFigure
-from analysis.run_table import Ablation, RunTable
+from analysis.run_table import AblationRuns, RunTable
 from csg.settings import ConfigError
 from csg.tracking import TrackedRun
 
-E0 = "target/test/E0_mhe"
+E0_METRIC = "target/test/E0_mhe"
 """The energy whose convention is that of the paper's printed figures."""
 
 
-def finished_cells(ablation: Ablation) -> dict[str, list[TrackedRun]]:
+def finished_cells(ablation: AblationRuns) -> dict[str, list[TrackedRun]]:
     """Return each cell's finished runs; cells without any are left out."""
     cells = {name: [run for run in ablation.cell(name) if run.status == "finished"] for name in ablation.comparisons}
     return {name: runs for name, runs in cells.items() if runs}
 
 
-def density_of(table: RunTable, ablation: Ablation, *, mix: Collection[str] = ()) -> RunFigure:
+def density_of(table: RunTable, ablation: AblationRuns, *, mix: Collection[str] = ()) -> RunFigure:
     """Draw each cell's features, all under one seed: the first of those that most cells have features of.
 
     Raises:
@@ -35,7 +35,7 @@ def density_of(table: RunTable, ablation: Ablation, *, mix: Collection[str] = ()
     cells = finished_cells(ablation)
     said = check_unmixed(cells, allowed=mix)
     for runs in cells.values():
-        by_seed(runs, E0)  # refuses two runs of one seed
+        by_seed(runs, E0_METRIC)  # refuses two runs of one seed
     found: dict[int, list[tuple[TrackedRun, Panel]]] = {}
     for name, runs in cells.items():
         for run in runs:
@@ -63,7 +63,7 @@ def _panel(table: RunTable, run: TrackedRun, name: str) -> Panel | None:
     outputs = table.outputs(run)
     if outputs is None or not len(outputs.features):
         return None
-    e0, e1, e2 = (run.metrics.get(metric, math.nan) for metric in (E0, "target/test/E1", "target/test/E2"))
+    e0, e1, e2 = (run.metrics.get(metric, math.nan) for metric in (E0_METRIC, "target/test/E1", "target/test/E2"))
     labels = outputs.feature_labels
     if labels is None:  # an image of many labels has no class
         labels = np.zeros(len(outputs.features), dtype=np.int64)

@@ -16,11 +16,11 @@ from rich.console import Console
 
 from analysis.cells import by_seed, whole
 from analysis.comparable import NoDataError
-from analysis.feature_panels import E0, density_of, finished_cells
+from analysis.feature_panels import E0_METRIC, density_of, finished_cells
 from analysis.figure_style import write_figure
 from analysis.inference import mean_interval
 from analysis.published import published
-from analysis.run_table import Ablation, RunTable
+from analysis.run_table import AblationRuns, RunTable
 from analysis.source import SourceOptions, options_of
 from csg.script import run_script
 from csg.settings import ConfigError
@@ -48,7 +48,7 @@ class ExampleOptions(SourceOptions):
     """In what the runs may differ; the caption then says so."""
 
 
-def newest_example(table: RunTable) -> Ablation:
+def newest_example(table: RunTable) -> AblationRuns:
     """Return the newest ablation of the design.
 
     Raises:
@@ -63,7 +63,7 @@ def newest_example(table: RunTable) -> Ablation:
     return found[-1]
 
 
-def energy_lines(ablation: Ablation) -> list[str]:
+def energy_lines(ablation: AblationRuns) -> list[str]:
     """Say what E_0 (mhe) each cell has: of one seed, or the mean and sample standard deviation over several.
 
     The published figure follows each where the data are those of the paper; otherwise the last line says that they are
@@ -75,7 +75,7 @@ def energy_lines(ablation: Ablation) -> list[str]:
     figures = {CELLS[row["method"]]: row["value"] for row in published() if row["where"] == PUBLISHED}
     lines = []
     for name in ablation.comparisons:
-        energies = by_seed(cells.get(name, []), E0)
+        energies = by_seed(cells.get(name, []), E0_METRIC)
         line = f"{name}: E_0 (mhe) {_summed_up(energies)}"
         lines.append(f"{line}, published {figures[name]}" if same_data and name in figures else line)
     return [*lines, _comparability(runs, same_data=same_data)]

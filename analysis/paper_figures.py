@@ -23,7 +23,7 @@ from analysis.importance import compared_trials, importance, importance_figure
 from analysis.paper_tables import unambiguous
 from analysis.pictures import attention_figure, pictures_figure
 from analysis.protocol_figure import protocol_figure
-from analysis.run_table import Ablation, RunTable, SearchRuns
+from analysis.run_table import AblationRuns, RunTable, SearchRuns
 from analysis.search_budget import budget_figure
 from analysis.sensitivity import sensitivity
 from analysis.source import SourceOptions, options_of
@@ -78,7 +78,7 @@ def _makers(table: RunTable, options: FigureOptions) -> dict[str, Maker]:
     return makers | {"attention": lambda: attention_figure(table, mix=options.mix)}
 
 
-def _density(table: RunTable, ablation: Ablation, options: FigureOptions) -> Maker:
+def _density(table: RunTable, ablation: AblationRuns, options: FigureOptions) -> Maker:
     return lambda: density_of(table, ablation, mix=options.mix)
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from analysis.comparisons import ablation_table, diversity_table, main_comparison, per_class_table
 from analysis.protocol_table import distinct_finished, protocol_table
-from analysis.run_table import Ablation, RunTable
+from analysis.run_table import AblationRuns, RunTable
 from analysis.search_summary import search_summary
 from analysis.source import SourceOptions, options_of
 from analysis.table import Table, write_tables
@@ -86,17 +86,17 @@ def _made(name: str, make: Callable[[], Table]) -> Table | str:
         return f"{name}: {error}"
 
 
-def _ablation(ablation: Ablation, options: TableOptions) -> Callable[[], Table]:
+def _ablation(ablation: AblationRuns, options: TableOptions) -> Callable[[], Table]:
     return lambda: ablation_table(ablation, mix=options.mix)
 
 
-def unambiguous(ablation: Ablation, among: Sequence[Ablation]) -> str:
+def unambiguous(ablation: AblationRuns, among: Sequence[AblationRuns]) -> str:
     """Name an ablation by its design, or by its key where the design was run in several versions."""
     several = sum(other.design == ablation.design for other in among) > 1
     return ablation.key if several else ablation.design
 
 
-def check_named(ablations: Sequence[Ablation], name: str) -> None:
+def check_named(ablations: Sequence[AblationRuns], name: str) -> None:
     """Refuse a name (empty for none) that no ablation has, whatever its task.
 
     Raises:
@@ -107,7 +107,7 @@ def check_named(ablations: Sequence[Ablation], name: str) -> None:
         raise ConfigError(f"--main: expected one of {', '.join(found) or 'none'}, found {name!r}")
 
 
-def chosen_ablation(ablations: Sequence[Ablation], name: str) -> Ablation:
+def chosen_ablation(ablations: Sequence[AblationRuns], name: str) -> AblationRuns:
     """Return the newest ablation of a design or key; where there is none that of the rivals, else of any design."""
     named = [each for each in ablations if name in (each.design, each.key)]
     rivals = [each for each in ablations if each.design == "rivals"]

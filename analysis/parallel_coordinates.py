@@ -27,7 +27,7 @@ from analysis.figure_style import (
     set_caption,
 )
 from analysis.setting_scale import Scale
-from analysis.trials import REFERENCES, Trial, protocol_of, trials_of
+from analysis.trials import REFERENCES, Trial, protocol_of_score, trials_of
 from csg.tracking import TrackedRun
 
 UNSET_POSITION = -0.16
@@ -168,7 +168,7 @@ def _name_references(axes: Axes, trials: Sequence[Trial], columns: Sequence[Axis
 
 
 def _caption(score: str, trials: Sequence[Trial]) -> str:
-    protocol = protocol_of(score)
+    protocol = protocol_of_score(score)
     parts = [f"Selection protocol: {protocol}."] if protocol else []
     if not any(trial.score is not None for trial in trials):
         parts.append("No trial has a score.")

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 
 from analysis.comparable import NoDataError, comparable
 from analysis.figure_style import COLUMN, PALETTE, SMALL_SIZE, RunFigure, new_panels, set_caption
-from analysis.protocol_table import distinct_finished, score_metric
+from analysis.protocol_table import distinct_finished, protocol_metric
 from analysis.run_table import RunTable
 from analysis.task_figures import task_of
 from csg.data.pair import IGNORED
@@ -87,7 +87,7 @@ def shown_runs(table: RunTable, *, mix: Collection[str] = ()) -> tuple[list[Show
 
 
 def _score(run: TrackedRun) -> float:
-    score = run.metrics.get(score_metric("source", task_of([run])), math.nan)
+    score = run.metrics.get(protocol_metric("source", task_of([run])), math.nan)
     return score if math.isfinite(score) else -math.inf
 
 

@@ -24,7 +24,7 @@ from analysis.figure_style import (
     set_caption,
 )
 from analysis.inference import Interval
-from analysis.protocol_table import INTERVAL_FROM, PROTOCOLS, distinct_finished, score_metric
+from analysis.protocol_table import INTERVAL_FROM, PROTOCOLS, distinct_finished, protocol_metric
 from analysis.task_figures import task_of
 from analysis.trial_inference import RankCorrelation, weighted_rho
 from csg.tracking import TrackedRun
@@ -46,7 +46,7 @@ def protocol_figure(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) ->
     scored = {protocol: _scored(chosen.runs, protocol) for protocol in PROTOCOLS}
     if max(map(len, scored.values())) < 3:
         raise NoDataError(f"fewer than 3 comparable finished runs have the score of a protocol.{chosen.remedy}")
-    found = {protocol: correlated(drawn, score_metric(protocol, task)) for protocol, drawn in scored.items()}
+    found = {protocol: correlated(drawn, protocol_metric(protocol, task)) for protocol, drawn in scored.items()}
     figure, panels = new_panels(2, len(PROTOCOLS), height=3.95)
     for axes, (protocol, drawn) in zip(panels[: len(PROTOCOLS)], scored.items(), strict=True):
         _scatter(axes, protocol, drawn, found[protocol])
@@ -67,7 +67,7 @@ def protocol_figure(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) ->
 
 
 def _scored(runs: Sequence[TrackedRun], protocol: str) -> list[TrackedRun]:
-    metric = score_metric(protocol, task_of(runs))
+    metric = protocol_metric(protocol, task_of(runs))
     return [run for run in runs if math.isfinite(run.metrics.get(metric, math.nan))]
 
 
@@ -89,7 +89,7 @@ def best_protocol(scored: Mapping[str, Sequence[TrackedRun]], found: Mapping[str
         if other == best or len(both) < INTERVAL_FROM:
             continue
         task = task_of(both)
-        first, second = ([run.metrics[score_metric(protocol, task)] for run in both] for protocol in (best, other))
+        first, second = ([run.metrics[protocol_metric(protocol, task)] for run in both] for protocol in (best, other))
         lead, interval = rho_lead(first, second, [run.metrics[task.real_score] for run in both])
         told = "" if interval.low > 0 else ", not distinguishable"
         said.append(f"{other} {lead:.2f} [{interval.low:.2f}, {interval.high:.2f}]{told}")
@@ -131,7 +131,7 @@ def rho_lead(
 
 def _scatter(axes: Axes, protocol: str, runs: Sequence[TrackedRun], found: RankCorrelation) -> None:
     task = task_of(runs)
-    scores = [100 * run.metrics[score_metric(protocol, task)] for run in runs]
+    scores = [100 * run.metrics[protocol_metric(protocol, task)] for run in runs]
     axes.scatter(
         scores, [100 * run.metrics[task.real_score] for run in runs], s=mark_area(8, len(runs)), c=BLUE, alpha=0.6, lw=0
     )

@@ -20,7 +20,7 @@ INTERVAL_FROM: Final = 7
 """Runs from which on a rank correlation's interval covers what it says."""
 
 
-def score_metric(protocol: str, task: Task) -> str:
+def protocol_metric(protocol: str, task: Task) -> str:
     """Name the metric of a finished run's selected weights that a protocol selects by."""
     return f"selected/{PROTOCOL_STREAMS[protocol]}/{task.score}"
 
@@ -60,7 +60,7 @@ def protocol_table(runs: Iterable[TrackedRun], *, mix: Collection[str] = ()) -> 
 
 def _entries(protocol: str, finished: Sequence[TrackedRun], real: dict[str, float]) -> list[Entry]:
     task = task_of(finished)
-    metric, stream = score_metric(protocol, task), PROTOCOL_STREAMS[protocol]
+    metric, stream = protocol_metric(protocol, task), PROTOCOL_STREAMS[protocol]
     scored = [run for run in finished if math.isfinite(run.metrics.get(metric, math.nan))]
     scores = {run.run_id: run.metrics[metric] for run in scored}
     asks = Entry("yes" if stream.startswith("target/") else "no")

@@ -18,11 +18,10 @@ from pathlib import Path
 from rich.console import Console
 
 from analysis.cells import DIMENSIONS
-from analysis.comparable import NoDataError
 from analysis.paper_figures import FigureOptions, Maker, makers_of
 from analysis.paper_tables import TableOptions, tables_of
 from analysis.run_table import RunTable
-from analysis.search_summary import chosen_trial
+from analysis.search_summary import best_trials
 from analysis.source import options_of
 from analysis.trace import command_of
 from csg.script import run_script
@@ -94,7 +93,7 @@ def _summary(table: RunTable) -> str:
 def _figure(name: str, draw: Maker) -> str:
     try:
         drawn = draw()
-    except (NoDataError, ConfigError) as error:
+    except ConfigError as error:
         return f"<p class='note'>{html.escape(name)}: {html.escape(str(error))}</p>"
     picture = io.BytesIO()
     drawn.savefig(picture, format="png")
@@ -106,8 +105,7 @@ def _figure(name: str, draw: Maker) -> str:
 def _origin(table: RunTable, link_of: Callable[[str], str]) -> Iterator[str]:
     for search in table.searches():
         yield f"<h3>Search {html.escape(search.key)}</h3><p>{_note(search.parent)}</p>"
-        best = chosen_trial(search)
-        if best is not None:
+        for best in best_trials(search.runs)[:1]:
             yield f"<p>Chosen: <a href='{link_of(best.run_id)}'>{html.escape(best.name)}</a></p>"
             yield f"<pre>{html.escape(command_of(best.params))}</pre>"
     for ablation in table.ablations():

@@ -39,7 +39,7 @@ class Outputs:
 
 
 @dataclass(frozen=True)
-class Ablation:
+class AblationRuns:
     """The runs of one ablation."""
 
     parent: TrackedRun
@@ -109,9 +109,9 @@ class RunTable:
     experiment: str
     runs: tuple[TrackedRun, ...]
 
-    def ablations(self) -> list[Ablation]:
+    def ablations(self) -> list[AblationRuns]:
         """Return the ablations, the oldest first."""
-        return [Ablation(parent, children) for parent, children in self._families("ablation")]
+        return [AblationRuns(parent, children) for parent, children in self._families("ablation")]
 
     def searches(self) -> list[SearchRuns]:
         """Return the searches, the oldest first."""

@@ -27,21 +27,11 @@ from analysis.figure_style import (
     set_caption,
     set_title,
 )
-from analysis.importance import Importance, importance, importance_figure
+from analysis.importance import importance, importance_figure
 from analysis.parallel_coordinates import parallel_coordinates, parallel_coordinates_html
-from analysis.trials import REFERENCES, Trial, protocol_of, trials_of
+from analysis.trials import REFERENCES, Trial, protocol_of_score, trials_of
 from csg.storage import replacing
 from csg.tracking import TrackedRun
-
-__all__ = [
-    "Importance",
-    "importance",
-    "importance_figure",
-    "optimisation_history",
-    "parallel_coordinates",
-    "parallel_coordinates_html",
-    "write_search_figures",
-]
 
 MARKS = {"suggested": ("o", BLUE, 14), "source_only": ("s", GREEN, 26), "default": ("D", ORANGE, 26)}
 """Shape, colour and size (in square points) of a trial's mark, by its role."""
@@ -132,7 +122,7 @@ def _scatter(axes: Axes, trials: Sequence[Trial], *, filled: bool, label: str) -
 
 
 def _decorate(axes: Axes, trials: Sequence[Trial], score: str) -> None:
-    protocol = protocol_of(score)
+    protocol = protocol_of_score(score)
     axes.set_ylabel(f"{score} (%)" + (f"\nselection protocol: {protocol}" if protocol else ""), fontsize=SMALL_SIZE)
     axes.set_xlabel("trial", fontsize=TEXT_SIZE)
     axes.set_xlim(trials[0].number - 0.7, trials[-1].number + 0.7)

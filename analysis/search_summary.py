@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 from scipy.stats import binomtest
 
@@ -14,6 +15,7 @@ from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 
 SELECTION_SCORE = "selection/score"
+"""A finished run's score, of the weights that were measured."""
 COLUMNS = ("search", "protocol", "trials", "finished", "stopped", "failed", "target queries", "chosen", "its score %")
 
 
@@ -35,14 +37,23 @@ def search_summary(searches: Sequence[SearchRuns]) -> Table:
     return Table("search_summary", "Searches", columns, rows, caption)
 
 
-def chosen_trial(search: SearchRuns) -> TrackedRun | None:
-    """Return the finished trial of the space with the best selection score."""
+def best_trials(runs: Iterable[TrackedRun]) -> list[TrackedRun]:
+    """Return a search's finished trials of the space that have a selection score, the best first."""
     candidates = [
         run
-        for run in search.runs
-        if run.status == "finished" and run.tags.get("csg.role") != "source_only" and SELECTION_SCORE in run.metrics
+        for run in runs
+        if run.status == "finished"
+        and run.tags.get("csg.role") != "source_only"
+        and math.isfinite(run.metrics.get(SELECTION_SCORE, math.nan))
     ]
-    return max(candidates, key=lambda run: run.metrics[SELECTION_SCORE], default=None)
+    return sorted(candidates, key=lambda run: -run.metrics[SELECTION_SCORE])
+
+
+def wilson_text(run: TrackedRun, accuracy: float) -> str:
+    """Write the 95 % Wilson interval of a finished run's accuracy, a share of the images of target/test, in %."""
+    images = int(run.metrics[f"{TARGET_TEST}/images"])
+    interval = binomtest(round(accuracy * images), images).proportion_ci(method="wilson")
+    return f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
 def _entries(search: SearchRuns, task: Task, count: int) -> list[Entry]:
@@ -54,7 +65,7 @@ def _entries(search: SearchRuns, task: Task, count: int) -> list[Entry]:
         *map(str, counts),
         MISSING if queries is None else f"{queries:.0f}",
     ]
-    chosen = chosen_trial(search)
+    chosen = next(iter(best_trials(search.runs)), None)
     source_only = next(
         (r for r in search.runs if r.tags.get("csg.role") == "source_only" and r.status == "finished"), None
     )
@@ -80,7 +91,5 @@ def _real(run: TrackedRun, task: Task) -> Entry:
     right = run.metrics[metric]
     text = f"{100 * right:.1f}"
     if task.one_label:
-        images = int(run.metrics[f"{TARGET_TEST}/images"])
-        interval = binomtest(round(right * images), images).proportion_ci(method="wilson")
-        text += f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+        text += f" {wilson_text(run, right)}"
     return Entry(text, "", metric, {run.run_id: right})

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.cells import MixedRunsError, by_seed, check_unmixed, whole
-from analysis.comparable import Comparable, NoDataError, comparable, like
+from analysis.comparable import Comparable, NoDataError, comparable, comparable_with
 from analysis.feature_panels import finished_cells
 from analysis.figure_style import (
     BLACK,
@@ -30,7 +30,7 @@ from analysis.figure_style import (
 )
 from analysis.inference import MeanEstimate, mean_interval
 from analysis.protocol_table import distinct_finished
-from analysis.run_table import Ablation, SearchRuns
+from analysis.run_table import AblationRuns, SearchRuns
 from analysis.task_figures import task_of
 from csg.tracking import TrackedRun
 
@@ -58,7 +58,7 @@ class Curve:
     """What a caption must say of these runs."""
 
 
-def curve_of(ablation: Ablation, pattern: re.Pattern[str], *, mix: Collection[str] = ()) -> Curve | None:
+def curve_of(ablation: AblationRuns, pattern: re.Pattern[str], *, mix: Collection[str] = ()) -> Curve | None:
     """Return the curve of an ablation in which nothing but settings of ``pattern`` differs; None where it is no such.
 
     Settings that differ between runs of one cell (the seed, what a machine adds) are not what the cells differ in.
@@ -107,7 +107,7 @@ def _differing(cells: Sequence[Sequence[TrackedRun]]) -> list[str]:
 
 
 def sensitivity(
-    ablations: Sequence[Ablation], searches: Sequence[SearchRuns], *, mix: Collection[str] = ()
+    ablations: Sequence[AblationRuns], searches: Sequence[SearchRuns], *, mix: Collection[str] = ()
 ) -> RunFigure:
     """Draw a panel for each of ``SWEEPS``: the newest ablation of its settings as a curve, searches' trials as points.
 
@@ -120,7 +120,7 @@ def sensitivity(
     for title, pattern in SWEEPS.items():
         curve = _newest(ablations, pattern, mix)
         having = [run for run in trials if _settings(run, pattern)]
-        points = like(curve.reference, having, mix=mix) if curve else comparable(having, mix=mix)
+        points = comparable_with(curve.reference, having, mix=mix) if curve else comparable(having, mix=mix)
         values = {
             *(curve.points if curve else ()),
             *(at for run in points.runs for at in _settings(run, pattern).values()),
@@ -139,7 +139,7 @@ def sensitivity(
     return figure
 
 
-def _newest(ablations: Sequence[Ablation], pattern: re.Pattern[str], mix: Collection[str]) -> Curve | None:
+def _newest(ablations: Sequence[AblationRuns], pattern: re.Pattern[str], mix: Collection[str]) -> Curve | None:
     """Return the newest ablation's curve that can be drawn.
 
     Raises:

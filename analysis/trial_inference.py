@@ -1,4 +1,4 @@
-"""What the trials of a search allow one to say: rank correlations, and the best that a budget may be expected to find.
+"""What the trials of a search allow one to say: rank correlations, and the expected best of so many of them.
 
 Trials are the unit here. Intervals draw them anew, with replacement (percentile bootstrap).
 """
@@ -41,7 +41,7 @@ class RankCorrelation:
 
 @dataclass(frozen=True)
 class ExpectedBest:
-    """What a random search of ``budget`` trials may be expected to find."""
+    """The best of ``budget`` trials drawn at random from those there are, in expectation over the draws."""
 
     budget: int
     score: float
@@ -93,13 +93,14 @@ def expected_best(
     seed: int = 0,
     level: float = 0.95,
 ) -> list[ExpectedBest]:
-    """Return the expected best score of a random search, and what its choice is worth, for each number of trials.
+    """Return the expected best score of so many of the trials, and what that choice is worth, for each number of them.
 
     The expectation is exact over all ways to draw ``budget`` of the n trials *without* replacement: with scores sorted
     ascending, the i-th is the best of a draw with probability C(i - 1, k - 1) / C(n, k). Dodge et al. ("Show Your
     Work", EMNLP 2019, section 3.2) draw *with* replacement, which is biased towards worse scores, the more the nearer k
     is to n; this is the unbiased form of Tang et al. ("Showing Your Work Doesn't Always Work", ACL 2020). Where trials
-    tie, each is chosen equally often. Trials must be independent draws: those of an adaptive sampler are not.
+    tie, each is chosen equally often. Of a random search's trials, which are independent draws, it is what a search of
+    ``budget`` trials may be expected to find; of an adaptive sampler's it describes these trials and forecasts nothing.
 
     The interval draws the n trials anew, with replacement. No resample exceeds the best trial seen, so it is too short
     for large budgets: a 95 % interval covered 92 % of simulated normal samples at k = n / 10, 84 % at n / 5, 67 % at

@@ -51,7 +51,7 @@ def _role(run: TrackedRun) -> str:
     return role if role in REFERENCES else "suggested"
 
 
-def protocol_of(score: str) -> str:
+def protocol_of_score(score: str) -> str:
     """Return the selection protocol that looks at the score's stream; empty if none does."""
     stream = score.rpartition("/")[0]
     return next((protocol for protocol, looked_at in PROTOCOL_STREAMS.items() if looked_at == stream), "")

@@ -11,7 +11,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from analysis.comparisons import ablation_table
-from analysis.run_table import Ablation as AblationRuns
+from analysis.run_table import AblationRuns
 from analysis.table import write_tables
 from csg.commands.verification import open_pair
 from csg.config import Config, DataConfig

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from analysis.cell_table import spread
 from analysis.paper_tables import CONFIRMATION
+from analysis.search_summary import SELECTION_SCORE, best_trials
 from analysis.table import MISSING, Entry, Row, Table, write_tables
 from csg.data.pair import TARGET_TEST
 from csg.parsing import config_from_flat
@@ -21,7 +22,6 @@ from tune_spaces.ablation_script import planned_runs
 from tune_spaces.design import Cell, Design
 from tune_spaces.plan import Search
 from tune_spaces.search import Outcome
-from tune_spaces.summary import SELECTION_SCORE
 
 
 def winners(outcome: Outcome, count: int) -> list[TrackedRun]:
@@ -32,9 +32,7 @@ def winners(outcome: Outcome, count: int) -> list[TrackedRun]:
     """
     if outcome.ending != "complete":
         raise ConfigError("--confirm-top: expected a finished search; run the same command to its end first")
-    runs = outcome.tracker.children(outcome.parent)
-    finished = [run for run in runs if run.status == "finished" and run.tags["csg.role"] != "source_only"]
-    return sorted(finished, key=lambda run: -run.metrics[SELECTION_SCORE])[:count]
+    return best_trials(outcome.tracker.children(outcome.parent))[:count]
 
 
 def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> None:

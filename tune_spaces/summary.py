@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from scipy.stats import binomtest
 
 from analysis.search_figures import write_search_figures
+from analysis.search_summary import SELECTION_SCORE, best_trials, wilson_text
 from csg.data.pair import TARGET_TEST
 from csg.object_store import address_of
 from csg.parsing import config_from_flat, overlay, to_yaml
@@ -28,8 +28,6 @@ from tune_spaces.search import Outcome
 
 LOCAL_SERVER = "http://127.0.0.1:5000"
 """Where ``mlflow ui`` listens unless told otherwise."""
-SELECTION_SCORE = "selection/score"
-"""A finished run's score, of the weights that were measured."""
 
 
 def conclude(outcome: Outcome, console: Console) -> Path | None:
@@ -42,7 +40,7 @@ def conclude(outcome: Outcome, console: Console) -> Path | None:
     runs = tracker.children(outcome.parent, history=(metric,))
     folder = search.folder
     finished = [run for run in runs if run.status == "finished"]
-    suggested = [run for run in finished if run.tags["csg.role"] != "source_only"]
+    best = next(iter(best_trials(runs)), None)
     events = Journal(folder / "journal.jsonl").events()
     queries = target_queries(events, search.config.selection.protocol)
     tracker.log_metrics(
@@ -64,10 +62,9 @@ def conclude(outcome: Outcome, console: Console) -> Path | None:
         if current_source_digest() != source_digest():
             why = "ended, because the sources of csg changed while it ran"
         console.print(f"The search {why}. Go on with it: the same command with --resume")
-    if not suggested:
+    if best is None:
         console.print("No trial of the space has finished yet, so there is no best configuration.")
         return None
-    best = max(suggested, key=lambda run: run.metrics[SELECTION_SCORE])
     best_path = folder / "best.yaml"
     with replacing(best_path) as file:
         file.write(best_yaml(outcome, best).encode())
@@ -174,15 +171,9 @@ def real_figures(run: TrackedRun, task: Task) -> str:
     energy = run.metrics.get(f"{TARGET_TEST}/E0_mhe")  # not with features that are not finite, or all zero
     return (
         f"selection score {100 * run.metrics[SELECTION_SCORE]:5.1f} %   real {task.overall_words} "
-        f"{100 * overall:5.1f} %{_interval(run, overall) if task.one_label else ''}   {task.score_words} "
+        f"{100 * overall:5.1f} %{f' {wilson_text(run, overall)}' if task.one_label else ''}   {task.score_words} "
         f"{100 * score:5.1f} %   E_0 (mhe) {'-' if energy is None else f'{energy:.3f}'}"
     )
-
-
-def _interval(run: TrackedRun, share: float) -> str:
-    images = int(run.metrics[f"{TARGET_TEST}/images"])
-    interval = binomtest(round(share * images), images).proportion_ci(method="wilson")
-    return f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
 def _print_next(outcome: Outcome, console: Console, best_path: Path, view: str) -> None:

@@ -10,11 +10,11 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from analysis.run_table import Ablation, RunTable
+from analysis.run_table import AblationRuns, RunTable
 from csg.tracking import TrackedRun
 
 
-def named(table: RunTable, design: str) -> Ablation:
+def named(table: RunTable, design: str) -> AblationRuns:
     (found,) = [each for each in table.ablations() if each.design == design]
     return found
 

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 import analysis.bootstrap
-from analysis.bootstrap import ImageBootstrap, accuracy_bootstrap, difference_bootstrap
+from analysis.bootstrap import accuracy_bootstrap
 from csg.metrics.accuracy import confusion_counts, mean_class_accuracy
 
 Bools = NDArray[np.bool_]
@@ -26,10 +26,6 @@ def predictions(labels: Labels, *, runs: int, seed: int) -> Bools:
     return np.asarray(easy ^ (rng.random((runs, len(labels))) < 0.1))
 
 
-def width(found: ImageBootstrap) -> float:
-    return found.interval.high - found.interval.low
-
-
 def image_by_image(correct: NDArray[np.float64], labels: Labels, *, mean_class: bool) -> list[float]:
     """Bootstrap (images,) as a textbook has it: draw images, look at each."""
     rng, draws = np.random.default_rng(5), []
@@ -42,16 +38,14 @@ def image_by_image(correct: NDArray[np.float64], labels: Labels, *, mean_class: 
 
 @pytest.mark.parametrize("mean_class", [True, False])
 def test_interval_is_that_of_drawing_image_by_image(labels: Labels, mean_class: bool) -> None:
-    a, b = predictions(labels, runs=3, seed=1), predictions(labels, runs=2, seed=2)
-    accuracy = accuracy_bootstrap(a, labels, mean_class=mean_class)
-    difference = difference_bootstrap(a, b, labels, mean_class=mean_class)
-    for found, hits in ((accuracy, a.mean(axis=0)), (difference, a.mean(axis=0) - b.mean(axis=0))):
-        draws = image_by_image(hits, labels, mean_class=mean_class)
-        # The end of an interval from 2000 draws is itself uncertain by about 6 % of the standard deviation.
-        allowance = 4 * 0.06 * float(np.std(draws))
-        low, high = np.quantile(draws, [0.025, 0.975])
-        assert found.interval.low == pytest.approx(low, abs=allowance)
-        assert found.interval.high == pytest.approx(high, abs=allowance)
+    correct = predictions(labels, runs=3, seed=1)
+    found = accuracy_bootstrap(correct, labels, mean_class=mean_class)
+    draws = image_by_image(correct.mean(axis=0), labels, mean_class=mean_class)
+    # The end of an interval from 2000 draws is itself uncertain by about 6 % of the standard deviation.
+    allowance = 4 * 0.06 * float(np.std(draws))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    assert found.interval.low == pytest.approx(low, abs=allowance)
+    assert found.interval.high == pytest.approx(high, abs=allowance)
 
 
 def test_value_is_the_metric_averaged_over_runs(labels: Labels) -> None:
@@ -70,16 +64,6 @@ def test_the_same_images_are_drawn_for_all_runs(labels: Labels) -> None:
     assert accuracy_bootstrap(one, labels, mean_class=True) == accuracy_bootstrap(
         np.repeat(one, 4, axis=0), labels, mean_class=True
     )
-
-
-def test_a_difference_is_paired_by_image(labels: Labels) -> None:
-    a, b = predictions(labels, runs=2, seed=1), predictions(labels, runs=3, seed=2)
-    sides = [accuracy_bootstrap(side, labels, mean_class=False) for side in (a, b)]
-    difference = difference_bootstrap(a, b, labels, mean_class=False)
-    assert difference.value == pytest.approx(sides[0].value - sides[1].value)
-    assert width(difference) < 0.8 * math.hypot(*map(width, sides))
-    same = difference_bootstrap(a, a, labels, mean_class=True)
-    assert (same.value, same.interval.low, same.interval.high) == (0, 0, 0)
 
 
 def test_interval_of_an_accuracy_covers_the_truth() -> None:
@@ -101,11 +85,11 @@ def test_a_class_that_a_resample_lacks_is_left_out_of_its_mean() -> None:
 
 
 def test_a_seed_gives_one_result_whatever_the_blocks(labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
-    a, b = predictions(labels, runs=2, seed=1), predictions(labels, runs=3, seed=2)
-    whole = difference_bootstrap(a, b, labels, mean_class=True, seed=3)
-    assert difference_bootstrap(a, b, labels, mean_class=True, seed=4) != whole
+    correct = predictions(labels, runs=2, seed=1)
+    whole = accuracy_bootstrap(correct, labels, mean_class=True, seed=3)
+    assert accuracy_bootstrap(correct, labels, mean_class=True, seed=4) != whole
     monkeypatch.setattr(analysis.bootstrap, "BLOCK", 100)
-    assert difference_bootstrap(a, b, labels, mean_class=True, seed=3) == whole
+    assert accuracy_bootstrap(correct, labels, mean_class=True, seed=3) == whole
 
 
 @pytest.mark.parametrize(

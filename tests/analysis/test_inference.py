@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
 
-from analysis.inference import Interval, PairedDifference, holm, marks, mean_interval, paired_difference
+from analysis.inference import PairedDifference, holm, marks, mean_interval, paired_difference
 
 REPLICATIONS = 20_000
 TABLES = 10_000

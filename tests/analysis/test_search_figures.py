@@ -12,14 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from analysis.search_figures import (
-    importance,
-    importance_figure,
-    optimisation_history,
-    parallel_coordinates,
-    parallel_coordinates_html,
-    write_search_figures,
-)
+from analysis.importance import importance, importance_figure
+from analysis.parallel_coordinates import parallel_coordinates, parallel_coordinates_html
+from analysis.search_figures import optimisation_history, write_search_figures
 from csg.tracking import TrackedRun
 from csg.training.record import Status
 from tests.analysis.made_up_search import NAMES, SCORE, made_up_run, made_up_search
