@@ -90,7 +90,7 @@ def _plain(run: TrackedRun) -> Mapping[str, Any]:
         if name != "csg.folder" and (name == PARENT or not name.startswith("mlflow."))
     }
     named["params"] = {
-        name: _without_folders(value) if isinstance(value, str) else value
+        name: _without_folders(re.sub(r"^(\w+:/)?/.*/", "", value)) if isinstance(value, str) else value
         for name, value in run.params.items()
         if name not in PATHS
     }
@@ -98,9 +98,7 @@ def _plain(run: TrackedRun) -> Mapping[str, Any]:
 
 
 def _without_folders(text: str) -> str:
-    """Cut each absolute path or address in ``text`` down to the name of its file; a text that is one may hold blanks."""
-    if re.match(r"(\w+:/)?/", text) and "\n" not in text:
-        return text.rpartition("/")[2]
+    """Cut each absolute path or address in ``text`` down to the name of its file."""
     return FOLDERS.sub("", text)
 
 

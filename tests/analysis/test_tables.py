@@ -218,7 +218,7 @@ def test_an_export_cuts_paths_to_file_names_wherever_they_stand(runs: RunTable, 
         "FileNotFoundError: [Errno 2] No such file: '/home/alice/my images/0001.png' (see /home/alice/log.txt, "
         's3://alice/runs/state.pt); 1/2 of source/val\n  File "/home/alice/x.py", line 3, on host alices-laptop'
     )
-    tags = {**one.tags, "error": error, "data.description": "folders /home/alice/a -> /home/alice/b: 3 images"}
+    tags = {**one.tags, "error": error, "data.description": "/home/alice/a -> /home/alice/b: 3 images"}
     broken = dataclasses.replace(one, params={**one.params, **paths}, tags=tags, status="failed")
     text = export_runs.export_runs(dataclasses.replace(runs, runs=(broken,)), tmp_path).read_text()
     assert "alice" not in text
@@ -226,7 +226,7 @@ def test_an_export_cuts_paths_to_file_names_wherever_they_stand(runs: RunTable, 
     assert exported["tags"]["error"] == (
         "FileNotFoundError: [Errno 2] No such file: '0001.png' (see log.txt, state.pt); 1/2 of source/val"
     )
-    assert exported["tags"]["data.description"] == "folders a -> b: 3 images"
+    assert exported["tags"]["data.description"] == "a -> b: 3 images"
     left = {name: exported["params"].get(name) for name in paths}
     assert left == {
         "model.weights": "resnet101.pth",
