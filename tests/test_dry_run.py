@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from csg import cli
 from csg.data import visda17
 from csg.methods import METHODS
+from csg.methods.method import Method, Term
 from csg.parsing import config_from_flat, read_yaml
+from csg.settings import ConfigError
 from csg.training.dry_run import check_buildable, dry_run
+from csg.training.step import make_learner
+from tests.test_methods import batch
 
 RECIPE = Path(__file__).parents[1] / "configs" / "visda17_csg.yaml"
 
@@ -48,5 +55,53 @@ def test_a_dry_run_on_glyphs_writes_no_run(tmp_path: Path, capsys: pytest.Captur
 
 @pytest.mark.parametrize("pair", ["glyphs", "glyph_scenes"])
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_can_be_built_ahead_of_a_search(name: str, pair: str) -> None:
+def test_every_method_is_built_and_its_terms_computed_ahead_of_a_search(
+    name: str, pair: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[list[Term]] = []
+    method = METHODS[name]
+    terms = method.terms
+
+    def noting(self: Method, *arguments: Any) -> list[Term]:
+        found.append(terms(self, *arguments))
+        return found[-1]
+
+    monkeypatch.setattr(method, "terms", noting)
     check_buildable(config_from_flat({"method.name": name, "data.name": pair}), classes=11)
+    (computed,) = found
+    assert all(term.value.isfinite().all() for term in computed)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method.stage4.chunks": 7}, "method.stage4.chunks"),
+        ({"method.name": "asg", "model.teacher_name": "resnet18", "model.teacher_weights": "none"}, "teacher_name"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_ahead_of_a_search(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_buildable(config_from_flat(settings), classes=11)
+
+
+@pytest.mark.parametrize(
+    ("settings", "values"),
+    [
+        ({}, 1),
+        ({"optim.momentum": 0.0}, 1),  # the published form keeps its velocity all the same
+        ({"optim.lr_in_momentum": False}, 1),
+        ({"optim.lr_in_momentum": False, "optim.momentum": 0.0}, 0),
+        ({"optim.name": "adamw"}, 2),
+    ],
+)
+def test_the_optimisers_memory_is_what_it_keeps_after_a_step(settings: dict[str, Any], values: int) -> None:
+    config = config_from_flat({"model.name": "tiny", "data.image_size": 32, "method.name": "source_only", **settings})
+    plan = dry_run(config, images=64, classes=3)
+    learner = make_learner(
+        dataclasses.replace(config, model=dataclasses.replace(config.model, weights="none")), classes=3
+    )
+    learner.step(batch(), 1.0)
+    kept = [each for state in learner.optimiser.state.values() for each in state.values() if torch.is_tensor(each)]
+    held = sum(each.numel() * each.element_size() for each in kept if each.numel() > 1) / 1e6
+    assert plan.memory.get("optimiser", 0.0) == pytest.approx(held, rel=1e-9)
+    assert held == pytest.approx(values * plan.memory["gradients"], rel=1e-9)

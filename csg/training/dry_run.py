@@ -104,8 +104,9 @@ def _memory(learner: Learner) -> dict[str, float]:
     method = learner.method
     queues = [held for name, held in method.named_buffers() if name.startswith("queues.")]
     state = [*method.parameters(), *method.buffers()]
-    # SGD without momentum keeps nothing, with it one value a weight; AdamW two.
-    values = {"sgd": float(learner.config.optim.momentum > 0), "adamw": 2.0}[learner.config.optim.name]
+    optim = learner.config.optim
+    # AdamW keeps two values a weight, SGD with momentum one; as published (lr_in_momentum) also with a momentum of 0.
+    values = 2 if optim.name == "adamw" else int(optim.lr_in_momentum or optim.momentum > 0)
     megabytes = {
         "weights of the model": _megabytes(learner.model.state_dict().values()),
         "gradients": _megabytes(trained),

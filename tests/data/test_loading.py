@@ -102,10 +102,8 @@ def test_workers_end_when_their_parent_is_killed() -> None:
     assert len(workers) == 2 and all(_is_running(process) for process in workers)
     parent.kill()
     parent.wait()
-    waited = time.monotonic() + 10
-    while any(_is_running(process) for process in workers) and time.monotonic() < waited:
+    while any(_is_running(process) for process in workers):  # forever, if they do not: the test's own limit ends it
         time.sleep(0.1)
-    assert not any(_is_running(process) for process in workers)
     parent.stdout.close()
 
 
