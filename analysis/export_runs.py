@@ -27,8 +27,9 @@ from csg.tracking.reading import PARENT
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
 
-FOLDERS = re.compile(r"""(?<=["'])(?:\w+:/)?/[^"'\n]*/|(?<![\w.:/])(?:\w+:/)?/(?:[^\s/"']+/)+""")
-"""Of a path or an address within a text, up to its last slash: in quotes, where there may be blanks in it, or bare."""
+PLACE = re.compile(r"""(?<=["'])(?:\w+:/)?/[^"'\n]+|(?<![\w.:/])(?:\w+:/)?/[^\s"'(),;]+""")
+"""An absolute path or an address within a text: in quotes, where there may be blanks in it, or bare."""
+HOMES = ("/home", "/Users")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _plain(run: TrackedRun) -> Mapping[str, Any]:
         if name != "csg.folder" and (name == PARENT or not name.startswith("mlflow."))
     }
     named["params"] = {
-        name: _without_folders(re.sub(r"^(\w+:/)?/.*/", "", value)) if isinstance(value, str) else value
+        name: _without_folders(f"'{value}'")[1:-1] if isinstance(value, str) else value
         for name, value in run.params.items()
         if name not in PATHS
     }
@@ -99,7 +100,15 @@ def _plain(run: TrackedRun) -> Mapping[str, Any]:
 
 def _without_folders(text: str) -> str:
     """Cut each absolute path or address in ``text`` down to the name of its file."""
-    return FOLDERS.sub("", text)
+
+    def name_of(found: re.Match[str]) -> str:
+        scheme, _, path = found[0].rpartition("://")
+        folder, _, name = path.rpartition("/")
+        if folder in HOMES or (scheme and not folder):
+            return ""
+        return name if folder else found[0]
+
+    return PLACE.sub(name_of, text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -216,7 +216,8 @@ def test_an_export_cuts_paths_to_file_names_wherever_they_stand(runs: RunTable, 
     }
     error = (
         "FileNotFoundError: [Errno 2] No such file: '/home/alice/my images/0001.png' (see /home/alice/log.txt, "
-        's3://alice/runs/state.pt); 1/2 of source/val\n  File "/home/alice/x.py", line 3, on host alices-laptop'
+        "s3://alice/runs/state.pt, sqlite:////home/alice/ml.db, s3://alice or "
+        '/home/alice); 1 / 2 of a/b\n  File "/home/alice/x.py", line 3, on host alices-laptop'
     )
     tags = {**one.tags, "error": error, "data.description": "/home/alice/a -> /home/alice/b: 3 images"}
     broken = dataclasses.replace(one, params={**one.params, **paths}, tags=tags, status="failed")
@@ -224,7 +225,7 @@ def test_an_export_cuts_paths_to_file_names_wherever_they_stand(runs: RunTable, 
     assert "alice" not in text
     exported = json.loads(text)
     assert exported["tags"]["error"] == (
-        "FileNotFoundError: [Errno 2] No such file: '0001.png' (see log.txt, state.pt); 1/2 of source/val"
+        "FileNotFoundError: [Errno 2] No such file: '0001.png' (see log.txt, state.pt, ml.db,  or ); 1 / 2 of a/b"
     )
     assert exported["tags"]["data.description"] == "a -> b: 3 images"
     left = {name: exported["params"].get(name) for name in paths}
