@@ -49,12 +49,14 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._published: bytes | None = None
+        """Of a journal in a store: what was there when it was first read, and what was appended since."""
 
     def append(self, event: Event) -> None:
-        """Write one event, whole, before going on.
+        """Write one event, whole, before going on; in a store after those that this process read first.
 
         Raises:
             ConfigError: the journal lies in an object store, and another driver has written there since.
+            StoreGoneError: the store does not answer any more.
         """
         stamped = dataclasses.asdict(event) | {"time": time.time()}
         line = json.dumps({name: value for name, value in stamped.items() if value not in ("", {}, None)})
@@ -68,17 +70,16 @@ class Journal:
 
     def _publish(self, line: bytes) -> None:
         """Put the journal with one line more in the old one's place: objects cannot be appended to, nor locked."""
+        published = self._whole_lines() if self._published is None else self._published
         found = stamp(self.path)
-        if self._published is None:
-            self._published = self._whole_lines()
-        elif (found.size if found else 0) != len(self._published):
+        if (found.size if found else 0) != len(published):
             raise ConfigError(
                 f"another driver has written to {address_of(self.path)} since this one did; expected one driver a "
                 "search: end this one and leave the other one at work"
             )
         with replacing(self.path) as file:
-            file.write(self._published + line)
-        self._published += line
+            file.write(published + line)
+        self._published = published + line
 
     def events(self) -> list[Event]:
         """Read all events. A last line that is not whole did not happen (yet)."""
@@ -95,8 +96,11 @@ class Journal:
             with opened(self.path) as file:
                 data = file.read()
         except FileNotFoundError:
-            return b""
-        return data[: data.rfind(b"\n") + 1]
+            data = b""
+        lines = data[: data.rfind(b"\n") + 1]
+        if self._published is None and store_of(self.path) is not None:
+            self._published = lines
+        return lines
 
 
 def in_flight(events: Sequence[Event]) -> list[int]:
