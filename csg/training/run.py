@@ -130,6 +130,11 @@ class Run:
                 continue
             if stop is not None and agreed(stop):
                 return
+            if agreed(self._is_finished_elsewhere):
+                self.reread()
+                for epoch in range(report.epoch, self.config.train.epochs + 1):
+                    yield EpochReport(epoch, self.record.epochs[epoch - 1])
+                return
             epochs = [*self.record.epochs, report.metrics]
             if self._selects(epochs):
                 if is_first():
@@ -139,6 +144,11 @@ class Run:
             self.record.status, self.record.error = "running", ""
             self._write()
             yield report
+
+    def _is_finished_elsewhere(self) -> bool:
+        """Whether a quicker machine, which no lock of an object store keeps away, has finished the run meanwhile."""
+        found = read_record(self.folder)
+        return found is not None and bool(found.final)
 
     def _has_lost_weights(self) -> bool:
         """Whether weights that the record speaks of are gone and would not come again: training starts afresh then.
