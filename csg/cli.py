@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
+from csg.object_store import StoreGoneError
 from csg.settings import ConfigError
 
 COMMANDS = ("train", "evaluate", "predict", "export", "data")
@@ -19,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0; 1 when training failed or data are at fault; 2 when a flag or a setting cannot be used; 130 when interrupted.
+        0; 1 when training failed or data are at fault; 2 when a flag or a setting cannot be used; 3 when a store that
+        holds the results is away; 130 when interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     errors = Console(stderr=True)
@@ -37,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return 2
+    except StoreGoneError as error:
+        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        return 3
     except ArithmeticError as error:
         errors.print(f"[red]training failed:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return 1

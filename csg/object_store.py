@@ -5,11 +5,15 @@ object of the same name: :mod:`csg.storage` writes and reads the object, and kee
 needs lies in the working folder itself: locks, temporary files, Ray's own folders and the SQLite store of MLflow.
 
 An object appears whole or not at all. There are no locks between machines: two that train the same run compute the
-same, and the last one that writes an object wins.
+same, and the last one that writes an object wins, except that a finished record stays.
+
+A command asks the store once before it starts (:meth:`ObjectStore.reach`). From then on a store that is away is asked
+again for a while; then what is under way ends with a :class:`StoreGoneError`, and goes on later.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -20,8 +24,9 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
+from csg.address import checked_address, is_address
 from csg.settings import ConfigError
 
 ATOMIC = ("s3", "gcs")
@@ -29,8 +34,14 @@ ATOMIC = ("s3", "gcs")
 REACH_SECONDS = 30.0
 """How long a store may take to answer for the first time, whatever its client's own patience."""
 PATIENCE_SECONDS = 60.0
-"""How long a store that answered before is asked again when it does not."""
+"""How long a store is asked again when it does not answer, once work is under way."""
+LEFTOVER_SECONDS = 3600.0
+"""How long nobody has written to what another machine's broken upload left, when it is removed."""
 T = TypeVar("T")
+
+
+class StoreGoneError(Exception):
+    """A store does not answer any more: nothing is wrong with what was under way, which can go on later."""
 
 
 class Stamp(NamedTuple):
@@ -40,11 +51,6 @@ class Stamp(NamedTuple):
     """Bytes."""
     modified: float
     """Seconds since 1970; of an object whole seconds."""
-
-
-def is_address(text: str) -> bool:
-    """Whether ``text`` names a place in an object store, and not a path."""
-    return "://" in text
 
 
 def home() -> Path:
@@ -60,7 +66,7 @@ class ObjectStore:
         self._address = urlsplit(address)
         self.root = home() / hashlib.sha256(address.encode()).hexdigest()[:16]
         """The working folder."""
-        self._is_reached = False
+        self._reached: set[str] = set()
 
     def address(self, path: Path) -> str:
         """Return the address of the object that ``path`` stands for."""
@@ -72,8 +78,12 @@ class ObjectStore:
     @cached_property
     def _client(self) -> tuple[Any, str]:
         """The file system and the key that the address stands for."""
-        from pyarrow import fs
-
+        try:
+            from pyarrow import fs
+        except ImportError:
+            raise ConfigError(
+                f"train.output: {self._address.geturl()} is an address, which takes pyarrow: pip install pyarrow"
+            ) from None
         filesystem, key = fs.FileSystem.from_uri(self._address.geturl())
         if filesystem.type_name == "s3":
             _, (options,) = filesystem.__reduce__()
@@ -88,42 +98,41 @@ class ObjectStore:
     def _key(self, path: Path) -> str:
         return self._below(self._client[1], path)
 
-    def reach(self) -> None:
-        """Write an object and remove it, unless this process did so before.
+    def reach(self, setting: str = "train.output", *, to_read: Path | None = None) -> None:
+        """Write an object and remove it, or only look ``to_read`` one up, unless this process did so before.
 
         Raises:
             ConfigError: pyarrow is missing, or the store refuses or does not answer within REACH_SECONDS.
         """
-        if self._is_reached:
+        what = "write to" if to_read is None else "read from"
+        if what in self._reached:
             return
-        try:
-            import pyarrow.fs  # noqa: F401
-        except ImportError:
-            raise ConfigError(
-                f"train.output: {self._address.geturl()} is an address, which takes pyarrow: pip install pyarrow"
-            ) from None
         failures: list[BaseException] = []
 
         def probe() -> None:
             try:
-                filesystem, key = self._client[0], self._key(self.root / f".probe-{uuid.uuid4().hex}")
-                self._make_parent(key)
-                with filesystem.open_output_stream(key) as stream:
-                    stream.write(b"")
-                filesystem.delete_file(key)
+                filesystem, key = self._client[0], self._key(to_read or self.root / f".probe-{uuid.uuid4().hex}")
+                if to_read is None:
+                    self._make_parent(key)
+                    filesystem.open_output_stream(key).close()
+                    filesystem.delete_file(key)
+                else:
+                    filesystem.get_file_info(key)
             except BaseException as error:  # whatever a client raises is told to the user below
                 failures.append(error)
 
         thread = threading.Thread(target=probe, daemon=True)
         thread.start()
         thread.join(REACH_SECONDS)
+        if failures and isinstance(failures[0], ConfigError):
+            raise failures[0]
         if thread.is_alive() or failures:
             reason = _first_line(failures[0]) if failures else f"no answer within {REACH_SECONDS:.0f} s"
             raise ConfigError(
-                f"train.output: cannot write to {self._address.geturl()} ({reason}); expected a bucket that exists and "
+                f"{setting}: cannot {what} {self._address.geturl()} ({reason}); expected a bucket that exists and "
                 "credentials for it in the environment, on every machine"
             ) from None
-        self._is_reached = True
+        self._reached.add(what)
 
     def _make_parent(self, key: str) -> None:
         """Make the folder of a key where the store has folders."""
@@ -135,7 +144,7 @@ class ObjectStore:
         """Copy a file into the place of the object that ``path`` stands for.
 
         Raises:
-            ConfigError: the store does not answer any more.
+            StoreGoneError: the store does not answer any more.
         """
         from pyarrow import fs
 
@@ -155,7 +164,7 @@ class ObjectStore:
 
         Raises:
             FileNotFoundError: there is none.
-            ConfigError: the store does not answer any more.
+            StoreGoneError: the store does not answer any more.
         """
 
         def whole() -> bytes:
@@ -172,7 +181,7 @@ class ObjectStore:
         """Return an object's size and time, or None where there is none.
 
         Raises:
-            ConfigError: the store does not answer any more.
+            StoreGoneError: the store does not answer any more.
         """
         found = self._patiently(lambda: self._client[0].get_file_info(self._key(path)))
         return Stamp(found.size, found.mtime_ns / 1e9) if found.is_file else None
@@ -181,22 +190,16 @@ class ObjectStore:
         """Remove an object, if it is there.
 
         Raises:
-            ConfigError: the store does not answer any more.
+            StoreGoneError: the store does not answer any more.
         """
-
-        def delete() -> None:
-            try:
-                self._client[0].delete_file(self._key(path))
-            except FileNotFoundError:
-                return
-
-        self._patiently(delete)
+        with contextlib.suppress(FileNotFoundError):
+            self._patiently(lambda: self._client[0].delete_file(self._key(path)))
 
     def names(self, folder: Path) -> list[str]:
         """List what lies in a folder.
 
         Raises:
-            ConfigError: the store does not answer any more.
+            StoreGoneError: the store does not answer any more.
         """
         from pyarrow.fs import FileSelector
 
@@ -205,9 +208,21 @@ class ObjectStore:
         )
         return sorted(each.base_name for each in found)
 
+    def remove_leftovers(self, path: Path) -> None:
+        """Remove what broken uploads of an object left, unless another machine may be at one.
+
+        Raises:
+            StoreGoneError: the store does not answer any more.
+        """
+        if self._client[0].type_name in ATOMIC:
+            return
+        for name in self.names(path.parent):
+            found = self.stamp(path.with_name(name)) if name.startswith(f".{path.name}.") else None
+            if found is not None and time.time() - found.modified > LEFTOVER_SECONDS:
+                self.remove(path.with_name(name))
+
     def _patiently(self, do: Callable[[], T]) -> T:
         """Ask again, for a while, where the store does not answer."""
-        self.reach()
         deadline, pause = time.monotonic() + PATIENCE_SECONDS, 1.0
         while True:
             try:
@@ -216,7 +231,7 @@ class ObjectStore:
                 raise
             except OSError as error:
                 if time.monotonic() > deadline:
-                    raise ConfigError(
+                    raise StoreGoneError(
                         f"train.output: {self._address.geturl()} does not answer any more ({_first_line(error)}); the "
                         "same command goes on from what is there"
                     ) from None
@@ -224,28 +239,8 @@ class ObjectStore:
             pause = min(2 * pause, 10.0)
 
 
-SECRETS = {"access_key", "secret_key", "session_token", "client_secret", "account_key", "sas_token"}
-"""Names of an address's query that hold a secret."""
 _STORES: dict[str, ObjectStore] = {}
 """By address: those that this process was told of."""
-
-
-def checked_address(text: str, setting: str) -> str:
-    """Return an address in the one form that names a working folder.
-
-    Raises:
-        ConfigError: it holds a password, which would be written into every record, or no name.
-    """
-    parts = urlsplit(text)
-    secret = {name for name, _ in parse_qsl(parts.query)} & SECRETS
-    if secret or parts.password is not None or (parts.username and parts.scheme == "s3"):
-        raise ConfigError(
-            f"{setting}: expected no key in the address, which is written into every record; give credentials in the "
-            "environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, say)"
-        )
-    if not parts.scheme or not (parts.netloc or parts.path.strip("/")):
-        raise ConfigError(f"{setting}: expected a path or an address such as s3://bucket/prefix, found {text}")
-    return parts._replace(path=parts.path.rstrip("/")).geturl()
 
 
 def folder_of(output: str) -> Path:
@@ -258,24 +253,33 @@ def folder_of(output: str) -> Path:
     return _STORES[address].root
 
 
-def check_store(output: str) -> None:
-    """See that ``train.output`` can be written to, where it is an address.
+def check_store(output: str, *, writing: bool = True) -> None:
+    """See that ``train.output`` can be written to, or at least read, where it is an address.
 
     Raises:
         ConfigError: see :meth:`ObjectStore.reach`.
     """
-    store = store_of(folder_of(output))
+    folder = folder_of(output)
+    store = store_of(folder)
     if store is not None:
-        store.reach()
+        store.reach(to_read=None if writing else folder)
 
 
-def file_of(text: str) -> Path:
-    """Return the path of a file that is named by its path or its address."""
+def file_of(text: str, setting: str) -> Path:
+    """Return the path of a file to read that ``setting`` names by its path or its address.
+
+    Raises:
+        ConfigError: an address that cannot be read from; see :func:`checked_address` and :meth:`ObjectStore.reach`.
+    """
     if not is_address(text):
         return Path(text)
-    parts = urlsplit(text)
+    parts = urlsplit(checked_address(text, setting))
     above, _, name = parts.path.rpartition("/")
-    return folder_of(parts._replace(path=above).geturl()) / name
+    path = folder_of(parts._replace(path=above).geturl()) / name
+    store = store_of(path)
+    if store is not None:
+        store.reach(setting, to_read=path)
+    return path
 
 
 def store_of(path: Path) -> ObjectStore | None:

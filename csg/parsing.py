@@ -12,10 +12,11 @@ from typing import Annotated, Any, Generic, TypeVar
 import tyro
 import yaml
 
+from csg.address import checked_address, is_address
 from csg.config import NAMED_WEIGHTS, Config, build_config
 from csg.external import with_absolute_path
 from csg.methods import find_method, name_of
-from csg.object_store import checked_address, file_of, home, is_address
+from csg.object_store import address_of, file_of, home
 from csg.settings import ConfigError, Flat, flatten
 from csg.storage import opened
 
@@ -66,6 +67,8 @@ def read_yaml(path: Path) -> Flat:
     try:
         with opened(path) as file:
             loaded = yaml.load(file, Loader=_Loader)  # noqa: S506 (a SafeLoader with one more number form)
+    except FileNotFoundError:
+        raise ConfigError(f"--config: cannot read {address_of(path)} (there is no such file)") from None
     except OSError as error:
         raise ConfigError(f"--config: cannot read {path} ({error.strerror})") from None
     except yaml.YAMLError as error:
@@ -116,11 +119,11 @@ def parse_flags(
         ConfigError: ``--config`` names an unusable file, or settings contradict each other.
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--config", type=file_of)
+    first.add_argument("--config")
     for name in ("data.name", "method.name", "method.path"):  # what decides about other settings and their defaults
         first.add_argument(f"--{name}")
     early, _ = first.parse_known_args(argv)
-    start = read_yaml(early.config) if early.config else dict(base or {})
+    start = read_yaml(file_of(early.config, "--config")) if early.config else dict(base or {})
     start = overlay(start, {name: value for name, value in vars(early).items() if "." in name and value})
     flags = dataclasses.make_dataclass(
         "flags",

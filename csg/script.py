@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.markup import escape
 
+from csg.object_store import StoreGoneError
 from csg.settings import ConfigError
 from csg.tracking import StoreError
 
@@ -26,8 +27,8 @@ def run_script(body: Callable[[Console], bool]) -> int:
     """Run a script's body, which returns whether everything was done.
 
     Returns:
-        0 when it was, 130 when it was interrupted, 2 when a flag or a setting cannot be used, 3 when the MLflow store
-        is away.
+        0 when it was, 130 when it was interrupted, 2 when a flag or a setting cannot be used, 3 when the MLflow store,
+        or the store that holds the results, is away.
     """
     console = Console()
     if not console.is_terminal:
@@ -37,7 +38,7 @@ def run_script(body: Callable[[Console], bool]) -> int:
     except ConfigError as error:
         _complain(error)
         return 2
-    except StoreAwayError as error:
+    except (StoreAwayError, StoreGoneError) as error:
         _complain(error)
         return 3
     except StoreError as error:

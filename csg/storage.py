@@ -125,7 +125,7 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
 
 
 def make_folder(path: Path, setting: str) -> Path:
-    """Make a folder and see that it can be written to, as can the store that it stands for a part of.
+    """Make a folder and see that it can be written to; of an object, only that the working folder can.
 
     Raises:
         ConfigError: it cannot; the message names ``setting``.
@@ -137,9 +137,6 @@ def make_folder(path: Path, setting: str) -> Path:
         probe.unlink()
     except OSError as error:
         raise ConfigError(f"{setting}: cannot write to {path} ({error.strerror}); choose another folder") from None
-    store = store_of(path)
-    if store is not None:
-        store.reach()
     return path
 
 
@@ -158,10 +155,9 @@ def remove_leftovers(path: Path) -> None:
     """Remove what a kill during :func:`replacing` has left; only for whoever alone writes ``path``."""
     for left in path.parent.glob(f".{path.name}.*"):
         left.unlink(missing_ok=True)
-    if store_of(path) is not None:
-        for name in names(path.parent):
-            if name.startswith(f".{path.name}."):
-                remove(path.with_name(name))
+    store = store_of(path)
+    if store is not None:
+        store.remove_leftovers(path)
 
 
 def file_digest(path: str) -> str:

@@ -48,7 +48,12 @@ def run(main: Main, argv: list[str], capsys: pytest.CaptureFixture[str]) -> tupl
         (["--model.weights", "none.pth"], "model.weights: expected a state-dict file"),
         (["--model.name", "vit"], "model.name: expected one of"),
         (["--data.name", "visda17"], "data.root: expected the folder that holds train/ and validation/, found none"),
-        (["--config", "none.yaml"], "--config: cannot read"),
+        (["--config", "none.yaml"], "--config: cannot read none.yaml (there is no such file)"),
+        (
+            ["--config", "file:///nowhere/a.yaml"],
+            "--config: cannot read file:///nowhere/a.yaml (there is no such file)",
+        ),
+        (["--config", "s3://id:secret@bucket/a.yaml"], "--config: expected no key in the address"),
         (["--tracking-uri", "http://127.0.0.1:9", *SMALL], "--tracking-uri: cannot reach"),
     ],
 )

@@ -249,7 +249,7 @@ def test_a_search_killed_on_one_machine_goes_on_on_another_that_shares_an_object
     assert figures in resumed.stdout
     where = re.search(r"csg train --config (\S+best\.yaml\S*) --train", resumed.stdout)
     assert where is not None and where[1].startswith("s3://")
-    assert read_yaml(file_of(where[1]))["train.output"] == output
+    assert read_yaml(file_of(where[1], "--config"))["train.output"] == output
     mine = sorted(tracked(output)[2], key=lambda run: run.tags["csg.trial"])
     assert [everything(run) for run in mine] == [everything(run) for run in tracked(undisturbed[0])[2]]
     kept = [path.name for path in (tmp_path / "second").rglob("*.pt")]

@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 import ray
 from ray import tune
+from ray.tune import TuneError
 from rich.console import Console
 
-from csg.object_store import address_of
+from csg.object_store import StoreGoneError, address_of
 from csg.settings import ConfigError
 from csg.storage import locked, make_folder, names
 from csg.tasks import task_of
@@ -61,7 +62,8 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
 
     Raises:
         ConfigError: nothing to resume, the same search at work elsewhere, an unreachable store, an unwritable folder or
-            resources that can never fit; nothing was trained.
+            resources that can never fit; nothing was trained. Or another driver is at the search.
+        StoreGoneError: the store that holds the results does not answer any more; the search can be resumed.
     """
     journal = Journal(search.folder / "journal.jsonl")
     if search.options.resume and not journal.events():
@@ -191,6 +193,14 @@ def _one_fingerprint(search: Search) -> str:
     return "" if any(name.startswith("data.") for name in search.space.names) else search.pair.fingerprint
 
 
+def _own_error(error: BaseException) -> BaseException:
+    """Return this program's error for people that Tune, in whose callbacks it arose, has put into one of its own."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, (ConfigError, StoreGoneError)):
+        cause = cause.__context__
+    return cause or error
+
+
 def trial_folder(trial: Any) -> str:
     """Name Tune's own folder of a trial."""
     return f"trial-{trial.config[NUMBER]:03d}-{trial.trial_id}"
@@ -205,7 +215,12 @@ def _tune(
     *,
     remaining: int,
 ) -> None:
-    """Run Ray Tune to the end, or to an interruption, which leaves everything resumable."""
+    """Run Ray Tune to the end, or to an interruption, which leaves everything resumable.
+
+    Raises:
+        ConfigError: another driver is at the search.
+        StoreGoneError: the store that holds the results does not answer any more.
+    """
     config = search.config
     for name in ("ray.tune", "ray.air"):
         quiet = logging.getLogger(name)
@@ -240,5 +255,7 @@ def _tune(
     previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         tuner.fit()
+    except TuneError as error:
+        raise _own_error(error) from None
     finally:
         signal.signal(signal.SIGTERM, previous)

@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from csg.identity import config_id
+from csg.object_store import StoreGoneError
 from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError
 from csg.training.record import current_source_digest, source_digest
@@ -22,18 +23,19 @@ from tune_spaces.space import Space
 
 NUMBER, ROLE = "number", "role"
 """Keys of a trial's Tune configuration that are no settings: its number in the search, and what it is there for."""
-SCORE, EPOCH, SECONDS, FAILED = "score", "epoch", "seconds", "failed"
-"""All that a trial reports to Tune: the selection score, the epochs done, the time they took, or why it failed."""
+SCORE, EPOCH, SECONDS, FAILED, GONE = "score", "epoch", "seconds", "failed", "gone"
+"""All that a trial reports to Tune: the selection score, the epochs done, the time they took, or why it failed, or that
+the store is gone that holds the results."""
 MOST_REPEATS = 50
 """Suggestions in a row that were made before, after which the space counts as exhausted."""
 Ending = Literal["finished", "stopped", "failed"]
 
 
 def ending_of(result: Mapping[str, Any], epochs: int) -> Ending | None:
-    """Say how a trial ended with a result that Tune has decided on, or None where it goes on."""
+    """Say how a trial ended with a result that Tune has decided on, or None where it goes on, now or later."""
     if result.get(FAILED):
         return "failed"
-    if not result.get("done"):
+    if result.get(GONE) or not result.get("done"):
         return None
     return "finished" if result[EPOCH] == epochs else "stopped"
 
@@ -191,7 +193,13 @@ class JournaledOptunaSearch(OptunaSearch):
         self._report(self._numbers[trial_id], result[EPOCH], result[SCORE])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Take a trial's end, unless something else than the scheduler or a failure ended it."""
+        """Take a trial's end, unless something else than the scheduler or a failure ended it.
+
+        Raises:
+            StoreGoneError: the store that holds the results does not answer the trial any more; it is in flight still.
+        """
+        if result is not None and result.get(GONE):
+            raise StoreGoneError(result[GONE])
         number = self._numbers[trial_id]
         self._under_way.discard(trial_id)
         ending: Ending | None = "failed" if error else ending_of(result or {}, self._epochs)

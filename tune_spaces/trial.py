@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ray import tune
 
 from csg.config import Config
 from csg.data import load_pair
+from csg.object_store import StoreGoneError
 from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError
 from csg.training.loop import EpochReport
 from csg.training.record import source_digest
 from csg.training.run import Run
-from tune_spaces.searcher import EPOCH, FAILED, SCORE, SECONDS, settings_of
+from tune_spaces.searcher import EPOCH, FAILED, GONE, SCORE, SECONDS, settings_of
 
 
 def trial_settings(base: Mapping[str, Any], trial_config: Mapping[str, Any]) -> Config:
@@ -74,20 +76,36 @@ class TrainingTrial(tune.Trainable):
         return run
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch, or return one on record. A failure is put on record and ends the trial, not the process."""
+        """Train one epoch, or return one on record. A failure is put on record and ends the trial, not the process.
+
+        A store that is gone is no failure: it leaves the trial in flight, and ends the search.
+        """
+        try:
+            return self._step()
+        except StoreGoneError as error:
+            with suppress(StoreGoneError):
+                self._reports.close()
+            epochs, self._run = self._epochs(), None
+            return {EPOCH: epochs, GONE: f"node {socket.gethostname()}: {error}", "done": True}
+
+    def _step(self) -> dict[str, Any]:
         try:
             self._run = self._run or self._open()
             report = next(self._reports)
             final = self._run.finish() if report.epoch == self._run.config.train.epochs else {}
+        except StoreGoneError:
+            raise
         except Exception as error:  # whatever it was, it is this trial's, and the search goes on
             self._reports.close()
             if self._run is not None:
                 self._run.fail(error)
-            epochs = 0 if self._run is None else len(self._run.record.epochs)
-            return {EPOCH: epochs, FAILED: f"{type(error).__name__}: {error}", "done": True}
+            return {EPOCH: self._epochs(), FAILED: f"{type(error).__name__}: {error}", "done": True}
         spent = {**report.metrics, **final} if report.epoch > self._known else {}
         seconds = sum(value for name, value in spent.items() if name.endswith("/seconds"))
         return {EPOCH: report.epoch, SCORE: self._run.score(report.epoch), SECONDS: seconds}
+
+    def _epochs(self) -> int:
+        return 0 if self._run is None else len(self._run.record.epochs)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Leave the trial before, which the scheduler may have stopped, and take the next in the same process."""

@@ -31,7 +31,7 @@ def evaluate(argv: Sequence[str], console: Console) -> int:
     flags = parse_flags(
         EvaluateOptions, argv, prog="csg evaluate", description="Measure the selected weights of a finished run."
     )
-    run = open_run(flags.config, console)
+    run = open_run(flags.config, console, writing=False)
     unknown = [stream for stream in flags.options.streams if stream not in run.pair.streams]
     if unknown:
         raise ConfigError(f"--streams: expected some of {', '.join(run.pair.streams)}, found {', '.join(unknown)}")

@@ -77,7 +77,7 @@ def export(argv: Sequence[str], console: Console) -> int:
         use_underscores=True,
     )
     kind = _format_of(options.output)
-    selected = load_selected(file_of(options.checkpoint))
+    selected = load_selected(file_of(options.checkpoint, "--checkpoint"))
     check_file(options.output, "--output")
     try:
         difference = export_to(options.output, kind, selected)

@@ -11,14 +11,15 @@ from csg.object_store import check_store
 from csg.training.run import Run
 
 
-def open_run(config: Config, console: Console) -> Run:
-    """Check the weights, load the data and open the run, whether or not it exists.
+def open_run(config: Config, console: Console, *, writing: bool = True) -> Run:
+    """Check the store and the weights, load the data and open the run; only to read it, unless it is for ``writing``.
 
     Raises:
         ConfigError: the weights, the data or the output folder cannot be used.
     """
-    check_store(config.train.output)
+    check_store(config.train.output, writing=writing)
     check_weights(config.model)
     pair = open_pair(config, console)
     console.print(f"{config.method.summary} on {pair.description}", highlight=False, soft_wrap=True)
-    return Run(config, pair)
+    run = Run(config, pair)
+    return run.create() if writing else run

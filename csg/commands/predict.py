@@ -66,7 +66,7 @@ def predict(argv: Sequence[str], console: Console) -> int:
         description="Write the class of every image in a folder to a CSV file, or of its every pixel to an image.",
         use_underscores=True,
     )
-    selected = load_selected(file_of(options.checkpoint))
+    selected = load_selected(file_of(options.checkpoint, "--checkpoint"))
     names = _names(options.folder)
     dense = selected.config.data.task == "segmentation"
     output = options.output or Path("predictions" if dense else "predictions.csv")

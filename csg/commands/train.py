@@ -78,7 +78,7 @@ def train(argv: Sequence[str], console: Console) -> int:
     flags = parse_flags(TrainOptions, argv, prog="csg train", description="Train and measure one configuration.")
     if flags.options.dry_run:
         return _show_plan(flags.config, console)
-    run = open_run(flags.config, console).create()
+    run = open_run(flags.config, console)
     options = flags.options
     track: RunTracker | None = None
     if options.tracking_uri != "none":

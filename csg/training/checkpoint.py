@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from csg.object_store import address_of
+from csg.object_store import StoreGoneError, address_of
 from csg.settings import ConfigError
 from csg.storage import opened, replacing
 
@@ -30,7 +30,7 @@ def load_state(path: Path) -> dict[str, Any]:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError(f"expected a checkpoint, found nothing at {address_of(path)}") from None
-    except ConfigError:
+    except (ConfigError, StoreGoneError):
         raise  # the store's
     except Exception as error:  # torch raises many types for files that are not checkpoints
         raise ConfigError(f"{address_of(path)} is not a checkpoint of this program ({type(error).__name__})") from error
