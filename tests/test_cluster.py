@@ -60,25 +60,39 @@ def test_no_more_runs_fit_than_there_are_cpus(cpus: list[int], workers: int, thr
 def test_a_cluster_without_room_is_told_once_per_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a run needs, what there is, how to end it; and that it goes on."""
     slots = Slots((config_from_flat({"train.threads": 2}), config_from_flat({})), asked=0, at_most=4)
-    clusters: list[tuple[float, ...]] = [(2,), (1, 1), (1, 1), (1,), (1,), (1, 3), (2,)]
+    clusters: list[tuple[float, ...]] = [(2,), (1, 1), (1, 1), (1,), (1,), (), (1, 3), (2,)]
     now = 0.0
     said: list[str] = []
     nodes: list[dict[str, float]] = []
     monkeypatch.setattr(cluster_module, "alive", lambda: nodes)
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    watch = RoomWatch(slots, said.append)
+    watch = RoomWatch(said.append)
     for cpus in clusters:
         nodes, now = [{"CPU": count} for count in cpus], now + 2
-        watch.look()
+        watch.look(slots)
         nodes = []
-        watch.look()  # at once, so that nothing is looked at
+        watch.look(slots)  # at once, so that nothing is looked at
     assert [text.partition(";")[0] for text in said] == [
-        "Waiting for machines: a run needs 1 worker of 2 CPUs, each on one node",
+        "Some runs wait for machines: a run needs 1 worker of 2 CPUs, each on one node",
+        "Some runs wait for machines: a run needs 1 worker of 2 CPUs, each on one node",
         "Waiting for machines: a run needs 1 worker of 2 CPUs, each on one node",
         "The cluster has room again: going on.",
     ]
     assert "2 node(s) have 1 CPUs and 0 GPUs; 1 CPUs and 0 GPUs. " in said[0] and "1 node(s) have 1 CPUs" in said[1]
-    assert "Ctrl-C ends it, and the same command goes on later" in said[0]
+    assert all("Ctrl-C ends it, and the same command goes on later" in text for text in said[:3])
+
+
+def test_what_a_shrunken_cluster_has_no_room_for_holds_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = config_from_flat({}), config_from_flat({"train.threads": 2})
+    nodes = [{"CPU": 1.0}, {"CPU": 1.0}]
+    monkeypatch.setattr(cluster_module, "alive", lambda: nodes)
+    slots = Slots((small, large), asked=0, at_most=4)
+    assert slots.next_place([large, small], []) == 1
+    assert slots.next_place([large, small], [large, small]) == 1, "the large one waits, and takes no slot"
+    assert slots.next_place([small], [small, small]) is None
+    assert slots.next_place([large], [small]) is None
+    assert slots.next_place([large], []) == 0, "a cluster that grows when asked has to be asked"
+    assert slots.next_place([], []) is None
 
 
 def test_the_process_of_a_run_of_several_workers_takes_no_cpu_from_them() -> None:

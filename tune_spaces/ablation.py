@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,9 @@ import ray
 from rich.console import Console
 
 from csg.config import Config
-from csg.data import load_pair
 from csg.data.pair import TARGET_TEST, Pair
 from csg.identity import canonical
-from csg.object_store import folder_of
+from csg.object_store import StoreGoneError, folder_of
 from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError, Flat
 from csg.storage import exists, locked, make_folder
@@ -28,6 +27,7 @@ from csg.training.cluster import Slots, check_nodes, check_output, inputs, resou
 from csg.training.record import Status, source_digest
 from csg.training.room_watch import RoomWatch
 from csg.training.run import Run
+from tune_spaces.cell import train_cell
 from tune_spaces.design import Cell, Design
 
 MAX_RETRIES = 2
@@ -145,7 +145,7 @@ def _run_alone(ablation: Ablation, console: Console) -> Outcome:
             ledger.note(index)
         interrupted = False
         try:
-            room = RoomWatch(slots, lambda text: console.print(text, style="yellow", highlight=False, soft_wrap=True))
+            room = RoomWatch(lambda text: console.print(text, style="yellow", highlight=False, soft_wrap=True))
             for index in _train(ablation, missing, slots, room):
                 done.add(index)
                 _announce(ablation, index, len(done), console)
@@ -235,24 +235,32 @@ def _train(ablation: Ablation, missing: list[int], slots: Slots, room: RoomWatch
 
     Raises:
         ConfigError: the sources of csg changed meanwhile.
+        StoreGoneError: the store that holds the results does not answer any more; runs under way can go on later.
     """
     waiting = list(missing)
     under_way: dict[Any, int] = {}
+
+    def configs_of(indices: Iterable[int]) -> list[Config]:
+        return [ablation.planned[index].config for index in indices]
+
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         while waiting or under_way:
-            while waiting and len(under_way) < slots.now():
-                index = waiting.pop(0)
+            open_configs = {str(config): config for config in configs_of([*waiting, *under_way.values()])}
+            slots = dataclasses.replace(slots, configs=tuple(open_configs.values()))
+            room.look(slots)
+            while (place := slots.next_place(configs_of(waiting), configs_of(under_way.values()))) is not None:
+                index = waiting.pop(place)
                 config = ablation.planned[index].config
                 under_way[_task_of(config).remote(config, source_digest())] = index
-            room.look()
             ended, _ = ray.wait(list(under_way), num_returns=1, timeout=POLL_SECONDS)
             for reference in ended:
                 index = under_way.pop(reference)
                 try:
                     ray.get(reference)
                 except ray.exceptions.RayTaskError as error:
-                    raise ConfigError(str(error.cause)) from None
+                    kind = StoreGoneError if isinstance(error.cause, StoreGoneError) else ConfigError
+                    raise kind(str(error.cause)) from None
                 except ray.exceptions.RayError as error:
                     run = ablation.planned[index].run()
                     run.close("failed", f"the run's process died {MAX_RETRIES + 1} times ({type(error).__name__})")
@@ -264,23 +272,6 @@ def _train(ablation: Ablation, missing: list[int], slots: Slots, room: RoomWatch
 def _interrupt(*_: object) -> None:
     """End like Ctrl-C, also in the background of a shell, where SIGINT is ignored."""
     raise KeyboardInterrupt
-
-
-def train_cell(config: Config, program: str) -> None:
-    """Train one run to its end, in a worker's process; what it came to is in the run's record.
-
-    Raises:
-        RuntimeError: the worker has other sources than the driver.
-    """
-    if source_digest() != program:
-        raise RuntimeError("the sources of csg changed while the ablation was running; start it again")
-    run = Run(config, load_pair(config.data)).create()
-    try:
-        for _ in run.epochs():
-            pass
-        run.finish()
-    except Exception as error:  # whatever it was, it is this run's, and the ablation goes on
-        run.fail(error)
 
 
 def estimated_seconds(ablation: Ablation) -> float | None:

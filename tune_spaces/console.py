@@ -48,7 +48,7 @@ class SearchConsole(Callback):
     ) -> None:
         """Draw on ``console``; ``trials`` in all, of ``epochs`` each; ``score_name`` says what the score is.
 
-        Where the cluster no longer has any of the ``slots``, a line says so.
+        Where the cluster no longer has room for ``slots``, a line says so.
         """
         self._console = console
         self._base = base
@@ -57,7 +57,8 @@ class SearchConsole(Callback):
         self._score_name = score_name
         self._rows: dict[int, Row] = {}
         self._live: Live | None = None
-        self._room: RoomWatch | None = RoomWatch(slots, self._say)
+        self._slots = slots
+        self._room: RoomWatch | None = RoomWatch(self._say)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_live": None, "_console": None, "_room": None}
@@ -68,7 +69,7 @@ class SearchConsole(Callback):
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Say when the search waits for machines; Tune calls this several times a second."""
         if self._room is not None:
-            self._room.look()
+            self._room.look(self._slots)
 
     def add_ended(self, number: int, what: str, *, epoch: int, score: float | None, status: str) -> None:
         """Show a trial that ended before an interruption."""

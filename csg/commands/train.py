@@ -15,7 +15,7 @@ from csg.commands.opening import open_run
 from csg.config import Config
 from csg.data import load_pair, visda17
 from csg.data.pair import SOURCE_TRAIN
-from csg.object_store import address_of
+from csg.object_store import StoreGoneError, address_of
 from csg.parsing import parse_flags
 from csg.settings import ConfigError
 from csg.tasks import task_of
@@ -97,7 +97,7 @@ def train(argv: Sequence[str], console: Console) -> int:
         )
     try:
         with StepProgress(console) as progress:
-            for report in run.epochs(progress):
+            for report in run.epochs(progress, lambda text: console.print(text, style="yellow", soft_wrap=True)):
                 console.print(_epoch_line(report, flags.config), highlight=False, soft_wrap=True)
                 _log(track, console)
         final = run.finish()
@@ -105,6 +105,8 @@ def train(argv: Sequence[str], console: Console) -> int:
         run.close("interrupted")
         console.print("Interrupted. The same command goes on from the last checkpoint.")
         return 130
+    except StoreGoneError:
+        raise  # no fault of the run's, which stays as it is on record
     except Exception as error:
         run.fail(error)
         raise

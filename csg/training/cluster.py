@@ -26,8 +26,9 @@ import ray
 from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from csg.address import is_address
 from csg.config import NAMED_WEIGHTS, Config
-from csg.object_store import folder_of, is_address
+from csg.object_store import StoreGoneError, check_store, folder_of
 from csg.settings import ConfigError, flatten
 from csg.storage import exists, remove, replacing
 
@@ -92,7 +93,7 @@ class Slots:
     """How many runs at a time a cluster takes, as it is at the moment: nodes come and go."""
 
     configs: tuple[Config, ...]
-    """What may run; the most demanding decides."""
+    """What may run; the most demanding of those with room decides."""
     asked: int
     """0 for as many as fit."""
     at_most: int
@@ -101,19 +102,25 @@ class Slots:
     def now(self) -> int:
         """Return how many: at least one, which waits for room where there is none."""
         nodes = alive()
-        return self.asked or max(1, min(self.at_most, *(fitting(config, nodes) for config in self.configs)))
+        fits = [fitting(config, nodes) for config in self.configs]
+        return self.asked or max(1, min(self.at_most, *(count or self.at_most for count in fits)))
 
-    def shortage(self) -> str | None:
-        """Say what runs need and what nodes there are, where not even one run fits on them any more."""
+    def next_place(self, waiting: Sequence[Config], under_way: Sequence[Config]) -> int | None:
+        """Return the place among those ``waiting`` of the run to start now, or None while none should.
+
+        Runs that a shrunken cluster has no room for hold up no others. The first one is started all the same where
+        nothing is under way: a cluster that grows when asked has to be asked.
+        """
         nodes = alive()
-        return next(
-            (
-                f"a run needs {_need(config)}, each on one node; the cluster's {_have(nodes)}"
-                for config in self.configs
-                if fitting(config, nodes) < 1
-            ),
-            None,
-        )
+        if sum(fitting(config, nodes) > 0 for config in under_way) >= self.now():
+            return None
+        anyway = 0 if waiting and not under_way else None
+        return next((place for place, config in enumerate(waiting) if fitting(config, nodes) > 0), anyway)
+
+    def shortages(self) -> list[str]:
+        """Say what is needed and what nodes there are, for each configuration without room for even one run."""
+        nodes = alive()
+        return [_shortage(config, nodes) for config in self.configs if fitting(config, nodes) < 1]
 
     def wait_and_check(self) -> None:
         """Wait for nodes that are still starting, up to ``train.wait_minutes``.
@@ -150,15 +157,19 @@ def _check_fits(config: Config, asked: int) -> None:
     fits = fitting(config, nodes)
     if fits < 1:
         raise ConfigError(
-            f"--train.workers: a run needs {_need(config)}, each on one node; the cluster's {_have(nodes)}; ask for "
-            "fewer train.workers, train.threads or data.workers, or use --train.device cpu where GPUs are short; if "
-            "nodes are still starting, --train.wait-minutes waits for them"
+            f"--train.workers: {_shortage(config, nodes)}; ask for fewer train.workers, train.threads or data.workers, "
+            "or use --train.device cpu where GPUs are short; if nodes are still starting, --train.wait-minutes waits "
+            "for them"
         )
     if asked > fits:
         raise ConfigError(
             f"--concurrency: {asked} runs need {asked} times {_need(config)}; the cluster's {_have(nodes)}; "
             f"expected at most {fits}"
         )
+
+
+def _shortage(config: Config, nodes: Sequence[Mapping[str, float]]) -> str:
+    return f"a run needs {_need(config)}, each on one node; the cluster's {_have(nodes)}"
 
 
 def _need(config: Config) -> str:
@@ -274,7 +285,8 @@ def inputs(config: Config) -> dict[str, str]:
 def missing(paths: Mapping[str, str], output: str, probe: str) -> list[str]:
     """Return the settings whose paths this node does not see; train.output where ``output`` shows no ``probe``."""
     try:
+        check_store(output)
         shared = exists(folder_of(output) / probe)
-    except ConfigError:
+    except (ConfigError, StoreGoneError):
         shared = False
     return [*([] if shared else ["train.output"]), *(name for name, path in paths.items() if not Path(path).exists())]

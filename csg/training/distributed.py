@@ -35,13 +35,14 @@ import ray.train.torch
 from csg.collective import agreed, is_first
 from csg.config import Config
 from csg.data import load_pair
-from csg.object_store import folder_of
+from csg.object_store import StoreGoneError, folder_of
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError, Flat, flatten
 from csg.storage import opened, remove, replacing, stamp
 from csg.training.cluster import Slots, check_nodes, check_output, start_ray
 from csg.training.launch_files import LaunchFiles, Progress, Unwanted, pause
-from csg.training.loop import EpochReport, OnStep, Stop
+from csg.training.loop import EpochReport, OnStep, OnWait, Stop
+from csg.training.room_watch import RoomWatch
 from csg.training.run import Run
 from csg.training.step import NonFiniteLossError
 
@@ -54,10 +55,11 @@ RAISED: dict[str, type[Exception]] = {"ConfigError": ConfigError, "NonFiniteLoss
 """What a worker's error is raised as in the driver, subclasses included; all others are RuntimeErrors."""
 
 
-def epochs_of_workers(run: Run, on_step: OnStep | None = None) -> Iterator[EpochReport]:
+def epochs_of_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait | None = None) -> Iterator[EpochReport]:
     """Yield a run's epoch reports as its workers, or others that are at it already, put them on record.
 
-    Leaving the iteration early stops the workers after the step under way.
+    Leaving the iteration early stops the workers after the step under way. ``on_wait`` hears when the cluster has
+    shrunk so far that the workers cannot start, and when it has room again.
 
     Raises:
         ConfigError, NonFiniteLossError: as one process would.
@@ -66,6 +68,7 @@ def epochs_of_workers(run: Run, on_step: OnStep | None = None) -> Iterator[Epoch
     _join_cluster(run.config)
     epochs, told, starts = run.config.train.epochs, 0, 0
     launch = Launch(run)
+    room, slots = RoomWatch(on_wait or (lambda _: None)), Slots((run.config,), asked=1, at_most=1)
     try:
         while True:
             launch.start()
@@ -83,6 +86,7 @@ def epochs_of_workers(run: Run, on_step: OnStep | None = None) -> Iterator[Epoch
                     launch.tell(on_step)
                 if not running:
                     break
+                room.look(slots)
                 time.sleep(pause(run.folder, POLL_SECONDS))
             if told == epochs:
                 return
@@ -220,8 +224,8 @@ def work(loop_config: dict[str, Any]) -> None:
                 pass
             if len(run.record.epochs) == config.train.epochs:
                 run.finish()
-    except (RuntimeError, OSError):
-        raise  # perhaps of a worker whose peer died: worth another start
+    except (RuntimeError, OSError, StoreGoneError):
+        raise  # perhaps of a worker whose peer died, or of a store that comes back: worth another start
     except Exception as error:
         kind = next((name for name, kind in RAISED.items() if isinstance(error, kind)), "")
         text = str(error) if kind else f"{type(error).__name__}: {error}"

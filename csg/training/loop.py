@@ -29,6 +29,8 @@ from csg.training.step import Learner, make_learner
 
 OnStep = Callable[[int, int], None]
 """Called after every step, and after its state was saved where that was due, with the steps done and those in all."""
+OnWait = Callable[[str], None]
+"""Called with a line for people when workers wait for machines, and when they go on."""
 Stop = Callable[[], bool]
 """Asked after every step, on the first process of a group: whether to leave off."""
 

@@ -13,28 +13,27 @@ LOOK_SECONDS = 2.0
 
 
 class RoomWatch:
-    """Says when a cluster has shrunk so far that no run can start any more, and when it has room again."""
+    """Says when a cluster has shrunk so far that some runs cannot start any more, and when it has room again."""
 
-    def __init__(self, slots: Slots, tell: Callable[[str], None]) -> None:
-        """Watch for runs of ``slots``; ``tell`` shows a line to the user."""
-        self._slots = slots
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        """Watch; ``tell`` shows a line to the user."""
         self._tell = tell
-        self._told: str | None = None
+        self._told = ""
         self._looked = -math.inf
 
-    def look(self) -> None:
-        """Look at the cluster, now and then; call it as often as you like. Each change is told once."""
+    def look(self, slots: Slots) -> None:
+        """Look now and then, as often as you call it, for room for what may run; each change is told once."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        shortage = self._slots.shortage()
-        if shortage == self._told:
-            return
-        self._told = shortage
-        if shortage is None:
-            self._tell("The cluster has room again: going on.")
+        shortages = slots.shortages()
+        if len(shortages) == len(slots.configs):
+            text = f"Waiting for machines: {shortages[0]}. Nothing is lost: it goes on by itself when machines come; "
+        elif shortages:
+            text = f"Some runs wait for machines: {shortages[0]}. The others go on, and these when machines come; "
         else:
-            self._tell(
-                f"Waiting for machines: {shortage}. Nothing is lost: it goes on by itself when machines come; Ctrl-C "
-                "ends it, and the same command goes on later."
-            )
+            text = ""
+        if text != self._told:
+            self._told = text
+            ending = "Ctrl-C ends it, and the same command goes on later."
+            self._tell(text + ending if text else "The cluster has room again: going on.")

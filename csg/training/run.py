@@ -18,7 +18,7 @@ from csg.storage import exists, locked, make_folder, remove, remove_leftovers, s
 from csg.tasks.measurement import Inference
 from csg.training.checkpoint import load_state
 from csg.training.evaluation import final_measurement, selected_figures, selection_score
-from csg.training.loop import EpochReport, OnStep, Stop, Training, train
+from csg.training.loop import EpochReport, OnStep, OnWait, Stop, Training, train
 from csg.training.outputs import OUTPUTS, save_outputs
 from csg.training.pictures import PICTURES, save_pictures
 from csg.training.record import Identity, Record, Status, read_record, write_record
@@ -58,11 +58,12 @@ class Run:
         make_folder(self.folder, "train.output")
         return self
 
-    def epochs(self, on_step: OnStep | None = None) -> Generator[EpochReport]:
+    def epochs(self, on_step: OnStep | None = None, on_wait: OnWait | None = None) -> Generator[EpochReport]:
         """Yield every epoch's report: those on record at once, the others as they are trained.
 
         One process, or one group of workers, at a time trains a run. Another one that asks for it waits, and then finds
-        what was trained. Closing the generator leaves off training.
+        what was trained. Closing the generator leaves off training. ``on_wait`` is told when several workers wait for
+        machines.
 
         Raises:
             NonFiniteLossError: see :func:`csg.training.loop.fit`. The caller notes it with :meth:`close`.
@@ -71,7 +72,7 @@ class Run:
         if self.config.train.workers > 1 and not self._is_trained():
             from csg.training.distributed import epochs_of_workers
 
-            yield from epochs_of_workers(self, on_step)
+            yield from epochs_of_workers(self, on_step, on_wait)
         else:
             with self.locked(wait=True):
                 yield from self.work(on_step)

@@ -1,0 +1,255 @@
+"""What is under way when an object store goes away, or when another machine is at the same: nothing done is lost."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray import tune
+from rich.console import Console
+
+from csg import object_store
+from csg.object_store import ObjectStore, StoreGoneError, check_store, file_of, folder_of, store_of
+from csg.parsing import config_from_flat, parse_flags, read_yaml, to_yaml
+from csg.script import run_script
+from csg.settings import ConfigError, flatten
+from csg.storage import names, opened, replacing
+from csg.training import distributed
+from csg.training.checkpoint import load_state, save_state
+from csg.training.record import source_digest
+from csg.training.run import Run
+from tests.buckets import move_to
+from tests.made_up_pair import made_up_pair
+from tests.test_training import outcome, tiny
+from tune_spaces import cell, trial
+from tune_spaces.journal import Event, Journal, in_flight
+from tune_spaces.plan import SearchOptions, plan
+from tune_spaces.search import run_search
+from tune_spaces.searcher import EPOCH, GONE, NUMBER, ROLE, SCORE, SECONDS, ending_of
+from tune_spaces.trial import TrainingTrial
+
+
+@pytest.fixture(autouse=True)
+def _first_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    move_to(tmp_path / "first")
+    yield
+    object_store._STORES.clear()
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"file://{tmp_path}/store"
+
+
+def test_a_store_that_is_away_for_a_moment_is_asked_again_and_one_that_stays_away_is_named(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder_of(address) / "record.json"
+    with replacing(path) as file:
+        file.write(b"text")
+    store = store_of(path)
+    assert store is not None
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    answers: Iterator[BaseException | None] = iter([OSError("away"), OSError("away"), None])
+
+    def ask() -> str:
+        if (error := next(answers)) is not None:
+            raise error
+        return "here"
+
+    assert store._patiently(ask) == "here" and slept == [1.0, 2.0]
+    monkeypatch.setattr(object_store, "PATIENCE_SECONDS", -1.0)
+    answers = itertools.repeat(OSError("away\nfor good"))
+    gone = r"train\.output: .* does not answer any more \(OSError: away\); the same"
+    with pytest.raises(StoreGoneError, match=gone):
+        store._patiently(ask)
+
+
+@contextmanager
+def store_away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have every store refuse, and nobody wait for it."""
+
+    def refuse(store: ObjectStore) -> None:
+        raise OSError("away")
+
+    with monkeypatch.context() as away:
+        away.setattr(object_store, "PATIENCE_SECONDS", -1.0)
+        away.setattr(ObjectStore, "_client", property(refuse))
+        yield
+
+
+def test_a_trial_whose_store_goes_away_is_in_flight_and_goes_on_where_it_was(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = made_up_pair()
+    monkeypatch.setattr(trial, "load_pair", lambda _: pair)
+    config = tiny(address)  # type: ignore[arg-type]
+
+    def started() -> TrainingTrial:
+        begun = TrainingTrial.__new__(TrainingTrial)
+        begun.setup({NUMBER: 0, ROLE: "suggested"}, base=flatten(config), program=source_digest(), data="")
+        return begun
+
+    first = started()
+    told = first.step()
+    with store_away(monkeypatch):
+        gone = first.step()
+        assert first.reset_config({}), "the process may be given another trial"
+    assert gone == {EPOCH: 1, GONE: gone[GONE], "done": True} and ending_of(gone, 2) is None
+    assert "does not answer any more (OSError: away)" in gone[GONE]
+    assert Run(config, pair).record.status == "running"
+    second = started()
+    again = [second.step(), second.step()]
+    assert again[0][SCORE] == told[SCORE] and again[1][EPOCH] == 2
+    assert Run(config, pair).record.status == "finished"
+
+
+def test_a_cell_whose_store_goes_away_did_not_fail(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = made_up_pair()
+    monkeypatch.setattr(cell, "load_pair", lambda _: pair)
+    config = tiny(address)  # type: ignore[arg-type]
+    monkeypatch.setattr(Run, "fail", lambda run, error: pytest.fail(f"failed: {error}"))
+    with store_away(monkeypatch), pytest.raises(StoreGoneError, match="does not answer any more"):
+        cell.train_cell(config, source_digest())
+
+
+def test_a_store_that_is_away_ends_a_script_with_a_line_and_a_code_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def body(console: Console) -> bool:
+        raise StoreGoneError("train.output: s3://bucket does not answer any more")
+
+    assert run_script(body) == 3
+    assert capsys.readouterr().err == "error: train.output: s3://bucket does not answer any more\n"
+
+
+class Trial(tune.Trainable):  # type: ignore[misc]
+    """Trains nothing; at the first epoch of trial 1, something happens."""
+
+    def setup(self, config: dict[str, Any], *, base: dict[str, Any], program: str, data: str) -> None:
+        self._output = base["train.output"]
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._number, self._epoch = new_config[NUMBER], 0
+        return True
+
+    def step(self) -> dict[str, Any]:
+        self._epoch += 1
+        if self._number == 1 and (told := self.happens()):
+            return told
+        return {EPOCH: self._epoch, SCORE: 0.1 * self._epoch, SECONDS: 0.0}
+
+    def happens(self) -> dict[str, Any]:
+        return {}
+
+
+class TrialWithoutStore(Trial):
+    def happens(self) -> dict[str, Any]:
+        return {EPOCH: 0, GONE: "train.output: the store does not answer any more", "done": True}
+
+
+class TrialBesideAnotherDriver(Trial):
+    def happens(self) -> dict[str, Any]:
+        the_journal(self._output).append(Event("ended", 7, decision="finished"))
+        return {}
+
+
+def the_journal(output: str) -> Journal:
+    above = folder_of(output) / "searches" / "glyphs"
+    return Journal(above / names(above)[0] / "journal.jsonl")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trials", [TrialWithoutStore, TrialBesideAnotherDriver])
+def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(trials: type[Trial], address: str) -> None:
+    argv = ["--num-samples", "3", "--concurrency", "1", "--train.output", address, "--data.source-images", "40"]
+    search = plan(parse_flags(SearchOptions, argv, prog="search", description=""))
+    expected, words = {
+        TrialWithoutStore: (StoreGoneError, "the store does not answer any more"),
+        TrialBesideAnotherDriver: (ConfigError, "another driver has written to"),
+    }[trials]
+    with pytest.raises(expected, match=words):
+        run_search(search, Console(quiet=True), trials)
+    assert in_flight(the_journal(address).events()) == [1]
+
+
+@pytest.mark.parametrize("epoch", ["last", "best"])
+def test_a_slower_machine_leaves_a_finished_run_as_it_is(epoch: str, address: str, tmp_path: Path) -> None:
+    pair, config = made_up_pair(), tiny(address, train__epochs=3, selection__epoch=epoch)  # type: ignore[arg-type]
+
+    def kept(run: Run) -> dict[str, bytes]:
+        found = {}
+        for name in names(run.folder):
+            with opened(run.folder / name) as file:
+                found[name] = file.read()
+        return found
+
+    slow = Run(config, pair)
+    reports = slow.epochs()
+    next(reports)
+    move_to(tmp_path / "second")
+    quick = Run(config, pair)
+    outcome(quick)
+    before = kept(quick)
+    assert "checkpoint.pt" not in before
+    move_to(tmp_path / "first")
+    folder_of(address)
+    assert [report.metrics for report in reports] == quick.record.epochs[1:]
+    slow.close("interrupted")
+    assert kept(quick_again := Run(config, pair)) == before
+    assert quick_again.record.status == "finished"
+    assert slow.finish() == quick.record.final
+
+
+def test_what_is_only_read_takes_no_right_to_write(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_from_flat({"train.seed": 7})
+    with replacing(folder_of(address) / "a.yaml") as file:
+        file.write(to_yaml(config).encode())
+    save_state(folder_of(address) / "a.pt", {"a": 1})
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("read only")
+
+    object_store._STORES.clear()
+    monkeypatch.setattr(ObjectStore, "_make_parent", refuse)
+    assert read_yaml(file_of(f"{address}/a.yaml", "--config"))["train.seed"] == 7
+    assert load_state(file_of(f"{address}/a.pt", "--checkpoint")) == {"a": 1}
+    check_store(address, writing=False)
+    with pytest.raises(ConfigError, match=r"train\.output: cannot write to .* \(PermissionError: read only\)"):
+        check_store(address)
+
+
+def test_workers_that_wait_for_machines_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    run = Run(tiny(tmp_path, train__workers=2), made_up_pair()).create()
+
+    class Starting:
+        """Workers that never start."""
+
+        failure = "none came"
+
+        def __init__(self, _: Run) -> None:
+            self.thread = SimpleNamespace(is_alive=lambda: not said)
+
+        def start(self) -> None: ...
+        def raise_error(self) -> None: ...
+        def stop(self) -> None: ...
+
+    monkeypatch.setattr(distributed, "Launch", Starting)
+    monkeypatch.setattr(distributed, "_join_cluster", lambda _: None)
+    monkeypatch.setattr("csg.training.cluster.alive", lambda: [{"CPU": 1.0}])
+    with pytest.raises(RuntimeError, match="the workers died 3 times"):
+        list(run.epochs(on_wait=said.append))
+    assert len(said) == 1
+    assert said[0].startswith(
+        "Waiting for machines: a run needs 2 workers of 1 CPUs, each on one node; the cluster's 1"
+    )
