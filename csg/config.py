@@ -53,8 +53,8 @@ class DataConfig(Section):
     and gtFine/."""
     target_split: Literal["validation", "test"] = "validation"
     """visda17: the real images: validation (the paper's) or test."""
-    cache: Annotated[str, Elsewhere] = "runs/cache"
-    """Folder for rendered images and for the results of checks."""
+    cache: Annotated[str | None, Elsewhere] = "runs/cache"
+    """Folder for rendered images and for the results of checks; None for one in each machine's home."""
     image_size: Annotated[int, Within(ge=32, le=2048)] = 64
     """Side of the square input, in pixels."""
     source_images: Annotated[int, Within(ge=10)] | None = None

@@ -16,13 +16,11 @@ from csg.address import checked_address, is_address
 from csg.config import NAMED_WEIGHTS, Config, build_config
 from csg.external import with_absolute_path
 from csg.methods import find_method, name_of
-from csg.object_store import address_of, file_of, home
+from csg.object_store import address_of, file_of
 from csg.settings import ConfigError, Flat, flatten
 from csg.storage import opened
 
 PATHS = ("data.root", "data.source", "data.target", "data.cache", "train.output")
-CACHE = "data"
-"""Folder of ``data.cache`` below this machine's own, where ``train.output`` is an address."""
 OptionsT = TypeVar("OptionsT")
 
 
@@ -144,8 +142,8 @@ def parse_flags(
     config = parsed.config
     if "train.output" in {*start, *flagged} and "data.cache" not in {*start, *flagged}:
         output = config.train.output
-        cache = home() / CACHE if is_address(output) else Path(output) / "cache"
-        config = config_from_flat(flatten(config) | {"data.cache": str(cache)})
+        cache = None if is_address(output) else str(Path(output) / "cache")
+        config = config_from_flat(flatten(config) | {"data.cache": cache})
     config = with_absolute_paths(config)
     flat = flatten(config)
     return Flags(parsed.options, config, {name: flat[name] for name in flagged})

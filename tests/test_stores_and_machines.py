@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,15 @@ def test_a_store_that_is_away_for_a_moment_is_asked_again_and_one_that_stays_awa
     gone = r"train\.output: .* does not answer any more \(OSError: away\); the same"
     with pytest.raises(StoreGoneError, match=gone):
         store._patiently(ask)
+
+
+def test_a_store_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(object_store.ObjectStore, "_client", property(lambda store: release.wait()))
+    monkeypatch.setattr(object_store, "REACH_SECONDS", 0.05)
+    with pytest.raises(ConfigError, match=r"train\.output: cannot write to s3://deaf \(no answer within"):
+        check_store("s3://deaf")
+    release.set()
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from csg.config import DataConfig
 from csg.data import load_domains, load_pair
+from csg.data.cache import cache_folder
 from csg.data.domain import IMPASSABLE, UNREADABLE, Domain, Fault, Look, named
 from csg.data.loading import in_order
 from csg.data.map_domain import MapDomain
@@ -166,7 +167,7 @@ def report_path(config: DataConfig) -> Path:
         digest.update(domain.files.modified.tobytes())
         for fault in domain.faults:
             digest.update(str(fault).encode())
-    return Path(config.cache) / f"check-{config.name}-{digest.hexdigest()[:16]}.json"
+    return cache_folder(config) / f"check-{config.name}-{digest.hexdigest()[:16]}.json"
 
 
 def read_report(path: Path) -> Report | None:

@@ -13,7 +13,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -24,6 +23,7 @@ from PIL import Image, features
 
 from csg.config import DataConfig
 from csg.data import backgrounds, glyphs, nist
+from csg.data.cache import cache_folder
 from csg.data.map_shifted import ShiftedMaps
 from csg.data.map_stream import ArrayMapStream
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
@@ -108,7 +108,7 @@ def load(config: DataConfig) -> Pair:
     counts = {SOURCE_TRAIN: images, **SCENES}
     shapes = {stream.replace("/", "_"): (count, SIDE, SIDE, 4) for stream, count in counts.items()}
     rendering = Rendering.of(config.target_val_fraction)
-    path = Path(config.cache) / f"glyph-scenes-{_identity(config)}.npz"
+    path = cache_folder(config) / f"glyph-scenes-{_identity(config)}.npz"
     scenes = load_or_render(path, shapes=shapes, render=lambda name: rendering.scenes(name, shapes[name][0]))
     stream = partial(ArrayMapStream, side=config.image_size, mirror=False)
     streams = {name: stream(held[..., :3], held[..., 3]) for name, held in zip(counts, scenes.values(), strict=True)}

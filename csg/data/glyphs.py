@@ -24,6 +24,7 @@ from torch import Tensor
 from csg import randomness
 from csg.config import DataConfig
 from csg.data import nist
+from csg.data.cache import cache_folder
 from csg.data.pair import (
     SOURCE_SHIFTED,
     SOURCE_TRAIN,
@@ -77,7 +78,7 @@ def load(config: DataConfig) -> Pair:
     images = config.source_images_asked
     assert images is not None
     shapes = {"train": (images, 8, 8), "val": (VAL_IMAGES, 8, 8)}
-    path = Path(config.cache) / f"glyphs-{identity(images)}.npz"
+    path = cache_folder(config) / f"glyphs-{identity(images)}.npz"
     counts = load_or_render(path, shapes=shapes, render=lambda split: render_split(split, shapes[split][0]))
     from sklearn.datasets import load_digits
 

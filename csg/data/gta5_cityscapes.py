@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from csg.config import DataConfig
+from csg.data.cache import cache_folder
 from csg.data.decoding import image_files
 from csg.data.domain import SEED, part_of
 from csg.data.label_maps import CLASSES
@@ -134,7 +135,7 @@ def _folder(config: DataConfig, side: str, wanted: str, subfolders: tuple[str, .
 
 
 def _domain(side: str, folder: Path, images: dict[str, str], maps: dict[str, str], config: DataConfig) -> MapDomain:
-    files, faults = paired(str(folder), images, maps, cache=config.cache)
+    files, faults = paired(str(folder), images, maps, cache=str(cache_folder(config)))
     if not len(files):
         raise ConfigError(
             f"data.{side}: expected images with label maps of their size, found {len(images):,} images and "

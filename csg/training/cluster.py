@@ -198,7 +198,7 @@ def check_output(config: Config, tracking_uri: str | None = None) -> None:
     if tracking_uri is not None:
         paths["tracking-uri"] = _path_of_store(tracking_uri)
     for name, path in paths.items():
-        if JOB_FOLDER in path:
+        if path is not None and JOB_FOLDER in path:
             raise ConfigError(
                 f"--{name}: a submitted job's working folder is removed when it ends; expected an absolute path that "
                 f"all nodes see, found {path}"
