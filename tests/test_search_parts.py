@@ -14,12 +14,13 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from csg.config import DataConfig
+from csg.object_store import StoreGoneError
 from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError, flatten
 from tune_spaces.journal import Event, Journal, in_flight, unfinished
 from tune_spaces.scheduler import JournaledASHA
 from tune_spaces.search import REFERENCES
-from tune_spaces.searcher import EPOCH, FAILED, NUMBER, ROLE, SCORE, JournaledOptunaSearch, settings_of
+from tune_spaces.searcher import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, JournaledOptunaSearch, settings_of
 from tune_spaces.space import Choice, Space
 from tune_spaces.spaces import SPACES, space_named
 
@@ -279,3 +280,14 @@ def test_a_rivals_space_starts_at_its_defaults_and_holds_only_its_settings(name:
     assert space == SPACES[name]
     for point in space.corners(flatten(config)):
         config_from_flat(overlay(flatten(config), point))
+
+
+def test_a_trial_whose_store_is_gone_stays_in_flight_and_ends_the_search(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    search = searcher(journal)
+    search.suggest("a")
+    search.on_trial_complete("a", {EPOCH: 1, GONE: "the store does not answer any more", "done": True})
+    with pytest.raises(StoreGoneError, match="the store does not answer any more"):
+        search.suggest("b")
+    assert in_flight(journal.events()) == [0]
+    assert searcher(journal).suggest("a") is not None

@@ -259,3 +259,5 @@ def _tune(
         raise _own_error(error) from None
     finally:
         signal.signal(signal.SIGTERM, previous)
+    if searcher.broken is not None:
+        raise searcher.broken

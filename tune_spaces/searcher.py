@@ -108,6 +108,8 @@ class JournaledOptunaSearch(OptunaSearch):
         self._endings: dict[int, tuple[Ending, float | None]] = {}
         self._told: dict[int, int] = {}
         self._in_flight: list[int] = []
+        self.broken: ConfigError | StoreGoneError | None = None
+        """What ends the search: another driver is at it, or the store that holds the results is gone."""
         self._replay(journal.events())
 
     def _replay(self, events: Sequence[Event]) -> None:
@@ -167,7 +169,12 @@ class JournaledOptunaSearch(OptunaSearch):
         """Return the next trial: first those in flight when the search was interrupted, then new ones.
 
         None while as many are under way as the cluster takes at this moment.
+
+        Raises:
+            ConfigError, StoreGoneError: see ``broken``, and :meth:`Journal.append`.
         """
+        if self.broken is not None:
+            raise self.broken
         if len(self._under_way) >= self._slots():
             return None
         if self._in_flight:
@@ -195,9 +202,14 @@ class JournaledOptunaSearch(OptunaSearch):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take a trial's end, unless something else than the scheduler or a failure ended it.
 
-        Raises:
-            StoreGoneError: the store that holds the results does not answer the trial any more; it is in flight still.
+        Nothing is raised, since Tune would take it for the trial's failure: what ends the search is kept in ``broken``.
         """
+        try:
+            self._complete(trial_id, result, error)
+        except (ConfigError, StoreGoneError) as problem:
+            self.broken = problem
+
+    def _complete(self, trial_id: str, result: dict[str, Any] | None, error: bool) -> None:
         if result is not None and result.get(GONE):
             raise StoreGoneError(result[GONE])
         number = self._numbers[trial_id]

@@ -109,9 +109,10 @@ class TrainingTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Leave the trial before, which the scheduler may have stopped, and take the next in the same process."""
-        self._reports.close()
-        if self._run is not None and self._run.record.status == "running":
-            self._run.close("stopped")
+        with suppress(StoreGoneError):  # no fault of the next trial's; the driver closes what is left open
+            self._reports.close()
+            if self._run is not None and self._run.record.status == "running":
+                self._run.close("stopped")
         self._run, self._trial_config = None, new_config
         return True
 
