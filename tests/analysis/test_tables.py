@@ -22,6 +22,7 @@ from analysis.cells import MixedRunsError, check_unmixed
 from analysis.comparisons import ablation_table, main_comparison
 from analysis.published import CONFIGS, published_score
 from analysis.run_table import AblationRuns, RunTable, read_runs
+from analysis.search_summary import SELECTION_SCORE, best_trials
 from analysis.table import Entry, Row, Table, latex
 from csg.identity import canonical
 from csg.parsing import config_from_flat, read_yaml
@@ -133,6 +134,26 @@ def test_equal_differences_are_not_tested_and_spoken_of(runs: RunTable) -> None:
     assert (shown["Δ [95 % interval]"], shown["p (Holm)"]) == ("+25.0", "-")
     assert "p -: a cell's differences are equal under all seeds" in table.caption
     assert all("p -:" not in ablation_table(each).caption for each in runs.ablations())
+
+
+def test_the_best_trials_are_finished_ones_of_the_space_with_a_score(runs: RunTable) -> None:
+    (search,) = runs.searches()
+    one = next(run for run in search.runs if run.status == "finished" and run.tags["csg.role"] == "default")
+
+    def trial(score: float | None, role: str = "suggested", **changes: Any) -> TrackedRun:
+        metrics = {} if score is None else {SELECTION_SCORE: score}
+        return dataclasses.replace(one, name=str(score), metrics=metrics, tags={"csg.role": role}, **changes)
+
+    among = [
+        trial(0.5),
+        trial(None),
+        trial(math.nan),
+        trial(0.9, "source_only"),
+        trial(0.8, status="stopped"),
+        trial(0.7),
+    ]
+    assert [run.name for run in best_trials(among)] == ["0.7", "0.5"]
+    assert best_trials(among[1:5]) == []
 
 
 def test_two_runs_of_one_seed_are_refused(runs: RunTable) -> None:
