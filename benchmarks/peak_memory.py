@@ -2,7 +2,7 @@
 
 Takes a few steps of one method through the production loop in this process, and prints the process's peak resident
 memory, and how much of it the libraries alone take. Further settings follow as flags; for segmentation
-``--image-size 512 --batch-size 6 --data.name gta5_cityscapes --method.stage3.chunks 8 --method.stage4.chunks 8``.
+``--image-size 512 --batch-size 6 --data.name gta5_cityscapes``.
 """
 
 from __future__ import annotations

@@ -9,28 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
-from csg.pairs import BUNDLED_SOURCE_IMAGES, IDLE, PAIR_DEFAULTS, task_of_pair
-from csg.settings import (
-    STRICT,
-    ConfigError,
-    Count,
-    Elsewhere,
-    Flat,
-    Section,
-    Within,
-    build,
-    explain,
-    field_names,
-    flatten,
-    hints,
-    unknown,
-)
+from csg.pairs import BUNDLED_SOURCE_IMAGES, IDLE, task_of_pair
+from csg.settings import STRICT, ConfigError, Count, Elsewhere, Flat, Section, Within, flatten
 
 NAMED_WEIGHTS = ("imagenet", "none")
 """Values of ``model.weights`` that are no files."""
@@ -146,23 +131,6 @@ class ModelConfig(Section):
     """The encoder's batch norms keep their running statistics (evaluation mode); scale and shift still train."""
     frozen_norms: bool = False
     """The scale and shift of the encoder's batch norms do not train either."""
-
-    @property
-    def teacher(self) -> ModelConfig | None:
-        """The teacher as a model of its own; None where it is the encoder as it starts.
-
-        Raises:
-            ConfigError: an architecture without weights.
-        """
-        if self.teacher_name is None and self.teacher_weights is None:
-            return None
-        name = self.teacher_name or self.name
-        if name != self.name and self.teacher_weights is None:
-            raise ConfigError(
-                f"model.teacher_weights: expected the weights of model.teacher_name={name} "
-                "(imagenet, none or a file), found none set"
-            )
-        return ModelConfig(name=name, weights=self.teacher_weights or self.weights, output_stride=self.output_stride)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -320,29 +288,3 @@ class Config:
 
 
 SECTIONS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Config))
-
-
-def build_config(flat: Mapping[str, Any], method: type[MethodConfig]) -> Config:
-    """Make a configuration whose method has the settings of ``method``; some pairs have defaults of their own.
-
-    Raises:
-        ConfigError: see :func:`build`.
-    """
-    types = hints(Config) | {"method": method}
-    known = [f"{section}.{name}" for section, cls in types.items() for name in field_names(cls)]
-    flat = {**PAIR_DEFAULTS.get(flat.get("data.name", ""), {}), **flat}
-    for name in flat:
-        if name not in known:
-            raise ConfigError(unknown(name, known))
-    sections = {
-        section: build(
-            cls,
-            {k.removeprefix(f"{section}."): v for k, v in flat.items() if k.startswith(f"{section}.")},
-            f"{section}.",
-        )
-        for section, cls in types.items()
-    }
-    try:
-        return Config(**sections)
-    except ValidationError as error:
-        raise ConfigError(explain(error)) from None

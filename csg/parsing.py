@@ -11,13 +11,15 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 import yaml
+from pydantic import ValidationError
 
 from csg.address import checked_address, is_address
-from csg.config import NAMED_WEIGHTS, Config, build_config
+from csg.config import NAMED_WEIGHTS, Config
 from csg.external import with_absolute_path
 from csg.methods import find_method, name_of
 from csg.object_store import address_of, file_of
-from csg.settings import ConfigError, Flat, flatten
+from csg.pairs import defaults_of
+from csg.settings import ConfigError, Flat, build, explain, field_names, flatten, hints, unknown
 from csg.storage import opened
 
 PATHS = ("data.root", "data.source", "data.target", "data.cache", "train.output")
@@ -39,13 +41,31 @@ for _side in (_Loader, _Dumper):
 
 
 def config_from_flat(flat: Mapping[str, Any]) -> Config:
-    """Build a configuration from dotted names; absent names keep their defaults.
+    """Build a configuration from dotted names; absent names keep the defaults of the pair and the method.
 
     Raises:
         ConfigError: an unknown method or name (with the nearest valid one), a wrong type or a value out of range.
     """
     method = find_method(flat)
-    return build_config({**flat, "method.name": name_of(method)}, method.Config)
+    name = name_of(method)
+    flat = {**defaults_of(pair=flat.get("data.name", ""), method=name), **flat, "method.name": name}
+    types = hints(Config) | {"method": method.Config}
+    known = [f"{section}.{field}" for section, cls in types.items() for field in field_names(cls)]
+    for given in flat:
+        if given not in known:
+            raise ConfigError(unknown(given, known))
+    sections = {
+        section: build(
+            cls,
+            {k.removeprefix(f"{section}."): v for k, v in flat.items() if k.startswith(f"{section}.")},
+            f"{section}.",
+        )
+        for section, cls in types.items()
+    }
+    try:
+        return Config(**sections)
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from None
 
 
 def overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Flat:

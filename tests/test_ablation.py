@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from csg.identity import config_id
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError, flatten
 from csg.tracking import TrackedRun, Tracker, default_tracking_uri
+from csg.tracking.tracker import active_settings
 from tune_spaces import visda_ablation
 from tune_spaces.ablation import cells_of
 from tune_spaces.design import Cell, Design
-from tune_spaces.designs import DESIGNS, design_named
+from tune_spaces.designs import design_named, shipped
 
 ROOT = Path(__file__).parents[1]
 DESIGN = """
@@ -26,6 +28,10 @@ PAIR = Design(
     base="source only",
     cells=(Cell("source only", {"method.name": "source_only"}), Cell("weights", {"method.name": "weight_l2"})),
 )
+"""
+ALIKE = """
+from tune_spaces.design import Cell, Design
+ALIKE = Design(title="", base="one", cells=(Cell("one", {}), Cell("two", {"method.weight": 0.1})))
 """
 SMALL = [
     *("--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
@@ -91,20 +97,48 @@ def test_an_interrupted_ablation_goes_on(tmp_path: Path) -> None:
     assert [run.status for run in tracked(tmp_path)] == ["finished", "finished"]
 
 
-def test_every_cell_of_every_shipped_design_is_a_configuration_of_its_own() -> None:
-    for design in DESIGNS.values():
-        cells = list(cells_of(design, flatten(config_from_flat({})), seeds=2))
-        assert len(cells) == 2 * len(design.cells)
-        assert len({str(config) for _, config in cells}) == len(cells)
+def settings_of(design: Design, **base: object) -> dict[str, dict[str, object]]:
+    flat = flatten(config_from_flat({name.replace("__", "."): value for name, value in base.items()}))
+    return {cell.name: active_settings(config) for cell, config in cells_of(design, flat, seeds=1)}
+
+
+@pytest.mark.parametrize("pair", ["glyphs", "visda17", "glyph_scenes", "gta5_cityscapes"])
+def test_every_cell_of_every_shipped_design_is_a_configuration_of_its_own(pair: str) -> None:
+    for design in shipped(pair).values():
+        cells = list(cells_of(design, flatten(config_from_flat({"data.name": pair})), seeds=2))
+        assert len({config_id(config) for _, config in cells}) == len(design.cells)
         assert {config.train.seed for _, config in cells} == {0, 1}
 
 
+def test_a_design_takes_what_is_the_pairs_own() -> None:
+    for pair, augmentation, weight, lr in (
+        ("glyphs", "randaugment", 0.1, 0.03),
+        ("glyph_scenes", "colour_jitter", 2.5, 0.03),
+        ("gta5_cityscapes", "colour_jitter", 75.0, 0.001),
+    ):
+        components = settings_of(shipped(pair)["components"], data__name=pair)
+        full, plain = components["+ augmentation (CSG)"], components["+ A-pool"]
+        assert (full["data.augmentation"], plain["data.augmentation"]) == (augmentation, "none")
+        assert full["method.stage3.weight"] == full["method.stage4.weight"] == weight
+        assert {flat["optim.lr"] for flat in components.values()} == {lr}
+        swept = shipped(pair)["weight"]
+        assert settings_of(swept, data__name=pair)[swept.base] == full
+
+
+def test_drpc_is_a_rival_with_each_of_its_halves() -> None:
+    drpc = {name: flat for name, flat in settings_of(shipped("glyphs")["rivals"]).items() if name.startswith("DRPC")}
+    halves = {(flat["method.randomisation"], bool(flat["method.consistency_weight"])) for flat in drpc.values()}
+    assert len(drpc) == 3 and halves == {(True, True), (True, False), (False, True)}
+    assert all(flat["method.style_images"] is None for flat in drpc.values()), "styles of the batch's other images"
+
+
 def test_cells_start_from_what_the_configuration_says_of_their_own_method() -> None:
-    base = flatten(config_from_flat({"method.temperature": 0.5, "method.stage3.weight": 2.0, "optim.lr": 0.01}))
-    found = {cell.name: flatten(config) for cell, config in cells_of(DESIGNS["rivals"], base, seeds=1)}
+    base = {"method__temperature": 0.5, "method__stage3__weight": 2.0, "method__stage3__pooling": "average"}
+    found = settings_of(shipped("glyphs")["rivals"], **base, optim__lr=0.01)
     both, four = found["CSG, stages 3 and 4, A-pool"], found["CSG, stage 4, A-pool"]
     assert (both["method.temperature"], both["method.stage3.weight"]) == (0.5, 2.0)
-    assert (four["method.temperature"], four["method.stage3.weight"]) == (0.5, None)
+    assert both["method.stage3.pooling"] == both["method.stage4.pooling"] == "apool", "which the cell says of all"
+    assert four["method.temperature"] == 0.5 and "method.stage3.weight" not in four
     assert found["weight l2"]["method.weight"] == 0.1
     assert {flat["optim.lr"] for flat in found.values()} == {0.01}
 
@@ -118,7 +152,7 @@ def test_a_design_needs_distinct_names_and_a_base_among_them() -> None:
     with pytest.raises(ConfigError, match="'one' is compared with 'one'; expected another"):
         Design(title="", base="two", cells=(Cell("one", {}, against="one"), Cell("two", {})))
     with pytest.raises(ConfigError, match="--design: expected one of rivals"):
-        design_named("no such")
+        design_named("no such", "glyphs")
 
 
 @pytest.mark.parametrize(
@@ -127,11 +161,16 @@ def test_a_design_needs_distinct_names_and_a_base_among_them() -> None:
         (["--method.name", "csg"], "--method.name: this design sets it cell by cell"),
         (["--seeds", "0"], "--seeds: expected at least 1, found 0"),
         (["--design", "nowhere.py:X"], "--design: expected a Python file, found nothing"),
+        (
+            ["--design", "alike.py:ALIKE"],
+            "--design: expected cells that differ, found that 'one' and 'two'",
+        ),
     ],
 )
 def test_unusable_flags_are_refused_before_anything_starts(
     flags: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("alike.py").write_text(ALIKE)
     assert visda_ablation.main(flags) == 2
     assert message in capsys.readouterr().err

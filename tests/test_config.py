@@ -15,6 +15,7 @@ from csg.parsing import config_from_flat, overlay, parse_flags, read_yaml, to_ya
 from csg.settings import ConfigError, flatten
 from tune_spaces.plan import SearchOptions
 
+RECIPE = Path(__file__).parents[1] / "configs" / "gta5_cityscapes_csg.yaml"
 floats = st.floats(1e-6, 1, exclude_min=True)
 
 
@@ -107,6 +108,13 @@ def test_unset_settings_of_a_stage_are_the_published_ones() -> None:
     assert config_id(config_from_flat(spelt_out)) == config_id(config_from_flat({}))
 
 
+def test_what_is_said_of_every_stage_holds_for_the_chosen_ones_that_say_nothing_themselves() -> None:
+    config = config_from_flat({"method.stages": "2+4", "method.weight": 3.0, "method.stage4.weight": 0.5})
+    active = canonical(config)
+    assert (active["method.stage2.weight"], active["method.stage4.weight"]) == (3.0, 0.5)
+    assert not {"method.weight", "method.pooling", "method.chunks", "method.stage3.weight"} & set(active)
+
+
 def test_settings_without_effect_do_not_change_the_identity() -> None:
     plain = config_from_flat({"optim.name": "adamw", "data.augmentation": "none"})
     other = config_from_flat(flatten(plain) | {"optim.momentum": 0.5, "data.augmentation_magnitude": 9})
@@ -172,6 +180,21 @@ def test_a_pair_of_maps_has_defaults_of_its_own_and_flags_win() -> None:
         config_from_flat({"data.name": "glyph_scenes", "train.batch_size": 1})
     with pytest.raises(ConfigError, match=r"model\.aspp_rates: expected three dilations joined by \+"):
         config_from_flat({"data.name": "glyph_scenes", "model.aspp_rates": "1+2"})
+
+
+def test_a_pairs_defaults_of_a_method_are_those_of_that_method_alone() -> None:
+    recipe = {name: value for name, value in read_yaml(RECIPE).items() if name != "data.source_images"}
+    published = canonical(config_from_flat(recipe))
+    default = canonical(config_from_flat({"data.name": "gta5_cityscapes"}))
+    assert {name for name, value in published.items() if default.get(name) != value} == {
+        *("data.source_val_fraction", "model.name", "selection.epoch", "selection.protocol"),
+    }
+    assert default["method.stage3.weight"] == default["method.stage4.weight"] == 75.0
+    for method, weight in (("weight_l2", 0.1), ("feature_l2", 1e-4)):
+        flat = flatten(config_from_flat({"data.name": "gta5_cityscapes", "method.name": method}))
+        assert flat["method.weight"] == weight and "method.chunks" not in flat
+    four = config_from_flat({"data.name": "glyph_scenes", "method.stages": "4"})
+    assert canonical(four)["method.stage4.chunks"] == 4
 
 
 def test_settings_that_do_nothing_for_a_task_are_no_identity() -> None:

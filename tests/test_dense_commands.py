@@ -21,7 +21,10 @@ from tests.test_cli import run as run_command
 from tests.test_export import export
 from tests.test_predict import predict
 
-SCENES = {"data__name": "glyph_scenes", "data__source_images": 24, "data__window": 32, "train__epochs": 1}
+SCENES = {
+    **{"data__name": "glyph_scenes", "data__source_images": 24, "data__window": 32, "train__epochs": 1},
+    "method__chunks": 2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +69,7 @@ PLAIN = ("--train.channels-last", "False")
 
 def train_on_tree(root: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str]:
     folders = ("--data.name", "gta5_cityscapes", "--data.source", str(root / "gta5"), "--data.target")
-    few = {"train.batch_size": 2, "train.epochs": 1, "data.source_val_fraction": 0.4}
+    few = {"train.batch_size": 2, "train.epochs": 1, "data.source_val_fraction": 0.4, "method.chunks": 4}
     settings = {name: value for name, value in {**TINY, **few}.items() if name != "data.source_images"}
     tiny = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
     command = ["train", *folders, str(root / "cityscapes"), *tiny, "--train.output", str(root / "runs"), *flags]

@@ -15,9 +15,10 @@ from ray.tune.search import Searcher
 
 from csg.config import DataConfig
 from csg.object_store import StoreGoneError
-from csg.parsing import config_from_flat, overlay
+from csg.parsing import config_from_flat, overlay, parse_flags
 from csg.settings import ConfigError, flatten
 from tune_spaces.journal import Event, Journal, in_flight, unfinished
+from tune_spaces.plan import SearchOptions, plan
 from tune_spaces.scheduler import JournaledASHA
 from tune_spaces.search import REFERENCES
 from tune_spaces.searcher import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, JournaledOptunaSearch, settings_of
@@ -271,6 +272,19 @@ def test_a_files_values_are_the_default_trial_where_the_space_holds_them() -> No
     assert point["method.temperature"] == 0.2 and point["method.stage4.weight"] == 0.1
     with pytest.raises(ConfigError, match=r"method\.temperature: the space searches 0\.01 to 1, found 5"):
         SPACES["contrast"].starting_at({"method.temperature": 5.0})
+
+
+def test_a_search_starts_at_the_weight_of_every_stage_and_takes_a_flag_for_it_as_said(tmp_path: Path) -> None:
+    few = ["--data.source-images", "40", "--data.image-size", "32", "--train.batch-size", "8", "--space", "contrast"]
+    (tmp_path / "weights.yaml").write_text("method:\n  weight: 0.5\n  stage4: {weight: 2.0}\n")
+    places = ["--data.cache", str(tmp_path), "--train.output", str(tmp_path / "runs")]
+
+    def searched(*flags: str) -> Space:
+        return plan(parse_flags(SearchOptions, [*few, *places, *flags], prog="test", description="")).space
+
+    point = searched("--config", str(tmp_path / "weights.yaml")).defaults({"method.stages": "3+4"})
+    assert (point["method.stage3.weight"], point["method.stage4.weight"]) == (0.5, 2.0)
+    assert searched("--method.weight", "0.5").names == ("method.temperature", "method.queue_size")
 
 
 @pytest.mark.parametrize("name", ["weight_l2", "synaptic_intelligence", "feature_l2", "asg"])

@@ -24,6 +24,7 @@ from csg.settings import ConfigError, flatten
 from csg.tasks import task_of
 from csg.tracking import default_tracking_uri
 from csg.training.dry_run import check_buildable
+from csg.training.record import Identity
 from tune_spaces.ablation import Ablation, Outcome, Planned, cells_of, estimated_seconds, run_ablation
 from tune_spaces.design import Design
 
@@ -50,13 +51,14 @@ OptionsT = TypeVar("OptionsT", bound=AblationOptions)
 
 
 def planned_runs(design: Design, config: Config, seeds: int, console: Console) -> tuple[Planned, ...]:
-    """Make every cell's configuration under every seed, and see that each can be trained.
+    """Make every cell's configuration under every seed, and see that each can be trained and is trained once.
 
     Raises:
         ConfigError: says which setting, what was expected and what was found.
     """
     planned = []
     pairs: dict[DataConfig, Pair] = {}
+    cells: dict[Identity, str] = {}
     for cell, configured in cells_of(design, flatten(config), seeds):
         if configured.data not in pairs:
             pairs[configured.data] = open_pair(configured, console)
@@ -64,6 +66,12 @@ def planned_runs(design: Design, config: Config, seeds: int, console: Console) -
         if configured.train.seed == config.train.seed:
             check_weights(configured.model)
             check_buildable(configured, classes=len(pair.classes))
+            name = cells.setdefault(Identity.of(configured, pair), cell.name)
+            if name != cell.name:
+                raise ConfigError(
+                    f"--design: expected cells that differ, found that {name!r} and {cell.name!r} train the same with "
+                    "these settings; leave out the flag, or the line of --config, that makes them one"
+                )
         planned.append(Planned(cell, configured, pair))
     return tuple(planned)
 
@@ -113,7 +121,8 @@ def conclude(outcome: Outcome, console: Console) -> None:
     table = ablation_table(AblationRuns(tracker.read(outcome.parent), runs))
     for path in write_tables([table], runs, ablation.folder):
         tracker.log_artifact(outcome.parent, path)
-    varied = sorted(name for name in ablation.design.varied if name != "method.name")
+    logged = {name for run in runs for name in run.params}
+    varied = sorted(ablation.design.varied & logged - {"method.name"})
     tracker.share_view(outcome.parent, varied, task_of(ablation.planned[0].config.data).score)
     console.print()
     console.print(table.rich())

@@ -1,14 +1,17 @@
 """What is searched of CSG: contrastive temperature, loss weights, stages, pooling or patches, queue, learning rates.
 
-Defaults of CSG's own settings are the published ones; those of the learning rates are the bundled benchmark's.
+A search starts at its configuration's values, whose defaults depend on the pair (``csg.pairs``); those here are the
+ones of classification.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from csg.pairs import METHOD_DEFAULTS
 from tune_spaces.learning_rates import LEARNING_RATES
 from tune_spaces.space import Choice, Float, Space
 
@@ -38,14 +41,15 @@ POOLING = tuple(
 CSG = Space((STAGES, TEMPERATURE, QUEUE_SIZE, *WEIGHTS, *POOLING, *LEARNING_RATES))
 
 
-def dense(chunks: tuple[int, ...], *, chunk: int, weight: float) -> Space:
-    """Return the space for maps of classes.
+def dense(pair: str, chunks: tuple[int, ...]) -> Space:
+    """Return the space for maps of classes, around a pair's own weight and patches.
 
     Args:
+        pair: its name.
         chunks: patches a side that a map is cut into.
-        chunk: their default.
-        weight: default of the weights, which are searched around it or around the configuration's.
     """
+    own = METHOD_DEFAULTS[pair, "csg"]
+    weight, chunk = own["method.weight"], own["method.chunks"]
     weights = (
         Float(f"method.stage{s}.weight", weight, weight / 100, 4 * weight, log=True, relative=True, when=StageChosen(s))
         for s in (2, 3, 4)
@@ -54,8 +58,13 @@ def dense(chunks: tuple[int, ...], *, chunk: int, weight: float) -> Space:
     return Space((STAGES, TEMPERATURE, QUEUE_SIZE, *weights, *POOLING, *cuts, *LEARNING_RATES))
 
 
-SEGMENTATION = dense((2, 4, 8), chunk=8, weight=75.0)
-GLYPH_SCENES = dense((1, 2, 4), chunk=4, weight=2.5)
+SEGMENTATION = dense("gta5_cityscapes", (2, 4, 8))
+GLYPH_SCENES = dense("glyph_scenes", (1, 2, 4))
 """Its maps are 4x4 in training."""
 CONTRAST = Space((TEMPERATURE, QUEUE_SIZE, *WEIGHTS))
 STAGES_ALONE = Space((STAGES, *POOLING))
+
+
+def of_every_stage(name: str) -> str:
+    """Return the setting that says of every stage what ``name`` says of one; other names as they are."""
+    return re.sub(r"^method\.stage\d\.", "method.", name)

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from csg.external import external_object
-from csg.settings import ConfigError
+from csg.methods.csg import PER_STAGE
+from csg.parsing import config_from_flat
+from csg.settings import ConfigError, flatten
 from tune_spaces.design import Cell, Design
 
 POOLINGS = {"average": "average pooling", "apool": "A-pool"}
-STAGE_SETTINGS = ("weight", "pooling", "chunks")
 
 
 def csg(stages: str = "3+4", pooling: str = "apool", **settings: Any) -> dict[str, Any]:
@@ -19,23 +20,20 @@ def csg(stages: str = "3+4", pooling: str = "apool", **settings: Any) -> dict[st
     Args:
         stages: as ``method.stages``.
         pooling: of each stage.
-        settings: others of ``method.``; ``weight`` is that of each stage.
+        settings: others of ``method.``; what one says of every stage, none says otherwise.
     """
-    chosen = stages.split("+")
-    changes: dict[str, Any] = {"method.name": "csg", "method.stages": stages}
+    settings = {"stages": stages, "pooling": pooling, **settings}
+    changes: dict[str, Any] = {"method.name": "csg"}
     for stage in "1234":
-        if stage not in chosen:
-            changes |= {f"method.stage{stage}.{name}": None for name in STAGE_SETTINGS}
-    changes |= {f"method.stage{stage}.pooling": pooling for stage in chosen}
-    if "weight" in settings:
-        changes |= {f"method.stage{stage}.weight": settings["weight"] for stage in chosen}
-    return changes | {f"method.{name}": value for name, value in settings.items() if name != "weight"}
+        unset = PER_STAGE if stage not in stages.split("+") else [name for name in PER_STAGE if name in settings]
+        changes |= {f"method.stage{stage}.{name}": None for name in unset}
+    return changes | {f"method.{name}": value for name, value in settings.items()}
 
 
-def sweep(label: str, values: Iterable[Any], setting: str, *, published: Any, title: str) -> Design:
-    """Return a design with a cell for each value of one of CSG's settings, compared with the published value."""
+def sweep(label: str, values: Iterable[Any], setting: str, *, base: Any, title: str) -> Design:
+    """Return a design with a cell for each value of one of CSG's settings, compared with the value ``base``."""
     cells = tuple(Cell(f"{label} {value:g}", csg(**{setting: value})) for value in values)
-    return Design(title=title, base=f"{label} {published:g}", cells=cells)
+    return Design(title=title, base=f"{label} {base:g}", cells=cells)
 
 
 RIVALS = Design(
@@ -52,6 +50,9 @@ RIVALS = Design(
         Cell("ASG, guidance alone", {"method.name": "asg", "method.controller": False}),
         Cell("ASG, controller alone", {"method.name": "asg", "method.distillation_weight": 0.0}),
         Cell("ASG", {"method.name": "asg"}),
+        Cell("DRPC, randomisation alone", {"method.name": "drpc", "method.consistency_weight": 0.0}),
+        Cell("DRPC, consistency alone", {"method.name": "drpc", "method.randomisation": False}),
+        Cell("DRPC", {"method.name": "drpc"}),
         *(
             Cell(f"CSG, {'stages 3 and 4' if stages == '3+4' else 'stage 4'}, {label}", csg(stages, pooling))
             for stages in ("4", "3+4")
@@ -61,17 +62,16 @@ RIVALS = Design(
 )
 
 PLAIN: dict[str, Any] = {"data.augmentation": "none"}
-AUGMENTED: dict[str, Any] = {"data.augmentation": "randaugment"}
 COMPONENTS = Design(
     title="CSG's components, one after the other",
     base="source only",
     cells=(
         Cell("source only", {"method.name": "source_only"} | PLAIN),
-        Cell("source only, augmentation", {"method.name": "source_only"} | AUGMENTED),
+        Cell("source only, augmentation", {"method.name": "source_only"}),
         Cell("+ contrastive (stage 4)", csg("4", "average") | PLAIN),
         Cell("+ multi-layer (3 and 4)", csg("3+4", "average") | PLAIN, against="+ contrastive (stage 4)"),
         Cell("+ A-pool", csg("3+4", "apool") | PLAIN, against="+ multi-layer (3 and 4)"),
-        Cell("+ augmentation (CSG)", csg("3+4", "apool") | AUGMENTED, against="+ A-pool"),
+        Cell("+ augmentation (CSG)", csg("3+4", "apool"), against="+ A-pool"),
     ),
 )
 STAGES = Design(
@@ -100,33 +100,36 @@ SCHEDULE = Design(
     ),
 )
 
-DESIGNS = {
-    "rivals": RIVALS,
-    "components": COMPONENTS,
-    "temperature": sweep(
-        *("tau", (0.01, 0.03, 0.07, 0.2, 0.5), "temperature"), published=0.07, title="Contrastive temperature"
-    ),
-    "weight": sweep(
-        *("lambda", (0.01, 0.03, 0.1, 0.3, 1.0), "weight"), published=0.1, title="Weight of the contrastive loss"
-    ),
-    "stages": STAGES,
-    "apool": APOOL,
-    "queue_size": sweep(
-        *("K", (1024, 4096, 16384, 65536), "queue_size"), published=65536, title="Negatives in the queue"
-    ),
-    "schedule": SCHEDULE,
-}
+
+def shipped(pair: str) -> dict[str, Design]:
+    """Return the shipped designs, sweeps being around what is CSG's default on a pair."""
+    own = flatten(config_from_flat({"data.name": pair, "method.name": "csg"}))
+    weight, queue_size = own["method.weight"], own["method.queue_size"]
+    weights = [float(f"{weight * factor:.3g}") for factor in (0.1, 0.3, 1, 3, 10)]
+    temperatures = (0.01, 0.03, 0.07, 0.2, 0.5)
+    sizes = (1024, 4096, 16384, 65536)
+    return {
+        "rivals": RIVALS,
+        "components": COMPONENTS,
+        "temperature": sweep("tau", temperatures, "temperature", base=0.07, title="Contrastive temperature"),
+        "weight": sweep("lambda", weights, "weight", base=weight, title="Weight of the contrastive loss"),
+        "stages": STAGES,
+        "apool": APOOL,
+        "queue_size": sweep("K", sizes, "queue_size", base=queue_size, title="Negatives in the queue"),
+        "schedule": SCHEDULE,
+    }
 
 
-def design_named(name: str) -> Design:
-    """Return a shipped design, or ``module:NAME`` or ``path/to/file.py:NAME``.
+def design_named(name: str, pair: str) -> Design:
+    """Return a shipped design for a pair, or ``module:NAME`` or ``path/to/file.py:NAME``.
 
     Raises:
         ConfigError: there is none.
     """
-    if name in DESIGNS:
-        return DESIGNS[name]
+    designs = shipped(pair)
+    if name in designs:
+        return designs[name]
     found = external_object(name, setting="--design") if ":" in name else None
     if not isinstance(found, Design):
-        raise ConfigError(f"--design: expected one of {', '.join(DESIGNS)} or module:DESIGN, found {name!r}")
+        raise ConfigError(f"--design: expected one of {', '.join(designs)} or module:DESIGN, found {name!r}")
     return found

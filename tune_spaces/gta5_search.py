@@ -10,28 +10,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
 
 from tune_spaces.plan import SearchOptions
 from tune_spaces.search_script import search_script
-
-GLYPH_SCENES: Final[dict[str, Any]] = {
-    "data.name": "glyph_scenes",
-    "method.queue_size": 4096,
-    "method.stage3.weight": 2.5,
-    "method.stage4.weight": 2.5,
-    "method.stage3.chunks": 4,
-    "method.stage4.chunks": 4,
-    "optim.lr": 0.03,
-    "train.batch_size": 16,
-    "train.epochs": 4,
-}
-"""Around the published setting of CSG, for the bundled pair.
-
-In 160 steps a new head learns nothing at the published rate of 0.001; at 30 times the rate, a 30th of the published
-weight of 75 moves the encoder as far. Maps are 4x4 in training, where the published ones are 64x64, so they are cut
-into 4x4 patches, not 8x8; and 256 patches a step would take long to compare with 65,536 keys.
-"""
 
 
 @dataclass(frozen=True)
@@ -44,7 +25,7 @@ class Options(SearchOptions):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a search; see :func:`~tune_spaces.search_script.search_script`."""
-    return search_script(argv, prog="gta5_search.py", description=__doc__ or "", base=GLYPH_SCENES, options=Options)
+    return search_script(argv, prog="gta5_search.py", description=__doc__ or "", pair="glyph_scenes", options=Options)
 
 
 if __name__ == "__main__":

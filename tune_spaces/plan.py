@@ -25,6 +25,7 @@ from csg.tracking import default_tracking_uri
 from csg.training.dry_run import check_buildable
 from csg.training.evaluation import score_metric
 from csg.training.record import source_digest
+from tune_spaces.csg_space import of_every_stage
 from tune_spaces.space import Space
 from tune_spaces.spaces import space_named
 
@@ -134,10 +135,13 @@ def plan(flags: Flags[SearchOptions]) -> Search:
     if options.time_budget < 0:
         raise ConfigError(f"--time-budget: expected minutes, at least 0, found {options.time_budget}")
     declared = space_named(options.space, method=config.method.name, data=config.data)
-    space = declared.without(given).starting_at(flatten(config))
+    flat = flatten(config)
+    start = {name: flat.get(of_every_stage(name)) if flat.get(name) is None else flat[name] for name in declared.names}
+    pinned = {name for name in declared.names if given.keys() & {name, of_every_stage(name)}}
+    space = declared.without(pinned).starting_at(start)
     if not space.names:
         raise ConfigError("--space: every parameter of the space is set by a flag; nothing is left to search")
-    base = {name: value for name, value in flatten(config).items() if name not in space.names}
+    base = {name: value for name, value in flat.items() if name not in space.names}
     pinned_stage = [name for name, value in base.items() if re.match(r"method\.stage\d", name) and value is not None]
     if pinned_stage and "method.stages" in space.names:
         raise ConfigError(f"--{pinned_stage[0]}: stages are searched; set --method.stages too, or leave this unset")

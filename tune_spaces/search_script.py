@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from rich.console import Console
 
@@ -27,7 +26,7 @@ def search_script(
     *,
     prog: str,
     description: str,
-    base: Mapping[str, Any] | None = None,
+    pair: str,
     options: type[SearchOptions] = SearchOptions,
 ) -> int:
     """Run a search.
@@ -36,9 +35,8 @@ def search_script(
         argv: flags; None takes the process's.
         prog: the script's name.
         description: what ``--help`` says above the flags.
+        pair: ``data.name`` unless a flag or ``--config`` says otherwise.
         options: flags of the search, with the script's own defaults.
-        base: settings, of the pair that they name, to start from where there is no ``--config``, beside ``THREADS``
-            threads a trial.
 
     Returns:
         An exit code; see :func:`~csg.script.run_script`.
@@ -46,9 +44,7 @@ def search_script(
 
     def body(console: Console) -> bool:
         given = sys.argv[1:] if argv is None else argv
-        start = {"train.threads": THREADS}
-        if _pair_named(given) in (None, (base or {}).get("data.name")):
-            start |= base or {}
+        start = {"data.name": pair, "train.threads": THREADS}
         search = plan(parse_flags(options, given, prog=prog, description=description, base=start))
         console.print(search.where, style="bold", highlight=False, soft_wrap=True)
         outcome = run_search(search, console)
@@ -60,11 +56,3 @@ def search_script(
         return outcome.ending != "interrupted"
 
     return run_script(body)
-
-
-def _pair_named(argv: Sequence[str]) -> str | None:
-    """Return the pair that a flag names."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--data.name", dest="pair")
-    named: str | None = parser.parse_known_args(argv)[0].pair
-    return named

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -101,7 +101,7 @@ class Space:
         """The searched settings."""
         return tuple(parameter.name for parameter in self.parameters)
 
-    def without(self, pinned: Mapping[str, Any]) -> Space:
+    def without(self, pinned: Collection[str]) -> Space:
         """Leave out what the user has set."""
         return Space(tuple(parameter for parameter in self.parameters if parameter.name not in pinned))
 

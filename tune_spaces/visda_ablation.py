@@ -1,6 +1,8 @@
 """Train every cell of an ablation under several seeds: ``python tune_spaces/visda_ablation.py --design components``.
 
-Without further arguments it runs on the bundled benchmark, glyphs (digits from fonts -> real handwritten digits).
+Without further arguments it runs on the bundled benchmark, glyphs (digits from fonts -> real handwritten digits). The
+designs serve segmentation too: ``--data.name glyph_scenes`` for its bundled pair, ``--config
+configs/gta5_cityscapes_csg.yaml --data.source DIR --data.target DIR`` for GTA5 -> Cityscapes.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ class DesignOptions(AblationOptions):
 
 def chosen(flags: Flags[DesignOptions]) -> tuple[str, Design]:
     """Return the design that ``--design`` names, and its name."""
-    return flags.options.design.rpartition(":")[2], design_named(flags.options.design)
+    return flags.options.design.rpartition(":")[2], design_named(flags.options.design, flags.config.data.name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from tune_spaces.search_script import search_script
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a search; see :func:`~tune_spaces.search_script.search_script`."""
-    return search_script(argv, prog="visda_search.py", description=__doc__ or "")
+    return search_script(argv, prog="visda_search.py", description=__doc__ or "", pair="glyphs")
 
 
 if __name__ == "__main__":

@@ -37,11 +37,9 @@ from csg.models.folding import FoldedEncoder
 from csg.models.model import Model, Output
 from csg.models.teacher import Teacher
 from csg.randomness import torch_seeded
-from csg.settings import STRICT, ConfigError, Count, Flat, Section, Within, build, flatten
+from csg.settings import STRICT, ConfigError, Count, Flat, Section, Within, build, field_names, flatten
 
 STAGES = (1, 2, 3, 4)
-UNSET = {"weight": 0.1, "pooling": "apool", "chunks": 1}
-"""What a chosen stage's settings are where nobody set them: the published ones."""
 
 
 def _stage_set(text: str) -> str:
@@ -53,16 +51,17 @@ def _stage_set(text: str) -> str:
 
 @dataclass(frozen=True, config=STRICT)
 class StageConfig(Section):
-    """The contrastive loss on one stage's maps; unset settings take the published values."""
+    """The contrastive loss on one stage's maps; what is unset is as for every stage."""
 
     weight: Annotated[float | None, Within(ge=0, le=1000)] = None
-    """Weight of this stage's loss (0.1 unless set)."""
+    """Weight of this stage's loss (unset: method.weight)."""
     pooling: Literal["apool", "average"] | None = None
-    """How maps become vectors: attentional pooling (unless set) or the spatial mean."""
+    """How this stage's maps become vectors (unset: method.pooling)."""
     chunks: Annotated[int | None, Within(ge=1)] = None
-    """Cut each map into chunks x chunks patches, each its own instance (1 unless set)."""
+    """Patches a side of this stage's maps (unset: method.chunks)."""
 
 
+PER_STAGE = field_names(StageConfig)
 StageSet = Annotated[
     str,
     BeforeValidator(lambda value: str(value) if type(value) is int else value),
@@ -87,6 +86,12 @@ class CsgConfig(MethodConfig):
     """Width of the embeddings that are contrasted."""
     train_projections: bool = True
     """Whether the query heads are in the optimiser (in the authors' segmentation code they are not)."""
+    weight: Annotated[float, Within(ge=0, le=1000)] = 0.1
+    """lambda: weight of each chosen stage's loss, unless the stage has its own."""
+    pooling: Literal["apool", "average"] = "apool"
+    """How maps become vectors: attentional pooling or the spatial mean."""
+    chunks: Count = 1
+    """Cut each map into chunks x chunks patches, each its own instance."""
     stage1: StageConfig = StageConfig()
     stage2: StageConfig = StageConfig()
     stage3: StageConfig = StageConfig()
@@ -116,11 +121,11 @@ class CsgConfig(MethodConfig):
     def stage(self, stage: int) -> StageConfig:
         """Return a chosen stage's settings with nothing left unset."""
         given = flatten(getattr(self, f"stage{stage}"))
-        return build(StageConfig, {name: UNSET[name] if value is None else value for name, value in given.items()})
+        return build(StageConfig, {k: getattr(self, k) if value is None else value for k, value in given.items()})
 
     def active(self) -> Flat:
-        """Only the chosen stages have settings, and what was left unset is what was published."""
-        flat = {name: value for name, value in flatten(self).items() if not re.match(r"stage\d\.", name)}
+        """Only the chosen stages have settings: their own, or where those are unset every stage's."""
+        flat = {k: value for k, value in flatten(self).items() if k not in PER_STAGE and not re.match(r"stage\d\.", k)}
         for stage in self.chosen:
             flat |= {f"stage{stage}.{name}": value for name, value in flatten(self.stage(stage)).items()}
         return flat

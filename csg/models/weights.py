@@ -19,11 +19,28 @@ def check_weights(config: ModelConfig) -> None:
     """See that the encoder's weights, and those of a teacher of its own, can be loaded.
 
     Raises:
-        ConfigError: see :func:`pretrained_encoder`.
+        ConfigError: see :func:`pretrained_encoder` and :func:`pretrained_teacher`.
     """
     pretrained_encoder(config)
-    if config.teacher is not None:
-        pretrained_encoder(config.teacher, setting="model.teacher_weights")
+    pretrained_teacher(config)
+
+
+def pretrained_teacher(config: ModelConfig) -> Encoder | None:
+    """Make the frozen teacher with its weights; None where it is the encoder as it starts.
+
+    Raises:
+        ConfigError: an architecture without weights, or see :func:`pretrained_encoder`.
+    """
+    if config.teacher_name is None and config.teacher_weights is None:
+        return None
+    name = config.teacher_name or config.name
+    if name != config.name and config.teacher_weights is None:
+        raise ConfigError(
+            f"model.teacher_weights: expected the weights of model.teacher_name={name} (imagenet, none or a file), "
+            "found none set"
+        )
+    teacher = ModelConfig(name, config.teacher_weights or config.weights, output_stride=config.output_stride)
+    return pretrained_encoder(teacher, setting="model.teacher_weights")
 
 
 def pretrained_encoder(config: ModelConfig, *, setting: str = "model.weights") -> Encoder:

@@ -20,7 +20,7 @@ from csg.methods import method_of
 from csg.methods.method import Batch, Method, Term
 from csg.models.encoder import Encoder
 from csg.models.model import Model, Output
-from csg.models.weights import pretrained_encoder
+from csg.models.weights import pretrained_encoder, pretrained_teacher
 from csg.randomness import torch_seeded
 from csg.tasks import task_of
 from csg.training.optimiser import make_optimiser, set_lr
@@ -170,10 +170,8 @@ def make_learner(config: Config, *, classes: int) -> Learner:
     with torch_seeded(seed, "encoder"):
         encoder = pretrained_encoder(config.model)
     model = placed(make_model(config, encoder, classes=classes), config)
-    teacher = encoder
-    if config.model.teacher is not None:
-        with torch_seeded(seed, "teacher"):
-            teacher = pretrained_encoder(config.model.teacher, setting="model.teacher_weights")
+    with torch_seeded(seed, "teacher"):
+        teacher = pretrained_teacher(config.model) or encoder
     method = method_of(config)(config.method, model, teacher=placed(teacher, config), seed=seed)
     return Learner(config, model, method)
 

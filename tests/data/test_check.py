@@ -15,10 +15,11 @@ from PIL import Image
 from csg import cli, data
 from csg.config import DataConfig
 from csg.data import check as check_module
-from csg.data.check import check, read_report, report_path, verified
+from csg.data.check import check, report_path, verified
 from csg.data.domain import IMPASSABLE, UNREADABLE
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL
 from csg.settings import ConfigError
+from tests.checked_data import finds_only, forget, starts
 from tests.made_up_pair import labelled
 from tests.published_trees import FAULTS, LIST, write_folders, write_visda17
 
@@ -26,8 +27,7 @@ from tests.published_trees import FAULTS, LIST, write_folders, write_visda17
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    data._listed.cache_clear()
-    data._loaded.cache_clear()
+    forget()
 
 
 def visda(root: Path, **settings: object) -> DataConfig:
@@ -39,11 +39,7 @@ def test_a_planted_fault_is_found_at_its_place_and_nothing_else(tmp_path: Path, 
     root = write_visda17(tmp_path / "tree")
     kind, plant = FAULTS[planted]
     place = plant(root)
-    report = check(visda(root))
-    assert [(fault.kind, fault.place) for fault in report.faults] == [(kind, place)]
-    assert report.usable == (kind not in (*IMPASSABLE, *UNREADABLE))
-    assert json.loads(report.path.read_text())["usable"] == report.usable
-    assert read_report(report.path) == report
+    finds_only(visda(root), kind=kind, place=place)
 
 
 @pytest.mark.parametrize("on_bad_image", ["error", "skip"])
@@ -52,16 +48,10 @@ def test_data_are_usable_exactly_where_training_would_start_on_them(
     tmp_path: Path, planted: str, on_bad_image: str
 ) -> None:
     root = write_visda17(tmp_path / "tree")
-    FAULTS[planted][1](root)
-    config = visda(root, on_bad_image=on_bad_image)
-    try:
-        data.load_pair(config)
-        verified(config)
-    except ConfigError:
-        starts = False
-    else:
-        starts = True
-    assert check(config).usable == starts
+    kind, plant = FAULTS[planted]
+    plant(root)
+    passes = kind not in IMPASSABLE and (on_bad_image == "skip" or kind not in UNREADABLE)
+    assert starts(visda(root, on_bad_image=on_bad_image)) == passes
 
 
 def test_all_faults_together_are_all_found(tmp_path: Path) -> None:
@@ -212,8 +202,7 @@ def test_the_commands_exit_code_says_whether_the_data_are_usable(
     assert code == 0 and "usable: nothing is wrong" in said and "source/train" in said
 
     def plant(name: str) -> str:
-        data._listed.cache_clear()
-        data._loaded.cache_clear()
+        forget()
         return FAULTS[name][1](root)
 
     place = plant("present but not listed")

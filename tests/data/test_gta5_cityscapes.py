@@ -13,18 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from csg import cli, data
+from csg import cli
 from csg.config import DataConfig
 from csg.data import load_pair, map_files
-from csg.data.check import check, read_report, verified
+from csg.data.check import check
 from csg.data.decoding import BadImageError
-from csg.data.domain import IMPASSABLE, UNREADABLE
+from csg.data.domain import UNREADABLE
 from csg.data.gta5_cityscapes import share
 from csg.data.label_maps import CLASSES, BadMapError, UnknownIdError
 from csg.data.loading import in_order
 from csg.data.map_files import FileMapStream
 from csg.data.pair import IGNORED, SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.settings import ConfigError
+from tests.checked_data import finds_only, forget, starts
 from tests.published_maps import (
     MAP_FAULTS,
     SMALL,
@@ -55,11 +56,6 @@ def tree(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     forget()
     return tmp_path
-
-
-def forget() -> None:
-    data._listed.cache_clear()
-    data._loaded.cache_clear()
 
 
 def maps(tree: Path, /, **settings: object) -> DataConfig:
@@ -224,10 +220,7 @@ def test_headers_are_read_once_until_a_file_changes(tree: Path, monkeypatch: pyt
 @pytest.mark.parametrize("planted", MAP_FAULTS)
 def test_a_planted_fault_is_found_at_its_place_and_nothing_else(tree: Path, planted: str) -> None:
     kind, place = plant_map_fault(tree, planted)
-    report = check(maps(tree))
-    assert [(fault.kind, fault.place) for fault in report.faults] == [(kind, place)]
-    assert report.usable == (kind not in (*IMPASSABLE, *UNREADABLE))
-    assert read_report(report.path) == report
+    finds_only(maps(tree), kind=kind, place=place)
 
 
 @pytest.mark.parametrize("on_bad_image", ["error", "skip"])
@@ -235,16 +228,9 @@ def test_a_planted_fault_is_found_at_its_place_and_nothing_else(tree: Path, plan
 def test_data_are_usable_exactly_where_training_would_start_on_them(
     tree: Path, planted: str, on_bad_image: str
 ) -> None:
-    plant_map_fault(tree, planted)
-    config = maps(tree, on_bad_image=on_bad_image)
-    try:
-        load_pair(config)
-        verified(config)
-    except ConfigError:
-        starts = False
-    else:
-        starts = True
-    assert check(config).usable == starts == (on_bad_image == "skip" or MAP_FAULTS[planted][0] not in UNREADABLE)
+    kind, _ = plant_map_fault(tree, planted)
+    passes = on_bad_image == "skip" or kind not in UNREADABLE
+    assert starts(maps(tree, on_bad_image=on_bad_image)) == passes
 
 
 def test_all_faults_together_are_all_found_and_what_is_left_out_is_logged(

@@ -1,0 +1,39 @@
+"""What holds of a check of any pair on disk: it finds what was planted, and says whether training would start."""
+
+from __future__ import annotations
+
+import json
+
+from csg import data
+from csg.config import DataConfig
+from csg.data.check import check, read_report, verified
+from csg.data.domain import IMPASSABLE, UNREADABLE
+from csg.settings import ConfigError
+
+
+def forget() -> None:
+    """Let what a process remembers of files go, as after a change of them within the same moment."""
+    data._listed.cache_clear()
+    data._loaded.cache_clear()
+
+
+def finds_only(config: DataConfig, *, kind: str, place: str) -> None:
+    """See that a check finds one fault, and keeps its report."""
+    report = check(config)
+    assert [(fault.kind, fault.place) for fault in report.faults] == [(kind, place)]
+    assert report.usable == (kind not in (*IMPASSABLE, *UNREADABLE))
+    assert json.loads(report.path.read_text())["usable"] == report.usable
+    assert read_report(report.path) == report
+
+
+def starts(config: DataConfig) -> bool:
+    """Whether a training with these data would start, which a check must say too."""
+    try:
+        data.load_pair(config)
+        verified(config)
+    except ConfigError:
+        would = False
+    else:
+        would = True
+    assert check(config).usable == would
+    return would
