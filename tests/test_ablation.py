@@ -31,7 +31,8 @@ PAIR = Design(
 """
 ALIKE = """
 from tune_spaces.design import Cell, Design
-ALIKE = Design(title="", base="one", cells=(Cell("one", {}), Cell("two", {"method.weight": 0.1})))
+PLAIN = {"method.name": "source_only"}
+ALIKE = Design(title="", base="one", cells=(Cell("one", PLAIN), Cell("two", PLAIN | {"optim.lr": 0.03})))
 """
 SMALL = [
     *("--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
@@ -113,7 +114,7 @@ def test_every_cell_of_every_shipped_design_is_a_configuration_of_its_own(pair: 
 def test_a_design_takes_what_is_the_pairs_own() -> None:
     for pair, augmentation, weight, lr in (
         ("glyphs", "randaugment", 0.1, 0.03),
-        ("glyph_scenes", "colour_jitter", 2.5, 0.03),
+        ("glyph_scenes", "colour_jitter", 0.75, 0.1),
         ("gta5_cityscapes", "colour_jitter", 75.0, 0.001),
     ):
         components = settings_of(shipped(pair)["components"], data__name=pair)

@@ -102,10 +102,6 @@ def test_an_output_folder_that_cannot_be_written_to_is_refused(
             ["--space", "learning_rates", "--optim.lr", "1", "--optim.backbone-lr-factor", "1"],
             "nothing is left to search",
         ),
-        (
-            ["--space", "contrast", "--method.weight", "1", "--method.temperature", "1", "--method.queue-size", "9"],
-            "nothing is left to search",
-        ),
     ],
 )
 def test_flags_that_make_no_search_are_refused(

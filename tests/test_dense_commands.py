@@ -21,10 +21,7 @@ from tests.test_cli import run as run_command
 from tests.test_export import export
 from tests.test_predict import predict
 
-SCENES = {
-    **{"data__name": "glyph_scenes", "data__source_images": 24, "data__window": 32, "train__epochs": 1},
-    "method__chunks": 2,
-}
+SCENES = {"data__name": "glyph_scenes", "data__source_images": 24, "data__window": 32, "train__epochs": 1}
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from ray.tune.search import Searcher
 
 from csg.config import DataConfig
 from csg.object_store import StoreGoneError
-from csg.parsing import config_from_flat, overlay, parse_flags
+from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError, flatten
 from tune_spaces.journal import Event, Journal, in_flight, unfinished
-from tune_spaces.plan import SearchOptions, plan
+from tune_spaces.plan import around
 from tune_spaces.scheduler import JournaledASHA
 from tune_spaces.search import REFERENCES
 from tune_spaces.searcher import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, JournaledOptunaSearch, settings_of
@@ -274,17 +274,12 @@ def test_a_files_values_are_the_default_trial_where_the_space_holds_them() -> No
         SPACES["contrast"].starting_at({"method.temperature": 5.0})
 
 
-def test_a_search_starts_at_the_weight_of_every_stage_and_takes_a_flag_for_it_as_said(tmp_path: Path) -> None:
-    few = ["--data.source-images", "40", "--data.image-size", "32", "--train.batch-size", "8", "--space", "contrast"]
-    (tmp_path / "weights.yaml").write_text("method:\n  weight: 0.5\n  stage4: {weight: 2.0}\n")
-    places = ["--data.cache", str(tmp_path), "--train.output", str(tmp_path / "runs")]
-
-    def searched(*flags: str) -> Space:
-        return plan(parse_flags(SearchOptions, [*few, *places, *flags], prog="test", description="")).space
-
-    point = searched("--config", str(tmp_path / "weights.yaml")).defaults({"method.stages": "3+4"})
+def test_a_search_starts_at_what_is_said_of_every_stage_and_a_flag_for_that_leaves_nothing_to_search() -> None:
+    config = config_from_flat({"method.weight": 0.5, "method.stage4.weight": 2.0})
+    point = around(SPACES["contrast"], config, given={}).defaults({"method.stages": "3+4"})
     assert (point["method.stage3.weight"], point["method.stage4.weight"]) == (0.5, 2.0)
-    assert searched("--method.weight", "0.5").names == ("method.temperature", "method.queue_size")
+    left = around(SPACES["contrast"], config, given={"method.weight": 0.5})
+    assert left.names == ("method.temperature", "method.queue_size")
 
 
 @pytest.mark.parametrize("name", ["weight_l2", "synaptic_intelligence", "feature_l2", "asg"])

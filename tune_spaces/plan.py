@@ -105,6 +105,18 @@ class Search:
         return score_metric(self.config)
 
 
+def around(space: Space, config: Config, given: Mapping[str, Any]) -> Space:
+    """Leave out of a space what flags set, of a stage or of every stage, and let it start at the configuration.
+
+    Raises:
+        ConfigError: a value of the configuration that the space does not hold.
+    """
+    flat = flatten(config)
+    start = {name: flat.get(of_every_stage(name)) if flat.get(name) is None else flat[name] for name in space.names}
+    pinned = {name for name in space.names if given.keys() & {name, of_every_stage(name)}}
+    return space.without(pinned).starting_at(start)
+
+
 def plan(flags: Flags[SearchOptions]) -> Search:
     """Check everything that can be checked before anything is started.
 
@@ -135,13 +147,10 @@ def plan(flags: Flags[SearchOptions]) -> Search:
     if options.time_budget < 0:
         raise ConfigError(f"--time-budget: expected minutes, at least 0, found {options.time_budget}")
     declared = space_named(options.space, method=config.method.name, data=config.data)
-    flat = flatten(config)
-    start = {name: flat.get(of_every_stage(name)) if flat.get(name) is None else flat[name] for name in declared.names}
-    pinned = {name for name in declared.names if given.keys() & {name, of_every_stage(name)}}
-    space = declared.without(pinned).starting_at(start)
+    space = around(declared, config, given)
     if not space.names:
         raise ConfigError("--space: every parameter of the space is set by a flag; nothing is left to search")
-    base = {name: value for name, value in flat.items() if name not in space.names}
+    base = {name: value for name, value in flatten(config).items() if name not in space.names}
     pinned_stage = [name for name, value in base.items() if re.match(r"method\.stage\d", name) and value is not None]
     if pinned_stage and "method.stages" in space.names:
         raise ConfigError(f"--{pinned_stage[0]}: stages are searched; set --method.stages too, or leave this unset")

@@ -1,6 +1,6 @@
 """The bundled pair with a class for every pixel: digits on made-up backgrounds -> handwritten digits on photographs.
 
-Nothing is downloaded. A scene holds two to four digits, each on a plate, as on houses and shirts; a plate's pixels have
+Nothing is downloaded. A scene holds one or two digits, each on a plate, as on houses and shirts; a plate's pixels have
 the class of its digit, and where plates overlap the one on top counts. (Strokes alone would be finer than the maps of a
 network.) The synthetic digits are those of ``csg.data.glyphs``, coloured, over gradients, noise and shapes; source/val
 has its held-out fonts. The real ones are scikit-learn's handwritten digits over its two photographs. target/val and
@@ -36,15 +36,15 @@ Bytes = npt.NDArray[np.uint8]
 Reals = npt.NDArray[np.float64]
 
 CLASSES: Final = ("background", *glyphs.CLASSES)
-SIDE: Final = 96
+SIDE: Final = 64
 """Of a scene, in pixels: what evaluation sees."""
-SCENES: Final = {SOURCE_VAL: 48, TARGET_VAL: 48, TARGET_TEST: 96}
+SCENES: Final = {SOURCE_VAL: 96, TARGET_VAL: 96, TARGET_TEST: 192}
 """How many there are beside source/train."""
 SEED: Final = 17
 """Of the data set: no setting moves it."""
-DIGITS: Final = (2, 4)
+DIGITS: Final = (1, 2)
 """Fewest and most in a scene."""
-HEIGHTS: Final = (20, 30)
+HEIGHTS: Final = (24, 36)
 """Of digits, in pixels."""
 PLATE: Final = 1.5
 """A plate's sides, relative to those of the ink."""
