@@ -11,10 +11,8 @@ from rich.console import Console
 
 from csg.parsing import parse_flags
 from csg.script import StoreAwayError, run_script
-from tune_spaces.confirmation import confirm
 from tune_spaces.plan import SearchOptions, plan
 from tune_spaces.search import run_search
-from tune_spaces.summary import conclude
 
 THREADS: Final = min(2, os.cpu_count() or 1)
 """On two cores, one trial at a time that uses both: no core is idle while the last trial ends, and the sampler has seen
@@ -48,10 +46,15 @@ def search_script(
         search = plan(parse_flags(options, given, prog=prog, description=description, base=start))
         console.print(search.where, style="bold", highlight=False, soft_wrap=True)
         outcome = run_search(search, console)
+        # What draws figures and tables takes seconds to import: a search does not start later for it.
+        from tune_spaces.summary import conclude
+
         if not outcome.recorded:
             raise StoreAwayError(outcome.tracker.uri)
         conclude(outcome, console)
         if search.options.confirm_top:
+            from tune_spaces.confirmation import confirm
+
             confirm(outcome, search.options.confirm_top, search.options.seeds, console)
         return outcome.ending != "interrupted"
 

@@ -12,12 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import sklearn
 import torch
 from PIL import Image, features
 
@@ -107,9 +106,9 @@ def load(config: DataConfig) -> Pair:
     assert images is not None
     counts = {SOURCE_TRAIN: images, **SCENES}
     shapes = {stream.replace("/", "_"): (count, SIDE, SIDE, 4) for stream, count in counts.items()}
-    rendering = Rendering.of(config.target_val_fraction)
+    rendering = cache(partial(Rendering.of, config.target_val_fraction))
     path = cache_folder(config) / f"glyph-scenes-{_identity(config)}.npz"
-    scenes = load_or_render(path, shapes=shapes, render=lambda name: rendering.scenes(name, shapes[name][0]))
+    scenes = load_or_render(path, shapes=shapes, render=lambda name: rendering().scenes(name, shapes[name][0]))
     stream = partial(ArrayMapStream, side=config.image_size, mirror=False)
     streams = {name: stream(held[..., :3], held[..., 3]) for name, held in zip(counts, scenes.values(), strict=True)}
     return Pair(
@@ -145,15 +144,15 @@ class Rendering:
         Raises:
             ConfigError: see :func:`csg.data.glyphs.target_split`.
         """
-        from sklearn.datasets import load_digits, load_sample_images
+        from sklearn.datasets import load_sample_images
 
-        real = load_digits()
-        labels = real.target.astype(np.int64)
+        real = glyphs.handwritten()
+        labels = real["real_labels"].astype(np.int64)
         val, test = glyphs.target_split(torch.from_numpy(labels), target_val_fraction)
         whole = [np.asarray(photograph) for photograph in load_sample_images().images]
         return cls(
             handwritten={"target_val": val.numpy(), "target_test": test.numpy()},
-            digits=real.images / (nist.LEVELS - 1),
+            digits=real["real"] / (nist.LEVELS - 1),
             labels=labels,
             photographs={
                 "target_val": tuple(one[:, : one.shape[1] // 2] for one in whole),
@@ -258,7 +257,6 @@ def _identity(config: DataConfig) -> str:
     matters = {
         "sources": [file_digest(source) for source in (__file__, backgrounds.__file__)],
         "glyphs": glyphs.identity(config.source_images_asked),
-        "sklearn": sklearn.__version__,
         "jpeg": features.version("jpg"),
         "fraction": config.target_val_fraction,
     }

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +55,7 @@ FONTS: Final[dict[str, tuple[str, ...]]] = {
 """Every font of matplotlib's that has ten digits; all of Computer Modern is held out, so that no held-out font is
 the bold, oblique or fixed-width twin of a training font."""
 VAL_IMAGES: Final = 320
+REAL_IMAGES: Final = 1797
 SEED: Final = 17
 """Of the data set: no setting moves it."""
 FONT_SIZE: Final = 80
@@ -77,15 +79,17 @@ def load(config: DataConfig) -> Pair:
     """
     images = config.source_images_asked
     assert images is not None
-    shapes = {"train": (images, 8, 8), "val": (VAL_IMAGES, 8, 8)}
+    rendered = {"train": (images, 8, 8), "val": (VAL_IMAGES, 8, 8)}
+    shapes = {**rendered, "real": (REAL_IMAGES, 8, 8), "real_labels": (REAL_IMAGES,)}
     path = cache_folder(config) / f"glyphs-{identity(images)}.npz"
-    counts = load_or_render(path, shapes=shapes, render=lambda split: render_split(split, shapes[split][0]))
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    labels = torch.from_numpy(digits.target.astype(np.int64))
+    counts = load_or_render(
+        path,
+        shapes=shapes,
+        render=lambda name: render_split(name, shapes[name][0]) if name in rendered else handwritten()[name],
+    )
+    labels = torch.from_numpy(counts["real_labels"].astype(np.int64))
     val, test = target_split(labels, config.target_val_fraction)
-    real = to_images(digits.images.astype(np.uint8), config.image_size)
+    real = to_images(counts["real"], config.image_size)
     source_val = _rendered_stream(counts["val"], config.image_size)
     side = config.image_size
     return Pair(
@@ -105,6 +109,17 @@ def load(config: DataConfig) -> Pair:
             f"source train/val {images}/{VAL_IMAGES}, target val/test {len(val)}/{len(test)}"
         ),
     )
+
+
+def handwritten() -> dict[str, Images]:
+    """Return scikit-learn's digits: "real", (1797, 8, 8) counts, and "real_labels", (1797,) digits.
+
+    Importing scikit-learn takes a process as long as importing torch, so that they lie in the cache too.
+    """
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return {"real": digits.images.astype(np.uint8), "real_labels": digits.target.astype(np.uint8)}
 
 
 def render_split(split: str, images: int) -> Images:
@@ -184,6 +199,7 @@ def identity(source_images: int) -> str:
         "fonts": {name: file_digest(str(_font_folder() / f"{name}.ttf")) for name in names},
         "pillow": PIL.__version__,
         "freetype": features.version("freetype2"),
+        "sklearn": version("scikit-learn"),
         "images": [source_images, VAL_IMAGES],
     }
     return hashlib.sha256(json.dumps(matters, sort_keys=True).encode()).hexdigest()[:12]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -87,9 +88,13 @@ def test_rendering_again_gives_the_same_pair_and_more_images_leave_the_first_as_
     assert more.streams[SOURCE_TRAIN].fingerprint != pair.streams[SOURCE_TRAIN].fingerprint
 
 
-def test_a_second_load_renders_nothing(pair: Pair, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_load_renders_nothing_and_does_without_scikit_learn(
+    pair: Pair, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Rendering, "scene", None)
-    assert glyph_scenes.load(config(cache)).fingerprint == pair.fingerprint
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "sklearn.datasets", None)
+        assert glyph_scenes.load(config(cache)).fingerprint == pair.fingerprint
     with pytest.raises(TypeError):
         glyph_scenes.load(config(cache, target_val_fraction=0.5))
 

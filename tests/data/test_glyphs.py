@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -223,8 +224,11 @@ def test_loads_at_the_same_time_do_not_disturb_each_other(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_second_load_renders_nothing(config: DataConfig, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_load_renders_nothing_and_does_without_scikit_learn(
+    config: DataConfig, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(glyphs, "render_split", None)
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     assert glyphs.load(config).fingerprint == pair.fingerprint
 
 
