@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import random
 import socket
@@ -14,7 +15,7 @@ from unittest import mock
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 from csg.collective import barrier, check_agreement, joined, summed
 from csg.data.pair import IGNORED, LabelledImages, Pair
@@ -33,7 +34,7 @@ def trained(world: int, runs: Mapping[str, Mapping[str, Any]], folder: Path) -> 
     if world == 1:
         _train(0, 1, 0, runs, out)
     else:
-        spawn(_train, args=(world, free_port(), runs, out), nprocs=world)  # type: ignore[no-untyped-call]
+        _in_processes(_train, world, runs, out)
     results: dict[str, Result] = torch.load(out, weights_only=True)
     return results
 
@@ -53,8 +54,20 @@ def disagreeing(folder: Path) -> list[str]:
 def in_group(world: int, function: Callable[[int], Any], folder: Path) -> Any:
     """Call a module's function with the rank in each of ``world`` processes; return what the first one's returns."""
     out = folder / f"group of {world}.pt"
-    spawn(_one_of_group, args=(world, free_port(), function, out), nprocs=world)  # type: ignore[no-untyped-call]
+    _in_processes(_one_of_group, world, function, out)
     return torch.load(out, weights_only=True)
+
+
+def _in_processes(function: Callable[..., None], world: int, *arguments: Any) -> None:
+    """Call a function with rank, world and a port in each of ``world`` processes, and wait for all of them.
+
+    They come from one server that has imported this module, and nothing else has happened there: a process that
+    started from nothing would import torch for seconds, one forked from here would inherit its threads.
+    """
+    multiprocessing.set_forkserver_preload([__name__])
+    start_processes(  # type: ignore[no-untyped-call]
+        function, args=(world, free_port(), *arguments), nprocs=world, start_method="forkserver"
+    )
 
 
 def _one_of_group(rank: int, world: int, port: int, function: Callable[[int], Any], out: Path) -> None:
