@@ -107,7 +107,8 @@ class EfficientNetLite(Encoder):
         self._bn1 = nn.BatchNorm2d(1280, eps=EPSILON)
         self._fc = nn.Linear(1280, classes)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            # Nothing is drawn on the meta device; torch would import its compiler for it, which takes seconds.
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
     def forward(self, images: Tensor, depth: int = 4) -> tuple[Tensor, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -85,12 +86,16 @@ class Learner:
         self.config = config
         self.model = model.train()
         self.method = method.train()
-        self.optimiser = make_optimiser(config.optim, model, method)
         self.steps = 0
         self._objective: nn.Module = Objective(model, method)
         if world_size() > 1:
             # All processes build the same from the seed, and queues and statistics move alike: nothing is broadcast.
             self._objective = DistributedDataParallel(self._objective, forward_sync_buffers=False, init_sync=False)
+
+    @cached_property
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Made when it is needed: torch imports its compiler for it, for seconds that no mere check should take."""
+        return make_optimiser(self.config.optim, self.model, self.method)
 
     def step(self, batch: Batch, lr_factor: float) -> tuple[StepResult, dict[str, float]]:
         """Take one step at ``optim.lr`` times ``lr_factor``.
