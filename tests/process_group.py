@@ -61,10 +61,11 @@ def in_group(world: int, function: Callable[[int], Any], folder: Path) -> Any:
 def _in_processes(function: Callable[..., None], world: int, *arguments: Any) -> None:
     """Call a function with rank, world and a port in each of ``world`` processes, and wait for all of them.
 
-    They come from one server that has imported this module, and nothing else has happened there: a process that
-    started from nothing would import torch for seconds, one forked from here would inherit its threads.
+    They come from one server that has imported this module, and torch's compiler, which optimisers ask for; nothing
+    else has happened there. A process that started from nothing would import for seconds, one forked from here would
+    inherit its threads.
     """
-    multiprocessing.set_forkserver_preload([__name__])
+    multiprocessing.set_forkserver_preload([__name__, "torch._dynamo"])
     start_processes(  # type: ignore[no-untyped-call]
         function, args=(world, free_port(), *arguments), nprocs=world, start_method="forkserver"
     )
