@@ -57,9 +57,23 @@ def tracked(folder: Path) -> list[TrackedRun]:
 
 
 @pytest.mark.slow
-def test_an_ablation_trains_every_cell_under_the_same_seeds_once(tmp_path: Path) -> None:
+def test_an_ablation_that_was_interrupted_goes_on_and_trains_every_cell_under_the_same_seeds_once(
+    tmp_path: Path,
+) -> None:
     planned = run(tmp_path, "--seeds", "2", "--plan")
     assert planned.returncode == 0 and planned.stdout.count("missing") == 4
+    with subprocess.Popen(
+        command(tmp_path, "--seeds", "2"), stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as process:
+        while not list(tmp_path.rglob("checkpoint.pt")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)  # a shell's background ignores SIGINT
+        assert process.stdout is not None
+        said = process.stdout.read()
+        assert process.wait() == 130, said
+    assert "The same command goes on with it" in said
+    assert "interrupted" in {run.status for run in tracked(tmp_path)}
     done = run(tmp_path, "--seeds", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4/4" in done.stdout and "Two methods" in done.stdout.split("4/4")[1]
@@ -75,24 +89,6 @@ def test_an_ablation_trains_every_cell_under_the_same_seeds_once(tmp_path: Path)
     (table,) = (tmp_path / "runs" / "ablations").rglob("ablation_PAIR.csv")
     rows = table.read_text().splitlines()
     assert rows[0].startswith("cell,n,real accuracy %") and [row.split(",")[1] for row in rows[1:]] == ["3", "3"]
-
-
-@pytest.mark.slow
-def test_an_interrupted_ablation_goes_on(tmp_path: Path) -> None:
-    long_enough = ["--seeds", "1", "--train.epochs", "8"]
-    argv = command(tmp_path, *long_enough)
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
-        while not list(tmp_path.rglob("checkpoint.pt")):
-            assert process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)  # a shell's background ignores SIGINT
-        assert process.stdout is not None
-        said = process.stdout.read()
-        assert process.wait() == 130, said
-    assert "The same command goes on with it" in said
-    assert "interrupted" in {run.status for run in tracked(tmp_path)}
-    assert run(tmp_path, *long_enough).returncode == 0
-    assert [run.status for run in tracked(tmp_path)] == ["finished", "finished"]
 
 
 def settings_of(design: Design, **base: object) -> dict[str, dict[str, object]]:

@@ -22,6 +22,8 @@ from csg.storage import names
 from csg.tracking import TrackedRun, Tracker, default_tracking_uri
 from csg.training.record import source_digest
 from tests.buckets import move_to
+from tests.process_tree import holding
+from tests.small_space import SEARCHED
 from tune_spaces.journal import Event, Journal, in_flight
 from tune_spaces.searcher import EPOCH, NUMBER, ROLE, SCORE, SECONDS
 from tune_spaces.spaces import SPACES
@@ -30,9 +32,9 @@ from tune_spaces.trial import TrainingTrial
 ROOT = Path(__file__).parents[1]
 TRIALS = 5
 SMALL = [
-    *("--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
+    *("--data.source-images", "24", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
     *("--num-samples", str(TRIALS), "--concurrency", "1", "--optim.warmup-steps", "2"),
-    *("--train.checkpoint-minutes", "0", "--train.threads", "1"),
+    *("--train.checkpoint-minutes", "0", "--train.threads", "1", *SEARCHED),
 ]
 SCORE_METRIC = "source/val/mean_class_accuracy"
 
@@ -169,16 +171,6 @@ def test_the_same_command_again_repeats_nothing(undisturbed: Undisturbed) -> Non
     assert len(tracked(output)[2]) == TRIALS
 
 
-def interrupted_search(output: Path, when: Callable[[list[Event]], bool], how: signal.Signals) -> int:
-    """Start a search and send its driver a signal as soon as its journal says so."""
-
-    def events() -> list[Event]:
-        paths = list(output.rglob("journal.jsonl"))
-        return Journal(paths[0]).events() if paths else []
-
-    return interrupted(command(output), output.parent, lambda: when(events()), how)
-
-
 def interrupted(command: list[str], cwd: Path, when: Callable[[], bool], how: signal.Signals) -> int:
     """Start a search and send its driver a signal as soon as something holds."""
     with subprocess.Popen(
@@ -201,25 +193,54 @@ def ended(trial: int) -> Callable[[list[Event]], bool]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("when", "what_is_left"),
-    [(reported(1), "trials"), (ended(TRIALS - 1), "its conclusion")],
-    ids=["mid-trial", "after-the-last-trial"],
-)
-def test_a_killed_search_resumes_to_the_same_trials_and_values(
-    undisturbed: Undisturbed, tmp_path: Path, when: Callable[[list[Event]], bool], what_is_left: str
+def test_a_search_that_is_ended_in_any_way_resumes_to_the_same_trials_and_values(
+    undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
+    """By its time budget, by Ctrl-C, by a kill amid a trial and by one after the last trial, one after the other."""
     output = tmp_path / "runs"
-    assert interrupted_search(output, when, signal.SIGKILL) == -signal.SIGKILL
-    finished = {path for path in output.rglob("record.json") if json.loads(path.read_text())["status"] == "finished"}
-    before = {path: path.stat().st_mtime_ns for path in finished}
+    kept: dict[Path, int] = {}
+    refused = out_of_time(output)
+    assert refused.returncode == 2 and "at work in another process" in refused.stderr
+    assert interrupted_search(output, reported(1), signal.SIGINT) == 130
+    tracker, parent, runs = tracked(output)
+    assert tracker.client.get_run(parent).info.status == "KILLED"
+    assert {run.status for run in runs} == {"finished", "interrupted"}
+    for when in (reported(2), ended(TRIALS - 1)):
+        kept |= finished_records(output)
+        assert interrupted_search(output, when, signal.SIGKILL) == -signal.SIGKILL
+    kept |= finished_records(output)
     resumed = search(output, "--resume")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert ("Going on with an interrupted search" in resumed.stdout) == (what_is_left == "trials")
+    assert "Going on with an interrupted search" not in resumed.stdout, "its conclusion is all that is left"
     assert what_happened(output) == what_happened(undisturbed[0])
-    assert {path: path.stat().st_mtime_ns for path in finished} == before, "a finished trial was repeated"
+    assert kept and {path: path.stat().st_mtime_ns for path in kept} == kept, "a finished trial was repeated"
     mine, theirs = tracked(output)[2], tracked(undisturbed[0])[2]
     assert [everything(run) for run in mine] == [everything(run) for run in theirs]
+
+
+def out_of_time(output: Path) -> subprocess.CompletedProcess[str]:
+    """Search until a short time budget is used up; return what a second search was told that came meanwhile."""
+    budgeted = command(output, "--time-budget", "0.03")
+    with subprocess.Popen(budgeted, stdout=subprocess.PIPE, text=True, cwd=output.parent) as first:
+        while not holding(output / "searches"):
+            assert first.poll() is None
+            time.sleep(0.05)
+        second = search(output)
+        said, _ = first.communicate()
+    assert first.returncode == 0, said
+    assert "has used up its time budget. Go on with it: the same command with --resume" in said
+    return second
+
+
+def interrupted_search(output: Path, when: Callable[[list[Event]], bool], how: signal.Signals) -> int:
+    """Start a search, or go on with it, and send its driver a signal as soon as its journal says so."""
+    return interrupted(command(output), output.parent, lambda: when(journal(output).events()), how)
+
+
+def finished_records(output: Path) -> dict[Path, int]:
+    """Say when the record of each finished trial was last written."""
+    records = [path for path in output.rglob("record.json") if json.loads(path.read_text())["status"] == "finished"]
+    return {path: path.stat().st_mtime_ns for path in records}
 
 
 @pytest.mark.slow
@@ -257,28 +278,6 @@ def test_a_search_killed_on_one_machine_goes_on_on_another_that_shares_an_object
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_search_cleanly_and_resumably(undisturbed: Undisturbed, tmp_path: Path) -> None:
-    output = tmp_path / "runs"
-    assert interrupted_search(output, reported(1), signal.SIGINT) == 130
-    tracker, parent, _ = tracked(output)
-    assert tracker.client.get_run(parent).info.status == "KILLED"
-    assert {run.status for run in tracked(output)[2]} == {"finished", "interrupted"}
-    resumed = search(output, "--resume")
-    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert what_happened(output) == what_happened(undisturbed[0])
-
-
-@pytest.mark.slow
-def test_a_time_budget_ends_a_search_cleanly_and_resumably(undisturbed: Undisturbed, tmp_path: Path) -> None:
-    output = tmp_path / "runs"
-    done = search(output, "--time-budget", "0.03")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "has used up its time budget. Go on with it: the same command with --resume" in done.stdout
-    assert search(output).returncode == 0
-    assert what_happened(output) == what_happened(undisturbed[0])
-
-
-@pytest.mark.slow
 def test_a_failing_trial_is_recorded_with_its_error_and_the_search_goes_on(tmp_path: Path) -> None:
     output = tmp_path / "runs"
     done = search(output, "--method.temperature", "1e-40", "--num-samples", "3")
@@ -287,19 +286,6 @@ def test_a_failing_trial_is_recorded_with_its_error_and_the_search_goes_on(tmp_p
     assert [run.status for run in runs] == ["finished", "failed", "failed"]
     assert "loss_csg_stage" in runs[1].tags["error"] and "at step 0" in runs[1].tags["error"]
     assert "2 failed" in done.stdout and "no best configuration" in done.stdout
-
-
-@pytest.mark.slow
-def test_a_search_that_is_at_work_is_not_joined_by_a_second_one(tmp_path: Path) -> None:
-    output = tmp_path / "runs"
-    with subprocess.Popen(command(output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path) as first:
-        while not list(output.rglob("journal.jsonl")) and first.poll() is None:
-            time.sleep(0.05)
-        second = search(output)
-        first.send_signal(signal.SIGINT)
-    assert second.returncode == 2
-    assert "at work in another process" in second.stderr
-    assert first.returncode == 130
 
 
 def test_a_trial_tells_tune_its_selection_score_and_nothing_else(tmp_path: Path) -> None:
