@@ -58,8 +58,14 @@ def run(main: Main, argv: list[str], capsys: pytest.CaptureFixture[str]) -> tupl
     ],
 )
 def test_bad_input_gives_a_clear_error(
-    main: Main, argv: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    main: Main,
+    argv: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     code, said = run(main, argv, capsys)
     assert code == 2
     assert message in said

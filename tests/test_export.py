@@ -33,8 +33,8 @@ from tests.test_cli import run as run_command
 
 FORMATS = ("pt2", "onnx")
 NETWORKS = [
-    ("efficientnet_lite0", "imagenet", "source_only", 64),
-    ("efficientnet_lite0", "imagenet", "ibn_net", 65),
+    pytest.param("efficientnet_lite0", "imagenet", "source_only", 64, marks=pytest.mark.slow),
+    pytest.param("efficientnet_lite0", "imagenet", "ibn_net", 65, marks=pytest.mark.slow),
     ("tiny", "none", "source_only", 32),
     ("tiny_bottleneck", "none", "ibn_net", 48),
 ]

@@ -152,6 +152,7 @@ def test_parameters_of_inactive_settings_are_not_logged() -> None:
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////proc/none/mlflow.db", "gopher://x"])
-def test_a_store_that_cannot_be_reached_is_refused_at_once(uri: str) -> None:
+def test_a_store_that_cannot_be_reached_is_refused_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(ConfigError, match="--tracking-uri: cannot"):
         Tracker(uri, "x")
