@@ -25,12 +25,13 @@ from csg.settings import ConfigError
 from csg.training import cluster as cluster_module
 from csg.training.cluster import HEAD, Slots, check_nodes, check_output, fitting, inputs, resources_of, start_ray
 from csg.training.room_watch import RoomWatch
+from tests.small_space import SEARCHED
 from tests.test_search import ROOT, reported, what_happened
 from tune_spaces.journal import Event, in_flight
 
 SMALL = [
     *("--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
-    *("--optim.warmup-steps", "2", "--train.checkpoint-minutes", "0", "--train.threads", "1"),
+    *("--optim.warmup-steps", "2", "--train.checkpoint-minutes", "0", "--train.threads", "1", *SEARCHED),
 ]
 
 
@@ -212,9 +213,9 @@ def test_a_search_survives_a_node_that_goes_while_another_comes_and_a_killed_dri
     cluster: Cluster, tmp_path: Path
 ) -> None:
     """At concurrency 1 the same trials end with the same values, each once, as in one undisturbed process."""
-    exact = ("--num-samples", "3", "--train.precision", "float64")
+    exact = ("--num-samples", "3", "--train.precision", "float64", "--data.source-images", "24")
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    ended(start(undisturbed, *exact, "--concurrency", "1"))
+    beside = start(undisturbed, *exact, "--concurrency", "1")
     workers = (*exact, "--train.workers", "2")
     process = start(disturbed, *workers, address=cluster.address)
     wait_until(process, lambda: any(disturbed.rglob("record.json")))
@@ -225,6 +226,7 @@ def test_a_search_survives_a_node_that_goes_while_another_comes_and_a_killed_dri
     process.kill()
     process.communicate()
     said = ended(start(disturbed, *workers, address=cluster.address))
+    ended(beside)
     mine, theirs = what_happened(disturbed), what_happened(undisturbed)
     assert without_scores(mine) == without_scores(theirs)
     assert scores(mine) == pytest.approx(scores(theirs), rel=1e-9)
@@ -236,7 +238,7 @@ def test_a_search_waits_for_nodes_that_start_or_come_back_and_uses_those_that_co
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     output = tmp_path / "runs"
     try:
-        flags = ("--num-samples", "10", "--train.wait-minutes", "2", "--space", "contrast")
+        flags = ("--num-samples", "8", "--train.wait-minutes", "2")
         said = tmp_path / "said"
         process = start(output, *flags, address=cluster.address, said=said)
         wait_until(process, lambda: asked_for(cluster) == [{"CPU": 1}])
