@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tests.process_tree import descends, processes_named
 from tests.test_search import ROOT, journal, tracked
 
 BIN = Path(sys.executable).parent
-TRIALS = 6
+TRIALS = 5
 SEARCH = [
     *("--data.source-images", "200", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
     *(
@@ -77,9 +78,9 @@ class Head:
         return done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module", params=["token", "disabled"])
-def head(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
-    """A head that asks for a token, and one that does not; and a clone to submit from."""
+@contextmanager
+def started_head(authentication: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    """Start a head, and make a clone to submit from."""
     home, clone = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("clone") / "clone"
     ignored = shutil.ignore_patterns(".venv", "runs", ".git", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis")
     shutil.copytree(ROOT, clone, ignore=ignored)
@@ -88,8 +89,8 @@ def head(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     port, dashboard, client, agent = (free_port() for _ in range(4))
     address = f"http://127.0.0.1:{dashboard}"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    environment = {**inherited, "HOME": str(home), "RAY_AUTH_MODE": request.param, "PYTHONPATH": ""}
-    if request.param == "token":
+    environment = {**inherited, "HOME": str(home), "RAY_AUTH_MODE": authentication, "PYTHONPATH": ""}
+    if authentication == "token":
         subprocess.run(
             [str(BIN / "ray"), "get-auth-token", "--generate"], env=environment, capture_output=True, check=True
         )
@@ -110,6 +111,13 @@ def head(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    """A head that asks for a token."""
+    with started_head("token", tmp_path_factory) as started:
+        yield started
 
 
 @pytest.mark.slow
@@ -146,6 +154,18 @@ def endings(output: Path) -> int:
     """Count the trials of a search that have ended."""
     events = journal(output).events() if any(output.rglob("journal.jsonl")) else []
     return sum(event.kind == "ended" for event in events)
+
+
+@pytest.mark.slow
+def test_a_head_that_asks_for_no_token_takes_a_job_too(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    output = tmp_path / "runs"
+    with started_head("disabled", tmp_path_factory) as head:
+        done = head.submit("--train.output", str(output), "--num-samples", "2", "--data.source-images", "40")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Best configuration by source/val" in done.stdout and "succeeded" in done.stdout
+    assert {run.status for run in tracked(output)[2]} == {"finished"}
 
 
 @pytest.mark.slow
