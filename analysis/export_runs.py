@@ -19,8 +19,9 @@ from rich.console import Console
 
 from analysis.run_table import RUNS, RunTable
 from analysis.source import SourceOptions, options_of
-from csg.parsing import PATHS
+from csg.config import DataConfig, TrainConfig
 from csg.script import run_script
+from csg.settings import place_names
 from csg.storage import make_folder, replacing
 from csg.tracking import TrackedRun, with_histories
 from csg.tracking.reading import PARENT
@@ -80,6 +81,10 @@ def _write(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         np.savez_compressed(file, allow_pickle=False, **dict(arrays))
 
 
+PLACES = {f"data.{name}" for name in place_names(DataConfig)} | {f"train.{name}" for name in place_names(TrainConfig)}
+"""Settings whose very last folder may be somebody's name."""
+
+
 def _plain(run: TrackedRun) -> Mapping[str, Any]:
     """Return a run without what names a machine or a person: of paths the files' names are left, of errors a line."""
     left_out = ("experiment_id", *(() if run.history else ("history",)))
@@ -93,7 +98,7 @@ def _plain(run: TrackedRun) -> Mapping[str, Any]:
     named["params"] = {
         name: _without_folders(f"'{value}'")[1:-1] if isinstance(value, str) else value
         for name, value in run.params.items()
-        if name not in PATHS
+        if name not in PLACES
     }
     return named
 

@@ -21,9 +21,7 @@ from analysis.provenance import IDENTITY, SUFFIX
 from analysis.source import options_of
 from csg.parsing import config_from_flat
 from csg.script import run_script
-from csg.settings import ConfigError, flatten
-
-PLACES = ("data.cache", "train.output")
+from csg.settings import ConfigError, flatten, places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,13 +76,13 @@ def _read(folder: Path, name: str, message: str) -> dict[str, Any]:
 def command_of(settings: Mapping[str, Any]) -> str:
     """Return the command that trains a run: what its settings change of the defaults."""
     method = {name: settings[name] for name in ("method.name", "method.path") if settings.get(name) is not None}
-    usual = str(flatten(config_from_flat({}))["data.name"])
-    pair = str(settings.get("data.name", usual))
-    defaults = {**flatten(config_from_flat({**method, "data.name": pair})), "data.name": usual}
+    usual = config_from_flat({}).data.name
+    config = config_from_flat({**method, "data.name": str(settings.get("data.name", usual))})
+    defaults, written = {**flatten(config), "data.name": usual}, places(config, "written")
     changed = {
         name: value
         for name, value in settings.items()
-        if name not in PLACES and (name in method or name == "train.seed" or defaults.get(name) != value)
+        if name not in written and (name in method or name == "train.seed" or defaults.get(name) != value)
     }
     ordered = sorted(changed.items(), key=lambda item: item[0] not in method)  # the method's name first
     return shlex.join(["csg", "train", *(text for name, value in ordered for text in (f"--{name}", str(value)))])

@@ -15,7 +15,7 @@ from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
 from csg.pairs import BUNDLED_SOURCE_IMAGES, IDLE, task_of_pair
-from csg.settings import STRICT, ConfigError, Count, Elsewhere, Flat, Section, Within, flatten
+from csg.settings import NOT_IDENTITY, STRICT, ConfigError, Count, Flat, Place, Section, Within, flatten
 
 NAMED_WEIGHTS = ("imagenet", "none")
 """Values of ``model.weights`` that are no files."""
@@ -28,17 +28,17 @@ class DataConfig(Section):
     name: str = "glyphs"
     """The source/target pair: glyphs (bundled), visda17 or folders; glyph_scenes (bundled) or gta5_cityscapes, which
     have a class for every pixel."""
-    root: Annotated[str | None, Elsewhere] = None
+    root: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
     """visda17: folder that holds train/ and validation/ or test/, each with its image_list.txt."""
-    source: Annotated[str | None, Elsewhere] = None
+    source: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
     """folders: folder of synthetic images, one sub-folder a class. gta5_cityscapes: folder with GTA5's images/ and
     labels/."""
-    target: Annotated[str | None, Elsewhere] = None
+    target: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
     """folders: folder of real images, one sub-folder a class. gta5_cityscapes: folder with Cityscapes' leftImg8bit/
     and gtFine/."""
     target_split: Literal["validation", "test"] = "validation"
     """visda17: the real images: validation (the paper's) or test."""
-    cache: Annotated[str | None, Elsewhere] = "runs/cache"
+    cache: Annotated[str | None, Place("written"), NOT_IDENTITY] = "runs/cache"
     """Folder for rendered images and for the results of checks; None for one in each machine's home."""
     image_size: Annotated[int, Within(ge=32, le=2048)] = 64
     """Side of the square input, in pixels."""
@@ -72,7 +72,7 @@ class DataConfig(Section):
     """Accept a pair on disk one side of which has no images of some class."""
     on_bad_image: Literal["error", "skip"] = "error"
     """What a damaged or absent image does: end the run with the file's name, or be left out and counted."""
-    workers: Annotated[int, Within(ge=0), Elsewhere] = 0
+    workers: Annotated[int, Within(ge=0), NOT_IDENTITY] = 0
     """Processes that decode and augment; 0 does it in the training process. The batches are the same."""
 
     @property
@@ -115,11 +115,11 @@ class ModelConfig(Section):
 
     name: str = "efficientnet_lite0"
     """Encoder architecture."""
-    weights: str = "imagenet"
+    weights: Annotated[str, Place("read", NAMED_WEIGHTS)] = "imagenet"
     """"imagenet" (weights that come with the encoder), "none", or a torch state-dict file."""
     teacher_name: str | None = None
     """Architecture of the frozen teacher (unset: the encoder's); stages are matched by number."""
-    teacher_weights: str | None = None
+    teacher_weights: Annotated[str | None, Place("read", NAMED_WEIGHTS)] = None
     """The teacher's weights, like ``weights`` (unset: the weights that the encoder starts from)."""
     head_width: Count = 512
     """Hidden width of the head: features -> head_width -> ReLU -> classes, or the channels of ASPP's branches."""
@@ -188,27 +188,27 @@ class TrainConfig(Section):
     """Passes over the source training images."""
     batch_size: Count = 32
     """Images per optimiser step, over all workers; the last incomplete batch of an epoch is dropped."""
-    evaluation_batch_size: Annotated[Count, Elsewhere] = 64
+    evaluation_batch_size: Annotated[Count, NOT_IDENTITY] = 64
     """Images per forward pass of an evaluation."""
     energy_samples: Annotated[int, Within(ge=0)] = 0
     """Features that enter the hyperspherical energy, a seeded subsample; 0 takes all."""
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     """Arithmetic of the step; bfloat16 is autocast over float32 weights."""
-    device: Annotated[Literal["cpu", "cuda"], Elsewhere] = "cpu"
+    device: Annotated[Literal["cpu", "cuda"], NOT_IDENTITY] = "cpu"
     """Where to compute."""
-    threads: Annotated[Count, Elsewhere] = 1
+    threads: Annotated[Count, NOT_IDENTITY] = 1
     """CPU threads of each worker; they change the low bits of a result."""
-    workers: Annotated[Count, Elsewhere] = 1
+    workers: Annotated[Count, NOT_IDENTITY] = 1
     """Processes that train together, each on its part of every batch; above 1 they are a Ray Train run."""
-    gpus_per_worker: Annotated[float, Within(gt=0, le=16), Elsewhere] = 1.0
+    gpus_per_worker: Annotated[float, Within(gt=0, le=16), NOT_IDENTITY] = 1.0
     """GPUs that each worker takes with device=cuda; a fraction lets small runs share one."""
-    wait_minutes: Annotated[float, Within(ge=0), Elsewhere] = 0.0
+    wait_minutes: Annotated[float, Within(ge=0), NOT_IDENTITY] = 0.0
     """How long to wait for a cluster's machines that are still starting before what does not fit is refused."""
-    channels_last: Annotated[bool, Elsewhere] = True
+    channels_last: Annotated[bool, NOT_IDENTITY] = True
     """Memory format of images and convolutions (about twice as fast on a CPU)."""
-    checkpoint_minutes: Annotated[float, Within(ge=0), Elsewhere] = 1.0
+    checkpoint_minutes: Annotated[float, Within(ge=0), NOT_IDENTITY] = 1.0
     """How often the whole state is saved, so what a kill costs at most; 0 saves it after every step."""
-    output: Annotated[str, Elsewhere] = "runs"
+    output: Annotated[str, Place("written"), NOT_IDENTITY] = "runs"
     """Folder, or address in an object store (s3://bucket/prefix), that holds every run's record, state and weights."""
 
 
@@ -216,7 +216,7 @@ class TrainConfig(Section):
 class SelectionConfig(Section):
     """What may be looked at to choose, and what is then measured on target/test."""
 
-    protocol: Annotated[Literal["source", "shifted", "oracle", "paper"], Elsewhere] = "source"
+    protocol: Annotated[Literal["source", "shifted", "oracle", "paper"], NOT_IDENTITY] = "source"
     """source: held-out synthetic; shifted: held-out synthetic under unseen distortions; oracle: target/val;
     paper: all real images, only to select an epoch."""
     epoch: Literal["last", "best"] = "last"

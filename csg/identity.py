@@ -6,12 +6,13 @@ import hashlib
 import json
 import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from csg.config import NAMED_WEIGHTS, SECTIONS, Config
+from csg.config import SECTIONS, Config
 from csg.data.decoding import image_files
 from csg.methods import method_of
-from csg.settings import ConfigError, Flat, NotIdentity, Section, hints
+from csg.settings import ConfigError, Flat, NotIdentity, Section, hints, places
 from csg.storage import file_digest
 
 KNOWN = {"csg", "torch", *sys.stdlib_module_names}
@@ -36,7 +37,7 @@ def canonical(config: Config) -> Flat:
     The selection protocol enters only with ``selection.epoch=best``, where it decides which weights are measured.
 
     Raises:
-        ConfigError: the weights file or the folder of style images cannot be read.
+        ConfigError: a file or a folder that a setting names cannot be read.
     """
     flat: Flat = {}
     for section in SECTIONS:
@@ -57,25 +58,18 @@ def canonical(config: Config) -> Flat:
         flat["method.source"] = "sha256:" + "+".join(digests)
     if config.selection.epoch == "best":
         flat["selection.protocol"] = config.selection.protocol
-    for name in ("model.weights", "model.teacher_weights"):
-        path = flat[name]
-        if path in (None, *NAMED_WEIGHTS):
-            continue
-        try:
-            flat[name] = "sha256:" + file_digest(path)
-        except OSError as error:
-            raise ConfigError(f"{name}: expected a state-dict file, cannot read {path} ({error.strerror})") from None
-    if flat.get("method.style_images") is not None:
-        flat["method.style_images"] = "sha256:" + _folder_digest(flat["method.style_images"])
+    for name, path in places(config).items():
+        if name in flat:
+            try:
+                flat[name] = "sha256:" + (_folder_digest(path) if Path(path).is_dir() else file_digest(path))
+            except OSError as error:
+                raise ConfigError(f"{name}: cannot read {error.filename} ({error.strerror})") from None
     return flat
 
 
 def _folder_digest(folder: str) -> str:
     """Digest the paths and sizes of the images below a folder, as a data fingerprint does."""
-    try:
-        listed = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in image_files(folder)]
-    except OSError as error:
-        raise ConfigError(f"method.style_images: cannot read {error.filename} ({error.strerror})") from None
+    listed = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in image_files(folder)]
     return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 

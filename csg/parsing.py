@@ -14,15 +14,14 @@ import yaml
 from pydantic import ValidationError
 
 from csg.address import checked_address, is_address
-from csg.config import NAMED_WEIGHTS, Config
+from csg.config import Config
 from csg.external import with_absolute_path
 from csg.methods import find_method, name_of
 from csg.object_store import address_of, file_of
 from csg.pairs import defaults_of
-from csg.settings import ConfigError, Flat, build, explain, field_names, flatten, hints, unknown
+from csg.settings import ConfigError, Flat, build, explain, field_names, flatten, hints, places, unknown
 from csg.storage import opened
 
-PATHS = ("data.root", "data.source", "data.target", "data.cache", "train.output")
 OptionsT = TypeVar("OptionsT")
 
 
@@ -177,21 +176,13 @@ def with_absolute_paths(config: Config) -> Config:
     """
     flat = flatten(config)
     found = {}
-    for name in PATHS:
-        text = flat[name]
-        if text is None:
-            continue
+    for name, text in places(config).items():
         if not is_address(text):
             found[name] = str(Path(text).expanduser().absolute())
         elif name == "train.output":
             found[name] = checked_address(text, name)
         else:
             raise ConfigError(f"{name}: expected a path, found the address {text}; mount it, and give its path")
-    for name in ("model.weights", "model.teacher_weights"):
-        if flat[name] not in (None, *NAMED_WEIGHTS):
-            found[name] = str(Path(flat[name]).expanduser().absolute())
-    if flat.get("method.style_images") is not None:
-        found["method.style_images"] = str(Path(flat["method.style_images"]).expanduser().absolute())
     if flat["method.path"] is not None:
         found["method.path"] = with_absolute_path(flat["method.path"])
     return config_from_flat(flat | found)

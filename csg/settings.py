@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar, cast, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, cast, get_type_hints
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -35,6 +35,14 @@ class Section:
 
 class NotIdentity:
     """Marks a field that says where or how a run is computed, not what: it is no part of ``config_id``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Marks a text that names a file or a folder, which is read or written; None names none, nor do ``words``."""
+
+    use: Literal["read", "written"]
+    words: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +76,7 @@ class Within:
 
 
 Count = Annotated[int, Within(ge=1)]
-Fraction = Annotated[float, Within(ge=0, le=1)]
-Elsewhere = NotIdentity()
+NOT_IDENTITY = NotIdentity()
 
 _RESOLVED: dict[tuple[type[Any], bool], dict[str, Any]] = {}
 
@@ -91,6 +98,27 @@ def flatten(config: Any, prefix: str = "") -> Flat:
         else:
             flat[f"{prefix}{field.name}"] = value
     return flat
+
+
+def places(config: Any, use: Literal["read", "written"] | None = None, prefix: str = "") -> dict[str, str]:
+    """Return what a tree of dataclasses names as files and folders, by dotted name; only for one ``use``, if given."""
+    found: dict[str, str] = {}
+    marked = place_names(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            found |= places(value, use, f"{prefix}{field.name}.")
+        elif field.name in marked:
+            place = marked[field.name]
+            if value not in (None, *place.words) and use in (None, place.use):
+                found[f"{prefix}{field.name}"] = value
+    return found
+
+
+def place_names(cls: type[Any]) -> dict[str, Place]:
+    """Return the fields of a dataclass that name files or folders."""
+    marks = {name: getattr(hint, "__metadata__", ()) for name, hint in hints(cls, extras=True).items()}
+    return {name: mark for name, found in marks.items() for mark in found if isinstance(mark, Place)}
 
 
 def field_names(cls: type[Any], prefix: str = "") -> list[str]:

@@ -38,7 +38,7 @@ from csg.methods.method import Batch, Method, Term
 from csg.models.encoder import Encoder
 from csg.models.model import Model, Output
 from csg.randomness import generator
-from csg.settings import STRICT, ConfigError, Flat, Within, flatten
+from csg.settings import STRICT, ConfigError, Flat, Place, Within, flatten
 
 REMEMBERED = 1024
 """Style images whose amplitudes are kept in memory."""
@@ -51,7 +51,7 @@ class DrpcConfig(MethodConfig):
     name: str = "drpc"
     randomisation: bool = True
     """Whether the view that is trained on is in another image's style."""
-    style_images: str | None = None
+    style_images: Annotated[str | None, Place("read")] = None
     """Folder of images that styles are taken from (unset: the other synthetic images of the batch)."""
     style_window: Annotated[float, Within(gt=0, lt=0.5)] = 0.1
     """Largest radius of the low frequencies that are replaced, as a share of the image's side; every copy of an image

@@ -27,9 +27,9 @@ from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from csg.address import is_address
-from csg.config import NAMED_WEIGHTS, Config
+from csg.config import Config
 from csg.object_store import StoreGoneError, check_store, folder_of
-from csg.settings import ConfigError, flatten
+from csg.settings import ConfigError, places
 from csg.storage import exists, remove, replacing
 
 
@@ -51,8 +51,6 @@ def start_ray() -> None:
 
 JOB_FOLDER = "runtime_resources/working_dir_files"
 """Part of the path of a submitted job's working folder, which Ray removes."""
-INPUTS = ("data.root", "data.source", "data.target", "model.weights", "model.teacher_weights", "method.path")
-"""Settings that name files or folders to read."""
 PATIENCE_SECONDS = 120.0
 HEAD = "node:__internal_head__"
 """What Ray calls the head node's own resource."""
@@ -194,11 +192,11 @@ def check_output(config: Config, tracking_uri: str | None = None) -> None:
     Raises:
         ConfigError: ``train.output``, ``data.cache`` or the store lies in it.
     """
-    paths = {name: flatten(config)[name] for name in ("train.output", "data.cache")}
+    paths = places(config, "written")
     if tracking_uri is not None:
         paths["tracking-uri"] = _path_of_store(tracking_uri)
     for name, path in paths.items():
-        if path is not None and JOB_FOLDER in path:
+        if JOB_FOLDER in path:
             raise ConfigError(
                 f"--{name}: a submitted job's working folder is removed when it ends; expected an absolute path that "
                 f"all nodes see, found {path}"
@@ -276,10 +274,8 @@ def _first_line(error: Exception) -> str:
 
 def inputs(config: Config) -> dict[str, str]:
     """Return the files and folders that a configuration reads, by setting."""
-    flat = flatten(config)
-    named = {name: str(flat[name]) for name in INPUTS if flat.get(name) not in (None, *NAMED_WEIGHTS)}
-    files = {name: path.rpartition(":")[0] if name == "method.path" else path for name, path in named.items()}
-    return {name: path for name, path in files.items() if name != "method.path" or path.endswith(".py")}
+    method = (config.method.path or "").rpartition(":")[0]
+    return places(config, "read") | ({"method.path": method} if method.endswith(".py") else {})
 
 
 def missing(paths: Mapping[str, str], output: str, probe: str) -> list[str]:
