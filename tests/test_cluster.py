@@ -138,6 +138,8 @@ def test_what_a_configuration_reads_is_what_nodes_are_asked_for() -> None:
     config = config_from_flat({"model.weights": "w.pth", "data.root": "data", "method.name": "source_only"})
     assert inputs(config) == {"data.root": "data", "model.weights": "w.pth"}
     assert inputs(config_from_flat({})) == {}
+    styled = config_from_flat({"method.name": "drpc", "method.style_images": "paintings"})
+    assert inputs(styled) == {"method.style_images": "paintings"}
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from csg.object_store import file_of, folder_of
-from csg.parsing import PATHS, config_from_flat, read_yaml
+from csg.parsing import config_from_flat, read_yaml
 from csg.settings import flatten
 from csg.storage import names
 from csg.tracking import TrackedRun, Tracker, default_tracking_uri
@@ -77,7 +77,7 @@ def tracked(output: Path | str) -> tuple[Tracker, str, list[TrackedRun]]:
 def everything(run: TrackedRun) -> tuple[Any, ...]:
     """What MLflow holds of a run, times and places left out."""
     metrics = {name: value for name, value in run.metrics.items() if "second" not in name and name != "megabytes"}
-    params = {name: value for name, value in run.params.items() if name not in PATHS}
+    params = {name: value for name, value in run.params.items() if name not in ("train.output", "data.cache")}
     return metrics, params, run.history, run.status
 
 
