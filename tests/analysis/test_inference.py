@@ -156,7 +156,8 @@ def test_holm_refuses_what_is_no_p_value(p: float) -> None:
 def test_marks_follow_the_rule() -> None:
     noise = [0.3, -0.2, 0.1, -0.1, -0.1]
     cells = {
-        "source only": {seed: 54.0 + 2 * seed for seed in range(5)},
+        "source only": {seed: 54.0 + 2 * seed - noise[seed] for seed in range(5)},
+        "always 6 below": {seed: 54.1 + 2 * seed for seed in range(5)},
         "csg": {seed: 60.0 + 2 * seed + noise[seed] for seed in range(5)},
         "csg, apool": {seed: 60.1 + 2 * seed for seed in range(5)},
         "one seed": {0: 50.0},
@@ -165,6 +166,7 @@ def test_marks_follow_the_rule() -> None:
     }
     assert marks(cells) == {
         "source only": "worse",
+        "always 6 below": "not distinguishable",
         "csg": "not distinguishable",
         "csg, apool": "best",
         "one seed": "not compared",
