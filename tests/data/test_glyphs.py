@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 
 from csg.config import DataConfig
 from csg.data import glyphs, nist
+from csg.data.cache import cache_folder
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.rendered import load_or_render
 from csg.settings import ConfigError
@@ -235,7 +236,7 @@ def test_a_second_load_renders_nothing_and_does_without_scikit_learn(
 def test_another_number_of_images_has_a_cache_file_of_its_own(config: DataConfig, pair: Pair) -> None:
     more = glyphs.load(DataConfig(cache=config.cache, source_images=IMAGES + 1, image_size=32))
     assert len(more.streams[SOURCE_TRAIN]) == len(pair.streams[SOURCE_TRAIN]) + 1
-    assert len(list(Path(config.cache).iterdir())) == 2
+    assert len(list(cache_folder(config).iterdir())) == 2
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
