@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -61,13 +62,16 @@ def test_the_streams_have_whole_scenes_with_eleven_classes(pair: Pair) -> None:
     assert config(Path("x"), source_images=None).source_images_asked == 640
 
 
-def test_crops_have_the_side_that_was_asked_for_and_are_never_mirrored(pair: Pair, cache: Path) -> None:
-    held = glyph_scenes.load(config(cache, image_size=48)).streams[SOURCE_TRAIN]
+def test_crops_have_the_side_that_was_asked_for_and_are_never_mirrored(cache: Path, pair: Pair) -> None:
+    held = pair.streams[SOURCE_TRAIN]
     reading = held.read_crops(torch.arange(8), seed=0, epoch=0, views=2)
-    assert reading.views[0].shape == (8, 3, 48, 48) and reading.labels.shape == (8, 48, 48)
+    assert reading.views[0].shape == (8, 3, 64, 64) and reading.labels.shape == (8, 64, 64)
     assert reading.views[0] is reading.views[1]
-    middle = pair.streams[SOURCE_TRAIN].read(torch.tensor([2])).labels[0, 8:56, 8:56]
-    assert torch.equal(held.read_centre(torch.tensor([2])).labels[0], middle)
+    middle = slice((SIDE - 32) // 2, (SIDE + 32) // 2)
+    smaller = glyph_scenes.load(config(cache, image_size=32)).streams[SOURCE_TRAIN]
+    assert torch.equal(
+        smaller.read_centre(torch.tensor([2])).labels[0], held.read(torch.tensor([2])).labels[0, middle, middle]
+    )
     assert isinstance(held, ArrayMapStream) and not held._mirror
 
 
@@ -86,9 +90,13 @@ def test_rendering_again_gives_the_same_pair_and_more_images_leave_the_first_as_
     assert more.streams[SOURCE_TRAIN].fingerprint != pair.streams[SOURCE_TRAIN].fingerprint
 
 
-def test_a_second_load_renders_nothing(pair: Pair, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_load_renders_nothing_and_does_without_scikit_learn(
+    pair: Pair, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Rendering, "scene", None)
-    assert glyph_scenes.load(config(cache)).fingerprint == pair.fingerprint
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "sklearn.datasets", None)
+        assert glyph_scenes.load(config(cache)).fingerprint == pair.fingerprint
     with pytest.raises(TypeError):
         glyph_scenes.load(config(cache, target_val_fraction=0.5))
 
