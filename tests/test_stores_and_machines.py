@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
 from ray import tune
 from rich.console import Console
 
@@ -20,19 +21,20 @@ from csg.object_store import ObjectStore, StoreGoneError, check_store, file_of, 
 from csg.parsing import config_from_flat, parse_flags, read_yaml, to_yaml
 from csg.script import run_script
 from csg.settings import ConfigError, flatten
-from csg.storage import names, opened, replacing
+from csg.storage import make_folder, names, opened, replacing
 from csg.training import distributed
 from csg.training.checkpoint import load_state, save_state
+from csg.training.cluster import start_ray
 from csg.training.record import source_digest
 from csg.training.run import Run
 from tests.buckets import move_to
 from tests.made_up_pair import made_up_pair
 from tests.test_training import outcome, tiny
 from tune_spaces import cell, trial
-from tune_spaces.journal import Event, Journal, in_flight
+from tune_spaces.journal import Event, Journal, in_flight, unfinished
 from tune_spaces.plan import SearchOptions, plan
-from tune_spaces.search import run_search
-from tune_spaces.searcher import EPOCH, GONE, NUMBER, ROLE, SCORE, SECONDS, ending_of
+from tune_spaces.search import _tune
+from tune_spaces.searcher import EPOCH, GONE, NUMBER, ROLE, SCORE, SECONDS, JournaledOptunaSearch, ending_of
 from tune_spaces.trial import TrainingTrial
 
 
@@ -142,7 +144,7 @@ def test_a_store_that_is_away_ends_a_script_with_a_line_and_a_code_of_its_own(
 
 
 class Trial(tune.Trainable):  # type: ignore[misc]
-    """Trains nothing; at the first epoch of trial 1, something happens."""
+    """Trains nothing; at the first epoch of trial 0, something happens."""
 
     def setup(self, config: dict[str, Any], *, base: dict[str, Any], program: str, data: str) -> None:
         self._output = base["train.output"]
@@ -154,7 +156,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         self._epoch += 1
-        if self._number == 1 and (told := self.happens()):
+        if self._number == 0 and (told := self.happens()):
             return told
         return {EPOCH: self._epoch, SCORE: 0.1 * self._epoch, SECONDS: 0.0}
 
@@ -179,17 +181,28 @@ def the_journal(output: str) -> Journal:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trials", [TrialWithoutStore, TrialBesideAnotherDriver])
-def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(trials: type[Trial], address: str) -> None:
-    argv = ["--num-samples", "3", "--concurrency", "1", "--train.output", address, "--data.source-images", "40"]
+def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str) -> None:
+    argv = ["--num-samples", "3", "--train.output", address, "--data.source-images", "40", "--train.epochs", "2"]
     search = plan(parse_flags(SearchOptions, argv, prog="search", description=""))
-    expected, words = {
-        TrialWithoutStore: (StoreGoneError, "the store does not answer any more"),
-        TrialBesideAnotherDriver: (ConfigError, "another driver has written to"),
-    }[trials]
-    with pytest.raises(expected, match=words):
-        run_search(search, Console(quiet=True), trials)
-    assert in_flight(the_journal(address).events()) == [1]
+    make_folder(search.folder, "--train.output")
+
+    def run(trials: type[Trial]) -> None:
+        journal = Journal(search.folder / "journal.jsonl")
+        searcher = JournaledOptunaSearch(
+            search.space, fixed=search.base, references=(), journal=journal, trials=3, epochs=2, seed=0, slots=lambda: 1
+        )
+        _tune(search, trials, searcher, journal, [], remaining=unfinished(journal.events(), 3))
+
+    start_ray()
+    try:
+        with pytest.raises(StoreGoneError, match=r"^train\.output: the store does not answer any more$"):
+            run(TrialWithoutStore)
+        assert in_flight(the_journal(address).events()) == [0]
+        with pytest.raises(ConfigError, match=r"^another driver has written to"):
+            run(TrialBesideAnotherDriver)
+        assert in_flight(the_journal(address).events()) == [0]
+    finally:
+        ray.shutdown()
 
 
 @pytest.mark.parametrize("epoch", ["last", "best"])
