@@ -175,6 +175,10 @@ class TrialBesideAnotherDriver(Trial):
         return {}
 
 
+def one_slot() -> int:
+    return 1
+
+
 def the_journal(output: str) -> Journal:
     above = folder_of(output) / "searches" / "glyphs"
     return Journal(above / names(above)[0] / "journal.jsonl")
@@ -189,7 +193,7 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str) -> N
     def run(trials: type[Trial]) -> None:
         journal = Journal(search.folder / "journal.jsonl")
         searcher = JournaledOptunaSearch(
-            search.space, fixed=search.base, references=(), journal=journal, trials=3, epochs=2, seed=0, slots=lambda: 1
+            search.space, fixed=search.base, references=(), journal=journal, trials=3, epochs=2, seed=0, slots=one_slot
         )
         _tune(search, trials, searcher, journal, [], remaining=unfinished(journal.events(), 3))
 
