@@ -38,7 +38,8 @@ def test_the_head_is_its_five_branches_written_out(training: bool) -> None:
 
 
 def test_a_head_of_the_published_width_has_deeplabs_shapes() -> None:
-    shapes = {name: tuple(value.shape) for name, value in Aspp(2048, 19).named_parameters() if value.ndim == 4}
+    head = Aspp(2048, 19, width=256, rates=(12, 24, 36))
+    shapes = {name: tuple(value.shape) for name, value in head.named_parameters() if value.ndim == 4}
     assert list(shapes.values()) == [
         (256, 2048, 1, 1),
         *[(256, 2048, 3, 3)] * 3,

@@ -106,4 +106,4 @@ def test_what_cannot_be_a_window_is_refused() -> None:
         with pytest.raises(ValueError, match="expected a window of at least 1 pixel"):
             window_starts(10, window, stride)
     with pytest.raises(ValueError, match=r"expected scores of 4x4 pixels, found \(1, 3, 2, 2\)"):
-        windowed_probabilities(lambda x: x[:, :, ::2, ::2], torch.zeros(3, 9, 9), window=4)
+        windowed_probabilities(lambda x: x[:, :, ::2, ::2], torch.zeros(3, 9, 9), window=4, stride=1.0)

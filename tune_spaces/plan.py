@@ -58,8 +58,8 @@ class SearchOptions:
     seeds: int = 3
     """Fresh seeds of --confirm-top."""
     space: str = ""
-    """What is searched (default: the method's own space): csg, contrast, stages, learning_rates, a rival's name, or
-    module:SPACE or path/to/file.py:SPACE."""
+    """What is searched (default: the method's own space on the pair): one of those in tune_spaces/spaces.py, such as
+    csg, contrast, stages, learning_rates or a rival's name, or module:SPACE or path/to/file.py:SPACE."""
 
 
 @dataclasses.dataclass(frozen=True)

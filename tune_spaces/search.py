@@ -7,6 +7,9 @@ import json
 import logging
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import ray
@@ -34,7 +37,7 @@ REFERENCES = (("source_only", {"method.name": "source_only"}),)
 """Trials that lie outside the space and come first."""
 MAX_RETRIES = 2
 """Restarts of a trial whose process died; it goes on from its checkpoint."""
-
+TUNES_LOGGERS = ("ray.tune", "ray.air")
 
 Ending = Literal["complete", "out of time", "interrupted"]
 
@@ -206,6 +209,21 @@ def trial_folder(trial: Any) -> str:
     return f"trial-{trial.config[NUMBER]:03d}-{trial.trial_id}"
 
 
+@contextmanager
+def logged(path: Path) -> Iterator[None]:
+    """Have Tune write to a file, and not to the console, while the block lasts."""
+    handler = logging.FileHandler(path)
+    before = [(logger, logger.handlers, logger.propagate) for logger in map(logging.getLogger, TUNES_LOGGERS)]
+    for logger, *_ in before:
+        logger.handlers, logger.propagate = [handler], False
+    try:
+        yield
+    finally:
+        for logger, handlers, propagate in before:
+            logger.handlers, logger.propagate = handlers, propagate
+        handler.close()
+
+
 def _tune(
     search: Search,
     trainable: type[tune.Trainable],
@@ -222,10 +240,6 @@ def _tune(
         StoreGoneError: the store that holds the results does not answer any more.
     """
     config = search.config
-    for name in ("ray.tune", "ray.air"):
-        quiet = logging.getLogger(name)
-        quiet.handlers = [logging.FileHandler(search.folder / "tune.log")]
-        quiet.propagate = False
     resources = resources_of(config)
     budget = 60 * search.options.time_budget
     tuner = tune.Tuner(
@@ -254,7 +268,8 @@ def _tune(
     )
     previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        tuner.fit()
+        with logged(search.folder / "tune.log"):
+            tuner.fit()
     except TuneError as error:
         raise _own_error(error) from None
     finally:

@@ -21,8 +21,6 @@ from torch import Tensor, nn
 
 from csg.models.synchronised_batch_norm import SynchronisedBatchNorm2d
 
-RATES = (12, 24, 36)
-
 
 class Aspp(nn.Module):
     """Five parallel branches, their projection, and a classifier of pixels; only the last has a bias.
@@ -31,7 +29,7 @@ class Aspp(nn.Module):
     at a width of 256 that is 4 MiB an image in float32. Backward reads some thirty of them.
     """
 
-    def __init__(self, channels: int, classes: int, width: int = 256, rates: Sequence[int] = RATES) -> None:
+    def __init__(self, channels: int, classes: int, width: int, rates: Sequence[int]) -> None:
         """Make the head for maps of ``channels``; ``width`` is that of every branch (``model.head_width``)."""
         super().__init__()
         self.branches = nn.ModuleList(

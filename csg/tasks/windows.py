@@ -5,15 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from typing import Final
 
 import torch
 from torch import Tensor
 
 Scores = Callable[[Tensor], Tensor]
 """(n, 3, h, w) -> (n, C, h, w)."""
-STRIDE: Final = 5 / 6
-"""Step from one window to the next, as a share of the window's side: neighbours share a sixth."""
 
 
 def window_starts(length: int, window: int, stride: float) -> list[int]:
@@ -42,9 +39,7 @@ def window_starts(length: int, window: int, stride: float) -> list[int]:
 
 
 @torch.no_grad()
-def windowed_probabilities(
-    scores: Scores, image: Tensor, *, window: int, stride: float = STRIDE, batch: int = 1
-) -> Tensor:
+def windowed_probabilities(scores: Scores, image: Tensor, *, window: int, stride: float, batch: int = 1) -> Tensor:
     """Average the class probabilities of all windows that see a pixel.
 
     A side shorter than the window is evaluated whole, without padding: windows are (min(window, H), min(window, W)).

@@ -146,10 +146,18 @@ class Launch:
         self.thread.start()
 
     def _fit(self, files: LaunchFiles) -> None:
+        try:
+            self._trainer(files).fit()
+        except Exception as error:  # Ray Train's errors for what its workers did or did not survive
+            causes = list(getattr(error, "worker_failures", {}).values()) or [error]
+            last_line = ["", *str(causes[0]).strip().splitlines()][-1]
+            self.failure = f"{type(causes[0]).__name__}: {last_line}"
+
+    def _trainer(self, files: LaunchFiles) -> ray.train.torch.TorchTrainer:
         config = self._run.config
         train = config.train
         gpus = config.gpus_per_worker
-        trainer = ray.train.torch.TorchTrainer(
+        return ray.train.torch.TorchTrainer(
             work,
             train_loop_config={"settings": flatten(config), "launch": files.name, "run": self._run.identity.name},
             scaling_config=ray.train.ScalingConfig(
@@ -164,12 +172,6 @@ class Launch:
                 failure_config=ray.train.FailureConfig(max_failures=0),
             ),
         )
-        try:
-            trainer.fit()
-        except Exception as error:  # Ray Train's errors for what its workers did or did not survive
-            causes = list(getattr(error, "worker_failures", {}).values()) or [error]
-            last_line = ["", *str(causes[0]).strip().splitlines()][-1]
-            self.failure = f"{type(causes[0]).__name__}: {last_line}"
 
     def tell(self, on_step: OnStep) -> None:
         """Pass on how far the first worker is."""
