@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from csg.commands.verification import ImageProgress
+from csg.commands.progress import image_progress
 from csg.config import Config
 from csg.data import load_pair
 from csg.data.check import Report, check
@@ -55,7 +55,7 @@ def data(argv: Sequence[str], console: Console) -> int:
     )
     _refuse_a_batch_too_large(flags.config)
     try:
-        with ImageProgress(console) as progress:
+        with image_progress(console, "checking", "checked") as progress:
             report = check(flags.config.data, progress)
     except KeyboardInterrupt:
         console.print("Interrupted; nothing was kept.")

@@ -14,7 +14,7 @@ import tyro
 from rich.console import Console
 
 from csg.commands.predict_maps import write_maps
-from csg.commands.verification import ImageProgress
+from csg.commands.progress import CountProgress, image_progress
 from csg.data.decoding import EXTENSIONS, BadImageError, image_files
 from csg.data.files import FileStream, ImageFiles
 from csg.data.loading import in_order
@@ -74,7 +74,7 @@ def predict(argv: Sequence[str], console: Console) -> int:
         raise ConfigError(f"--output: expected a folder outside {options.folder}, which is read; found {output}")
     make_folder(output, "--output") if dense else check_file(output, "--output")
     try:
-        with ImageProgress(console, "classifying", "classified") as progress:
+        with image_progress(console, "classifying", "classified") as progress:
             if dense:
                 config = selected.on(options.device)
                 torch.set_num_threads(config.train.threads)
@@ -96,7 +96,7 @@ def predict(argv: Sequence[str], console: Console) -> int:
 
 
 def _write_table(
-    path: Path, options: PredictOptions, names: Sequence[str], selected: Selected, progress: ImageProgress
+    path: Path, options: PredictOptions, names: Sequence[str], selected: Selected, progress: CountProgress
 ) -> list[BadImageError]:
     """Write a row for every image that can be read; return why the others cannot."""
     bad: list[BadImageError] = []

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from csg.commands.opening import open_run
+from csg.commands.progress import step_progress
 from csg.config import Config
 from csg.data import load_pair, visda17
 from csg.data.pair import SOURCE_TRAIN
@@ -24,9 +23,6 @@ from csg.training.loop import EpochReport
 
 if TYPE_CHECKING:
     from csg.tracking import RunTracker
-
-LOG_LINES_PER_RUN = 20
-"""Lines of progress where output goes to a file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,35 +38,6 @@ class TrainOptions:
     dry_run: bool = False
     """Print the plan (iterations, learning rates, parameter groups, memory) and train nothing; needs no weights, and
     visda17 no data."""
-
-
-class StepProgress:
-    """A bar for a person, a line now and then for a log file."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        columns = (
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("steps"),
-            TimeRemainingColumn(),
-        )
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._bar.add_task("training", total=None)
-
-    def __enter__(self) -> StepProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` steps are done."""
-        self._bar.update(self._task, completed=done, total=total)
-        if not self._console.is_terminal and done % math.ceil(total / LOG_LINES_PER_RUN) == 0:
-            self._console.print(f"step {done}/{total}", highlight=False)
 
 
 def train(argv: Sequence[str], console: Console) -> int:
@@ -96,7 +63,7 @@ def train(argv: Sequence[str], console: Console) -> int:
             f"{known} of {flags.config.train.epochs} epochs are on record in {address_of(run.folder)}", soft_wrap=True
         )
     try:
-        with StepProgress(console) as progress:
+        with step_progress(console) as progress:
             for report in run.epochs(progress, lambda text: console.print(text, style="yellow", soft_wrap=True)):
                 console.print(_epoch_line(report, flags.config), highlight=False, soft_wrap=True)
                 _log(track, console)
