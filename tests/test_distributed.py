@@ -35,6 +35,7 @@ from csg.training.step import task_loss
 from tests.made_up_pair import TINY, made_up_pair
 from tests.process_group import Result, disagreeing, masked, trained, unequal
 from tests.process_tree import descends, processes_named
+from tests.published_trees import write_folders
 
 SCENES = {
     "data.name": "glyph_scenes",
@@ -184,14 +185,19 @@ def test_workers_must_divide_the_batch() -> None:
 
 
 SMALL = [
-    *("--data.source-images", "64", "--data.image-size", "32", "--train.epochs", "4", "--train.batch-size", "8"),
+    *("--data.name", "folders", "--data.image-size", "32", "--train.epochs", "4", "--train.batch-size", "8"),
     *("--train.precision", "float64", "--train.checkpoint-minutes", "0", "--tracking-uri", "none"),
     *("--method.queue-size", "256"),
 ]
 
 
 def command(output: Path, *flags: str) -> list[str]:
-    return [sys.executable, "-m", "csg", "train", *SMALL, "--train.output", str(output), *flags]
+    """Train on few images, so that processes are waited for, not evaluations; they are the same beside any output."""
+    renders, photographs = output.parent / "renders", output.parent / "photographs"
+    if not renders.exists():
+        write_folders(output.parent, per_class=24)
+    data = ["--data.source", str(renders), "--data.target", str(photographs)]
+    return [sys.executable, "-m", "csg", "train", *SMALL, *data, "--train.output", str(output), *flags]
 
 
 def record(output: Path) -> dict[str, Any]:
