@@ -192,7 +192,7 @@ def check_output(config: Config, tracking_uri: str | None = None) -> None:
     Raises:
         ConfigError: ``train.output``, ``data.cache`` or the store lies in it.
     """
-    paths = places(config, "written")
+    paths = places(config.train, "written", "train.") | places(config.data, "written", "data.")
     if tracking_uri is not None:
         paths["tracking-uri"] = _path_of_store(tracking_uri)
     for name, path in paths.items():
