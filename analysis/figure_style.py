@@ -93,8 +93,8 @@ def set_log_ticks(axes: Axes, low: float, high: float) -> None:
         ticks = [number for number in numbers if 0.999 * low <= number <= 1.001 * high]
         if len(ticks) <= 4:
             break
-    ticks = ticks[:: 1 + (len(ticks) - 1) // 4]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=TEXT_SIZE)
+    ticks = ticks[:: 1 + (len(ticks) - 1) // 4] if len(ticks) > 1 else sorted({low, high})
+    axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks], fontsize=TEXT_SIZE)
     axes.minorticks_off()
 
 

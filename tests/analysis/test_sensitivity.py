@@ -7,10 +7,12 @@ import statistics
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis.cells import MixedRunsError
 from analysis.comparable import NoDataError
+from analysis.figure_style import set_log_ticks
 from analysis.run_table import RunTable
 from analysis.sensitivity import SWEEPS, curve_of, sensitivity
 from tests.analysis.figure_reading import changed, named, retagged, words
@@ -69,3 +71,10 @@ def test_sensitivity_without_two_values_or_with_mixed_runs_is_not_drawn(table: R
     seeds = changed(table, lambda run: retagged(run, commit="c1") if run.params.get("train.seed") == 1 else run)
     with pytest.raises(MixedRunsError, match=r"temperature-0: .*more than one commit"):
         sensitivity([named(seeds, "temperature")], [])
+
+
+@pytest.mark.parametrize(("low", "high", "ticks"), [(0.01, 1.0, [0.01, 0.1, 1.0]), (0.75, 0.986, [0.75, 0.986])])
+def test_a_logarithmic_axis_always_has_numbers(low: float, high: float, ticks: list[float]) -> None:
+    axes = Figure().add_subplot()
+    set_log_ticks(axes, low, high)
+    assert list(axes.get_xticks()) == pytest.approx(ticks)
