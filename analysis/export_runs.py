@@ -28,7 +28,9 @@ from csg.tracking.reading import PARENT
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
 
-PLACE = re.compile(r"""(?<=["'])(?:\w+:/)?/[^"'\n]+|(?<![\w.:/])(?:\w+:/)?/[^\s"'(),;]+""")
+PLACES = {f"data.{name}" for name in place_names(DataConfig)} | {f"train.{name}" for name in place_names(TrainConfig)}
+"""Settings whose very last folder may be somebody's name."""
+ABSOLUTE = re.compile(r"""(?<=["'])(?:\w+:/)?/[^"'\n]+|(?<![\w.:/])(?:\w+:/)?/[^\s"'(),;]+""")
 """An absolute path or an address within a text: in quotes, where there may be blanks in it, or bare."""
 HOMES = ("/home", "/Users")
 
@@ -81,10 +83,6 @@ def _write(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         np.savez_compressed(file, allow_pickle=False, **dict(arrays))
 
 
-PLACES = {f"data.{name}" for name in place_names(DataConfig)} | {f"train.{name}" for name in place_names(TrainConfig)}
-"""Settings whose very last folder may be somebody's name."""
-
-
 def _plain(run: TrackedRun) -> Mapping[str, Any]:
     """Return a run without what names a machine or a person: of paths the files' names are left, of errors a line."""
     left_out = ("experiment_id", *(() if run.history else ("history",)))
@@ -113,7 +111,7 @@ def _without_folders(text: str) -> str:
             return ""
         return name if folder else found[0]
 
-    return PLACE.sub(name_of, text)
+    return ABSOLUTE.sub(name_of, text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

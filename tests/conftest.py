@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.buckets import bucket_server
+from csg import object_store
+from tests.buckets import bucket_server, move_to
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,3 +32,12 @@ def bucket() -> Iterator[str]:
     """The end of an address ``s3://bucket/prefix`` whose store runs on this machine."""
     with bucket_server() as end:
         yield end
+
+
+@pytest.fixture
+def first_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine that knows no object store; :func:`tests.buckets.move_to` goes on to others."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    move_to(tmp_path / "first")
+    yield
+    object_store._STORES.clear()

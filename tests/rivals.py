@@ -7,7 +7,8 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from csg.methods.method import Batch
+from csg.methods.method import Batch, Term
+from csg.models.model import Output
 from csg.training.step import Learner
 from tests.test_methods import batch, learner
 
@@ -20,6 +21,19 @@ def doubles(seed: int = 0) -> Batch:
 
 def rival(name: str, **more: object) -> Learner:
     return learner(method__name=name, train__precision="float64", **more)
+
+
+def term_in_bfloat16(name: str, **more: object) -> tuple[Learner, Batch, Output, Term]:
+    """Return a learner whose encoder moved by 5 %, a batch, and what model and method make of it under autocast."""
+    it = learner(method__name=name, train__precision="bfloat16", **more)
+    with torch.no_grad():
+        for parameter in it.model.encoder.parameters():
+            parameter.mul_(1.05)
+    images = batch(one_view=True)
+    with it._precision():
+        output = it.model(images.query)
+        (term,) = it.method.terms(images, output, it.model)
+    return it, images, output, term
 
 
 def shaken(it: Learner) -> dict[str, Tensor]:

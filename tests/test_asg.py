@@ -15,8 +15,7 @@ from csg.methods import rate_controller
 from csg.methods.asg import Asg
 from csg.methods.rate_controller import FACTORS, RateController, log_probabilities, policy_gradient
 from csg.settings import ConfigError
-from tests.rivals import doubles, rival
-from tests.test_methods import batch, learner
+from tests.rivals import doubles, rival, term_in_bfloat16
 
 
 def test_distillation_is_torchs_kl_divergence() -> None:
@@ -27,14 +26,8 @@ def test_distillation_is_torchs_kl_divergence() -> None:
 
 
 def test_distillation_under_autocast_is_computed_in_the_weights_precision() -> None:
-    it = learner(method__name="asg", method__controller=False, train__precision="bfloat16")
-    with torch.no_grad():
-        for parameter in it.model.encoder.parameters():
-            parameter.mul_(1.05)
-    images = batch(one_view=True)
+    it, images, output, term = term_in_bfloat16("asg", method__controller=False)
     with it._precision():
-        output = it.model(images.query)
-        (term,) = it.method.terms(images, output, it.model)
         theirs = it.method.frozen["teacher"](images.query)[3].mean(dim=(2, 3))
     old_head = copy.deepcopy(it.method.frozen["teacher"].encoder.old_head()).double()
     student, taught = old_head(output.features.double()), old_head(theirs.double())

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from csg.losses.attentional_pooling import attention, attentional_pool
-from tests.rivals import doubles, rival
-from tests.test_methods import batch, learner
+from tests.rivals import doubles, rival, term_in_bfloat16
 
 
 @pytest.mark.parametrize("pooling", ["average", "apool"])
@@ -35,14 +34,8 @@ def test_feature_l2_is_the_squared_distance_of_pooled_maps(pooling: str) -> None
 
 @pytest.mark.parametrize("pooling", ["average", "apool"])
 def test_feature_l2_under_autocast_is_computed_in_the_weights_precision(pooling: str) -> None:
-    it = learner(method__name="feature_l2", method__pooling=pooling, train__precision="bfloat16")
-    with torch.no_grad():
-        for parameter in it.model.encoder.parameters():
-            parameter.mul_(1.05)
-    images = batch(one_view=True)
+    it, images, output, term = term_in_bfloat16("feature_l2", method__pooling=pooling)
     with it._precision():
-        output = it.model(images.query)
-        (term,) = it.method.terms(images, output, it.model)
         theirs = it.method.frozen["teacher"](images.query, 4)[3]
     assert output.maps[3].dtype == theirs.dtype == torch.bfloat16 and term.value.dtype == torch.float32
     mine, theirs = output.maps[3].double(), theirs.double()

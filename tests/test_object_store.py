@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,12 +43,7 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _first_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("XDG_CACHE_HOME", "")
-    move_to(tmp_path / "first")
-    yield
-    object_store._STORES.clear()
+pytestmark = pytest.mark.usefixtures("first_machine")
 
 
 _PREFIXES = (f"test{number}" for number in itertools.count())

@@ -37,13 +37,7 @@ from tune_spaces.search import _tune
 from tune_spaces.searcher import EPOCH, GONE, NUMBER, ROLE, SCORE, SECONDS, JournaledOptunaSearch, ending_of
 from tune_spaces.trial import TrainingTrial
 
-
-@pytest.fixture(autouse=True)
-def _first_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("XDG_CACHE_HOME", "")
-    move_to(tmp_path / "first")
-    yield
-    object_store._STORES.clear()
+pytestmark = pytest.mark.usefixtures("first_machine")
 
 
 @pytest.fixture

@@ -111,6 +111,7 @@ def load(config: DataConfig) -> Pair:
     )
 
 
+@lru_cache(maxsize=1)
 def handwritten() -> dict[str, Images]:
     """Return scikit-learn's digits: "real", (1797, 8, 8) counts, and "real_labels", (1797,) digits.
 

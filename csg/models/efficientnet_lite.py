@@ -106,10 +106,7 @@ class EfficientNetLite(Encoder):
         self._conv_head = SameConv2d(inputs, 1280, 1, bias=False)
         self._bn1 = nn.BatchNorm2d(1280, eps=EPSILON)
         self._fc = nn.Linear(1280, classes)
-        for module in self.modules():
-            # Nothing is drawn on the meta device; torch would import its compiler for it, which takes seconds.
-            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+        self.draw_convolutions()
 
     def forward(self, images: Tensor, depth: int = 4) -> tuple[Tensor, ...]:
         """See :class:`~csg.models.encoder.Encoder`."""

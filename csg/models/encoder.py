@@ -45,6 +45,13 @@ class Encoder(nn.Module, ABC):
     def old_head(self) -> nn.Linear:
         """Return the ImageNet classifier, on spatially averaged stage-4 maps."""
 
+    def draw_convolutions(self) -> None:
+        """Draw the weights of all convolutions (He et al., 2015, arXiv:1502.01852, by outgoing connections)."""
+        for module in self.modules():
+            # Nothing is drawn on the meta device; torch would import its compiler for it, which takes seconds.
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
     def normalise(self, images: Tensor) -> Tensor:
         """Turn (N, 3, H, W) images of 0 to 255 into this encoder's input, in the type of its weights."""
         parameter = next(self.parameters())

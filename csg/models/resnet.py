@@ -92,10 +92,7 @@ class ResNet(ImageNetEncoder):
             stages.append(nn.Sequential(*blocks))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.fc = nn.Linear(inputs, classes)
-        for module in self.modules():
-            # Nothing is drawn on the meta device; torch would import its compiler for it, which takes seconds.
-            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.draw_convolutions()
 
     def forward(self, images: Tensor, depth: int = 4) -> tuple[Tensor, ...]:
         """See :class:`~csg.models.encoder.Encoder`."""

@@ -213,6 +213,7 @@ def train(
     config, learner = training.config, training.learner
     saved = Checkpoint(checkpoint, minutes=config.train.checkpoint_minutes)
     saved.restore(training)
+    learner.optimiser.zero_grad()  # made here, not within the time of the first step
     for epoch, metrics in enumerate(training.position.history, start=1):
         yield EpochReport(epoch, metrics)
     total = training.steps_per_epoch * config.train.epochs
