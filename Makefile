@@ -1,11 +1,12 @@
 # make search: install what is missing and search the bundled benchmark.   make test: install and check everything.
+# make test-quick: the same without the tests that take minutes.   make ui: MLflow's pages of what was run.
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
-AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
+AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo -n)
 
-.PHONY: install browser search ui test
+.PHONY: install browser search ui test test-quick
 
 install: $(STAMP)
 
@@ -15,10 +16,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $(STAMP)
 
-# The pages are tested in a real browser: Debian's, unless there is one. Elsewhere, install Chromium by hand.
+# The pages are tested in a real browser: Debian's, unless there is one. Without one, or the right to install one, those
+# tests are skipped, and say so.
 browser:
 	@command -v chromium >/dev/null || ($(AS_ROOT) apt-get update -qq && \
-		$(AS_ROOT) apt-get install --yes -qq --no-install-recommends chromium >/dev/null)
+		$(AS_ROOT) apt-get install --yes -qq --no-install-recommends chromium >/dev/null) || \
+		echo "Chromium is not installed: the tests of pages are skipped."
 
 search: install
 	$(BIN)/python tune_spaces/visda_search.py $(ARGS)
@@ -27,8 +30,7 @@ ui: install
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db --host 127.0.0.1 --workers 1
 
 test: install browser
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m tests.parts $(ARGS)
+
+test-quick: install
+	$(BIN)/python -m tests.parts --quick $(ARGS)

@@ -16,7 +16,9 @@ from csg.parsing import config_from_flat
 from csg.settings import ConfigError, flatten
 from csg.tracking import TrackedRun, Tracker, default_tracking_uri
 from csg.tracking.tracker import active_settings
+from tests.few_images import EXPERIMENT, few_images
 from tests.made_up_pair import TINY, made_up_pair
+from tests.stores import put_store_below
 from tune_spaces import ablation_script, visda_ablation
 from tune_spaces.ablation import cells_of
 from tune_spaces.design import Cell, Design
@@ -32,7 +34,7 @@ PAIR = Design(
 )
 """
 SMALL = [
-    *("--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
+    *("--data.source-images", "40", "--train.epochs", "2", "--train.batch-size", "8"),
     *("--train.checkpoint-minutes", "0", "--concurrency", "1"),
 ]
 
@@ -41,8 +43,10 @@ def command(folder: Path, *flags: str) -> list[str]:
     design = folder / "design.py"
     design.write_text(DESIGN)
     script = str(ROOT / "tune_spaces" / "visda_ablation.py")
-    output = str(folder / "runs")
-    return [sys.executable, script, "--design", f"{design}:PAIR", *SMALL, "--train.output", output, *flags]
+    output = folder / "runs"
+    put_store_below(output)
+    settings = [*few_images(), *SMALL, "--train.output", str(output)]
+    return [sys.executable, script, "--design", f"{design}:PAIR", *settings, *flags]
 
 
 def run(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -50,7 +54,7 @@ def run(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def tracked(folder: Path) -> list[TrackedRun]:
-    tracker = Tracker(default_tracking_uri(str(folder / "runs")), "glyphs")
+    tracker = Tracker(default_tracking_uri(str(folder / "runs")), EXPERIMENT)
     parent = tracker.find({"csg.kind": "ablation"})
     assert parent is not None
     return tracker.children(parent)

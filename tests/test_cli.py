@@ -10,6 +10,7 @@ import torch
 
 from csg import cli
 from csg.models import encoder_named
+from tests.few_images import few_images
 from tune_spaces import visda_search
 
 Main = Callable[[list[str]], int]
@@ -119,7 +120,8 @@ def test_flags_that_make_no_search_are_refused(
 
 
 def test_a_run_is_trained_once_and_can_be_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
-    argv = [*SMALL, "--tracking-uri", "none", "--method.name", "source_only"]
+    small = [*few_images(), *("--train.epochs", "1", "--train.batch-size", "8", "--method.name", "source_only")]
+    argv = [*small, "--tracking-uri", "none"]
     code, said = run(train, argv, capsys)
     assert code == 0
     assert "epoch 1: loss" in said and "target/test/accuracy" in said
@@ -127,7 +129,7 @@ def test_a_run_is_trained_once_and_can_be_evaluated(capsys: pytest.CaptureFixtur
     assert code == 0
     assert "1 of 1 epochs are on record" in again
     assert again.split("epoch 1: loss")[1] == said.split("epoch 1: loss")[1]
-    code, measured = run(lambda a: cli.main(["evaluate", *a]), [*SMALL, "--method.name", "source_only"], capsys)
+    code, measured = run(lambda a: cli.main(["evaluate", *a]), small, capsys)
     assert code == 0
     figure = said.split("target/test/accuracy ")[1].split()[0]
     assert f"target/test/accuracy {figure}" in measured

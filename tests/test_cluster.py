@@ -25,14 +25,19 @@ from csg.settings import ConfigError
 from csg.training import cluster as cluster_module
 from csg.training.cluster import HEAD, Slots, check_nodes, check_output, fitting, inputs, resources_of, start_ray
 from csg.training.room_watch import RoomWatch
+from tests.few_images import few_images
+from tests.simulated_cluster import started_cluster
 from tests.small_space import SEARCHED
-from tests.test_search import ROOT, reported, what_happened
+from tests.stores import put_store_below
+from tests.test_search import SCRIPT, reported, what_happened
 from tune_spaces.journal import Event, in_flight
 
 SMALL = [
-    *("--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
+    *("--data.source-images", "40", "--train.epochs", "2", "--train.batch-size", "8"),
     *("--optim.warmup-steps", "2", "--train.checkpoint-minutes", "0", "--train.threads", "1", *SEARCHED),
 ]
+TOGETHER = pytest.mark.xdist_group("the simulated cluster")
+"""Tests of one cluster, which one process runs."""
 
 
 def test_a_worker_lies_on_one_node_and_a_run_on_several() -> None:
@@ -145,17 +150,14 @@ def test_what_a_configuration_reads_is_what_nodes_are_asked_for() -> None:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A head without CPUs, and two nodes of one CPU each."""
-    simulated = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    for _ in range(2):
-        simulated.add_node(num_cpus=1)
-    yield simulated
-    simulated.shutdown()
+    with started_cluster(cpus=0, nodes=(1, 1)) as simulated:
+        yield simulated
 
 
 def start(output: Path, *flags: str, address: str = "", said: Path | None = None) -> subprocess.Popen[str]:
-    script = str(ROOT / "tune_spaces" / "visda_search.py")
+    put_store_below(output)
     return subprocess.Popen(
-        [sys.executable, script, *SMALL, "--train.output", str(output), *flags],
+        [sys.executable, SCRIPT, *few_images(), *SMALL, "--train.output", str(output), *flags],
         stdout=subprocess.PIPE if said is None else said.open("w"),
         stderr=subprocess.STDOUT,
         text=True,
@@ -192,6 +194,7 @@ def asked_for(cluster: Cluster) -> list[dict[str, float]] | None:
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_what_cannot_fit_or_is_missing_is_refused_before_anything_starts(cluster: Cluster, tmp_path: Path) -> None:
     ray.init(address=cluster.address, log_to_driver=False)
     two, three = (config_from_flat({"train.workers": n, "train.batch_size": 30}) for n in (2, 3))
@@ -211,6 +214,7 @@ def test_what_cannot_fit_or_is_missing_is_refused_before_anything_starts(cluster
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_a_search_survives_a_node_that_goes_while_another_comes_and_a_killed_driver(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -237,9 +241,8 @@ def test_a_search_survives_a_node_that_goes_while_another_comes_and_a_killed_dri
 
 @pytest.mark.slow
 def test_a_search_waits_for_nodes_that_start_or_come_back_and_uses_those_that_come_later(tmp_path: Path) -> None:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     output = tmp_path / "runs"
-    try:
+    with started_cluster(cpus=0) as cluster:
         flags = ("--num-samples", "8", "--train.wait-minutes", "2")
         said = tmp_path / "said"
         process = start(output, *flags, address=cluster.address, said=said)
@@ -259,5 +262,3 @@ def test_a_search_waits_for_nodes_that_start_or_come_back_and_uses_those_that_co
         ended(process)
         assert "The cluster has room again: going on." in said.read_text()
         assert re.search(r"\d finished, \d stopped, 0 failed", said.read_text())
-    finally:
-        cluster.shutdown()

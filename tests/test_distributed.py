@@ -71,6 +71,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("one process's runs")
 @pytest.mark.parametrize("world", [2, 3])
 def test_workers_end_with_what_one_process_would(world: int, one: dict[str, Result], tmp_path: Path) -> None:
     """Losses, weights, queues and their pointers, importances, choices and metrics, after 12 steps in float64."""
@@ -189,6 +190,8 @@ SMALL = [
     *("--train.precision", "float64", "--train.checkpoint-minutes", "0", "--tracking-uri", "none"),
     *("--method.queue-size", "256"),
 ]
+TOGETHER = pytest.mark.xdist_group("the run of two workers")
+"""Tests that look at one run, which one process trains."""
 
 
 def command(output: Path, *flags: str) -> list[str]:
@@ -222,6 +225,7 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_a_ray_train_run_of_two_workers_is_the_run_of_one(two_workers: Path, tmp_path: Path) -> None:
     output = tmp_path / "runs"
     subprocess.run(command(output), capture_output=True, text=True, check=True)
@@ -271,6 +275,7 @@ def test_a_workers_error_reaches_the_user_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_a_run_survives_a_killed_worker_and_goes_on_after_its_driver_was_interrupted_and_killed(
     two_workers: Path, tmp_path: Path
 ) -> None:
@@ -296,6 +301,7 @@ def test_a_run_survives_a_killed_worker_and_goes_on_after_its_driver_was_interru
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_two_that_want_the_same_run_under_different_workers_train_it_once(two_workers: Path, tmp_path: Path) -> None:
     output = tmp_path / "runs"
     together = started(output)

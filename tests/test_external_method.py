@@ -14,13 +14,11 @@ from csg.methods import find_method
 from csg.methods.method import Method
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError
+from tests.few_images import few_images
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 EXAMPLE = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "(Method)" in block)
-SMALL = [
-    *("--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "1", "--train.batch-size", "8"),
-    *("--tracking-uri", "none"),
-]
+SMALL = ["--data.source-images", "40", "--train.epochs", "1", "--train.batch-size", "8", "--tracking-uri", "none"]
 
 
 @pytest.fixture
@@ -33,8 +31,8 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_readmes_example_trains(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["train", "--method.path", "confidence_penalty.py:ConfidencePenalty", "--method.weight", "0.5", *SMALL]
-    assert cli.main(command) == 0
-    assert "confidence_penalty on synthetic digits" in capsys.readouterr().out
+    assert cli.main([*command, *few_images()]) == 0
+    assert "confidence_penalty on synthetic images" in capsys.readouterr().out
 
 
 def test_the_readmes_example_has_settings_like_any_other(example: Path) -> None:
@@ -89,7 +87,8 @@ def test_an_installed_package_offers_methods_by_entry_point(
     offer(tmp_path, "confidence_penalty = confidence_penalty:ConfidencePenalty", monkeypatch)
     method = find_method({"method.name": "confidence_penalty"})
     assert issubclass(method, Method) and method.__name__ == "ConfidencePenalty"
-    assert cli.main(["train", "--method.name", "confidence_penalty", "--method.weight", "1", *SMALL]) == 0
+    command = ["train", "--method.name", "confidence_penalty", "--method.weight", "1", *few_images(), *SMALL]
+    assert cli.main(command) == 0
     assert "train/loss_negative_entropy" in next(tmp_path.rglob("record.json")).read_text()
 
 

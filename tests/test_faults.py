@@ -15,16 +15,17 @@ from pathlib import Path
 
 import pytest
 from mlflow.entities import ViewType
-from ray.cluster_utils import Cluster
 
 from csg.tracking import Tracker
+from tests.few_images import EXPERIMENT
 from tests.process_group import free_port
 from tests.process_tree import holding
+from tests.simulated_cluster import started_cluster
 from tests.test_search import TRIALS, command, search, what_happened
 from tune_spaces.journal import Event
 
-LONG = ("--data.source-images", "200")
-"""Instead of 40: trials that take seconds, so that both searches are under way at the same time."""
+LONG = ("--data.source-images", "88", "--train.epochs", "4")
+"""Instead of 24 and 2: trials that take seconds, so that both searches are under way at the same time."""
 
 
 @contextmanager
@@ -90,13 +91,14 @@ def test_two_searches_share_a_cluster_and_a_store_and_neither_outages_nor_kills_
     """The first, at concurrency 1, ends with the undisturbed one's trials and values; the second runs two at a time."""
     undisturbed, first, second = (tmp_path / name for name in ("undisturbed", "first", "second"))
     assert search(undisturbed, *LONG).returncode == 0
-    cluster, port = Cluster(initialize_head=True, head_node_args={"num_cpus": 3}), free_port()
-    uri, environment = f"http://127.0.0.1:{port}", {**os.environ, "RAY_ADDRESS": cluster.address}
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
     commands = [
         command(first, *LONG, "--tracking-uri", uri),
         command(second, *LONG, "--tracking-uri", uri, "--seed", "1", "--concurrency", "2"),
     ]
-    try:
+    with started_cluster(cpus=3) as cluster:
+        environment = {**os.environ, "RAY_ADDRESS": cluster.address}
         with mlflow_server(tmp_path, port):
             processes = searching(commands, environment, tmp_path)
             while not (endings(first) and endings(second)):
@@ -118,11 +120,9 @@ def test_two_searches_share_a_cluster_and_a_store_and_neither_outages_nor_kills_
             said = [process.communicate()[0] for process in filled_in]
             assert [process.returncode for process in filled_in] == [0, 0], said
             assert what_happened(first) == what_happened(undisturbed)
-            tracker = Tracker(uri, "glyphs")
+            tracker = Tracker(uri, EXPERIMENT)
             assert told(tracker) == sorted([decided(first), decided(second)])
             for run in tracker.client.search_runs([tracker.experiment_id], "", ViewType.ACTIVE_ONLY, 1000):
                 for metric in run.data.metrics:
                     points = tracker.client.get_metric_history(run.info.run_id, metric)
                     assert len({point.step for point in points}) == len({(p.step, p.value) for p in points}), metric
-    finally:
-        cluster.shutdown()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.few_images import few_images
 from tests.process_group import free_port
 from tests.process_tree import descends, processes_named
 from tests.test_search import ROOT, journal, tracked
@@ -23,24 +24,15 @@ from tests.test_search import ROOT, journal, tracked
 BIN = Path(sys.executable).parent
 TRIALS = 5
 SEARCH = [
-    *("--data.source-images", "200", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
-    *(
-        "--num-samples",
-        str(TRIALS),
-        "--concurrency",
-        "1",
-        "--optim.warmup-steps",
-        "2",
-        "--space",
-        "contrast",
-        "--train.threads",
-        "1",
-    ),
+    *("--data.source-images", "88", "--train.epochs", "4", "--train.batch-size", "8", "--optim.warmup-steps", "2"),
+    *("--num-samples", str(TRIALS), "--concurrency", "1", "--space", "contrast", "--train.threads", "1"),
 ]
 """Trials take a few seconds each: longer than it takes to ask for a stop."""
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 """How long processes may take to be gone after their job was stopped."""
+TOGETHER = pytest.mark.xdist_group("the head that asks for a token")
+"""Tests of one head, which one process runs."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,7 @@ class Head:
     def submit(self, *flags: str, wait: bool = True) -> subprocess.CompletedProcess[str]:
         """Send the search, as the README says."""
         options = [] if wait else ["--no-wait"]
-        script = [sys.executable, "tune_spaces/visda_search.py", *SEARCH, *flags]
+        script = [sys.executable, "tune_spaces/visda_search.py", *few_images(), *SEARCH, *flags]
         command = [str(BIN / "ray"), "job", "submit", *options, "--working-dir", ".", "--", *script]
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -121,6 +113,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_a_job_that_is_stopped_and_sent_again_finishes_the_search(head: Head, tmp_path: Path) -> None:
     output = tmp_path / "runs"
     sent = head.submit("--train.output", str(output), wait=False)
@@ -169,6 +162,7 @@ def test_a_head_that_asks_for_no_token_takes_a_job_too(
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_a_job_says_that_its_own_folder_is_no_place_for_results_and_fails(head: Head) -> None:
     done = head.submit()
     assert done.returncode != 0

@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 import torch
 
+from tests.few_images import few_images
+
 FLAGS = [
-    *("--data.source-images", "64", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
+    *("--data.source-images", "64", "--train.epochs", "2", "--train.batch-size", "8"),
     *("--method.queue-size", "100", "--train.checkpoint-minutes", "0", "--tracking-uri", "none"),
 ]
 
 
 def command(output: Path) -> list[str]:
-    return [sys.executable, "-m", "csg", "train", *FLAGS, "--train.output", str(output)]
+    return [sys.executable, "-m", "csg", "train", *few_images(), *FLAGS, "--train.output", str(output)]
 
 
 def result(output: Path) -> tuple[list[dict[str, float]], dict[str, float], dict[str, Any]]:

@@ -33,12 +33,13 @@ from csg.training.record import read_record
 from csg.training.run import Run
 from csg.training.selected import load_selected
 from tests.buckets import move_to
+from tests.few_images import few_images
 from tests.made_up_pair import made_up_pair
 from tests.test_training import assert_equal_outcomes, outcome, tiny
 from tune_spaces.journal import Event, Journal
 
 FLAGS = [
-    *("--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
+    *("--data.source-images", "40", "--train.epochs", "2", "--train.batch-size", "8"),
     *("--method.queue-size", "50", "--train.checkpoint-minutes", "0", "--train.threads", "1"),
 ]
 
@@ -243,7 +244,14 @@ def test_workers_ask_a_store_now_and_then_whether_they_are_still_wanted(
 
 
 def flags(command: str, output: str) -> list[str]:
-    return [command, *FLAGS, "--train.output", output, *(["--tracking-uri", "none"] if command == "train" else [])]
+    return [
+        command,
+        *few_images(),
+        *FLAGS,
+        "--train.output",
+        output,
+        *(["--tracking-uri", "none"] if command == "train" else []),
+    ]
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from csg.tracking import Tracker, read_experiment, with_histories
 from csg.tracking.database import connected, is_database
 from csg.tracking.reading import PARENT, TrackedRun, history_of, read_runs
 from csg.tracking.store import StoreError
+from tests.stores import put_store_below
 
 HISTORY: dict[str, dict[int, float]] = {
     "score": {1: 0.5, 2: 0.625, 3: 0.25},
@@ -26,7 +27,7 @@ PARAMS = {"method.stages": "3+4", "optim.lr": "0.03", "method.path": "null", "da
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Tracker:
     """A store with a family of runs, one of them deleted, and runs of another experiment."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+    uri = put_store_below(tmp_path_factory.mktemp("store"))
     for experiment in ("others", "glyphs"):
         tracker = Tracker(uri, experiment)
         client, parent = tracker.client, ""

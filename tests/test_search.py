@@ -16,15 +16,19 @@ from typing import Any
 import pytest
 
 from csg.object_store import file_of, folder_of
-from csg.parsing import config_from_flat, read_yaml
+from csg.parsing import parse_flags, read_yaml
 from csg.settings import flatten
 from csg.storage import names
 from csg.tracking import TrackedRun, Tracker, default_tracking_uri
 from csg.training.record import source_digest
 from tests.buckets import move_to
+from tests.few_images import EXPERIMENT, few_images
 from tests.process_tree import holding
+from tests.simulated_cluster import started_cluster
 from tests.small_space import SEARCHED
+from tests.stores import put_store_below
 from tune_spaces.journal import Event, Journal, in_flight
+from tune_spaces.plan import SearchOptions
 from tune_spaces.searcher import EPOCH, NUMBER, ROLE, SCORE, SECONDS
 from tune_spaces.spaces import SPACES
 from tune_spaces.trial import TrainingTrial
@@ -32,26 +36,29 @@ from tune_spaces.trial import TrainingTrial
 ROOT = Path(__file__).parents[1]
 TRIALS = 5
 SMALL = [
-    *("--data.source-images", "24", "--data.image-size", "32", "--train.epochs", "2", "--train.batch-size", "8"),
+    *("--data.source-images", "24", "--train.epochs", "2", "--train.batch-size", "8"),
     *("--num-samples", str(TRIALS), "--concurrency", "1", "--optim.warmup-steps", "2"),
     *("--train.checkpoint-minutes", "0", "--train.threads", "1", *SEARCHED),
 ]
+SCRIPT = str(ROOT / "tune_spaces" / "visda_search.py")
 SCORE_METRIC = "source/val/mean_class_accuracy"
+TOGETHER = pytest.mark.xdist_group("the undisturbed search")
+"""Tests that look at one search, which one process runs."""
 
 
 def command(output: Path | str, *flags: str) -> list[str]:
-    return [
-        sys.executable,
-        str(ROOT / "tune_spaces" / "visda_search.py"),
-        *SMALL,
-        "--train.output",
-        str(output),
-        *flags,
-    ]
+    """Return a search's command line; the store of an output on disk is there already, empty."""
+    if isinstance(output, Path):
+        put_store_below(output)
+    return [sys.executable, SCRIPT, *few_images(), *SMALL, "--train.output", str(output), *flags]
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
 
 
 def search(output: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(output, *flags), capture_output=True, text=True, cwd=output.parent, check=False)
+    return run(command(output, *flags), output.parent)
 
 
 def journal(output: Path) -> Journal:
@@ -67,8 +74,8 @@ def timeless(journal: Journal) -> list[Event]:
     return [Event(**{**vars(event), "time": 0.0, "seconds": 0.0}) for event in journal.events()]
 
 
-def tracked(output: Path | str) -> tuple[Tracker, str, list[TrackedRun]]:
-    tracker = Tracker(default_tracking_uri(str(output)), "glyphs")
+def tracked(output: Path | str, experiment: str = EXPERIMENT) -> tuple[Tracker, str, list[TrackedRun]]:
+    tracker = Tracker(default_tracking_uri(str(output)), experiment)
     parent = tracker.find({"csg.kind": "search"})
     assert parent is not None
     return tracker, parent, tracker.children(parent, history=(SCORE_METRIC,))
@@ -83,8 +90,9 @@ def everything(run: TrackedRun) -> tuple[Any, ...]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A search in a Ray and in a store of its own, which it makes."""
     output = tmp_path_factory.mktemp("undisturbed") / "runs"
-    done = search(output)
+    done = run([sys.executable, SCRIPT, *few_images(), *SMALL, "--train.output", str(output)], output.parent)
     assert done.returncode == 0, done.stdout + done.stderr
     return output, done
 
@@ -93,9 +101,10 @@ Undisturbed = tuple[Path, "subprocess.CompletedProcess[str]"]
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_the_console_says_what_was_run_and_nothing_else(undisturbed: Undisturbed) -> None:
     output, done = undisturbed
-    assert done.stdout.startswith("bundled benchmark glyphs: synthetic digits from")
+    assert "data folders: synthetic images in renders/ -> real images in photographs/, 3 classes" in done.stdout
     assert "Best configuration by source/val/mean_class_accuracy (protocol source, 0 target queries)" in done.stdout
     assert re.search(r"best +selection score .* real accuracy .* % \[.*\] .* E_0 \(mhe\)", done.stdout)
     assert re.search(r"source only +selection score", done.stdout)
@@ -105,6 +114,7 @@ def test_the_console_says_what_was_run_and_nothing_else(undisturbed: Undisturbed
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_mlflow_holds_one_parent_and_a_child_per_trial(undisturbed: Undisturbed) -> None:
     tracker, parent, runs = tracked(undisturbed[0])
     assert [run.tags["csg.role"] for run in runs] == ["source_only", "default", "suggested", "suggested", "suggested"]
@@ -129,6 +139,7 @@ def test_mlflow_holds_one_parent_and_a_child_per_trial(undisturbed: Undisturbed)
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_nothing_measured_on_real_images_reaches_tune_or_optuna(undisturbed: Undisturbed) -> None:
     """Neither by name nor by value: every figure of the target is looked for in all that Tune and the search wrote."""
     output = undisturbed[0]
@@ -146,6 +157,7 @@ def test_nothing_measured_on_real_images_reaches_tune_or_optuna(undisturbed: Und
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_stopped_trials_keep_no_state_and_finished_ones_only_their_weights(undisturbed: Undisturbed) -> None:
     kept: dict[str, set[str]] = {}
     for folder in (undisturbed[0] / "trained").iterdir():
@@ -160,6 +172,7 @@ def test_stopped_trials_keep_no_state_and_finished_ones_only_their_weights(undis
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_the_same_command_again_repeats_nothing(undisturbed: Undisturbed) -> None:
     output, first = undisturbed
     before = {path: path.stat().st_mtime_ns for path in output.rglob("record.json")}
@@ -193,11 +206,20 @@ def ended(trial: int) -> Callable[[list[Event]], bool]:
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_a_search_that_is_ended_in_any_way_resumes_to_the_same_trials_and_values(
-    undisturbed: Undisturbed, tmp_path: Path
+    undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By its time budget, by Ctrl-C, by a kill amid a trial and by one after the last trial, one after the other."""
-    output = tmp_path / "runs"
+    """By its time budget, by Ctrl-C, by a kill amid a trial and by one after the last trial, one after the other.
+
+    All of them in one cluster, which is there when each begins.
+    """
+    with started_cluster(cpus=2) as cluster:
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        end_in_any_way_and_resume(tmp_path / "runs", undisturbed[0])
+
+
+def end_in_any_way_and_resume(output: Path, undisturbed: Path) -> None:
     kept: dict[Path, int] = {}
     refused = out_of_time(output)
     assert refused.returncode == 2 and "at work in another process" in refused.stderr
@@ -212,9 +234,9 @@ def test_a_search_that_is_ended_in_any_way_resumes_to_the_same_trials_and_values
     resumed = search(output, "--resume")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert "Going on with an interrupted search" not in resumed.stdout, "its conclusion is all that is left"
-    assert what_happened(output) == what_happened(undisturbed[0])
+    assert what_happened(output) == what_happened(undisturbed)
     assert kept and {path: path.stat().st_mtime_ns for path in kept} == kept, "a finished trial was repeated"
-    mine, theirs = tracked(output)[2], tracked(undisturbed[0])[2]
+    mine, theirs = tracked(output)[2], tracked(undisturbed)[2]
     assert [everything(run) for run in mine] == [everything(run) for run in theirs]
 
 
@@ -244,6 +266,7 @@ def finished_records(output: Path) -> dict[Path, int]:
 
 
 @pytest.mark.slow
+@TOGETHER
 def test_a_search_killed_on_one_machine_goes_on_on_another_that_shares_an_object_store_with_it(
     undisturbed: Undisturbed, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,7 +274,7 @@ def test_a_search_killed_on_one_machine_goes_on_on_another_that_shares_an_object
     output = f"s3://bucket/search{bucket}"
 
     def in_store() -> Journal:
-        above = folder_of(output) / "searches" / "glyphs"
+        above = folder_of(output) / "searches" / EXPERIMENT
         return Journal(above / "".join(names(above)) / "journal.jsonl")
 
     move_to(tmp_path / "first")
@@ -279,24 +302,24 @@ def test_a_search_killed_on_one_machine_goes_on_on_another_that_shares_an_object
 
 @pytest.mark.slow
 def test_a_failing_trial_is_recorded_with_its_error_and_the_search_goes_on(tmp_path: Path) -> None:
+    """On the bundled benchmark, which is what the script searches unless told otherwise."""
     output = tmp_path / "runs"
-    done = search(output, "--method.temperature", "1e-40", "--num-samples", "3")
+    small = ("--data.image-size", "32", *SMALL, "--train.epochs", "1", "--num-samples", "3")
+    done = run(
+        [sys.executable, SCRIPT, *small, "--method.temperature", "1e-40", "--train.output", str(output)], tmp_path
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    runs = tracked(output)[2]
+    assert done.stdout.startswith("bundled benchmark glyphs: synthetic digits from")
+    runs = tracked(output, "glyphs")[2]
     assert [run.status for run in runs] == ["finished", "failed", "failed"]
     assert "loss_csg_stage" in runs[1].tags["error"] and "at step 0" in runs[1].tags["error"]
     assert "2 failed" in done.stdout and "no best configuration" in done.stdout
 
 
 def test_a_trial_tells_tune_its_selection_score_and_nothing_else(tmp_path: Path) -> None:
-    base = flatten(config_from_flat({})) | {
-        "data.cache": str(tmp_path / "cache"),
-        "data.source_images": 40,
-        "data.image_size": 32,
-        "train.batch_size": 8,
-        "train.epochs": 1,
-        "train.output": str(tmp_path),
-    }
+    small = [*few_images(), "--data.source-images", "40", "--train.batch-size", "8", "--train.epochs", "1"]
+    flags = parse_flags(SearchOptions, [*small, "--train.output", str(tmp_path)], prog="", description="")
+    base = flatten(flags.config)
     trial = TrainingTrial.__new__(TrainingTrial)
     trial.setup({"method.queue_size": 50, NUMBER: 0, ROLE: "suggested"}, base=base, program=source_digest(), data="")
     told: dict[str, Any] = trial.step()

@@ -10,16 +10,17 @@ import pytest
 
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError, flatten
-from csg.tracking import RunTracker, Tracker, default_tracking_uri
+from csg.tracking import RunTracker, Tracker
 from csg.tracking import tracker as tracker_module
 from csg.tracking.tracker import active_settings, metric_name
 from csg.training.run import Run
 from tests.made_up_pair import TINY, made_up_pair
+from tests.stores import put_store_below
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Tracker:
-    return Tracker(default_tracking_uri(str(tmp_path_factory.mktemp("store"))), "bars")
+    return Tracker(put_store_below(tmp_path_factory.mktemp("store")), "bars")
 
 
 def finished_run(folder: Path, **settings: object) -> Run:

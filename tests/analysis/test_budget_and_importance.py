@@ -21,6 +21,7 @@ from csg.tracking import Tracker
 from tests.analysis.figure_reading import words
 from tests.analysis.made_up_experiment import search, write_experiment
 from tests.analysis.made_up_search import NAMES, SCORE, made_up_search
+from tests.stores import put_store_below
 
 ACCURACY = "target/test/mean_class_accuracy"
 
@@ -87,7 +88,7 @@ def test_an_exported_folder_compares_finished_trials_at_their_last_epoch_only(ta
 
 
 def test_histories_come_from_the_store_where_there_is_one(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = put_store_below(tmp_path)
     tracker = Tracker(uri, "glyphs")
     ids: list[str] = []
     for parent_tags in ({"csg.kind": "search", "csg.score": "score", "csg.search": "s"}, {}, {}):

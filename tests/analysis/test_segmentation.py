@@ -31,6 +31,7 @@ from csg.training.pictures import PICTURES
 from tests.analysis.figure_reading import changed, words
 from tests.analysis.made_up_experiment import ablation, search
 from tests.analysis.made_up_scenes import CLASSES, confusions, pictures, scenes, write_scenes
+from tests.stores import put_store_below
 
 REAL = "target/test/mean_iou"
 DICHROMATS = (
@@ -204,7 +205,7 @@ def cielab(linear: np.ndarray) -> np.ndarray:
 
 
 def test_pictures_are_read_from_a_store_and_travel_with_an_export(tmp_path: Path) -> None:
-    tracker = Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", "glyphs")
+    tracker = Tracker(put_store_below(tmp_path), "glyphs")
     made = pictures(right=0.8, seed=1)
     np.savez_compressed(tmp_path / PICTURES, allow_pickle=False, **made)
     run_id = tracker.client.create_run(tracker.experiment_id, tags={"status": "finished"}, run_name="one").info.run_id
