@@ -72,6 +72,8 @@ class DataConfig(Section):
     """Accept a pair on disk one side of which has no images of some class."""
     on_bad_image: Literal["error", "skip"] = "error"
     """What a damaged or absent image does: end the run with the file's name, or be left out and counted."""
+    max_megapixels: Count = 256
+    """Pixels that an image on disk may have, in millions; a larger one counts as one that cannot be used."""
     workers: Annotated[int, Within(ge=0), NOT_IDENTITY] = 0
     """Processes that decode and augment; 0 does it in the training process. The batches are the same."""
 
@@ -94,6 +96,7 @@ class DataConfig(Section):
         """Each augmentation, task and pair has settings of its own."""
         flat = flatten(self) | {"source_images": self.source_images_asked, "window": self.window_side}
         unused = ["source_images"] if self.trained_on == "target" else []
+        unused += [] if self.on_bad_image == "skip" else ["max_megapixels"]  # it leaves out nothing, but refuses
         unused += [] if self.augmentation == "randaugment" else ["augmentation_ops", "augmentation_magnitude"]
         unused += [] if self.augmentation == "colour_jitter" else ["jitter"]
         unused += ["flip_averaging"] if self.task == "segmentation" else ["window", "window_stride"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from csg.config import SECTIONS, Config
-from csg.data.decoding import image_files
+from csg.data.listing import image_files
 from csg.methods import method_of
 from csg.settings import ConfigError, Flat, NotIdentity, Section, hints, places
 from csg.storage import file_digest

@@ -13,13 +13,13 @@ SEGMENTED: Final = ("gta5_cityscapes", "glyph_scenes")
 IDLE: Final[dict[str, tuple[str, ...]]] = {
     "glyphs": (
         *("root", "source", "target", "target_split"),
-        *("source_val_fraction", "allow_missing_classes", "on_bad_image"),
+        *("source_val_fraction", "allow_missing_classes", "on_bad_image", "max_megapixels"),
     ),
     "visda17": ("source", "target"),
     "folders": ("root", "target_split"),
     "glyph_scenes": (
         *("root", "source", "target", "target_split"),
-        *("source_val_fraction", "allow_missing_classes", "on_bad_image"),
+        *("source_val_fraction", "allow_missing_classes", "on_bad_image", "max_megapixels"),
     ),
     "gta5_cityscapes": ("root", "target_split", "allow_missing_classes"),
 }

@@ -15,8 +15,9 @@ from rich.console import Console
 
 from csg.commands.predict_maps import write_maps
 from csg.commands.progress import CountProgress, image_progress
-from csg.data.decoding import EXTENSIONS, BadImageError, image_files
+from csg.data.decoding import BadImageError, PixelLimit, count_with_several_frames
 from csg.data.files import FileStream, ImageFiles
+from csg.data.listing import USUAL, PassedOver, count_passed_over, describe_passed_over, files_below, images_among
 from csg.data.loading import in_order
 from csg.object_store import file_of
 from csg.settings import ConfigError
@@ -41,6 +42,8 @@ class PredictOptions:
     for its class maps (default: predictions)."""
     device: Literal["cpu", "cuda"] | None = None
     """Where to compute (default: where the run was trained, or the CPU where there is no CUDA device)."""
+    max_megapixels: int | None = None
+    """Pixels that an image may have, in millions; a larger one is left out (default: the run's data.max_megapixels)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +70,10 @@ def predict(argv: Sequence[str], console: Console) -> int:
         use_underscores=True,
     )
     selected = load_selected(file_of(options.checkpoint, "--checkpoint"))
-    names = _names(options.folder)
+    names, passed_over = _names(options.folder)
+    if options.max_megapixels is not None and options.max_megapixels < 1:
+        raise ConfigError(f"--max-megapixels: expected at least 1, found {options.max_megapixels}")
+    limit = PixelLimit(options.max_megapixels or selected.config.data.max_megapixels, "--max-megapixels")
     dense = selected.config.data.task == "segmentation"
     output = options.output or Path("predictions" if dense else "predictions.csv")
     if dense and output.resolve().is_relative_to(options.folder.resolve()):
@@ -79,14 +85,20 @@ def predict(argv: Sequence[str], console: Console) -> int:
                 config = selected.on(options.device)
                 torch.set_num_threads(config.train.threads)
                 inference = Inference(selected.model(config), config)
-                bad = write_maps(options.folder, names, output, inference=inference, config=config, progress=progress)
+                bad = write_maps(
+                    options.folder, names, output, inference=inference, config=config, limit=limit, progress=progress
+                )
             else:
-                bad = _write_table(output, options, names, selected, progress)
+                bad = _write_table(output, options, names, selected, limit=limit, progress=progress)
     except KeyboardInterrupt:
         console.print(f"Interrupted; {'the maps so far are in ' + str(output) if dense else 'nothing was written'}.")
         return 130
     written = f"{len(names) - len(bad):,} of {len(names):,} images are classified: {output}"
-    console.print(written, highlight=False, markup=False, soft_wrap=True)
+    several = count_with_several_frames(options.folder / name for name in names)
+    said = f"of {several:,} images with several frames or pages the first is used" if several else ""
+    for line in (written, describe_passed_over(passed_over), said):
+        if line:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     if bad:
         errors = Console(stderr=True)
         errors.print(f"[red]error:[/] {len(bad):,} images cannot be read and are left out:", highlight=False)
@@ -96,7 +108,13 @@ def predict(argv: Sequence[str], console: Console) -> int:
 
 
 def _write_table(
-    path: Path, options: PredictOptions, names: Sequence[str], selected: Selected, progress: CountProgress
+    path: Path,
+    options: PredictOptions,
+    names: Sequence[str],
+    selected: Selected,
+    *,
+    limit: PixelLimit,
+    progress: CountProgress,
 ) -> list[BadImageError]:
     """Write a row for every image that can be read; return why the others cannot."""
     bad: list[BadImageError] = []
@@ -104,7 +122,7 @@ def _write_table(
         table = csv.writer(codecs.getwriter("utf-8")(file, "surrogateescape"), lineterminator="\n")
         table.writerow(COLUMNS)
         done = 0
-        for answers in classified(options.folder, names, selected, device=options.device):
+        for answers in classified(options.folder, names, selected, limit=limit, device=options.device):
             table.writerows(answers.rows)
             bad += answers.bad
             done += len(answers.rows) + len(answers.bad)
@@ -112,21 +130,32 @@ def _write_table(
     return bad
 
 
-def _names(folder: Path) -> list[str]:
-    """List the image files below ``folder``, as paths below it.
+def _names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
+    """List the image files below ``folder``, as paths below it, and count what is passed over for its name.
 
     Raises:
         ConfigError: it is no folder, or has no images.
     """
-    found = [path.relative_to(folder).as_posix() for path in image_files(folder)]
-    if not found:
-        raise ConfigError(f"{folder}: expected images ({', '.join(EXTENSIONS)}) in it or below it, found none")
-    return found
+    found = list(files_below(folder))
+    names = [path.relative_to(folder).as_posix() for path in images_among(found)]
+    passed_over = count_passed_over(found, folder)
+    if not names:
+        instead = f"; {describe_passed_over(passed_over)}" if passed_over else ""
+        raise ConfigError(
+            f"{folder}: expected images ({', '.join(USUAL)} and other formats that Pillow reads) in it or below it, "
+            f"found none{instead}"
+        )
+    return names, passed_over
 
 
 @torch.no_grad()
 def classified(
-    folder: Path, names: Sequence[str], selected: Selected, *, device: Literal["cpu", "cuda"] | None = None
+    folder: Path,
+    names: Sequence[str],
+    selected: Selected,
+    *,
+    limit: PixelLimit,
+    device: Literal["cpu", "cuda"] | None = None,
 ) -> Iterator[Answers]:
     """Classify images as an evaluation does, batch by batch, in the order of their names.
 
@@ -140,7 +169,7 @@ def classified(
     torch.set_num_threads(config.train.threads)
     inference = Inference(selected.model(config), config)
     averaging = config.data.flip_averaging if selected.flip_averaging else "none"
-    files = ImageFiles.of(str(folder), dict.fromkeys(names, 0))  # a stream has labels; these are not looked at
+    files = ImageFiles.of(str(folder), dict.fromkeys(names, 0), limit)  # a stream has labels; these are not looked at
     stream = FileStream(files, config.data.image_size)
     batches = torch.split(torch.arange(len(files)), config.train.evaluation_batch_size)
     for reading in in_order(lambda n: stream.read(batches[n]), range(len(batches)), workers=config.data.workers):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from csg.config import Config
-from csg.data.decoding import BadImageError, read_bytes, whole
+from csg.data.decoding import BadImageError, PixelLimit, read_bytes, whole
 from csg.storage import make_folder, replacing
 from csg.tasks import task_of
 from csg.tasks.measurement import Inference
@@ -23,6 +23,7 @@ def write_maps(
     *,
     inference: Inference,
     config: Config,
+    limit: PixelLimit,
     progress: Callable[[int, int], None],
 ) -> list[BadImageError]:
     """Write ``output``/NAME.png for every image NAME below ``folder``: grey, of its size, a pixel's class its value.
@@ -36,7 +37,7 @@ def write_maps(
     bad: list[BadImageError] = []
     for done, name in enumerate(names, start=1):
         try:
-            picture = whole(folder / name, read_bytes(folder / name), upright=True)
+            picture = whole(folder / name, read_bytes(folder / name), limit)
         except BadImageError as error:
             bad.append(error)
         else:

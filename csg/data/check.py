@@ -26,6 +26,7 @@ from csg.config import DataConfig
 from csg.data import load_domains, load_pair
 from csg.data.cache import cache_folder
 from csg.data.domain import IMPASSABLE, UNREADABLE, Domain, Fault, Look, named
+from csg.data.listing import PassedOver
 from csg.data.loading import in_order
 from csg.data.map_domain import MapDomain
 from csg.data.map_files import FileMapStream
@@ -33,7 +34,7 @@ from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, LabelledImages, Pair
 from csg.settings import ConfigError
 from csg.storage import replacing
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Raise it whenever the same files would be judged otherwise, or the report's form changes."""
 CHUNK: Final = 64
 """Images that a process looks at before it reports."""
@@ -73,8 +74,9 @@ class Report:
     pair: str
     domains: dict[str, dict[str, Any]]
     """By side: folder, images, those of them that can be read, bytes, images per class, width and height in pixels,
-    hashes of names and of contents. Where labels are maps, images per class are those that show it, and the pixels of
-    each class are counted too."""
+    hashes of names and of contents; how many images hold further frames or pages, and what is passed over for its name
+    (:class:`PassedOver`). Where labels are maps, images per class are those that show it, and the pixels of each class
+    are counted too."""
     streams: dict[str, dict[str, Any]]
     """By stream, as the settings of the check split the images: images, images per class, fingerprint. None where a
     side is at fault."""
@@ -83,6 +85,11 @@ class Report:
     """``data.on_bad_image`` of the check's settings."""
     path: Path
     """Where it is kept."""
+
+    @property
+    def passed_over(self) -> dict[str, tuple[PassedOver, ...]]:
+        """By side: what is not used because of its name."""
+        return {side: tuple(PassedOver(**kind) for kind in domain["not_used"]) for side, domain in self.domains.items()}
 
     @property
     def usable(self) -> bool:
@@ -118,8 +125,10 @@ def check(config: DataConfig, on_images: OnImages | None = None) -> Report:
     """
     domains = load_domains(config)
     faults = [fault for domain in domains for fault in domain.faults]
+    passed_over: dict[str, tuple[PassedOver, ...]] = {}
     for domain in domains:
-        faults += domain.beyond_the_listing(allow_missing=config.allow_missing_classes)
+        more, passed_over[domain.side] = domain.beyond_the_listing(allow_missing=config.allow_missing_classes)
+        faults += more
     # First, because it is quick and refuses data that cannot be split.
     pair = None if any(fault.kind in IMPASSABLE for fault in faults) else load_pair(config)
     total = sum(len(domain.files) for domain in domains)
@@ -136,7 +145,11 @@ def check(config: DataConfig, on_images: OnImages | None = None) -> Report:
                 on_images(done, total)
         seen[domain.side] = Seen(looks)
         faults += seen[domain.side].faults
-    described: dict[str, dict[str, Any]] = {domain.side: _described(domain, seen[domain.side]) for domain in domains}
+    described: dict[str, dict[str, Any]] = {
+        domain.side: _described(domain, seen[domain.side])
+        | {"not_used": [dataclasses.asdict(kind) for kind in passed_over[domain.side]]}
+        for domain in domains
+    }
     streams = {} if pair is None else {name: _stream(pair, name, domains, seen) for name in pair.streams}
     report = Report(config.name, described, streams, tuple(faults), config.on_bad_image, report_path(config))
     _write(report)
@@ -159,9 +172,10 @@ def verified(config: DataConfig, on_images: OnImages | None = None) -> Report:
 def report_path(config: DataConfig) -> Path:
     """Return where the report on these very files is kept: names, classes, sizes and times of change decide.
 
-    So does whether classes may be missing, of which some faults speak.
+    So do the settings that decide what is a fault.
     """
-    digest = hashlib.sha256(f"{VERSION} {PIL.__version__} {config.allow_missing_classes}".encode())
+    settings = f"{config.allow_missing_classes} {config.max_megapixels}"
+    digest = hashlib.sha256(f"{VERSION} {PIL.__version__} {settings}".encode())
     for domain in load_domains(config):
         digest.update(f"{domain.files.folder} {domain.classes} {domain.files.fingerprint}".encode())
         digest.update(domain.files.modified.tobytes())
@@ -209,6 +223,7 @@ def _described(domain: Domain | MapDomain, seen: Seen) -> dict[str, Any]:
             for name, side in zip(("width", "height"), pixels.T, strict=True)
             if len(side)
         },
+        "several_frames": sum(look.several_frames for look in seen.looks),
         "fingerprint": domain.files.fingerprint,
         "contents_sha256": hashlib.sha256(b"".join(look.content for look in seen.looks)).hexdigest(),
     }

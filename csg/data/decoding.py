@@ -1,41 +1,62 @@
 """From an image file to a tensor: one way for training, evaluation, checks and predictions.
 
-The shorter side is resized to the wanted side (bilinear with antialiasing, as Pillow does it), then a square is cut
-out. Smaller images are enlarged. What is not plain RGB becomes it: grey and palette images by their colours, 16-bit
-grey by its upper eight bits, CMYK by Pillow's conversion, transparent images laid over black. An EXIF orientation is
-applied, so that a photograph is seen as a viewer shows it.
+The image is turned as its orientation says, so that it is seen as a viewer shows it; the shorter side is resized to the
+wanted side (bilinear with antialiasing, as Pillow does it), then a square is cut out. Smaller images are enlarged. What
+is not plain RGB becomes it (:mod:`csg.data.rgb`). Of an image with several frames or pages the first counts.
 """
 
 from __future__ import annotations
 
-import os
 import stat
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import IO, ClassVar, Final
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from csg.config import DataConfig
+from csg.data.listing import image_formats
+from csg.data.rgb import UPRIGHT, orientation_of, to_rgb, turn_upright
 from csg.settings import ConfigError
 
-EXTENSIONS: Final = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Of files that are taken for images, in lower case; upper case counts too."""
 LONGEST: Final = 32
 """An image whose one side is longer than this many times the other is refused: resized, it would fill the memory."""
-ORIENTATION: Final = 0x0112
-"""The EXIF tag that says how a camera was held."""
-_UPRIGHT: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+ONE_PICTURE: Final = ("MPO", "PSD")
+"""Formats whose further frames are previews or layers of one picture."""
+
+# Pillow's own limits are for a whole process, refuse large photographs as attacks and warn of others.
+Image.MAX_IMAGE_PIXELS = None
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # of a colour profile or a text within a PNG file
+# EXIF data that it cannot read; what is in them is not needed.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+@dataclass(frozen=True)
+class PixelLimit:
+    """How many pixels an image may have, so that it fits into memory."""
+
+    megapixels: int = DataConfig.max_megapixels
+    setting: str = "data.max_megapixels"
+    """What raises the limit."""
+
+    def refusal(self, size: tuple[int, int]) -> str | None:
+        """Say why an image of this width and height is not decoded; None where it is."""
+        if size[0] * size[1] <= self.megapixels * 1_000_000:
+            return None
+        return (
+            f"found {size[0]:,}x{size[1]:,} pixels, more than the {self.megapixels:,} megapixels that {self.setting} "
+            f"admits; raise it to {-(-size[0] * size[1] // 1_000_000):,}, or reduce the image"
+        )
+
+
+USUAL_LIMIT: Final = PixelLimit()
 
 
 class BadImageError(ConfigError):
@@ -62,25 +83,33 @@ class AbsentImageError(BadImageError):
     """A file that should be an image and is not there."""
 
 
-def decode(path: Path | str, side: int) -> Tensor:
+@dataclass(frozen=True)
+class Inspection:
+    """What an image showed when all of it was decoded."""
+
+    size: tuple[int, int]
+    """Width and height in pixels, as a viewer shows it."""
+    several_frames: bool
+    """Whether more frames or pages follow the one that counts."""
+
+
+def decode(path: Path | str, side: int, limit: PixelLimit = USUAL_LIMIT) -> Tensor:
     """Return the middle square of an image as (3, side, side) uint8.
 
     Raises:
-        BadImageError: the file is absent, unreadable, damaged, cut short or no image.
+        BadImageError: the file is absent, unreadable, damaged, cut short or no image, or has more pixels than ``limit``
+            admits.
     """
-    return centre_crop(resized(path, side), side)
+    return centre_crop(resized(path, side, limit), side)
 
 
-def resized(path: Path | str, side: int) -> Tensor:
+def resized(path: Path | str, side: int, limit: PixelLimit = USUAL_LIMIT) -> Tensor:
     """Return an image whose shorter side is ``side``, as (3, H, W) uint8.
 
     Raises:
         BadImageError: see :func:`decode`.
     """
-    image = _pixels(path, opened(path, read_bytes(path)), side)
-    short = min(image.size)
-    width, height = (max(side, round(length * side / short)) for length in image.size)
-    image = _turned(image.resize((width, height), Image.Resampling.BILINEAR), _orientation(image))
+    image, _ = _fitted(path, opened(path, read_bytes(path), limit), side)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
@@ -90,16 +119,15 @@ def centre_crop(image: Tensor, side: int) -> Tensor:
     return image[:, top : top + side, left : left + side]
 
 
-def inspect(path: Path | str, content: bytes) -> tuple[int, int]:
-    """Return an image's width and height in pixels, after all of its data have passed through the decoder.
+def inspect(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) -> Inspection:
+    """Pass all of an image's data through the decoder, as :func:`resized` does.
 
     Raises:
         BadImageError: :func:`decode` would raise it, at any side.
     """
-    image = opened(path, content)
-    size = image.size
-    _pixels(path, image, side=1)
-    return size
+    image = opened(path, content, limit)
+    _, size = _fitted(path, image, side=1)
+    return Inspection(size, _has_several_frames(image))
 
 
 def read_bytes(path: Path | str) -> bytes:
@@ -124,103 +152,109 @@ def read_bytes(path: Path | str) -> bytes:
     return content
 
 
-def image_files(folder: Path | str) -> list[Path]:
-    """List the image files below a folder, by their extensions, sorted; links to folders are followed, once each.
-
-    Files and folders whose names begin with a dot are left out: some systems put thumbnails there.
-
-    Raises:
-        ConfigError: ``folder`` is no folder, or one below it cannot be listed.
-    """
-    if not Path(folder).is_dir():
-        raise ConfigError(
-            f"{folder}: expected a folder with images, found {'a file' if Path(folder).exists() else 'nothing'}"
-        )
-    found: list[Path] = []
-    seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place, name) for name in names if is_image_name(name)]
-    return sorted(found)
-
-
-def _refuse(error: OSError) -> None:
-    raise ConfigError(f"{error.filename}: expected a folder that can be listed ({error.strerror})") from None
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file of this name is taken for an image."""
-    return not name.startswith(".") and name.lower().endswith(EXTENSIONS)
-
-
-def _orientation(image: Image.Image) -> int:
-    return int(image.getexif().get(ORIENTATION, 1)) if "exif" in image.info else 1
-
-
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
-
-
-def _pixels(path: Path | str, image: Image.Image, side: int) -> Image.Image:
-    """Decode to RGB; photographs at the smallest JPEG scale that leaves ``side`` pixels, which is faster."""
-    try:
-        image.draft(None, (side, side))
-        image.load()
-        return _rgb(image)
-    except Exception as error:  # Pillow raises many types for damaged files
-        raise BadImageError(path, f"found a damaged file ({error})") from None
-
-
-def whole(path: Path | str, content: bytes, *, upright: bool = False) -> Image.Image:
-    """Return an image as RGB at its full size; as it is stored, or ``upright`` by its EXIF orientation.
+def whole(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) -> Image.Image:
+    """Return an image as RGB at its full size, as a viewer shows it.
 
     Raises:
         BadImageError: see :func:`decode`.
     """
-    image = opened(path, content)
-    return _turned(_pixels(path, image, side=max(image.size)), _orientation(image) if upright else 1)
+    return turn_upright(*stored(path, content, limit))
 
 
-def opened(path: Path | str, content: bytes) -> Image.Image:
+def stored(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) -> tuple[Image.Image, int]:
+    """Return an image as RGB at its full size, as it is stored, and the EXIF orientation that a viewer would apply.
+
+    Raises:
+        BadImageError: see :func:`decode`.
+    """
+    return _pixels(path, opened(path, content, limit), side=None)
+
+
+def opened(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) -> Image.Image:
     """Return an image whose header was read; a PNG file's check sums were compared, its pixels not yet decoded.
 
     Raises:
-        BadImageError: the content is of no image, or its one side is far longer than the other.
+        BadImageError: the content is of no image, its one side is far longer than the other, or it has more pixels than
+            ``limit``.
     """
-    try:
-        image = Image.open(BytesIO(content))
+    with _refusing(path):
+        try:
+            image = _open(BytesIO(content))
+        except UnidentifiedImageError:
+            raise BadImageError(path, f"found another kind of file that begins with {content[:12]!r}") from None
+        short, long = sorted(image.size)
+        if short < 1 or long > LONGEST * short:
+            found = f"{image.size[0]}x{image.size[1]} pixels"
+            raise BadImageError(path, f"found {found} (one side may be {LONGEST} times the other at most)")
+        refusal = limit.refusal(image.size)
+        if refusal is not None:
+            raise BadImageError(path, refusal)
         if image.format == "PNG":
             # Decoding passes over the check sums, which tell a flipped bit; the file object is used up afterwards.
             image.verify()
-            image = Image.open(BytesIO(content))
-    except UnidentifiedImageError:
-        raise BadImageError(path, f"found another kind of file that begins with {content[:12]!r}") from None
-    except Exception as error:  # as above: many types
-        raise BadImageError(path, f"found a damaged file ({error})") from None
-    short, long = sorted(image.size)
-    if short < 1 or long > LONGEST * short:
-        raise BadImageError(
-            path, f"found {image.size[0]}x{image.size[1]} pixels (one side may be {LONGEST} times the other at most)"
-        )
+            image = _open(BytesIO(content))
     return image
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise ValueError("more than 16 bits a pixel")
-        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ValueError("pixels are fractions, whose range is unknown")
-    if image.has_transparency_data:
-        opaque = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), opaque).convert("RGB")
-    return image.convert("RGB")
+def count_with_several_frames(paths: Iterable[Path]) -> int:
+    """Count the images of which more frames or pages follow the one that counts; only their headers are read."""
+    return sum(_several_frames_in(path) for path in paths)
+
+
+def _several_frames_in(path: Path) -> bool:
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        return False
+    try:
+        with path.open("rb") as file:
+            return _has_several_frames(_open(file))
+    except Exception:  # that it cannot be read, its decoding says
+        return False
+
+
+def _has_several_frames(image: Image.Image) -> bool:
+    try:
+        return image.format not in ONE_PICTURE and bool(getattr(image, "is_animated", False))
+    except Exception:  # a damaged frame that is not used
+        return False
+
+
+def _open(file: IO[bytes]) -> Image.Image:
+    return Image.open(file, formats=image_formats())
+
+
+def _fitted(path: Path | str, image: Image.Image, side: int) -> tuple[Image.Image, tuple[int, int]]:
+    """Return an upright RGB image whose shorter side is ``side``, and width and height as they were."""
+    size = image.size
+    picture, orientation = _pixels(path, image, side)
+    if orientation in UPRIGHT and orientation > 4:
+        size = size[::-1]
+    with _refusing(path):
+        width, height = (max(side, round(length * side / min(size))) for length in size)
+        # Turned first, an image is the same to the last bit as one that was stored upright.
+        return turn_upright(picture, orientation).resize((width, height), Image.Resampling.BILINEAR), size
+
+
+def _pixels(path: Path | str, image: Image.Image, side: int | None) -> tuple[Image.Image, int]:
+    """Decode to RGB, as it is stored, and read the orientation.
+
+    Photographs are decoded at the smallest JPEG scale that leaves ``side`` pixels, which is faster.
+    """
+    with _refusing(path):
+        coding = str(image.tile[0].args) if getattr(image, "tile", None) else ""
+        if side is not None:
+            image.draft(None, (side, side))
+        image.load()
+        return to_rgb(image, coding), orientation_of(image)
+
+
+@contextmanager
+def _refusing(path: Path | str) -> Iterator[None]:
+    """Name the file in whatever Pillow raises, which is of many types for damaged files."""
+    try:
+        yield
+    except BadImageError:
+        raise
+    except MemoryError:
+        raise BadImageError(path, "found more pixels than fit into memory") from None
+    except Exception as error:
+        raise BadImageError(path, f"found a damaged file ({error})") from None

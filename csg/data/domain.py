@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ import torch
 from torch import Tensor
 
 from csg.config import DataConfig
-from csg.data.decoding import AbsentImageError, BadImageError, image_files, inspect, read_bytes
+from csg.data.decoding import AbsentImageError, BadImageError, inspect, read_bytes
 from csg.data.files import FileStream, ImageFiles
 from csg.data.label_maps import UnknownIdError
+from csg.data.listing import PassedOver, count_passed_over, describe_passed_over, files_below
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.shifted import shifted
 from csg.randomness import generator
@@ -44,6 +46,7 @@ Kind = Literal[
     "label map without image",
     "size mismatch",
     "unknown label id",
+    "orientation not applied",
 ]
 IMPASSABLE: Final[tuple[Kind, ...]] = (
     *("malformed line", "unknown class", "path outside the folder", "two classes"),
@@ -89,6 +92,8 @@ class Look:
     faults: tuple[Fault, ...]
     pixels: npt.NDArray[np.int64] | None = None
     """(classes,) pixels of each class, where labels are maps."""
+    several_frames: bool = False
+    """Whether frames or pages of the image follow that are not used."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +110,10 @@ class Domain:
     set_aside: frozenset[str] = frozenset()
     """Paths that faulty lines name, or may mean: their files are not used, but neither are they unlisted."""
 
-    def beyond_the_listing(self, *, allow_missing: bool) -> list[Fault]:
-        """Find image files that are not used, and classes that cannot be split."""
-        return [*_not_listed(self), *(() if allow_missing else single_images(self))]
+    def beyond_the_listing(self, *, allow_missing: bool) -> tuple[list[Fault], tuple[PassedOver, ...]]:
+        """Find image files that are not used, classes that cannot be split, and what is passed over for its name."""
+        faults, passed_over = _not_listed(self)
+        return [*faults, *(() if allow_missing else single_images(self))], passed_over
 
     def look(self, index: int) -> Look:
         """Pass all of a file's data through the decoder."""
@@ -115,10 +121,10 @@ class Domain:
         content = b""
         try:
             content = read_bytes(path)
-            size = inspect(path, content)
+            seen = inspect(path, content, self.files.limit)
         except BadImageError as error:
             return Look(None, hashlib.sha256(content).digest() if content else b"", (fault_of(error),))
-        return Look(size, hashlib.sha256(content).digest(), ())
+        return Look(seen.size, hashlib.sha256(content).digest(), (), several_frames=seen.several_frames)
 
 
 def missing_classes(domain: Domain) -> tuple[Fault, ...]:
@@ -126,7 +132,11 @@ def missing_classes(domain: Domain) -> tuple[Fault, ...]:
     counts = domain.files.counts(len(domain.classes))
     place = str(Path(domain.files.folder, domain.listed_in or ""))
     return tuple(
-        Fault("class without images", place, f"expected {domain.side} images of {name!r}, found none")
+        Fault(
+            "class without images",
+            place,
+            f"expected {domain.side} images of {name!r}, found none{_instead(domain, name)}",
+        )
         for name, count in zip(domain.classes, counts, strict=True)
         if count == 0
     )
@@ -140,30 +150,46 @@ def single_images(domain: Domain) -> tuple[Fault, ...]:
             "class with one image",
             str(domain.files.path(int(torch.nonzero(labels == label)))),
             f"expected two images or more of {name!r} among the {domain.side} images, since one part is held out; "
-            "found one",
+            f"found one{_instead(domain, name)}",
         )
         for label, name in enumerate(domain.classes)
         if int((labels == label).sum()) == 1
     )
 
 
-def _not_listed(domain: Domain) -> list[Fault]:
-    """Find image files that no line of the list names, be it a faulty one, or that lie in no class folder."""
-    files = domain.files
-    listed = {files.name(index) for index in range(len(files))} | domain.set_aside
-    found = (
-        path
-        for path in image_files(files.folder)
-        if str(path.relative_to(files.folder)) not in listed and os.path.abspath(path) not in listed  # noqa: PTH100
+def _instead(domain: Domain, name: str) -> str:
+    """Say which files the folder of a class has that are passed over; nothing where lists name the images."""
+    folder = Path(domain.files.folder)
+    if domain.listed_in is not None:
+        return ""
+    wanted = unicodedata.normalize("NFC", name)
+    folders = (path for path in folder.iterdir() if unicodedata.normalize("NFC", path.name) == wanted)
+    said = describe_passed_over(
+        count_passed_over((found for path in folders if path.is_dir() for found in files_below(path)), folder)
     )
-    if domain.listed_in is None:
-        return [
-            Fault("outside the class folders", str(path), "it belongs to no class, and is not used") for path in found
-        ]
-    return [
-        Fault("present but not listed", str(path), f"no line of {domain.listed_in} names it, so it is not used")
-        for path in found
+    return said and f" ({said})"
+
+
+def _not_listed(domain: Domain) -> tuple[list[Fault], tuple[PassedOver, ...]]:
+    """Find image files that no line of the list names, be it a faulty one, or that lie in no class folder.
+
+    What is no image by its name, and is not named by the list either, is counted.
+    """
+    files = domain.files
+    listed = {files.name(index) for index in range(len(files))} | domain.set_aside | {domain.listed_in or ""}
+    found = [
+        one
+        for one in files_below(files.folder)
+        if str(one.path.relative_to(files.folder)) not in listed and os.path.abspath(one.path) not in listed  # noqa: PTH100
     ]
+    kind: Kind = "outside the class folders" if domain.listed_in is None else "present but not listed"
+    reason = (
+        "it belongs to no class, and is not used"
+        if domain.listed_in is None
+        else f"no line of {domain.listed_in} names it, so it is not used"
+    )
+    faults = [Fault(kind, str(path), reason) for path in sorted(one.path for one in found if one.reason is None)]
+    return faults, count_passed_over(found, files.folder)
 
 
 def named(faults: Sequence[Fault | str], what: str) -> str:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from csg.data.decoding import BadImageError, centre_crop, resized
+from csg.data.decoding import USUAL_LIMIT, BadImageError, PixelLimit, centre_crop, resized
 from csg.data.pair import LabelledImages, Reading
 from csg.randomness import generator
 
@@ -40,9 +40,11 @@ class ImageFiles:
     """(N,) bytes; -1 where there is no such file."""
     modified: npt.NDArray[np.int64]
     """(N,) nanoseconds since 1970; -1 where there is no such file."""
+    limit: PixelLimit = USUAL_LIMIT
+    """How many pixels each may have."""
 
     @classmethod
-    def of(cls, folder: str, labels: dict[str, int]) -> ImageFiles:
+    def of(cls, folder: str, labels: dict[str, int], limit: PixelLimit = USUAL_LIMIT) -> ImageFiles:
         """Look up every file's size; ``labels`` has the class of every path below ``folder``."""
         pairs = sorted((os.fsencode(name), label) for name, label in labels.items())
         found = [_size_and_time(os.path.join(os.fsencode(folder), name)) for name, _ in pairs]  # noqa: PTH118 (bytes)
@@ -54,6 +56,7 @@ class ImageFiles:
             labels=torch.tensor([label for _, label in pairs], dtype=torch.int64),
             sizes=sizes,
             modified=modified,
+            limit=limit,
         )
 
     def __len__(self) -> int:
@@ -83,6 +86,7 @@ class ImageFiles:
             labels=self.labels[indices],
             sizes=self.sizes[kept],
             modified=self.modified[kept],
+            limit=self.limit,
         )
 
     @property
@@ -136,7 +140,7 @@ class FileStream(LabelledImages):
         bad: list[BadImageError] = []
         for index in indices.tolist():
             try:
-                image = resized(self.files.path(index), self._side)
+                image = resized(self.files.path(index), self._side, self.files.limit)
             except BadImageError as error:
                 bad.append(error)
                 continue

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from csg.config import DataConfig
-from csg.data.decoding import image_files
+from csg.data.decoding import PixelLimit
 from csg.data.domain import Domain, missing_classes
 from csg.data.files import ImageFiles
+from csg.data.listing import count_passed_over, describe_passed_over, files_below, image_files, is_of_system
 from csg.settings import ConfigError
 
 
@@ -39,7 +40,7 @@ def read(config: DataConfig) -> tuple[Domain, Domain]:
 
 
 def _class_folders(config: DataConfig, side: str) -> set[str]:
-    """Return the names of the sub-folders; those that begin with a dot are none."""
+    """Return the names of the sub-folders, without those that a system keeps for itself."""
     given: str | None = getattr(config, side)
     if given is None:
         raise ConfigError(
@@ -48,7 +49,7 @@ def _class_folders(config: DataConfig, side: str) -> set[str]:
     if not Path(given).is_dir():
         found = "a file" if Path(given).exists() else "nothing"
         raise ConfigError(f"data.{side}: expected a folder with one sub-folder a class, found {found} at {given}")
-    names = {path.name for path in Path(given).iterdir() if path.is_dir() and not path.name.startswith(".")}
+    names = {path.name for path in Path(given).iterdir() if path.is_dir() and not is_of_system(path.name)}
     if not names:
         raise ConfigError(f"data.{side}: expected one sub-folder a class, found none in {given}")
     return names
@@ -63,6 +64,10 @@ def _domain(config: DataConfig, side: Literal["source", "target"], classes: tupl
         for path in image_files(folder / name)
     }
     if not labels:
-        raise ConfigError(f"data.{side}: expected images in the class folders, found none in {folder}")
-    domain = Domain(side, classes, ImageFiles.of(str(folder), labels), ())
+        passed_over = describe_passed_over(count_passed_over(files_below(folder), folder))
+        raise ConfigError(
+            f"data.{side}: expected images in the class folders, found none in {folder}"
+            + (passed_over and f" ({passed_over})")
+        )
+    domain = Domain(side, classes, ImageFiles.of(str(folder), labels, PixelLimit(config.max_megapixels)), ())
     return dataclasses.replace(domain, faults=() if config.allow_missing_classes else missing_classes(domain))

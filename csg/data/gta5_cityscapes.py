@@ -19,9 +19,10 @@ from torch import Tensor
 
 from csg.config import DataConfig
 from csg.data.cache import cache_folder
-from csg.data.decoding import image_files
+from csg.data.decoding import PixelLimit
 from csg.data.domain import SEED, part_of
 from csg.data.label_maps import CLASSES
+from csg.data.listing import count_passed_over, describe_passed_over, files_below, image_files
 from csg.data.map_domain import MapDomain, paired
 from csg.data.map_files import TRAIN_IDS_END, FileMapStream
 from csg.data.map_shifted import ShiftedMaps
@@ -135,13 +136,16 @@ def _folder(config: DataConfig, side: str, wanted: str, subfolders: tuple[str, .
 
 
 def _domain(side: str, folder: Path, images: dict[str, str], maps: dict[str, str], config: DataConfig) -> MapDomain:
-    files, faults = paired(str(folder), images, maps, cache=str(cache_folder(config)))
+    limit = PixelLimit(config.max_megapixels)
+    files, faults = paired(str(folder), images, maps, cache=str(cache_folder(config)), limit=limit)
     if not len(files):
+        passed_over = describe_passed_over(count_passed_over(files_below(folder), folder))
         raise ConfigError(
             f"data.{side}: expected images with label maps of their size, found {len(images):,} images and "
-            f"{len(maps):,} label maps and no such pair in {folder}"
+            f"{len(maps):,} label maps and no such pair in {folder}" + (passed_over and f" ({passed_over})")
         )
-    return MapDomain("source" if side == "source" else "target", CLASSES, files, faults)
+    named = frozenset([*images.values(), *maps.values()])
+    return MapDomain("source" if side == "source" else "target", CLASSES, files, faults, named)
 
 
 def _in_split(target: MapDomain, split: str) -> Tensor:

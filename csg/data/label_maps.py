@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from csg.data.decoding import BadImageError, opened
+from csg.data.decoding import USUAL_LIMIT, BadImageError, PixelLimit, opened
 
 CLASSES: Final = (
     *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),
@@ -53,13 +53,14 @@ TRAIN_IDS: Final[Bytes] = _table({VOID: VOID} | {label: label for label in range
 """(256,) classes by ``labelTrainIds``, which are the classes themselves and 255 for void."""
 
 
-def class_map(path: Path | str, content: bytes, table: Bytes) -> Bytes:
+def class_map(path: Path | str, content: bytes, table: Bytes, limit: PixelLimit = USUAL_LIMIT) -> Bytes:
     """Return the class of every pixel of a label file.
 
     Args:
         path: names the file in errors.
         content: of a PNG file whose pixels are ids: one byte each, grey or with a palette, which is not looked at.
         table: :data:`LABEL_IDS` or :data:`TRAIN_IDS`.
+        limit: how many pixels there may be.
 
     Returns:
         (H, W) classes, :data:`VOID` where there is none.
@@ -68,7 +69,7 @@ def class_map(path: Path | str, content: bytes, table: Bytes) -> Bytes:
         UnknownIdError: an id is not in the table.
         BadImageError: the file is damaged, or its pixels are no ids.
     """
-    image = opened(path, content)
+    image = opened(path, content, limit)
     if image.mode not in ("L", "P"):
         raise BadMapError(path, f"found pixels of mode {image.mode}, not ids of one byte (grey or with a palette)")
     try:

@@ -6,17 +6,19 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 import torch
 
-from csg.data.decoding import BadImageError, read_bytes
+from csg.data.decoding import USUAL_LIMIT, BadImageError, PixelLimit, read_bytes
 from csg.data.domain import Fault, Look, fault_of
 from csg.data.label_maps import VOID
+from csg.data.listing import Found, PassedOver, count_passed_over, files_below
 from csg.data.map_files import MapFiles, size_mismatch
 
 DecodedT = TypeVar("DecodedT")
+OTHER: Final = "neither an image of this layout nor the label map that is used"
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,17 @@ class MapDomain:
     """Images that have a label map of their size, and the maps."""
     faults: tuple[Fault, ...]
     """What is wrong with the listing, and which sizes differ; the pixels were not looked at."""
+    named: frozenset[str] = frozenset()
+    """Paths of all images and label maps, those among them that have no partner."""
 
-    def beyond_the_listing(self, *, allow_missing: bool) -> list[Fault]:
-        """Return nothing: what has no partner is among the faults of the listing."""
-        return []
+    def beyond_the_listing(self, *, allow_missing: bool) -> tuple[list[Fault], tuple[PassedOver, ...]]:
+        """Count what is passed over for its name; what has no partner is among the faults of the listing."""
+        found = [
+            Found(one.path, one.reason or OTHER)
+            for one in files_below(self.files.folder)
+            if str(one.path.relative_to(self.files.folder)) not in self.named
+        ]
+        return [], count_passed_over(found, self.files.folder)
 
     def look(self, index: int) -> Look:
         """Decode an image and its map, and count the pixels of every class."""
@@ -49,21 +58,28 @@ class MapDomain:
                 return None
 
         files = self.files
-        picture = decoded(files.images.path(index), lambda content: files.picture(index, content))
+        found = decoded(files.images.path(index), lambda content: files.picture(index, content))
         classes = decoded(files.maps.path(index), lambda content: files.classes(index, content))
         pixels = np.zeros(len(self.classes), dtype=np.int64)
-        if picture is None or classes is None:
+        if found is None or classes is None:
             return Look(None, digest.digest(), tuple(faults), pixels)
+        picture, orientation = found
         if picture.size != classes.shape[::-1]:  # a header told otherwise
             reason = size_mismatch(classes.shape[::-1], picture.size)
             fault = Fault("bad image", str(files.maps.path(index)), f"expected a label map, {reason}")
             return Look(None, digest.digest(), (fault,), pixels)
         pixels = np.bincount(classes[classes != VOID], minlength=len(self.classes))
-        return Look(picture.size, digest.digest(), (), pixels)
+        if orientation != 1:
+            reason = (
+                f"it has EXIF orientation {orientation}, which is not applied, because its label map lies over the "
+                "pixels as they are stored (csg predict does apply it); remove the tag if a viewer shows it turned"
+            )
+            faults.append(Fault("orientation not applied", str(files.images.path(index)), reason))
+        return Look(picture.size, digest.digest(), tuple(faults), pixels)
 
 
 def paired(
-    folder: str, images: Mapping[str, str], maps: Mapping[str, str], *, cache: str
+    folder: str, images: Mapping[str, str], maps: Mapping[str, str], *, cache: str, limit: PixelLimit = USUAL_LIMIT
 ) -> tuple[MapFiles, tuple[Fault, ...]]:
     """Bring images and label files together that have the same name and size.
 
@@ -72,6 +88,7 @@ def paired(
         images: path of every image by what names the pair.
         maps: path of every label file by what names the pair.
         cache: folder that remembers sizes.
+        limit: how many pixels each may have.
 
     Returns:
         The pairs, and a fault for everything else.
@@ -89,7 +106,7 @@ def paired(
         for name, path in sorted(maps.items())
         if name not in images
     ]
-    files = MapFiles.of(folder, {path: maps[name] for name, path in images.items() if name in maps})
+    files = MapFiles.of(folder, {path: maps[name] for name, path in images.items() if name in maps}, limit)
     of_images, of_maps = files.header_sizes(cache)
     # A file whose header cannot be read is no mismatch: that it is damaged is found when it is decoded.
     differ = (of_images != of_maps).any(axis=1) & of_images.all(axis=1) & of_maps.all(axis=1)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from csg.data.decoding import read_bytes, whole
+from csg.data.decoding import USUAL_LIMIT, PixelLimit, read_bytes, stored
 from csg.data.files import ImageFiles
 from csg.data.label_maps import LABEL_IDS, TRAIN_IDS, BadMapError, Bytes, class_map
 from csg.data.map_stream import MapStream
@@ -41,12 +41,12 @@ class MapFiles:
     """The label files, in the order of their images. (Neither's ``labels`` mean anything.)"""
 
     @classmethod
-    def of(cls, folder: str, pairs: Mapping[str, str]) -> MapFiles:
+    def of(cls, folder: str, pairs: Mapping[str, str], limit: PixelLimit = USUAL_LIMIT) -> MapFiles:
         """Look up every file's size; ``pairs`` has the label file of every image, as paths below ``folder``."""
         places = {name: place for place, name in enumerate(sorted(pairs.values(), key=os.fsencode))}
         order = [places[pairs[name]] for name in sorted(pairs, key=os.fsencode)]
-        maps = ImageFiles.of(folder, dict.fromkeys(pairs.values(), 0))
-        return cls(ImageFiles.of(folder, dict.fromkeys(pairs, 0)), maps.subset(torch.tensor(order, dtype=torch.int64)))
+        images, maps = (ImageFiles.of(folder, dict.fromkeys(names, 0), limit) for names in (pairs, pairs.values()))
+        return cls(images, maps.subset(torch.tensor(order, dtype=torch.int64)))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -75,14 +75,17 @@ class MapFiles:
         """(2, N) nanoseconds since 1970; -1 where there is no such file."""
         return np.stack([self.images.modified, self.maps.modified])
 
-    def picture(self, index: int, content: bytes | None = None) -> Image.Image:
-        """Decode an image to RGB; ``content`` is the file's where it is known.
+    def picture(self, index: int, content: bytes | None = None) -> tuple[Image.Image, int]:
+        """Decode an image to RGB as it is stored, over which its label map lies; ``content`` is the file's if known.
+
+        Returns:
+            The image, and the EXIF orientation that is not applied (1: upright).
 
         Raises:
             BadImageError: it cannot be used.
         """
         path = self.images.path(index)
-        return whole(path, read_bytes(path) if content is None else content)
+        return stored(path, read_bytes(path) if content is None else content, self.images.limit)
 
     def classes(self, index: int, content: bytes | None = None) -> Bytes:
         """Decode a label file to (H, W) classes; ``content`` is the file's where it is known.
@@ -92,7 +95,7 @@ class MapFiles:
         """
         path = self.maps.path(index)
         table = TRAIN_IDS if path.name.endswith(TRAIN_IDS_END) else LABEL_IDS
-        return class_map(path, read_bytes(path) if content is None else content, table)
+        return class_map(path, read_bytes(path) if content is None else content, table, self.maps.limit)
 
     def header_sizes(self, cache: str) -> tuple[Sizes, Sizes]:
         """Return (N, 2) width and height of images and of label files by their headers; 0 where there is none.
@@ -128,7 +131,7 @@ class FileMapStream(MapStream):
 
     def opened(self, index: int) -> tuple[Image.Image, Bytes]:
         """See :class:`MapStream`."""
-        picture, classes = self.files.picture(index), self.files.classes(index)
+        (picture, _), classes = self.files.picture(index), self.files.classes(index)
         if picture.size != classes.shape[::-1]:
             raise BadMapError(self.files.maps.path(index), size_mismatch(classes.shape[::-1], picture.size))
         return picture, classes

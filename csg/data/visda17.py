@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from csg.config import DataConfig
+from csg.data.decoding import PixelLimit
 from csg.data.domain import Domain, Fault, Kind, missing_classes
 from csg.data.files import ImageFiles
 from csg.settings import ConfigError
@@ -55,12 +56,12 @@ def read(config: DataConfig) -> tuple[Domain, Domain]:
             f"{'a file' if root.exists() else 'nothing'} at {root}"
         )
     return (
-        _read_domain(root / SOURCE, "source", allow_missing=config.allow_missing_classes),
-        _read_domain(root / config.target_split, "target", allow_missing=config.allow_missing_classes),
+        _read_domain(root / SOURCE, "source", config),
+        _read_domain(root / config.target_split, "target", config),
     )
 
 
-def _read_domain(folder: Path, side: Literal["source", "target"], *, allow_missing: bool) -> Domain:
+def _read_domain(folder: Path, side: Literal["source", "target"], config: DataConfig) -> Domain:
     path = folder / LIST
     if not folder.is_dir():
         raise ConfigError(f"data.root: expected the folder {folder.name}/ with the {side} images, found none: {folder}")
@@ -71,9 +72,9 @@ def _read_domain(folder: Path, side: Literal["source", "target"], *, allow_missi
             f"data.root: expected a list of lines 'relative/path.png label', cannot read {path} ({error.strerror})"
         ) from None
     listing = parse_list(content, str(path))
-    files = ImageFiles.of(str(folder), listing.labels)
+    files = ImageFiles.of(str(folder), listing.labels, PixelLimit(config.max_megapixels))
     domain = Domain(side, CLASSES, files, listing.faults, listed_in=LIST, set_aside=listing.set_aside)
-    if allow_missing and listing.labels:
+    if config.allow_missing_classes and listing.labels:
         return domain
     return dataclasses.replace(domain, faults=(*domain.faults, *missing_classes(domain)))
 

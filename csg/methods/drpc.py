@@ -21,6 +21,7 @@ the task.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated
@@ -31,14 +32,15 @@ from torch import Tensor
 
 from csg.collective import joined
 from csg.config import MethodConfig
-from csg.data.decoding import decode, image_files
+from csg.data.decoding import PixelLimit, decode
 from csg.data.fourier_style import low_amplitudes, with_low_amplitudes
+from csg.data.listing import OF_SYSTEM, count_passed_over, describe_passed_over, files_below, images_among
 from csg.losses.pyramid_consistency import pyramid_consistency
 from csg.methods.method import Batch, Method, Term
 from csg.models.encoder import Encoder
 from csg.models.model import Model, Output
 from csg.randomness import generator
-from csg.settings import STRICT, ConfigError, Flat, Place, Within, flatten
+from csg.settings import NOT_IDENTITY, STRICT, ConfigError, Count, Flat, Place, Within, flatten
 
 REMEMBERED = 1024
 """Style images whose amplitudes are kept in memory."""
@@ -53,6 +55,8 @@ class DrpcConfig(MethodConfig):
     """Whether the view that is trained on is in another image's style."""
     style_images: Annotated[str | None, Place("read")] = None
     """Folder of images that styles are taken from (unset: the other synthetic images of the batch)."""
+    style_megapixels: Annotated[Count, NOT_IDENTITY] = 256
+    """Pixels that a style image may have, in millions; a larger one ends the run."""
     style_window: Annotated[float, Within(gt=0, lt=0.5)] = 0.1
     """Largest radius of the low frequencies that are replaced, as a share of the image's side; every copy of an image
     draws its own between 0 and this."""
@@ -108,7 +112,7 @@ class Drpc(Method):
         self._seed = seed
         self._mean, self._std = model.encoder.mean, model.encoder.std
         folder = config.style_images
-        self._folder = None if folder is None else FolderStyles(folder, window=config.style_window)
+        self._folder = None if folder is None else FolderStyles(folder, config)
 
     @torch.no_grad()
     def prepared(self, batch: Batch) -> StyledBatch:
@@ -175,16 +179,24 @@ class BatchStyles:
 class FolderStyles:
     """The styles of the images below a folder."""
 
-    def __init__(self, folder: str, *, window: float) -> None:
+    def __init__(self, folder: str, config: DrpcConfig) -> None:
         """List the images.
 
         Raises:
             ConfigError: there are none.
         """
-        self._files = image_files(folder)
+        found = list(files_below(folder))
+        self._files = images_among(found)
+        passed_over = describe_passed_over(count_passed_over((one for one in found if one.reason != OF_SYSTEM), folder))
         if not self._files:
-            raise ConfigError(f"method.style_images: expected a folder with images, found none in {folder}")
-        self._window = window
+            raise ConfigError(
+                f"method.style_images: expected a folder with images, found none in {folder}"
+                + (passed_over and f" ({passed_over})")
+            )
+        if passed_over:
+            logging.getLogger(__name__).warning("method.style_images: %s", passed_over)
+        self._window = config.style_window
+        self._limit = PixelLimit(config.style_megapixels, "method.style_megapixels")
         self._read = lru_cache(maxsize=REMEMBERED)(self._amplitudes)
         self.available = len(self._files)
 
@@ -197,7 +209,7 @@ class FolderStyles:
         return self._read(number, side)
 
     def _amplitudes(self, number: int, side: int) -> Tensor:
-        picture = decode(self._files[number], side)[None].float()
+        picture = decode(self._files[number], side, self._limit)[None].float()
         return low_amplitudes(picture, _radius(self._window, side))[0]
 
 

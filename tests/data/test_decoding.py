@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from csg.data.decoding import BadImageError, decode, image_files, inspect, read_bytes, resized
+from csg.data.decoding import BadImageError, Inspection, decode, inspect, read_bytes, resized
+from csg.data.listing import image_files
 from csg.settings import ConfigError
 
 
@@ -124,7 +125,8 @@ def test_what_cannot_be_used_is_named_with_its_reason(tmp_path: Path, name: str,
 
 def test_inspecting_returns_the_size_on_disk(tmp_path: Path) -> None:
     gradient(300, 200).save(tmp_path / "a.jpg")
-    assert inspect(tmp_path / "a.jpg", read_bytes(tmp_path / "a.jpg")) == (300, 200)
+    found = inspect(tmp_path / "a.jpg", read_bytes(tmp_path / "a.jpg"))
+    assert found == Inspection((300, 200), several_frames=False)
 
 
 def test_listing_follows_links_once_and_leaves_hidden_and_other_files_out(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from csg.config import DataConfig
 from csg.data import decoding, files
 from csg.data.augmentation import train_views
-from csg.data.decoding import BadImageError, decode
+from csg.data.decoding import BadImageError, PixelLimit, decode
 from csg.data.files import FileStream, ImageFiles
 from csg.data.shifted import shifted
 
@@ -55,9 +55,9 @@ def test_each_view_is_cut_at_a_place_of_its_own_from_one_decoding(
     decoded: list[object] = []
     resized = decoding.resized
 
-    def counting(path: Path, side: int) -> torch.Tensor:
+    def counting(path: Path, side: int, limit: PixelLimit) -> torch.Tensor:
         decoded.append(path)
-        return resized(path, side)
+        return resized(path, side, limit)
 
     monkeypatch.setattr(files, "resized", counting)
     reading = stream.read_crops(torch.arange(8), seed=0, epoch=0, views=2)
