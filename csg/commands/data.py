@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from csg.commands.passed_over import print_not_used
 from csg.commands.progress import image_progress
 from csg.config import Config
 from csg.data import load_pair
 from csg.data.check import Report, check
-from csg.data.listing import OF_SYSTEM
+from csg.data.listing import OF_SYSTEM, count_files
 from csg.data.pair import SOURCE_SHIFTED
 from csg.parsing import parse_flags
 from csg.settings import ConfigError
@@ -62,7 +63,8 @@ def data(argv: Sequence[str], console: Console) -> int:
         console.print("Interrupted; nothing was kept.")
         return 130
     _print_counts(report, console)
-    _print_not_used(report, console)
+    for side, kinds in report.passed_over.items():
+        print_not_used(kinds, report.domains[side]["several_frames"], console, side=side)
     _print_faults(report, console)
     _print_verdict(report, console)
     console.print(f"report: {report.path}", highlight=False, soft_wrap=True)
@@ -107,20 +109,6 @@ def _count(column: Mapping[str, Any], name: str) -> str:
     return f"{images:,}" if pixels is None else f"{images:,} ({pixels[name] / max(sum(pixels.values()), 1):.2%})"
 
 
-def _print_not_used(report: Report, console: Console) -> None:
-    """Say what is passed over for its name, and which images have frames that are not used."""
-    for side, kinds in report.passed_over.items():
-        if kinds:
-            files = sum(kind.files for kind in kinds)
-            console.print(f"{side}: {files:,} {'file is' if files == 1 else 'files are'} not used:", highlight=False)
-        for kind in kinds:
-            console.print(f"  {kind}", highlight=False, markup=False, soft_wrap=True)
-    for side, described in report.domains.items():
-        if described["several_frames"]:
-            several = f"{described['several_frames']:,} images with several frames or pages"
-            console.print(f"{side}: of {several} the first is used", highlight=False, soft_wrap=True)
-
-
 def _print_faults(report: Report, console: Console) -> None:
     if not report.faults:
         return
@@ -139,9 +127,7 @@ def _print_verdict(report: Report, console: Console) -> None:
     if not report.faults:
         verdict = "[green]usable: nothing is wrong[/]"
         if unknown:
-            files = sum(kind.files for kind in unknown)
-            named = "1 file that is" if files == 1 else f"{files:,} files that are"
-            verdict = f"[green]usable[/], without {named} no image by name"
+            verdict = f"[green]usable[/]; {count_files(unknown)} no image by name"
     elif report.usable:
         verdict = f"[green]usable[/], with {_number(report)} that training passes over"
     else:

@@ -13,6 +13,7 @@ import torch
 import tyro
 from rich.console import Console
 
+from csg.commands.passed_over import print_not_used
 from csg.commands.predict_maps import write_maps
 from csg.commands.progress import CountProgress, image_progress
 from csg.data.decoding import BadImageError, PixelLimit, count_with_several_frames
@@ -94,11 +95,8 @@ def predict(argv: Sequence[str], console: Console) -> int:
         console.print(f"Interrupted; {'the maps so far are in ' + str(output) if dense else 'nothing was written'}.")
         return 130
     written = f"{len(names) - len(bad):,} of {len(names):,} images are classified: {output}"
-    several = count_with_several_frames(options.folder / name for name in names)
-    said = f"of {several:,} images with several frames or pages the first is used" if several else ""
-    for line in (written, describe_passed_over(passed_over), said):
-        if line:
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(written, highlight=False, markup=False, soft_wrap=True)
+    print_not_used(passed_over, count_with_several_frames(options.folder / name for name in names), console)
     if bad:
         errors = Console(stderr=True)
         errors.print(f"[red]error:[/] {len(bad):,} images cannot be read and are left out:", highlight=False)

@@ -18,12 +18,12 @@ from typing import IO, ClassVar, Final
 
 import numpy as np
 import torch
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from csg.config import DataConfig
 from csg.data.listing import image_formats
-from csg.data.rgb import UPRIGHT, orientation_of, to_rgb, turn_upright
+from csg.data.rgb import SIDEWAYS, orientation_of, to_rgb, turn_upright
 from csg.settings import ConfigError
 
 LONGEST: Final = 32
@@ -167,7 +167,8 @@ def stored(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) ->
     Raises:
         BadImageError: see :func:`decode`.
     """
-    return _pixels(path, opened(path, content, limit), side=None)
+    picture, orientation, _ = _pixels(path, opened(path, content, limit), side=None)
+    return picture, orientation
 
 
 def opened(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) -> Image.Image:
@@ -224,9 +225,8 @@ def _open(file: IO[bytes]) -> Image.Image:
 
 def _fitted(path: Path | str, image: Image.Image, side: int) -> tuple[Image.Image, tuple[int, int]]:
     """Return an upright RGB image whose shorter side is ``side``, and width and height as they were."""
-    size = image.size
-    picture, orientation = _pixels(path, image, side)
-    if orientation in UPRIGHT and orientation > 4:
+    picture, orientation, size = _pixels(path, image, side)
+    if orientation in SIDEWAYS:
         size = size[::-1]
     with _refusing(path):
         width, height = (max(side, round(length * side / min(size))) for length in size)
@@ -234,17 +234,21 @@ def _fitted(path: Path | str, image: Image.Image, side: int) -> tuple[Image.Imag
         return turn_upright(picture, orientation).resize((width, height), Image.Resampling.BILINEAR), size
 
 
-def _pixels(path: Path | str, image: Image.Image, side: int | None) -> tuple[Image.Image, int]:
-    """Decode to RGB, as it is stored, and read the orientation.
+def _pixels(path: Path | str, image: Image.Image, side: int | None) -> tuple[Image.Image, int, tuple[int, int]]:
+    """Decode to RGB as it is stored; return it with its orientation, and its full width and height.
 
     Photographs are decoded at the smallest JPEG scale that leaves ``side`` pixels, which is faster.
     """
     with _refusing(path):
-        coding = str(image.tile[0].args) if getattr(image, "tile", None) else ""
+        coding = str(image.tile[0].args) if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+        size = image.size
         if side is not None:
             image.draft(None, (side, side))
+        expected = image.size
         image.load()
-        return to_rgb(image, coding), orientation_of(image)
+        if image.size != expected:  # Pillow turns some TIFF files itself, and knows some sizes only now
+            size = image.size
+        return to_rgb(image, coding), orientation_of(image), size
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -141,10 +142,13 @@ def count_passed_over(found: Iterable[Found], folder: Path | str) -> tuple[Passe
 def describe_passed_over(kinds: Iterable[PassedOver]) -> str:
     """Put into one line how many files are not used and why; empty where there are none."""
     kinds = tuple(kinds)
+    return f"{count_files(kinds)} not used: {'; '.join(map(str, kinds))}" if kinds else ""
+
+
+def count_files(kinds: Iterable[PassedOver]) -> str:
+    """Put a number of files into words."""
     files = sum(kind.files for kind in kinds)
-    if not files:
-        return ""
-    return f"{files:,} {'file is' if files == 1 else 'files are'} not used: {'; '.join(map(str, kinds))}"
+    return "1 file is" if files == 1 else f"{files:,} files are"
 
 
 def image_suffixes() -> frozenset[str]:
@@ -155,10 +159,16 @@ def image_suffixes() -> frozenset[str]:
 
 def image_formats() -> tuple[str, ...]:
     """Return Pillow's names of the formats that are decoded: those that have suffixes, the usual ones first."""
-    with_suffix = set(Image.registered_extensions().values())
+    Image.init()
+    return _formats(tuple(Image.ID), frozenset(Image.EXTENSION.values()))
+
+
+@lru_cache(maxsize=8)
+def _formats(known: tuple[str, ...], with_suffix: frozenset[str]) -> tuple[str, ...]:
+    """Choose among the known formats once; for every image it would take longer than to read its header."""
     decoded = [
         name
-        for name in Image.ID
+        for name in known
         if name in with_suffix - NOT_DECODED and (name not in OPTIONAL or bool(features.check(OPTIONAL[name])))
     ]
     return tuple(sorted(decoded, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)))

@@ -24,7 +24,9 @@ UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns an image of an orientation; 1 is upright, and 5 to 8 exchange width and height."""
+"""What turns an image of an orientation; 1 is upright."""
+SIDEWAYS: Final = (5, 6, 7, 8)
+"""Orientations that exchange width and height."""
 
 
 def orientation_of(image: Image.Image) -> int:
