@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
 
 from analysis.run_table import RUNS, RunTable
 from analysis.source import SourceOptions, options_of
 from csg.config import DataConfig, TrainConfig
+from csg.console import Console
 from csg.script import run_script
 from csg.settings import place_names
 from csg.storage import make_folder, replacing
@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = options_of(ExportOptions, argv, script=__file__, description=__doc__)
         table = options.read()
         path = export_runs(table, options.out, features=options.features, pictures=options.pictures)
-        console.print(f"{len(table.runs):,} runs: {path}", highlight=False, soft_wrap=True)
+        console.print(f"{len(table.runs):,} runs: {path}")
         return True
 
     return run_script(body)

@@ -194,9 +194,9 @@ def _frame_axes(axes: Axes, panel: Panel, name: str, centre: Floats, half: float
     axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
     axes.spines[["top", "right"]].set_visible(True)
     axes.spines[:].set_linewidth(0.5)
-    axes.set_title(name, fontsize=TEXT_SIZE, pad=3, parse_math=False)
+    axes.set_title(name, fontsize=TEXT_SIZE, pad=3)
     energies = f"E_0 (mhe) {_number(panel.e0)}\nE_1 {_number(panel.e1)}  E_2 {_number(panel.e2)}"
-    axes.set_xlabel(energies, fontsize=SMALL_SIZE, labelpad=2, parse_math=False)
+    axes.set_xlabel(energies, fontsize=SMALL_SIZE, labelpad=2)
 
 
 def _number(value: float) -> str:

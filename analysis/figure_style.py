@@ -18,6 +18,8 @@ from analysis.provenance import SUFFIX, origins
 from csg.storage import make_folder, replacing
 from csg.tracking import TrackedRun
 
+mpl.rcParams["text.parse_math"] = False  # a dollar sign in a name is a dollar sign
+
 COLUMN = 3.5
 """Inches; the width of a paper's column."""
 TEXT_SIZE = 7.0
@@ -103,20 +105,20 @@ def note_figure(note: str, *, width: float = COLUMN) -> RunFigure:
     figure, axes = new_figure(width=width, height=1.4)
     axes.set_axis_off()
     text = _wrapped(note, width, TEXT_SIZE)
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=TEXT_SIZE, parse_math=False)
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=TEXT_SIZE)
     return figure
 
 
 def set_title(figure: Figure, title: str) -> None:
     """Write ``title`` above a figure, in as many lines as it needs."""
     text = _wrapped(title, figure.get_figwidth(), TEXT_SIZE + 1)
-    figure.suptitle(text, fontsize=TEXT_SIZE + 1, parse_math=False)
+    figure.suptitle(text, fontsize=TEXT_SIZE + 1)
 
 
 def set_caption(figure: Figure, caption: str) -> None:
     """Write ``caption`` below a figure, in as many lines as it needs."""
     text = _wrapped(caption, figure.get_figwidth(), SMALL_SIZE)
-    figure.supxlabel(text, fontsize=SMALL_SIZE, x=0.01, ha="left", parse_math=False)
+    figure.supxlabel(text, fontsize=SMALL_SIZE, x=0.01, ha="left")
 
 
 def write_figure(figure: RunFigure, folder: Path, name: str) -> list[Path]:

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from rich.console import Console
-
 from analysis.cells import by_seed, whole
 from analysis.comparable import NoDataError
 from analysis.feature_panels import E0_METRIC, density_of, finished_cells
@@ -22,6 +20,7 @@ from analysis.inference import mean_interval
 from analysis.published import published
 from analysis.run_table import AblationRuns, RunTable
 from analysis.source import SourceOptions, options_of
+from csg.console import Console
 from csg.script import run_script
 from csg.settings import ConfigError
 from csg.tracking import TrackedRun
@@ -114,12 +113,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         table = options.read()
         ablation = newest_example(table)
         for line in energy_lines(ablation):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(line)
         try:
             paths = write_figure(density_of(table, ablation, mix=options.mix), options.out, DESIGN)
         except NoDataError as error:
             raise ConfigError(f"the figure cannot be drawn: {error}") from None
-        console.print(str(paths[0]), highlight=False, markup=False, soft_wrap=True)
+        console.print(str(paths[0]))
         return True
 
     return run_script(body)

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 from analysis.cells import check_unmixed
 from analysis.comparable import NoDataError
 from analysis.diversity_accuracy import diversity_accuracy
@@ -28,6 +26,7 @@ from analysis.search_budget import budget_figure
 from analysis.sensitivity import sensitivity
 from analysis.source import SourceOptions, options_of
 from analysis.task_figures import task_of
+from csg.console import Console
 from csg.script import run_script
 from csg.settings import ConfigError
 
@@ -123,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, draw in makers_of(table, options).items():
             results.append(said := _drawn(name, draw, options.out))
             if not isinstance(said, ConfigError):
-                console.print(str(said), highlight=False, markup=False, soft_wrap=True)
+                console.print(str(said))
         refused = [str(said) for said in results if isinstance(said, ConfigError)]
         if refused:
             raise ConfigError("these figures were not drawn:\n" + "\n".join(f"  {line}" for line in refused))

@@ -12,14 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 from analysis.comparisons import ablation_table, diversity_table, main_comparison, per_class_table
 from analysis.protocol_table import distinct_finished, protocol_table
 from analysis.run_table import AblationRuns, RunTable
 from analysis.search_summary import search_summary
 from analysis.source import SourceOptions, options_of
 from analysis.table import Table, write_tables
+from csg.console import Console
 from csg.script import run_script
 from csg.settings import ConfigError
 

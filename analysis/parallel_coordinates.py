@@ -140,7 +140,7 @@ def _draw_lines(axes: Axes, trials: Sequence[Trial], columns: Sequence[Axis], co
 
 def _draw_axis(axes: Axes, at: int, column: Axis) -> None:
     axes.vlines(at, 0, 1, colors="black", linewidth=0.8, zorder=3)
-    axes.text(at, 1.05, broken(column.name), ha="center", va="bottom", fontsize=TEXT_SIZE, parse_math=False)
+    axes.text(at, 1.05, broken(column.name), ha="center", va="bottom", fontsize=TEXT_SIZE)
     for position, text in column.ticks:
         axes.plot([at - 0.04, at], [position, position], color="black", linewidth=0.8, zorder=3)
         box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.6}
@@ -153,7 +153,6 @@ def _draw_axis(axes: Axes, at: int, column: Axis) -> None:
             fontsize=SMALL_SIZE,
             bbox=box,
             zorder=5,
-            parse_math=False,
         )
 
 

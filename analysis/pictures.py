@@ -182,7 +182,7 @@ def _grid(headings: Sequence[str], count: int) -> tuple[RunFigure, list[Axes]]:
     for axes in grid:
         axes.set_axis_off()
     for axes, heading in zip(grid, headings, strict=False):
-        axes.set_title(heading, fontsize=SMALL_SIZE, pad=2, parse_math=False)
+        axes.set_title(heading, fontsize=SMALL_SIZE, pad=2)
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)  # type: ignore[union-attr, call-arg]
     return figure, grid
 

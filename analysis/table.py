@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from analysis.provenance import SUFFIX, origins
 from csg.storage import make_folder, replacing
+from csg.text import in_one_line, printable
 from csg.tracking import TrackedRun
 
 MISSING: Final = "-"
@@ -30,6 +31,10 @@ LATEX: Final = {
     **{"<": "$<$", ">": "$>$", "²": "$^2$", "|": r"\textbar{}"},
 }
 """What stands for a character in LaTeX."""
+LABEL: Final = re.compile(r"[^\w:.+-]")
+"""What cannot stand in the name of a label."""
+MARKDOWN: Final = re.compile(r"[|`*\\]|(?<!\w)_|_(?!\w)|~(?=~)|<(?=[A-Za-z/!?])|&(?=#?\w+;)|\](?=[(\[])")
+"""What begins or ends a mark of Markdown, or of the HTML in it."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,9 @@ class Table:
     def markdown(self) -> str:
         """Return the table for Markdown: best in bold, what cannot be told from it with a dagger."""
         rule = tuple("---" if index == 0 else "---:" for index in range(len(self.columns)))
-        rows = [(row.label, *map(_markdown, row.entries)) for row in self.rows]
-        lines = ["| " + " | ".join(_piped(cell) for cell in line) + " |" for line in (self.columns, rule, *rows)]
-        return f"**{self.title}**\n\n" + "\n".join(lines) + f"\n\n{self.caption}\n"
+        rows = [(markdown(row.label), *map(_markdown, row.entries)) for row in self.rows]
+        lines = ["| " + " | ".join(line) + " |" for line in (map(markdown, self.columns), rule, *rows)]
+        return f"**{markdown(self.title)}**\n\n" + "\n".join(lines) + f"\n\n{markdown(self.caption)}\n"
 
     def html(self, link: Callable[[str], str]) -> str:
         """Return the table for a page.
@@ -105,13 +110,13 @@ class Table:
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{latex(self.title)}. {latex(self.caption)}}}",
-            rf"\label{{tab:{self.name}}}",
+            rf"\label{{tab:{LABEL.sub('-', self.name)}}}",
             *([r"\resizebox{\textwidth}{!}{%"] if wide else []),
             rf"\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}",
             r"\toprule",
             " & ".join(map(latex, self.columns)) + r" \\",
             r"\midrule",
-            *(" & ".join((latex(row.label), *map(_latex, row.entries))) + r" \\" for row in self.rows),
+            *(" & ".join((_latex_label(row.label), *map(_latex, row.entries))) + r" \\" for row in self.rows),
             r"\bottomrule",
             r"\end{tabular}" + ("}" if wide else ""),
             r"\end{table}",
@@ -120,11 +125,11 @@ class Table:
 
     def rich(self) -> RichTable:
         """Return the table for a console."""
-        table = RichTable(title=self.title)
+        table = RichTable(title=Text(printable(self.title), style="table.title"))
         for index, column in enumerate(self.columns):
-            table.add_column(escape(column), justify="left" if index == 0 else "right", no_wrap=True)
+            table.add_column(Text(in_one_line(column)), justify="left" if index == 0 else "right", no_wrap=True)
         for row in self.rows:
-            table.add_row(escape(row.label), *map(_rich, row.entries))
+            table.add_row(Text(in_one_line(row.label)), *map(_rich, row.entries))
         return table
 
     def provenance(self, runs: Mapping[str, TrackedRun]) -> dict[str, Any]:
@@ -154,7 +159,7 @@ class Table:
 
 
 def _markdown(entry: Entry) -> str:
-    text = entry.text + SYMBOLS[entry.emphasis]
+    text = markdown(entry.text + SYMBOLS[entry.emphasis])
     return f"**{text}**" if entry.emphasis == "best" else text
 
 
@@ -167,8 +172,14 @@ def _html(entry: Entry, link: Callable[[str], str]) -> str:
     return f'<td><a href="{html.escape(link(next(iter(entry.values))), quote=True)}" title="{runs}">{text}</a></td>'
 
 
-def _piped(text: str) -> str:
-    return text.replace("|", "\\|")
+def markdown(text: str) -> str:
+    """Escape ``text`` for Markdown, but for what means nothing where it stands: the underscore of E_0, say."""
+    return MARKDOWN.sub(lambda found: f"\\{found[0]}", in_one_line(text))
+
+
+def _latex_label(text: str) -> str:
+    """Escape a row's first cell: the end of the row before would take ``[`` and ``*`` for its own."""
+    return f"{{}}{latex(text)}" if text.startswith(("[", "*")) else latex(text)
 
 
 def _latex(entry: Entry) -> str:
@@ -176,14 +187,14 @@ def _latex(entry: Entry) -> str:
     return rf"\textbf{{{text}}}" if entry.emphasis == "best" else text
 
 
-def _rich(entry: Entry) -> str:
-    text = escape(entry.text + SYMBOLS[entry.emphasis])
-    return f"[bold]{text}[/]" if entry.emphasis == "best" else text
+def _rich(entry: Entry) -> Text:
+    text = in_one_line(entry.text + SYMBOLS[entry.emphasis])
+    return Text(text, style="bold" if entry.emphasis == "best" else "")
 
 
 def latex(text: str) -> str:
     """Escape ``text`` for LaTeX: E_0 becomes a symbol with its index, the minus of a number a minus sign."""
-    pieces = re.split(r"(\bE_[\ds]|(?<![\w.)\]])-(?=\d))", text)
+    pieces = re.split(r"(\bE_[\ds]|(?<![\w.)\]])-(?=\d))", in_one_line(text))
     plain = ("".join(LATEX.get(character, character) for character in piece) for piece in pieces[::2])
     special = (f"${piece}$" for piece in pieces[1::2])
     return "".join(part for pair in zip(plain, [*special, ""], strict=True) for part in pair)
@@ -201,6 +212,6 @@ def write_tables(tables: Iterable[Table], runs: Iterable[TrackedRun], folder: Pa
     for table in tables:
         for name, text in table.files(known).items():
             with replacing(folder / name) as file:
-                file.write(text.encode())
+                file.write(printable(text).encode())
             written.append(folder / name)
     return written

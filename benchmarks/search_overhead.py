@@ -12,8 +12,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
-
+from csg.console import Console
 from csg.parsing import parse_flags
 from tune_spaces.journal import Journal
 from tune_spaces.plan import SearchOptions, plan

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
-from rich.console import Console
 
+from csg.console import Console
 from csg.parsing import parse_flags
 from tune_spaces.plan import SearchOptions, plan
 from tune_spaces.search import run_search

@@ -6,9 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.markup import escape
-
+from csg.console import Console
 from csg.object_store import StoreGoneError
 from csg.settings import ConfigError
 
@@ -29,20 +27,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         wanted = "" if not arguments or arguments[0] in ("-h", "--help") else f"; found {arguments[0]!r}"
         errors.print(
             f"usage: csg {{{','.join(COMMANDS)}}} [flags] (csg COMMAND --help shows them){wanted}",
-            highlight=False,
-            markup=False,
         )
         return 0 if arguments and not wanted else 2
     try:
         command = getattr(importlib.import_module(f"csg.commands.{arguments[0]}"), arguments[0])
         status: int = command(arguments[1:], Console())
     except ConfigError as error:
-        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        errors.complain(error)
         return 2
     except StoreGoneError as error:
-        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        errors.complain(error)
         return 3
     except ArithmeticError as error:
-        errors.print(f"[red]training failed:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        errors.complain(error, "training failed:")
         return 1
     return status

@@ -14,6 +14,7 @@ from csg.data.listing import image_files
 from csg.methods import method_of
 from csg.settings import ConfigError, Flat, NotIdentity, Section, hints, places
 from csg.storage import file_digest
+from csg.text import as_bytes
 
 KNOWN = {"csg", "torch", *sys.stdlib_module_names}
 """Packages whose classes a method from outside may inherit from without their files being part of its identity."""
@@ -70,7 +71,7 @@ def canonical(config: Config) -> Flat:
 def _folder_digest(folder: str) -> str:
     """Digest the paths and sizes of the images below a folder, as a data fingerprint does."""
     listed = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in image_files(folder)]
-    return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+    return hashlib.sha256(as_bytes("\n".join(listed))).hexdigest()
 
 
 @lru_cache(maxsize=64)

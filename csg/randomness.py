@@ -13,9 +13,11 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from csg.text import as_bytes
+
 
 def _words(address: tuple[int | str, ...]) -> list[int]:
-    return [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in address]
+    return [zlib.crc32(as_bytes(part)) if isinstance(part, str) else part for part in address]
 
 
 def generator(seed: int, *address: int | str) -> np.random.Generator:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.console import Console
-from rich.markup import escape
-
+from csg.console import Console
 from csg.object_store import StoreGoneError
 from csg.settings import ConfigError
 from csg.tracking import StoreError
@@ -30,24 +28,18 @@ def run_script(body: Callable[[Console], bool]) -> int:
         0 when it was, 130 when it was interrupted, 2 when a flag or a setting cannot be used, 3 when the MLflow store,
         or the store that holds the results, is away.
     """
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
+    console, errors = Console(), Console(stderr=True)
     try:
         return 0 if body(console) else 130
     except ConfigError as error:
-        _complain(error)
+        errors.complain(error)
         return 2
     except (StoreAwayError, StoreGoneError) as error:
-        _complain(error)
+        errors.complain(error)
         return 3
     except StoreError as error:
-        _complain(StoreAwayError(str(error).partition("\n")[0]))
+        errors.complain(StoreAwayError(str(error).partition("\n")[0]))
         return 3
     except KeyboardInterrupt:
         console.print("Interrupted. The same command goes on where it was.")
         return 130
-
-
-def _complain(error: Exception) -> None:
-    Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)

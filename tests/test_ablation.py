@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from csg.console import Console
 from csg.identity import config_id
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError, flatten

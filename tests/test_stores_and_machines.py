@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import ray
 from ray import tune
-from rich.console import Console
 
 from csg import object_store
+from csg.console import Console
 from csg.object_store import ObjectStore, StoreGoneError, check_store, file_of, folder_of, store_of
 from csg.parsing import config_from_flat, parse_flags, read_yaml, to_yaml
 from csg.script import run_script

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray.tune import Callback
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from csg.console import Console
 from csg.training.cluster import Slots
 from csg.training.room_watch import RoomWatch
 from tune_spaces.recorder import ROLE_NAMES
@@ -64,7 +64,7 @@ class SearchConsole(Callback):
         return {**self.__dict__, "_live": None, "_console": None, "_room": None}
 
     def _say(self, text: str) -> None:
-        self._console.print(text, style="yellow", highlight=False, soft_wrap=True)
+        self._console.print(text, style="yellow")
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Say when the search waits for machines; Tune calls this several times a second."""
@@ -121,8 +121,6 @@ class SearchConsole(Callback):
             self._console.print(
                 f"trial {number:03d}  epoch {row.epoch}/{self._epochs}  {_percent(row.score):>6}  {row.status:<8}  "
                 f"{seconds:>6}  {row.what}",
-                highlight=False,
-                soft_wrap=True,
             )
 
     def _table(self) -> Table:

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import ray
 from ray import tune
 from ray.tune import TuneError
-from rich.console import Console
 
+from csg.console import Console
 from csg.object_store import StoreGoneError, address_of
 from csg.settings import ConfigError
 from csg.storage import locked, make_folder, names

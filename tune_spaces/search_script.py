@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from rich.console import Console
-
+from csg.console import Console
 from csg.parsing import parse_flags
 from csg.script import StoreAwayError, run_script
 from tune_spaces.plan import SearchOptions, plan
@@ -44,7 +43,7 @@ def search_script(
         given = sys.argv[1:] if argv is None else argv
         start = {"data.name": pair, "train.threads": THREADS}
         search = plan(parse_flags(options, given, prog=prog, description=description, base=start))
-        console.print(search.where, style="bold", highlight=False, soft_wrap=True)
+        console.print(search.where, style="bold")
         outcome = run_search(search, console)
         # What draws figures and tables takes seconds to import: a search does not start later for it.
         from tune_spaces.summary import conclude

@@ -8,19 +8,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from csg.commands.passed_over import print_not_used
 from csg.commands.progress import image_progress
 from csg.config import Config
+from csg.console import Console
 from csg.data import load_pair
 from csg.data.check import Report, check
 from csg.data.listing import OF_SYSTEM, count_files
 from csg.data.pair import SOURCE_SHIFTED
 from csg.parsing import parse_flags
 from csg.settings import ConfigError
+from csg.text import in_one_line, printable
 from csg.training.loop import steps_per_epoch
 
 USAGE = "usage: csg data check [flags] (csg data check --help shows them)"
@@ -47,7 +48,7 @@ def data(argv: Sequence[str], console: Console) -> int:
     """
     if not argv or argv[0] != "check":
         wanted = "" if not argv or argv[0] in ("-h", "--help") else f"; found {argv[0]!r}"
-        console.print(USAGE + wanted, highlight=False, markup=False)
+        console.print(USAGE + wanted)
         return 0 if argv and not wanted else 2
     flags = parse_flags(
         CheckOptions,
@@ -67,7 +68,7 @@ def data(argv: Sequence[str], console: Console) -> int:
         print_not_used(kinds, report.domains[side]["several_frames"], console, side=side)
     _print_faults(report, console)
     _print_verdict(report, console)
-    console.print(f"report: {report.path}", highlight=False, soft_wrap=True)
+    console.print(f"report: {report.path}")
     return 0 if report.usable else 1
 
 
@@ -91,7 +92,7 @@ def _print_counts(report: Report, console: Console) -> None:
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for name in report.domains["source"]["images_per_class"]:
-        table.add_row(name, *(_count(column, name) for column in columns.values()))
+        table.add_row(in_one_line(name), *(_count(column, name) for column in columns.values()))
     table.add_row("all", *(f"{column['images']:,}" for column in columns.values()), style="bold")
     console.print(table)
     for side, described in report.domains.items():
@@ -100,7 +101,7 @@ def _print_counts(report: Report, console: Console) -> None:
             f"{name} {of['smallest']} to {of['largest']} (median {of['median']})"
             for name, of in described["pixels"].items()
         ]
-        console.print(f"{side}: {', '.join(figures)}: {described['folder']}", highlight=False, soft_wrap=True)
+        console.print(f"{side}: {', '.join(figures)}: {described['folder']}")
 
 
 def _count(column: Mapping[str, Any], name: str) -> str:
@@ -114,9 +115,9 @@ def _print_faults(report: Report, console: Console) -> None:
         return
     kinds = Counter(fault.kind for fault in report.faults)
     counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-    console.print(f"{_number(report)}: {counts}", highlight=False, soft_wrap=True)
+    console.print(f"{_number(report)}: {counts}")
     for fault in report.faults[:SHOWN]:
-        console.print(f"  {fault.kind}: {fault}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"  {fault.kind}: {in_one_line(str(fault))}")
     if len(report.faults) > SHOWN:
         console.print(f"  and {len(report.faults) - SHOWN:,} more, in the report")
 
@@ -125,15 +126,15 @@ def _print_verdict(report: Report, console: Console) -> None:
     """Say whether a training would start, and what it would pass over."""
     unknown = [kind for kinds in report.passed_over.values() for kind in kinds if kind.reason != OF_SYSTEM]
     if not report.faults:
-        verdict = "[green]usable: nothing is wrong[/]"
+        verdict = Text("usable: nothing is wrong", style="green")
         if unknown:
-            verdict = f"[green]usable[/]; {count_files(unknown)} no image by name"
+            verdict = Text.assemble(("usable", "green"), f"; {count_files(unknown)} no image by name")
     elif report.usable:
-        verdict = f"[green]usable[/], with {_number(report)} that training passes over"
+        verdict = Text.assemble(("usable", "green"), f", with {_number(report)} that training passes over")
     else:
         refusal = str(report.refusal(report.on_bad_image)).splitlines()[0].rstrip(":")
-        verdict = f"[red]not usable[/]: {escape(refusal)}"
-    console.print(verdict, highlight=False, soft_wrap=True)
+        verdict = Text.assemble(("not usable", "red"), f": {printable(refusal)}")
+    console.print(verdict)
 
 
 def _number(report: Report) -> str:

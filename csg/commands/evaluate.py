@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from csg.commands.opening import open_run
+from csg.console import Console
 from csg.parsing import parse_flags
 from csg.settings import ConfigError
 from csg.tasks import task_of
@@ -39,5 +38,5 @@ def evaluate(argv: Sequence[str], console: Console) -> int:
     for stream in flags.options.streams:
         measured = task.measure(inference, flags.config, run.pair, stream)
         for name, value in (figures(stream, measured, flags.config) | energies(stream, measured, flags.config)).items():
-            console.print(f"{name:<36} {value:.6g}", highlight=False)
+            console.print(f"{name:<36} {value:.6g}")
     return 0

@@ -14,12 +14,13 @@ from typing import Any, BinaryIO, Final
 
 import torch
 import tyro
-from rich.console import Console
 from torch import Tensor
 
 from csg.config import Config
+from csg.console import Console
 from csg.models.deployable import Deployable
 from csg.object_store import file_of
+from csg.paths import with_user_paths
 from csg.settings import ConfigError
 from csg.storage import check_file, replacing
 from csg.training.selected import Selected, load_selected
@@ -69,12 +70,14 @@ def export(argv: Sequence[str], console: Console) -> int:
     Returns:
         0; 1 when the file does not answer as the model does, and was not kept.
     """
-    options = tyro.cli(
-        ExportOptions,
-        args=list(argv),
-        prog="csg export",
-        description="Write the network of a finished run to one file: images in, probabilities out.",
-        use_underscores=True,
+    options = with_user_paths(
+        tyro.cli(
+            ExportOptions,
+            args=list(argv),
+            prog="csg export",
+            description="Write the network of a finished run to one file: images in, probabilities out.",
+            use_underscores=True,
+        )
     )
     kind = _format_of(options.output)
     selected = load_selected(file_of(options.checkpoint, "--checkpoint"))
@@ -82,15 +85,12 @@ def export(argv: Sequence[str], console: Console) -> int:
     try:
         difference = export_to(options.output, kind, selected)
     except MismatchError as error:
-        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).complain(error)
         return 1
     about = metadata(selected)
     console.print(
         f"{options.output}: {about['input']} -> {about['output']}; {options.output.stat().st_size / 1e6:.1f} MB; "
         f"read back, its probabilities differ from the model's by {difference:.1e} at most",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
     )
     return 0
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from csg.commands.verification import open_pair
 from csg.config import Config
+from csg.console import Console
 from csg.models.weights import check_weights
 from csg.object_store import check_store
 from csg.training.run import Run
@@ -20,6 +19,6 @@ def open_run(config: Config, console: Console, *, writing: bool = True) -> Run:
     check_store(config.train.output, writing=writing)
     check_weights(config.model)
     pair = open_pair(config, console)
-    console.print(f"{config.method.summary} on {pair.description}", highlight=False, soft_wrap=True)
+    console.print(f"{config.method.summary} on {pair.description}")
     run = Run(config, pair)
     return run.create() if writing else run

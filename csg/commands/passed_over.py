@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
+from csg.console import Console
 from csg.data.listing import PassedOver, count_files
 
 
@@ -17,4 +16,4 @@ def print_not_used(kinds: Sequence[PassedOver], several_frames: int, console: Co
         images = "1 image has" if several_frames == 1 else f"{several_frames:,} images have"
         lines.append(f"{start}{images} several frames or pages, of which the first is used")
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line)

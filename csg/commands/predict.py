@@ -11,20 +11,22 @@ from typing import Annotated, Literal
 
 import torch
 import tyro
-from rich.console import Console
 
 from csg.commands.passed_over import print_not_used
 from csg.commands.predict_maps import write_maps
 from csg.commands.progress import CountProgress, image_progress
+from csg.console import Console
 from csg.data.decoding import BadImageError, PixelLimit, count_with_several_frames
 from csg.data.files import FileStream, ImageFiles
 from csg.data.listing import USUAL, PassedOver, count_passed_over, describe_passed_over, files_below, images_among
 from csg.data.loading import in_order
 from csg.object_store import file_of
+from csg.paths import with_user_paths
 from csg.settings import ConfigError
 from csg.storage import check_file, make_folder, replacing
 from csg.tasks.classification import class_scores
 from csg.tasks.measurement import Inference
+from csg.text import in_one_line
 from csg.training.selected import Selected, load_selected
 
 COLUMNS = ("file", "class", "probability")
@@ -63,12 +65,14 @@ def predict(argv: Sequence[str], console: Console) -> int:
     Returns:
         0; 1 when images could not be read, which are then missing; 130 when interrupted.
     """
-    options = tyro.cli(
-        PredictOptions,
-        args=list(argv),
-        prog="csg predict",
-        description="Write the class of every image in a folder to a CSV file, or of its every pixel to an image.",
-        use_underscores=True,
+    options = with_user_paths(
+        tyro.cli(
+            PredictOptions,
+            args=list(argv),
+            prog="csg predict",
+            description="Write the class of every image in a folder to a CSV file, or of its every pixel to an image.",
+            use_underscores=True,
+        )
     )
     selected = load_selected(file_of(options.checkpoint, "--checkpoint"))
     names, passed_over = _names(options.folder)
@@ -95,13 +99,13 @@ def predict(argv: Sequence[str], console: Console) -> int:
         console.print(f"Interrupted; {'the maps so far are in ' + str(output) if dense else 'nothing was written'}.")
         return 130
     written = f"{len(names) - len(bad):,} of {len(names):,} images are classified: {output}"
-    console.print(written, highlight=False, markup=False, soft_wrap=True)
+    console.print(written)
     print_not_used(passed_over, count_with_several_frames(options.folder / name for name in names), console)
     if bad:
         errors = Console(stderr=True)
-        errors.print(f"[red]error:[/] {len(bad):,} images cannot be read and are left out:", highlight=False)
+        errors.complain(f"{len(bad):,} images cannot be read and are left out:")
         for error in bad:
-            errors.print(f"  {error}", highlight=False, markup=False, soft_wrap=True)
+            errors.print(f"  {in_one_line(str(error))}")
     return 1 if bad else 0
 
 

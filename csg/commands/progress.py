@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from csg.console import Console
 
 
 class CountProgress:
@@ -37,7 +38,7 @@ class CountProgress:
         self._bar.update(self._task, completed=done, total=total, visible=True)
         if not self._console.is_terminal and done * self._lines // total > self._printed:
             self._printed = done * self._lines // total
-            self._console.print(self._line.format(done=done, total=total), highlight=False)
+            self._console.print(self._line.format(done=done, total=total))
 
 
 def image_progress(console: Console, doing: str, done: str) -> CountProgress:

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from csg.commands.opening import open_run
 from csg.commands.progress import step_progress
 from csg.config import Config
+from csg.console import Console
 from csg.data import load_pair, visda17
 from csg.data.pair import SOURCE_TRAIN
 from csg.object_store import StoreGoneError, address_of
 from csg.parsing import parse_flags
 from csg.settings import ConfigError
 from csg.tasks import task_of
+from csg.text import in_one_line
 from csg.training.dry_run import dry_run
 from csg.training.loop import EpochReport
 
@@ -59,13 +59,11 @@ def train(argv: Sequence[str], console: Console) -> int:
             raise ConfigError(f"--tracking-uri: the MLflow store {uri} does not answer ({error})") from None
     known = len(run.record.epochs)
     if known:
-        console.print(
-            f"{known} of {flags.config.train.epochs} epochs are on record in {address_of(run.folder)}", soft_wrap=True
-        )
+        console.print(f"{known} of {flags.config.train.epochs} epochs are on record in {address_of(run.folder)}")
     try:
         with step_progress(console) as progress:
-            for report in run.epochs(progress, lambda text: console.print(text, style="yellow", soft_wrap=True)):
-                console.print(_epoch_line(report, flags.config), highlight=False, soft_wrap=True)
+            for report in run.epochs(progress, lambda text: console.print(text, style="yellow")):
+                console.print(_epoch_line(report, flags.config))
                 _log(track, console)
         final = run.finish()
     except KeyboardInterrupt:
@@ -80,20 +78,18 @@ def train(argv: Sequence[str], console: Console) -> int:
     finally:
         _log(track, console)
     _print_final(console, final)
-    console.print(f"weights: {address_of(run.selected)}", highlight=False, soft_wrap=True)
+    console.print(f"weights: {address_of(run.selected)}")
     return 0
 
 
 def _show_plan(config: Config, console: Console) -> int:
     if config.data.name == "visda17" and config.data.root is None:
         images, classes = visda17.published_train_images(config.data), len(visda17.CLASSES)
-        console.print(
-            f"data.root is not set: counts are the published ones of {visda17.title(config.data)}", highlight=False
-        )
+        console.print(f"data.root is not set: counts are the published ones of {visda17.title(config.data)}")
     else:
         pair = load_pair(config.data)
         images, classes = len(pair.streams[SOURCE_TRAIN]), len(pair.classes)
-        console.print(pair.description, highlight=False, soft_wrap=True)
+        console.print(pair.description)
     plan = dry_run(config, images=images, classes=classes)
     lines = [
         config.method.summary,
@@ -112,7 +108,7 @@ def _show_plan(config: Config, console: Console) -> int:
         *(f"  {purpose:<26} {size:9,.1f} MB" for purpose, size in plan.memory.items()),
     ]
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line)
     return 0
 
 
@@ -137,4 +133,4 @@ def _epoch_line(report: EpochReport, config: Config) -> str:
 
 def _print_final(console: Console, final: dict[str, float]) -> None:
     for name, value in final.items():
-        console.print(f"{name:<36} {value:.6g}", highlight=False)
+        console.print(f"{in_one_line(name):<36} {value:.6g}")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
 from csg.commands.progress import image_progress
 from csg.config import Config
+from csg.console import Console
 from csg.data import ON_DISK, load_pair
 from csg.data.check import verified
 from csg.data.domain import UNREADABLE
@@ -31,7 +30,5 @@ def open_pair(config: Config, console: Console) -> Pair:
             raise SystemExit(130) from None
         skipped = sum(fault.kind in UNREADABLE for fault in report.faults)
         if skipped:
-            console.print(
-                f"{skipped:,} images cannot be used and are skipped: {report.path}", highlight=False, soft_wrap=True
-            )
+            console.print(f"{skipped:,} images cannot be used and are skipped: {report.path}")
     return pair

@@ -33,6 +33,7 @@ from csg.data.map_files import FileMapStream
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, LabelledImages, Pair
 from csg.settings import ConfigError
 from csg.storage import replacing
+from csg.text import as_bytes
 
 VERSION: Final = 3
 """Raise it whenever the same files would be judged otherwise, or the report's form changes."""
@@ -177,10 +178,10 @@ def report_path(config: DataConfig) -> Path:
     settings = f"{config.allow_missing_classes} {config.max_megapixels}"
     digest = hashlib.sha256(f"{VERSION} {PIL.__version__} {settings}".encode())
     for domain in load_domains(config):
-        digest.update(f"{domain.files.folder} {domain.classes} {domain.files.fingerprint}".encode())
+        digest.update(as_bytes(f"{domain.files.folder} {domain.classes} {domain.files.fingerprint}"))
         digest.update(domain.files.modified.tobytes())
         for fault in domain.faults:
-            digest.update(str(fault).encode())
+            digest.update(as_bytes(str(fault)))
     return cache_folder(config) / f"check-{config.name}-{digest.hexdigest()[:16]}.json"
 
 

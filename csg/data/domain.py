@@ -24,6 +24,7 @@ from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST,
 from csg.data.shifted import shifted
 from csg.randomness import generator
 from csg.settings import ConfigError
+from csg.text import in_one_line
 
 SEED: Final = 17
 """Of the splits: no setting moves it."""
@@ -194,7 +195,7 @@ def _not_listed(domain: Domain) -> tuple[list[Fault], tuple[PassedOver, ...]]:
 
 def named(faults: Sequence[Fault | str], what: str) -> str:
     """Put the first faults into words, one a line."""
-    lines = [f"  {fault}" for fault in faults[:SHOWN]]
+    lines = [f"  {in_one_line(str(fault))}" for fault in faults[:SHOWN]]
     more = len(faults) - SHOWN
     return "\n".join([what, *lines, *([f"  and {more:,} more; csg data check lists them all"] if more > 0 else [])])
 
@@ -242,8 +243,8 @@ def make_pair(source: Domain, target: Domain, config: DataConfig, *, title: Call
         },
         flip_averaging=True,
         description=(
-            f"{title(config)}, {len(source.classes)} classes, {side}x{side}: source train/val {len(rest):,}/"
-            f"{len(held_out):,}, target val/test {len(val):,}/{len(test):,}"
+            f"{in_one_line(title(config))}, {len(source.classes)} classes, {side}x{side}: "
+            f"source train/val {len(rest):,}/{len(held_out):,}, target val/test {len(val):,}/{len(test):,}"
         ),
     )
 

@@ -22,6 +22,7 @@ from csg.data.label_maps import LABEL_IDS, TRAIN_IDS, BadMapError, Bytes, class_
 from csg.data.map_stream import MapStream
 from csg.settings import ConfigError
 from csg.storage import replacing
+from csg.text import as_bytes
 
 Sizes = npt.NDArray[np.int32]
 
@@ -105,7 +106,7 @@ class MapFiles:
         Raises:
             ConfigError: the folder cannot be written to.
         """
-        digest = hashlib.sha256(f"{self.folder} {self.fingerprint}".encode())
+        digest = hashlib.sha256(as_bytes(f"{self.folder} {self.fingerprint}"))
         digest.update(self.modified.tobytes())
         path = Path(cache) / f"sizes-{digest.hexdigest()[:16]}.npy"
         kept = _kept_sizes(path, len(self))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from csg.data.decoding import BadImageError
+from csg.text import as_bytes
 
 SOURCE_TRAIN: Final = "source/train"
 SOURCE_VAL: Final = "source/val"
@@ -128,7 +129,7 @@ class Pair:
         """Hash of all streams and of the classes."""
         streams = [f"{name} {stream.fingerprint}" for name, stream in sorted(self.streams.items())]
         text = "\n".join([*streams, *self.classes])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(as_bytes(text)).hexdigest()[:16]
 
 
 def stratified_split(labels: Tensor, fraction: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
