@@ -11,6 +11,7 @@ from typing import TypeVar
 import tyro
 
 from analysis.run_table import RunTable, read_runs
+from csg.paths import with_user_paths
 from csg.tracking import default_tracking_uri
 
 Options = TypeVar("Options")
@@ -24,9 +25,13 @@ def options_of(kind: type[Options], argv: Sequence[str] | None, *, script: str, 
         argv: arguments after the program's name (default: those of the process).
         script: the script's file.
         description: what ``--help`` begins with.
+
+    Raises:
+        ConfigError: a flag's path that no file can have.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    return tyro.cli(kind, args=arguments, prog=Path(script).name, description=description, use_underscores=True)
+    options = tyro.cli(kind, args=arguments, prog=Path(script).name, description=description, use_underscores=True)
+    return with_user_paths(options)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from csg.paths import absolute_path, user_path
 from csg.settings import ConfigError
 from csg.storage import file_digest
 
@@ -23,7 +24,7 @@ def external_object(place: str, *, setting: str) -> Any:
     if not where or not name:
         raise ConfigError(f"{setting}: expected module:NAME or path/to/file.py:NAME, found {place!r}")
     try:
-        module = _from_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+        module = _from_file(user_path(where, setting)) if where.endswith(".py") else importlib.import_module(where)
     except FileNotFoundError:
         raise ConfigError(f"{setting}: expected a Python file, found nothing at {where}") from None
     except Exception as error:  # whatever a stranger's module raises when it is imported
@@ -53,4 +54,4 @@ def _from_file(path: Path) -> ModuleType:
 def with_absolute_path(place: str) -> str:
     """Resolve the file of ``path/to/file.py:NAME`` against the working directory; a module stays as it is."""
     where, _, name = place.rpartition(":")
-    return f"{Path(where).expanduser().absolute()}:{name}" if where.endswith(".py") else place
+    return f"{absolute_path(where, 'method.path')}:{name}" if where.endswith(".py") else place

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from csg.address import checked_address, is_address
+from csg.paths import user_path
 from csg.settings import ConfigError
 
 ATOMIC = ("s3", "gcs")
@@ -272,7 +273,7 @@ def file_of(text: str, setting: str) -> Path:
         ConfigError: an address that cannot be read from; see :func:`checked_address` and :meth:`ObjectStore.reach`.
     """
     if not is_address(text):
-        return Path(text)
+        return user_path(text, setting)
     parts = urlsplit(checked_address(text, setting))
     above, _, name = parts.path.rpartition("/")
     path = folder_of(parts._replace(path=above).geturl()) / name

@@ -19,6 +19,7 @@ from csg.external import with_absolute_path
 from csg.methods import find_method, name_of
 from csg.object_store import address_of, file_of
 from csg.pairs import defaults_of
+from csg.paths import absolute_path, with_user_paths
 from csg.settings import ConfigError, Flat, build, explain, field_names, flatten, hints, places, unknown
 from csg.storage import opened
 
@@ -165,20 +166,22 @@ def parse_flags(
         config = config_from_flat(flatten(config) | {"data.cache": cache})
     config = with_absolute_paths(config)
     flat = flatten(config)
-    return Flags(parsed.options, config, {name: flat[name] for name in flagged})
+    return Flags(with_user_paths(parsed.options), config, {name: flat[name] for name in flagged})
 
 
 def with_absolute_paths(config: Config) -> Config:
     """Resolve paths against the working directory, which workers do not share.
 
     Raises:
-        ConfigError: an address, where only ``train.output`` may be one.
+        ConfigError: an address, where only ``train.output`` may be one; or see :func:`csg.paths.absolute_path`.
     """
     flat = flatten(config)
     found = {}
-    for name, text in places(config).items():
+    written = places(config, "written")
+    # train.output first: data.cache lies below it unless told otherwise, and would be blamed for it.
+    for name, text in sorted(places(config).items(), key=lambda place: place[0] != "train.output"):
         if not is_address(text):
-            found[name] = str(Path(text).expanduser().absolute())
+            found[name] = absolute_path(text, name, written=name in written)
         elif name == "train.output":
             found[name] = checked_address(text, name)
         else:

@@ -12,13 +12,13 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Executable, column, create_engine, select, table
 from sqlalchemy.exc import SQLAlchemyError
 
-from csg.tracking.store import SQLITE, StoreError
+from csg.address import sqlite_path
+from csg.tracking.store import StoreError
 
 ENGINES = ("sqlite", "postgresql", "mysql", "mssql")
 """Databases that MLflow keeps a store in; an address begins with one of them, and may name a driver after a plus."""
@@ -118,9 +118,10 @@ def _rows(database: Connection, query: Executable) -> Iterator[Any]:
 def connected(uri: str) -> Iterator[Connection]:
     """Connect; to an SQLite file so that it cannot be written to."""
     try:
-        if uri.startswith(SQLITE):
-            place = Path(uri.removeprefix(SQLITE)).absolute().as_uri()
-            engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(f"{place}?mode=ro", uri=True))
+        path = sqlite_path(uri)
+        if path is not None:
+            place = f"{path.as_uri()}?mode=ro"
+            engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(place, uri=True))
         else:
             engine = create_engine(uri)
         try:

@@ -18,12 +18,13 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from csg.address import sqlite_address, sqlite_path, sqlite_query
 from csg.object_store import folder_of
+from csg.paths import user_path
 from csg.settings import ConfigError
 
 StoreError = MlflowException
 """What a store that is away, or refuses, raises."""
-SQLITE = "sqlite:///"
 SERVERS = ("http://", "https://", "databricks")
 """Addresses of stores that know themselves where artifacts go."""
 
@@ -33,12 +34,20 @@ def default_tracking_uri(output: str) -> str:
 
     An object store has it in its working folder on this machine; the same command on another one fills another one in.
     """
-    return f"{SQLITE}{folder_of(output).absolute() / 'mlflow.db'}"
+    return sqlite_address(folder_of(output) / "mlflow.db")
 
 
 def absolute_uri(uri: str) -> str:
-    """Resolve the path of an SQLite store against the working directory."""
-    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}" if uri.startswith(SQLITE) else uri
+    """Resolve the path of an SQLite store against the working directory; a path to such a file is one too."""
+    if is_sqlite_file(uri):
+        return sqlite_address(user_path(uri, "--tracking-uri"))
+    path = sqlite_path(uri)
+    return uri if path is None else sqlite_address(path) + sqlite_query(uri)
+
+
+def is_sqlite_file(uri: str) -> bool:
+    """Whether a store is given as the path of an SQLite file, where an address is expected."""
+    return "://" not in uri and uri.endswith((".db", ".sqlite", ".sqlite3"))
 
 
 def reach(uri: str) -> MlflowClient:
@@ -47,8 +56,9 @@ def reach(uri: str) -> MlflowClient:
     Raises:
         ConfigError: there is none at ``uri``, or it does not answer.
     """
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
-        raise ConfigError(f"--tracking-uri: expected an MLflow store, found nothing at {uri.removeprefix(SQLITE)}")
+    path = sqlite_path(uri)
+    if path is not None and not path.exists():
+        raise ConfigError(f"--tracking-uri: expected an MLflow store, found nothing at {path}")
     try:
         return _client(uri)
     except Exception as error:  # SQLAlchemy's errors have no base that MLflow exports
@@ -78,10 +88,10 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
         ConfigError: the store cannot be reached or written to.
     """
     try:
-        if uri.startswith(SQLITE):
-            folder = Path(uri.removeprefix(SQLITE)).parent
-            folder.mkdir(parents=True, exist_ok=True)
-            artifacts = folder / "mlartifacts"
+        path = sqlite_path(uri)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            artifacts = path.parent / "mlartifacts"
         client = _client(uri)
         found = client.get_experiment_by_name(experiment)
         if found is not None:

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -26,7 +26,7 @@ import ray
 from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from csg.address import is_address
+from csg.address import is_address, sqlite_path
 from csg.config import Config
 from csg.object_store import StoreGoneError, check_store, folder_of
 from csg.settings import ConfigError, places
@@ -205,16 +205,13 @@ def check_output(config: Config, tracking_uri: str | None = None) -> None:
 
 def _path_of_store(uri: str) -> str:
     """Return the absolute path of a store in files; "" where the URI names a server."""
-    scheme, colon, rest = uri.partition(":")
-    if not colon:
-        path = uri
-    elif scheme.startswith("sqlite"):
-        path = rest.removeprefix("///")  # sqlite:///relative and sqlite:////absolute
-    elif scheme == "file":
-        path = urlsplit(uri).path
-    else:
+    found = sqlite_path(uri)
+    if found is not None:
+        return str(found)
+    scheme, colon, _ = uri.partition(":")
+    if colon and scheme != "file":
         return ""
-    return str(Path(path).absolute())
+    return str(Path(unquote(urlsplit(uri).path) if colon else uri).absolute())
 
 
 def check_nodes(config: Config) -> None:
