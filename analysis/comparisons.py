@@ -15,7 +15,10 @@ from analysis.run_table import AblationRuns, Outputs, RunTable
 from analysis.table import MISSING, Entry, Table
 from analysis.task_figures import task_of
 from csg.data.pair import SOURCE_VAL, TARGET_TEST
+from csg.names import metric_name
+from csg.text import in_one_line
 from csg.tracking import TrackedRun
+from csg.tracking.classes import classes_of
 
 E0_COLUMN = Column("E_0 (mhe)", "target/test/E0_mhe", better="lower")
 SECONDS = Column("s/epoch", "seconds_per_epoch", decimals=1)
@@ -65,8 +68,10 @@ def per_class_table(ablation: AblationRuns, *, mix: Collection[str] = ()) -> Tab
     """Show the accuracy, or the IoU, of each class."""
     task = task_of(ablation.runs)
     prefix = f"{TARGET_TEST}/{task.by_class}/"
-    names = {name.removeprefix(prefix) for run in ablation.runs for name in run.metrics if name.startswith(prefix)}
-    columns = [Column(name, f"{prefix}{name}", 100, 1, "higher") for name in sorted(names)]
+    classes = {name for run in ablation.runs for name in classes_of(run.tags)} or {
+        name.removeprefix(prefix) for run in ablation.runs for name in run.metrics if name.startswith(prefix)
+    }
+    columns = [Column(in_one_line(name), metric_name(f"{prefix}{name}"), 100, 1, "higher") for name in sorted(classes)]
     title = f"{ablation.title}: {task.class_words} by class, %"
     return cell_table(ablation, columns, name="per_class", title=title, mix=mix)
 

@@ -15,8 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from analysis.cells import DIMENSIONS
 from analysis.paper_figures import FigureOptions, Maker, makers_of
 from analysis.paper_tables import TableOptions, tables_of
@@ -24,6 +22,7 @@ from analysis.run_table import RunTable
 from analysis.search_summary import best_trials
 from analysis.source import options_of
 from analysis.trace import command_of
+from csg.console import Console
 from csg.script import run_script
 from csg.settings import ConfigError
 from csg.storage import check_file, replacing

@@ -8,20 +8,20 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 
 from analysis.provenance import IDENTITY, SUFFIX
 from analysis.source import options_of
+from csg.console import Console
 from csg.parsing import config_from_flat
 from csg.script import run_script
 from csg.settings import ConfigError, flatten, places
+from csg.text import shell_quoted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ def command_of(settings: Mapping[str, Any]) -> str:
         if name not in written and (name in method or name == "train.seed" or defaults.get(name) != value)
     }
     ordered = sorted(changed.items(), key=lambda item: item[0] not in method)  # the method's name first
-    return shlex.join(["csg", "train", *(text for name, value in ordered for text in (f"--{name}", str(value)))])
+    return " ".join(["csg train", *(f"--{name} {shell_quoted(str(value))}" for name, value in ordered)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from csg.parsing import config_from_flat
 from csg.settings import ConfigError, flatten
 from csg.tracking import RunTracker, Tracker
 from csg.tracking import tracker as tracker_module
-from csg.tracking.tracker import active_settings, metric_name
+from csg.tracking.tracker import active_settings
 from csg.training.run import Run
 from tests.made_up_pair import TINY, made_up_pair
 from tests.stores import put_store_below
@@ -64,11 +64,6 @@ def test_the_score_is_of_the_protocol_that_asks_whoever_trained_the_run(store: T
         tracker.log(trained.record)
         (read,) = store.children(parent)
         assert read.metrics["selection/score"] == trained.record.epochs[-1][f"{stream}/mean_class_accuracy"]
-
-
-def test_a_class_of_any_name_can_be_recorded() -> None:
-    assert metric_name("target/test/class_accuracy/car (old), R&B") == "target/test/class_accuracy/car _old__ R_B"
-    assert metric_name("target/test/E0_mhe") == "target/test/E0_mhe"
 
 
 def test_logging_twice_records_no_step_twice(store: Tracker, tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from rich.console import Console
 
 from csg.config import Config
+from csg.console import Console
 from csg.data.pair import TARGET_TEST, Pair
 from csg.identity import canonical
+from csg.names import folder_name
 from csg.object_store import StoreGoneError, folder_of
 from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError, Flat
@@ -77,7 +78,8 @@ class Ablation:
     @property
     def folder(self) -> Path:
         """Where the ablation keeps its tables."""
-        return folder_of(self.planned[0].config.train.output) / "ablations" / self.experiment / self.key
+        output = folder_of(self.planned[0].config.train.output)
+        return output / "ablations" / folder_name(self.experiment) / self.key
 
 
 def cells_of(design: Design, base: Flat, seeds: int) -> Iterator[tuple[Cell, Config]]:

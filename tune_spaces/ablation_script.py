@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from rich.console import Console
+from rich.text import Text
 
 from analysis.comparisons import ablation_table
 from analysis.run_table import AblationRuns
 from analysis.table import write_tables
 from csg.commands.verification import open_pair
 from csg.config import Config, DataConfig
+from csg.console import Console
 from csg.data.pair import Pair
 from csg.models.weights import check_weights
 from csg.object_store import address_of, check_store
@@ -22,6 +23,7 @@ from csg.parsing import Flags, parse_flags
 from csg.script import StoreAwayError, run_script
 from csg.settings import ConfigError, flatten
 from csg.tasks import task_of
+from csg.text import printable
 from csg.tracking import default_tracking_uri
 from csg.training.dry_run import check_buildable
 from csg.training.record import Identity
@@ -151,9 +153,9 @@ def run_design(
         ablation = plan(flags, *design_of(flags), console)
         cells = len(ablation.design.cells)
         console.print(
-            f"[bold]{ablation.design.title}[/]: {cells} cells x {len(ablation.planned) // cells} seeds on "
-            f"{ablation.planned[0].pair.description}",
-            highlight=False,
+            Text(printable(ablation.design.title), style="bold"),
+            f": {cells} cells x {len(ablation.planned) // cells} seeds on {ablation.planned[0].pair.description}",
+            sep="",
         )
         if flags.options.plan:
             show_plan(ablation, console)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from rich.console import Console
+from rich.text import Text
 
 from analysis.cell_table import spread
 from analysis.paper_tables import CONFIRMATION
 from analysis.search_summary import SELECTION_SCORE, best_trials
 from analysis.table import MISSING, Entry, Row, Table, write_tables
+from csg.console import Console
 from csg.data.pair import TARGET_TEST
 from csg.parsing import config_from_flat
 from csg.script import StoreAwayError
 from csg.settings import ConfigError
 from csg.tasks import task_of
+from csg.text import printable
 from csg.tracking import TrackedRun
 from tune_spaces.ablation import Ablation, run_ablation
 from tune_spaces.ablation_script import planned_runs
@@ -54,7 +56,8 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> None:
         experiment=search.experiment,
         concurrency=search.options.concurrency,
     )
-    console.print(f"\n[bold]{design.title}[/]: {len(cells)} trials x {seeds} seeds, from seed {first}", highlight=False)
+    heading = Text(f"\n{printable(design.title)}", style="bold")
+    console.print(heading, f": {len(cells)} trials x {seeds} seeds, from seed {first}", sep="")
     confirmed = run_ablation(ablation, console)
     if not confirmed.recorded:
         raise StoreAwayError(confirmed.tracker.uri)
@@ -64,7 +67,7 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> None:
         confirmed.tracker.log_artifact(confirmed.parent, path)
         confirmed.tracker.log_artifact(outcome.parent, path)
     console.print(table.rich())
-    console.print(table.caption, highlight=False, soft_wrap=True)
+    console.print(table.caption)
 
 
 def confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequence[TrackedRun]) -> Table:

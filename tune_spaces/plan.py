@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-
 from csg.commands.verification import open_pair
 from csg.config import Config
+from csg.console import Console
 from csg.data.pair import Pair
 from csg.identity import canonical
 from csg.models.weights import check_weights
+from csg.names import folder_name
 from csg.object_store import check_store, folder_of
 from csg.pairs import BUNDLED
 from csg.parsing import Flags, config_from_flat, overlay
@@ -97,7 +97,7 @@ class Search:
     @property
     def folder(self) -> Path:
         """Where the search keeps its journal and its figures."""
-        return folder_of(self.config.train.output) / "searches" / self.experiment / self.name
+        return folder_of(self.config.train.output) / "searches" / folder_name(self.experiment) / self.name
 
     @property
     def score_metric(self) -> str:

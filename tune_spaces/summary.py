@@ -8,17 +8,18 @@ import statistics
 import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from analysis.search_figures import write_search_figures
 from analysis.search_summary import SELECTION_SCORE, best_trials, wilson_text
+from csg.console import Console
 from csg.data.pair import TARGET_TEST
 from csg.object_store import address_of
 from csg.parsing import config_from_flat, overlay, to_yaml
 from csg.storage import replacing
 from csg.tasks import task_of
 from csg.tasks.task import Task
+from csg.text import shell_quoted
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
 from csg.training.record import current_source_digest, source_digest
@@ -56,7 +57,7 @@ def conclude(outcome: Outcome, console: Console) -> Path | None:
     for run in runs:
         if run.status == "failed":
             reason = run.tags.get("error", UNKNOWN_ERROR).partition("\n")[0][:200]
-            console.print(f"  [red]failed[/] {run.name}: {escape(reason)}", highlight=False)
+            console.print(Text("  failed", style="red"), f"{run.name}: {reason}")
     if outcome.ending != "complete":
         why = "was interrupted" if outcome.ending == "interrupted" else "has used up its time budget"
         if current_source_digest() != source_digest():
@@ -94,7 +95,7 @@ def best_yaml(outcome: Outcome, best: TrackedRun) -> str:
     head = (
         f"# {best.name}, the best of search {outcome.search.name}\n"
         f"# selected by {outcome.search.score_metric} = {best.metrics[SELECTION_SCORE]:.4f}\n"
-        f"# csg train --config {address_of(outcome.search.folder / 'best.yaml')} --train.seed 1\n"
+        f"# csg train --config {shell_quoted(address_of(outcome.search.folder / 'best.yaml'))} --train.seed 1\n"
     )
     return head + to_yaml(config)
 
@@ -140,7 +141,8 @@ def _print_result(
     protocol = search.config.selection.protocol
     console.print()
     console.print(
-        f"[bold]Best configuration[/] by {search.score_metric} (protocol {protocol}, {queries} target queries):"
+        Text("Best configuration", style="bold"),
+        f"by {search.score_metric} (protocol {protocol}, {queries} target queries):",
     )
     for name in search.space.names:
         if name in best.params:
@@ -179,13 +181,12 @@ def real_figures(run: TrackedRun, task: Task) -> str:
 def _print_next(outcome: Outcome, console: Console, best_path: Path, view: str) -> None:
     console.print()
     uri = outcome.tracker.uri
-    ui = (
-        f"{_program('mlflow')} ui --backend-store-uri {uri} --workers 1, then open " if uri.startswith("sqlite") else ""
-    )
+    command = f"{_program('mlflow')} ui --backend-store-uri {shell_quoted(uri)} --workers 1"
+    ui = f"{command}, then open " if uri.startswith("sqlite") else ""
     server = uri if uri.startswith("http") else LOCAL_SERVER
     for label, text in (
         ("Compare the runs:", f"{ui}{server}{view}"),
-        ("Train it again:", f"{_program('csg')} train --config {address_of(best_path)} --train.seed 1"),
+        ("Train it again:", f"{_program('csg')} train --config {shell_quoted(address_of(best_path))} --train.seed 1"),
         ("Figures:", address_of(outcome.search.folder)),
     ):
         console.print(f"{label:<20}{text}", highlight=False, soft_wrap=True)
@@ -197,4 +198,4 @@ def _program(name: str) -> str:
     found = shutil.which(name)
     if found and Path(found) == here:
         return name
-    return os.path.relpath(here) if here.is_relative_to(Path.cwd()) else str(here)
+    return shell_quoted(os.path.relpath(here) if here.is_relative_to(Path.cwd()) else str(here))

@@ -10,12 +10,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.entities import Metric, Param, RunTag
 
 from csg.config import SECTIONS, Config
 from csg.data.pair import Pair
+from csg.names import metric_name
 from csg.object_store import address_of
 from csg.storage import fetched
+from csg.text import in_one_line, printable
+from csg.tracking.classes import class_tags
 from csg.tracking.reading import PARENT, TrackedRun, as_text, as_tracked, read_runs
 from csg.tracking.store import absolute_uri, connect
 from csg.tracking.view import TAG, view_address, view_state
@@ -33,6 +36,8 @@ BATCH = 1000
 """Metrics that MLflow takes at once, at most."""
 LOSS = "train/loss"
 """The metric that every epoch has."""
+PLAIN = re.compile(r"[\w\-. /:+~]*", re.ASCII)
+"""A text that can stand in a condition, in which nothing can be escaped."""
 
 
 @lru_cache(maxsize=1)
@@ -62,10 +67,13 @@ class Tracker:
         self.client, self.experiment_id = connect(self.uri, experiment=experiment, artifacts=artifacts)
 
     def find(self, tags: Mapping[str, str]) -> str | None:
-        """Return the id of the oldest run that has all of ``tags``."""
-        condition = " and ".join(f"tags.`{name}` = {_quoted(value)}" for name, value in tags.items())
-        runs = self.client.search_runs([self.experiment_id], condition, ViewType.ACTIVE_ONLY, 1, ["start_time ASC"])
-        return runs[0].info.run_id if runs else None
+        """Return the id of the oldest run that has all of ``tags``; a path among them may hold any character."""
+        wanted = _stored(tags)
+        condition = " and ".join(
+            f"tags.`{name}` = '{value}'" for name, value in wanted.items() if PLAIN.fullmatch(value)
+        )
+        runs = read_runs(self.client, self.experiment_id, condition)
+        return next((run.run_id for run in runs if wanted.items() <= run.tags.items()), None)
 
     def open_parent(
         self,
@@ -86,7 +94,7 @@ class Tracker:
         run_id = self.find(own)
         if run_id is None:
             own |= {NOTE: description, "commit": commit(), **(tags or {})}
-            run_id = self.client.create_run(self.experiment_id, tags=own, run_name=name).info.run_id
+            run_id = self._create(own, name)
         self._log_params(run_id, params)
         self.client.update_run(run_id, status="RUNNING")
         return run_id
@@ -130,10 +138,11 @@ class Tracker:
                 "data.description": pair.description,
                 NOTE: f"{config.method.summary} on {pair.description}",
                 **{f"data.fingerprint.{stream}": held.fingerprint[:16] for stream, held in pair.streams.items()},
+                **class_tags(pair.classes),
                 **(tags or {}),
             }
             run_name = name or f"{config.method.summary} seed {identity.seed}"
-            run_id = self.client.create_run(self.experiment_id, tags=own, run_name=run_name).info.run_id
+            run_id = self._create(own, run_name)
         # Also where the run was there: a kill may have come between the two calls.
         self._log_params(run_id, active_settings(config))
         return run_id
@@ -154,7 +163,7 @@ class Tracker:
             last = {**record.final, "megabytes": record.megabytes, **durations(record)}
             metrics += [Metric(metric_name(name), value, now, len(record.epochs)) for name, value in last.items()]
         if record.error:
-            tags.append(RunTag("error", record.error[:5000]))
+            tags.append(RunTag("error", printable(record.error)[:5000]))
         # The loss of an epoch, by which recorded() counts, goes in when all else of the epoch is there.
         metrics.sort(key=lambda metric: (metric.step, metric.key == LOSS))
         for start in range(0, len(metrics), BATCH):
@@ -177,7 +186,7 @@ class Tracker:
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
-        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in _stored(tags).items()])
 
     def mark_best(self, runs: Sequence[TrackedRun], best: TrackedRun) -> None:
         """Tag the best run of a search, and no other."""
@@ -204,6 +213,11 @@ class Tracker:
         """Read a search's or an ablation's runs, the oldest first, with the histories of the metrics named."""
         return list(read_runs(self.client, self.experiment_id, f"tags.`{PARENT}` = '{parent}'", history=history))
 
+    def _create(self, tags: Mapping[str, str], name: str) -> str:
+        created = self.client.create_run(self.experiment_id, tags=_stored(tags), run_name=in_one_line(name))
+        run_id: str = created.info.run_id
+        return run_id
+
     def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         known = self.client.get_run(run_id).data.params
         params = {name: value for name, value in params.items() if name not in known}
@@ -220,14 +234,9 @@ def durations(record: Record) -> dict[str, float]:
     return total | ({"seconds_per_epoch": sum(training) / len(training)} if training else {})
 
 
-def _quoted(text: str) -> str:
-    """Quote a value of a condition, in which nothing can be escaped; a path may hold an apostrophe."""
-    return f'"{text}"' if "'" in text else f"'{text}'"
-
-
-def metric_name(name: str) -> str:
-    """Return a name that MLflow takes: other characters of a class's name than it allows become underscores."""
-    return re.sub(r"[^\w\-. /:]", "_", name)
+def _stored(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags as a database takes them: with escapes for bytes that are no text."""
+    return {name: printable(value) for name, value in tags.items()}
 
 
 def active_settings(config: Config) -> dict[str, Any]:
