@@ -283,3 +283,12 @@ def test_weights_that_do_not_fit_their_own_settings_are_refused(
         code, said = predict(capsys, photos, "--checkpoint", edited(trained.selected, **changes))
         assert code == 2
         assert message in said
+
+
+def test_weights_that_are_not_finite_are_refused(
+    trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = torch.load(trained.selected, weights_only=True)["model"]
+    state["encoder.conv1.weight"] = torch.full_like(state["encoder.conv1.weight"], torch.nan)
+    code, said = predict(capsys, photos, "--checkpoint", edited(trained.selected, model=state))
+    assert code == 2 and "edited.pt: expected finite weights, found nan in encoder.conv1.weight" in said

@@ -17,6 +17,7 @@ from csg.commands.verification import open_pair
 from csg.config import Config, DataConfig
 from csg.console import Console
 from csg.data.pair import Pair
+from csg.methods import method_of
 from csg.models.weights import check_weights
 from csg.object_store import address_of, check_store
 from csg.parsing import Flags, parse_flags
@@ -66,7 +67,7 @@ def planned_runs(design: Design, config: Config, seeds: int, console: Console) -
             pairs[configured.data] = open_pair(configured, console)
         pair = pairs[configured.data]
         if configured.train.seed == config.train.seed:
-            check_weights(configured.model)
+            check_weights(configured.model, old_head=method_of(configured).uses_old_head(configured.method))
             check_buildable(configured, classes=len(pair.classes))
             name = cells.setdefault(Identity.of(configured, pair), cell.name)
             if name != cell.name:

@@ -15,6 +15,7 @@ from csg.config import Config
 from csg.console import Console
 from csg.data.pair import Pair
 from csg.identity import canonical
+from csg.methods import method_of
 from csg.models.weights import check_weights
 from csg.names import folder_name
 from csg.object_store import check_store, folder_of
@@ -160,7 +161,7 @@ def plan(flags: Flags[SearchOptions]) -> Search:
     except ConfigError as error:
         raise ConfigError(f"--space: does not fit --method.name {config.method.name}: {error}") from None
     check_store(config.train.output)
-    check_weights(config.model)
+    check_weights(config.model, old_head=method_of(config).uses_old_head(config.method))
     pair = open_pair(config, Console())
     check_buildable(config, classes=len(pair.classes))
     return Search(

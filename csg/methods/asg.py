@@ -90,6 +90,11 @@ class Asg(Method):
                 groups, interval=config.controller_interval, lr=config.controller_lr, seed=seed
             )
 
+    @classmethod
+    def uses_old_head(cls, config: AsgConfig) -> bool:
+        """Say whether there is guidance."""
+        return config.distillation_weight > 0
+
     def lr_factors(self) -> Mapping[str, float]:
         """Return the controller's choice."""
         return self.controller.factors() if self.config.controller else {}

@@ -76,6 +76,11 @@ class Method(nn.Module):
         """Return the encoder to train: ``encoder``, or a changed copy where the method is an architecture."""
         return encoder
 
+    @classmethod
+    def uses_old_head(cls, config: Any) -> bool:  # noqa: ARG003
+        """Say whether the teacher's ImageNet classifier takes part, which a file of weights may lack."""
+        return False
+
     def prepared(self, batch: Batch) -> Batch:
         """Return the batch to train on: as it is, or with other views."""
         return batch

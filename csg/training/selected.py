@@ -13,6 +13,7 @@ from csg.data.pair import Pair
 from csg.external import with_absolute_path
 from csg.models import encoder_named
 from csg.models.model import Model
+from csg.models.weights import check_numbers
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError, Flat, flatten
 from csg.training.checkpoint import load_state, save_state
@@ -40,7 +41,7 @@ class Selected:
             config: says where to compute, if not where the run did: as :meth:`on` returns it.
 
         Raises:
-            ConfigError: the state is not of this architecture, or the run's method cannot be found.
+            ConfigError: the state is not of this architecture or not finite, or the run's method cannot be found.
         """
         config = config or self.config
         encoder = encoder_named(config.model.name, output_stride=config.model.output_stride)
@@ -53,6 +54,7 @@ class Selected:
                 f"{self.path}: expected the weights of a {config.model.name} with {len(self.classes)} classes, "
                 f"as {config.method.name} builds it; {_first_line(error)}; was it trained by another version of csg?"
             ) from None
+        check_numbers(model, f"{self.path}")
         return model
 
     def on(self, device: str | None) -> Config:
