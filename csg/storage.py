@@ -6,18 +6,20 @@ A path below the working folder of an address (see :mod:`csg.object_store`) stan
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import io
 import os
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from csg.object_store import Stamp, store_of
+from csg.object_store import LEFTOVER_SECONDS, Stamp, store_of
 from csg.settings import ConfigError
 
 
@@ -25,9 +27,14 @@ from csg.settings import ConfigError
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of ``path`` when the block ends.
 
-    A kill leaves the old file or the new one, never a part; several processes may write at once.
+    A kill leaves the old file or the new one, never a part; several processes may write at once. What kills left
+    before is removed when it is so old that nobody is at it any more.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    for left in leftovers(path):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
+                left.unlink()
+    temporary = temporary_for(path)
     store = store_of(path)
     if store is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +49,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             store.put(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_for(path: Path) -> Path:
+    """Return a new name beside ``path``, for a file that is to take its place."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+
+
+def leftovers(path: Path) -> list[Path]:
+    """List the files beside ``path`` that have a name by :func:`temporary_for`: of writers, or left by kills."""
+    return list(path.parent.glob(f".{glob.escape(path.name)}.{8 * '[0-9a-f]'}"))
 
 
 def opened(path: Path) -> BinaryIO:
@@ -151,13 +168,14 @@ def check_file(path: Path, setting: str) -> None:
         raise ConfigError(f"{setting}: expected a file to write, found a folder at {path}")
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what a kill during :func:`replacing` has left; only for whoever alone writes ``path``."""
-    for left in path.parent.glob(f".{path.name}.*"):
-        left.unlink(missing_ok=True)
-    store = store_of(path)
-    if store is not None:
-        store.remove_leftovers(path)
+def remove_leftovers(*paths: Path) -> None:
+    """Remove what kills during :func:`replacing` have left; only for whoever alone writes ``paths``."""
+    for path in paths:
+        for left in leftovers(path):
+            left.unlink(missing_ok=True)
+        store = store_of(path)
+        if store is not None:
+            store.remove_leftovers(path)
 
 
 def file_digest(path: str) -> str:

@@ -292,10 +292,11 @@ def test_the_best_epochs_lost_weights_are_trained_again(tmp_path: Path) -> None:
 
 def test_what_a_kill_left_of_a_save_goes(tmp_path: Path) -> None:
     run = Run(tiny(tmp_path), made_up_pair()).create()
-    left = run.folder / ".checkpoint.pt.0123abcd"
-    left.write_bytes(b"half a state")
+    lefts = [run.folder / f".{name}.0123abcd" for name in ("checkpoint.pt", "record.json", "test_outputs.npz")]
+    for left in lefts:
+        left.write_bytes(b"half a state")
     outcome(run)
-    assert not left.exists()
+    assert not any(left.exists() for left in lefts)
 
 
 def test_a_failed_run_keeps_its_state_unless_its_loss_blew_up(tmp_path: Path) -> None:
@@ -330,6 +331,16 @@ def test_the_record_survives_on_disk(tmp_path: Path) -> None:
     assert record is not None and len(record.epochs) == 1 and record.status == "running"
     run.close("stopped")
     assert not run.checkpoint.exists()
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    run = Run(tiny(tmp_path), made_up_pair()).create()
+    for damaged in ("", '{"identity": {}', '{"identity": {}, "setting": 1}'):
+        (run.folder / "record.json").write_text(damaged)
+        with pytest.raises(
+            ConfigError, match=r"record\.json, found a damaged file .* remove it, and the run is trained"
+        ):
+            Run(run.config, run.pair)
 
 
 def test_an_output_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from csg.address import sqlite_address, sqlite_path, sqlite_query
 from csg.object_store import folder_of
 from csg.paths import user_path
 from csg.settings import ConfigError
+from csg.tracking.database_file import check_database, make_database
 
 StoreError = MlflowException
 """What a store that is away, or refuses, raises."""
@@ -57,8 +58,10 @@ def reach(uri: str) -> MlflowClient:
         ConfigError: there is none at ``uri``, or it does not answer.
     """
     path = sqlite_path(uri)
-    if path is not None and not path.exists():
-        raise ConfigError(f"--tracking-uri: expected an MLflow store, found nothing at {path}")
+    if path is not None:
+        if not path.exists():
+            raise ConfigError(f"--tracking-uri: expected an MLflow store, found nothing at {path}")
+        check_database(path)
     try:
         return _client(uri)
     except Exception as error:  # SQLAlchemy's errors have no base that MLflow exports
@@ -91,6 +94,7 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
         path = sqlite_path(uri)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+            make_database(path)
             artifacts = path.parent / "mlartifacts"
         client = _client(uri)
         found = client.get_experiment_by_name(experiment)
@@ -107,6 +111,8 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
             if found is None:
                 raise
             return client, found.experiment_id
+    except ConfigError:
+        raise
     except (MlflowException, OSError, ValueError, ImportError) as error:
         reason = str(error).splitlines()[0][:300]
         raise ConfigError(f"--tracking-uri: cannot reach the MLflow store {uri} ({reason})") from None

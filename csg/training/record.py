@@ -13,6 +13,8 @@ import csg
 from csg.config import Config
 from csg.data.pair import SOURCE_SHIFTED, Pair
 from csg.identity import config_id
+from csg.object_store import address_of
+from csg.settings import ConfigError
 from csg.storage import opened, replacing
 from csg.training.evaluation import TARGET_ALL
 
@@ -82,12 +84,21 @@ class Record:
 
 
 def read_record(folder: Path) -> Record | None:
-    """Read a run's record, or None where there is none."""
+    """Read a run's record, or None where there is none.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
     try:
         with opened(folder / RECORD) as file:
             return Record(**json.load(file))
     except FileNotFoundError:
         return None
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"expected the record of a run in {address_of(folder / RECORD)}, found a damaged file ({error}); remove "
+            "it, and the run is trained anew"
+        ) from None
 
 
 def write_record(folder: Path, record: Record) -> None:

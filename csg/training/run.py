@@ -21,7 +21,7 @@ from csg.training.evaluation import final_measurement, selected_figures, selecti
 from csg.training.loop import EpochReport, OnStep, OnWait, Stop, Training, train
 from csg.training.outputs import OUTPUTS, save_outputs
 from csg.training.pictures import PICTURES, save_pictures
-from csg.training.record import Identity, Record, Status, read_record, write_record
+from csg.training.record import RECORD, Identity, Record, Status, read_record, write_record
 from csg.training.selected import save_selected
 from csg.training.step import NonFiniteLossError
 
@@ -114,8 +114,7 @@ class Run:
             }
         )
         if is_first():
-            remove_leftovers(self.checkpoint)
-            remove_leftovers(self.selected)
+            remove_leftovers(self.checkpoint, self.selected, self.outputs, self.pictures, self.folder / RECORD)
         if self._has_lost_weights():
             if self.config.selection.epoch == "best" and is_first():
                 remove(self.checkpoint)  # its weights need not be those of the best epoch

@@ -1,0 +1,213 @@
+"""A store's SQLite file: there whole, or not at all.
+
+MLflow makes its tables one by one in the file itself, for seconds, and never finishes what a kill has left. Here they
+are made in memory, and the file is put in its place when it holds them all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import mlflow
+from rich.console import Console
+
+from csg.settings import ConfigError
+from csg.storage import leftovers, locked, temporary_for
+
+COMPANIONS: Final = ("-journal", "-wal", "-shm")
+"""Ends of the names of files that SQLite keeps beside a database; with another database they would spoil it."""
+SOMEBODYS: Final = {"alembic_version": "0", "workspaces": "0", "experiments": "name <> 'Default'"}
+"""Which rows are somebody's, of the tables in which MLflow puts some itself."""
+SETTLED_SECONDS: Final = 5.0
+"""How long a half-made file must not have changed before nobody is taken to be making it any more."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a database holds."""
+
+    revision: str | None
+    """Of its schema; None where it says none."""
+    used: bool
+    """Whether anything in it is somebody's."""
+
+
+def make_database(path: Path) -> None:
+    """See that there is a whole database of this MLflow at ``path``; make it where there is none, or half of one.
+
+    What was half made is kept aside, under a name that is printed. A file in which anything is somebody's stays.
+
+    Raises:
+        ConfigError: the file is no such database, or one of another MLflow version that is in use.
+        OSError: the file cannot be written.
+    """
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"--tracking-uri: expected the file of an SQLite store, found a folder at {path}")
+    if _is_whole(path):
+        return
+    with locked(path.with_name(f".{path.name}-lock"), wait=True):
+        for left in leftovers(path):
+            left.unlink()
+        if _is_whole(path) or (path.exists() and not _is_left_alone(path)):
+            return
+        _keep_aside(path)
+        _put_new(path)
+
+
+def check_database(path: Path) -> None:
+    """See that a database that is only read is whole.
+
+    Raises:
+        ConfigError: it is not, or of another MLflow version.
+    """
+    if not _is_whole(path):
+        raise ConfigError(
+            f"--tracking-uri: expected an MLflow store, found one at {path} whose making was cut short; it holds no "
+            "runs, and csg train, a search or an ablation makes it again"
+        )
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the tables are all there; not where the file is missing or was left half made.
+
+    Raises:
+        ConfigError: see :func:`make_database`.
+    """
+    if not path.exists():
+        return False
+    try:
+        found = _contents(path)
+    except sqlite3.OperationalError:
+        return True  # locked, say: MLflow waits, or says why not
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(
+            f"--tracking-uri: expected an SQLite database, found another file, or a damaged one, at {path} ({error}); "
+            "name another store, or move the file away"
+        ) from None
+    if found.revision == _head():
+        return True
+    address = f"sqlite:///{path}"
+    if found.revision is not None and not _is_known(found.revision):
+        raise ConfigError(
+            f"--tracking-uri: the tables in {path} are of a newer MLflow than {mlflow.__version__}, or of another "
+            f"program (revision {found.revision}); upgrade mlflow, or name another store"
+        )
+    if found.used and found.revision is not None:
+        raise ConfigError(
+            f"--tracking-uri: the tables in {path} are of an older MLflow than {mlflow.__version__} (revision "
+            f"{found.revision}); make a copy of the file, then: mlflow db upgrade {address}"
+        )
+    if found.used:
+        raise ConfigError(
+            f"--tracking-uri: expected an MLflow store, found a database at {path} that holds rows, but not all of "
+            "MLflow's tables; it stays as it is: name another store, or put a whole copy in its place"
+        )
+    return False
+
+
+def _contents(path: Path) -> Contents:
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=30)) as database:
+        found = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        tables = [name for (name,) in found]
+        revision = None
+        if "alembic_version" in tables:
+            (revision,) = database.execute("SELECT max(version_num) FROM alembic_version").fetchone()
+        if revision == _head():
+            return Contents(revision, used=True)
+        return Contents(revision, used=any(_has_rows(database, table) for table in tables))
+
+
+def _has_rows(database: sqlite3.Connection, table: str) -> bool:
+    quoted = table.replace('"', '""')
+    query = f'SELECT 1 FROM "{quoted}" WHERE {SOMEBODYS.get(table, "1")} LIMIT 1'  # noqa: S608
+    return database.execute(query).fetchone() is not None
+
+
+@lru_cache(maxsize=1)
+def _head() -> str | None:
+    """Return the revision of the schema of the MLflow that is installed."""
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory(str(_migrations())).get_current_head()
+
+
+def _is_known(revision: str) -> bool:
+    return any((_migrations() / "versions").glob(f"{revision}_*.py"))
+
+
+def _migrations() -> Path:
+    return Path(mlflow.__file__).parent / "store" / "db_migrations"
+
+
+def _is_left_alone(path: Path) -> bool:
+    """Wait until a half-made database is whole, or until nobody seems to be making it; return whether the latter."""
+    seen, since = _stamps(path), time.monotonic()
+    while time.time() - max((modified for _, modified in seen), default=0.0) < SETTLED_SECONDS:
+        time.sleep(0.2)
+        if _is_whole(path):
+            return False
+        now = _stamps(path)
+        if now != seen:
+            seen, since = now, time.monotonic()
+        elif time.monotonic() - since > SETTLED_SECONDS:  # also where the disk's clock is ahead of this machine's
+            break
+    return True
+
+
+def _stamps(path: Path) -> list[tuple[int, float]]:
+    return [(found.st_size, found.st_mtime) for found in (each.stat() for each in _files_of(path))]
+
+
+def _files_of(path: Path) -> Iterator[Path]:
+    for end in ("", *COMPANIONS):
+        each = path.with_name(path.name + end)
+        if each.exists():
+            yield each
+
+
+def _keep_aside(path: Path) -> None:
+    """Rename what is half made, with the files beside it."""
+    files = list(_files_of(path))
+    if not any(each.stat().st_size for each in files):
+        for each in files:
+            each.unlink()
+        return
+    number = 1
+    while any(_files_of(aside := path.with_name(f"{path.name}.half-made-{number}"))):
+        number += 1
+    for each in files:
+        each.rename(aside.with_name(aside.name + each.name.removeprefix(path.name)))
+    Console(stderr=True).print(
+        f"The making of the MLflow store {path} was cut short; it holds no runs and is made again (what was there: "
+        f"{aside.name})",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _put_new(path: Path) -> None:
+    """Make a database with MLflow's tables, whole before it is seen."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    store = SqlAlchemyStore("sqlite:///:memory:", (path.parent / "mlartifacts").absolute().as_uri())
+    temporary = temporary_for(path)
+    try:
+        with (
+            contextlib.closing(store.engine.raw_connection()) as made,
+            contextlib.closing(sqlite3.connect(temporary)) as file,
+        ):
+            made.driver_connection.backup(file)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
