@@ -17,6 +17,7 @@ from analysis.comparable import NoDataError
 from analysis.feature_panels import E0_METRIC, density_of, finished_cells
 from analysis.figure_style import write_figure
 from analysis.inference import mean_interval
+from analysis.newest import Newest, newest
 from analysis.published import published
 from analysis.run_table import AblationRuns, RunTable
 from analysis.source import SourceOptions, options_of
@@ -47,8 +48,8 @@ class ExampleOptions(SourceOptions):
     """In what the runs may differ; the caption then says so."""
 
 
-def newest_example(table: RunTable) -> AblationRuns:
-    """Return the newest ablation of the design.
+def newest_example(table: RunTable) -> Newest:
+    """Choose the newest ablation of the design that has a finished run, or the newest where none has.
 
     Raises:
         NoDataError: there is none.
@@ -59,7 +60,7 @@ def newest_example(table: RunTable) -> AblationRuns:
             f"--experiment: expected an ablation of the design {DESIGN} in {table.experiment!r}, found none; train it "
             "with python tune_spaces/motivating_example.py"
         )
-    return found[-1]
+    return newest(found)
 
 
 def energy_lines(ablation: AblationRuns) -> list[str]:
@@ -111,11 +112,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     def body(console: Console) -> bool:
         options = options_of(ExampleOptions, argv, script=__file__, description=__doc__)
         table = options.read()
-        ablation = newest_example(table)
-        for line in energy_lines(ablation):
+        chosen = newest_example(table)
+        for line in filter(None, [*energy_lines(chosen.ablation), chosen.note]):
             console.print(line)
         try:
-            paths = write_figure(density_of(table, ablation, mix=options.mix), options.out, DESIGN)
+            paths = write_figure(density_of(table, chosen.ablation, mix=options.mix), options.out, DESIGN)
         except NoDataError as error:
             raise ConfigError(f"the figure cannot be drawn: {error}") from None
         console.print(str(paths[0]))

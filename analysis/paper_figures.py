@@ -18,7 +18,7 @@ from analysis.feature_panels import density_of
 from analysis.figure_style import RunFigure, write_figure
 from analysis.histories import with_scores
 from analysis.importance import compared_trials, importance, importance_figure
-from analysis.paper_tables import unambiguous
+from analysis.newest import unambiguous
 from analysis.pictures import attention_figure, pictures_figure
 from analysis.protocol_figure import protocol_figure
 from analysis.run_table import AblationRuns, RunTable, SearchRuns

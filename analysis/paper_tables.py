@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from analysis.comparisons import ablation_table, diversity_table, main_comparison, per_class_table
+from analysis.newest import Newest, newest, unambiguous
 from analysis.protocol_table import distinct_finished, protocol_table
 from analysis.run_table import AblationRuns, RunTable
 from analysis.search_summary import search_summary
@@ -33,8 +34,8 @@ class TableOptions(SourceOptions):
     out: Path = Path("tables")
     """Folder to write to."""
     main: str = ""
-    """Ablation whose cells are the main comparison of its task: a design or a key (default: rivals, else the
-    newest)."""
+    """Ablation whose cells are the main comparison of its task: a design or a key (default: rivals, else the newest; of
+    several the newest that has a finished run)."""
     mix: tuple[Literal["commit", "program", "data", "protocol"], ...] = ()
     """In what the runs of one table may differ; the captions then say so."""
 
@@ -64,10 +65,11 @@ def _makers(table: RunTable, options: TableOptions) -> dict[str, Callable[[], Ta
     makers: dict[str, Callable[[], Table]] = {}
     if ablations:
         main = chosen_ablation(ablations, options.main)
+        shown = main.ablation
         makers |= {
-            "main_comparison": lambda: main_comparison(table, main, mix=options.mix),
-            "per_class": lambda: per_class_table(main, mix=options.mix),
-            "diversity": lambda: diversity_table(main, mix=options.mix),
+            "main_comparison": lambda: _noted(main_comparison(table, shown, mix=options.mix), main.note),
+            "per_class": lambda: _noted(per_class_table(shown, mix=options.mix), main.note),
+            "diversity": lambda: _noted(diversity_table(shown, mix=options.mix), main.note),
         }
     for ablation in ablations:
         makers[f"ablation_{unambiguous(ablation, ablations)}"] = _ablation(ablation, options)
@@ -85,14 +87,12 @@ def _made(name: str, make: Callable[[], Table]) -> Table | str:
         return f"{name}: {error}"
 
 
+def _noted(made: Table, note: str) -> Table:
+    return dataclasses.replace(made, caption=f"{made.caption} {note}") if note else made
+
+
 def _ablation(ablation: AblationRuns, options: TableOptions) -> Callable[[], Table]:
     return lambda: ablation_table(ablation, mix=options.mix)
-
-
-def unambiguous(ablation: AblationRuns, among: Sequence[AblationRuns]) -> str:
-    """Name an ablation by its design, or by its key where the design was run in several versions."""
-    several = sum(other.design == ablation.design for other in among) > 1
-    return ablation.key if several else ablation.design
 
 
 def check_named(ablations: Sequence[AblationRuns], name: str) -> None:
@@ -106,12 +106,21 @@ def check_named(ablations: Sequence[AblationRuns], name: str) -> None:
         raise ConfigError(f"--main: expected one of {', '.join(found) or 'none'}, found {name!r}")
 
 
-def chosen_ablation(ablations: Sequence[AblationRuns], name: str) -> AblationRuns:
-    """Return the newest ablation of a design or key; where there is none that of the rivals, else of any design."""
+def chosen_ablation(ablations: Sequence[AblationRuns], name: str) -> Newest:
+    """Choose the newest ablation of a design or key; where there is none that of the rivals, else of any design.
+
+    An ablation without a finished run stands in for none of the others; one that was named is shown all the same.
+
+    Args:
+        ablations: at least one, the oldest first.
+        name: a design or a key; empty for none.
+    """
     named = [each for each in ablations if name in (each.design, each.key)]
     rivals = [each for each in ablations if each.design == "rivals"]
     designed = [each for each in ablations if not each.design.startswith(CONFIRMATION)]
-    return (named or rivals or designed or list(ablations))[-1]
+    choices = [named] if named else [rivals, designed, list(ablations)]
+    filled = [among for among in choices if any(each.finished for each in among)]
+    return newest(next(iter([*filled, *filter(None, choices)])))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,6 +20,8 @@ from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
 
 RUNS = "runs.jsonl"
+FAMILIES = ("ablation", "search")
+"""Kinds of runs that train nothing themselves: others belong to them."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,17 @@ class AblationRuns:
     def cell(self, name: str) -> list[TrackedRun]:
         """Return the runs of one cell."""
         return [run for run in self.runs if run.tags.get("csg.cell") == name]
+
+    @property
+    def finished(self) -> list[TrackedRun]:
+        """The finished runs of all cells."""
+        return [run for run in self.runs if run.status == "finished"]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run has finished, and each cell has one."""
+        cells = {run.tags.get("csg.cell") for run in self.runs}
+        return len(self.finished) == len(self.runs) and cells >= set(self.comparisons)
 
 
 @dataclass(frozen=True)
@@ -125,18 +138,20 @@ class RunTable:
         return [(run, tuple(children.get(run.run_id, ()))) for run in self.runs if run.tags.get("csg.kind") == kind]
 
     def of_commit(self, prefix: str) -> RunTable:
-        """Return the table with only those runs whose commit starts with ``prefix``; parents stay.
+        """Return the table with only those runs whose commit starts with ``prefix``, and the parents of these.
 
         Raises:
             ConfigError: there are none.
         """
-        kept = tuple(
-            run for run in self.runs if PARENT not in run.tags or run.tags.get("commit", "").startswith(prefix)
-        )
-        if not any(PARENT in run.tags for run in kept):
-            found = sorted({run.tags.get("commit", "") for run in self.runs})
-            raise ConfigError(f"--commit: expected the start of one of {', '.join(found)}, found {prefix!r}")
-        return dataclasses.replace(self, runs=kept)
+        trained = [run for run in self.runs if run.tags.get("csg.kind") not in FAMILIES]
+        kept = [run for run in trained if run.tags.get("commit", "").startswith(prefix)]
+        if not kept:
+            found = sorted({run.tags.get("commit", "") for run in trained} - {""})
+            raise ConfigError(
+                f"--commit: expected the start of one of {', '.join(found) or 'none yet'}, found {prefix!r}"
+            )
+        ids = {run_id for run in kept for run_id in (run.run_id, run.tags.get(PARENT))}
+        return dataclasses.replace(self, runs=tuple(run for run in self.runs if run.run_id in ids))
 
     def outputs(self, run: TrackedRun) -> Outputs | None:
         """Return what a run answered, or None where it stored nothing."""

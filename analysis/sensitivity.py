@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from analysis.figure_style import (
     set_log_ticks,
 )
 from analysis.inference import MeanEstimate, mean_interval
+from analysis.newest import note_of_empty
 from analysis.protocol_table import distinct_finished
 from analysis.run_table import AblationRuns, SearchRuns
 from analysis.task_figures import task_of
@@ -111,6 +113,8 @@ def sensitivity(
 ) -> RunFigure:
     """Draw a panel for each of ``SWEEPS``: the newest ablation of its settings as a curve, searches' trials as points.
 
+    An ablation that has no two finished cells makes no curve, and hides no older one; the caption names it.
+
     Raises:
         NoDataError: there is neither an ablation of these settings nor a finished trial that has them.
         MixedRunsError: every ablation of a panel's settings has runs that must not be mixed.
@@ -140,23 +144,31 @@ def sensitivity(
 
 
 def _newest(ablations: Sequence[AblationRuns], pattern: re.Pattern[str], mix: Collection[str]) -> Curve | None:
-    """Return the newest ablation's curve that can be drawn.
+    """Return the newest ablation's curve that can be drawn, which says of newer ones of its design why they are not.
 
     Raises:
         MixedRunsError: there are such ablations, and all of them mix what must not be.
     """
-    refused: MixedRunsError | None = None
-    for ablation in reversed(ablations):
+    refused: dict[str, MixedRunsError] = {}
+    single: Curve | None = None
+    for place, ablation in reversed(list(enumerate(ablations))):
         try:
             curve = curve_of(ablation, pattern, mix=mix)
         except MixedRunsError as error:
-            refused = refused or MixedRunsError(f"{ablation.key}: {error}")
+            refused[ablation.key] = MixedRunsError(f"{ablation.key}: {error}")
             continue
-        if curve is not None and curve.points:
+        if curve is None or not curve.points:
+            continue
+        newer = [each for each in ablations[place + 1 :] if each.design == ablation.design]
+        hidden = [f"Newer, but not shown here: {each.key}, which mixes runs." for each in newer if each.key in refused]
+        said = (*curve.said, *filter(None, [note_of_empty(newer)]), *hidden)
+        curve = dataclasses.replace(curve, said=said)
+        if len(curve.points) > 1:
             return curve
-    if refused is not None:
-        raise refused
-    return None
+        single = single or curve
+    if single is None and refused:
+        raise next(iter(refused.values()))
+    return single
 
 
 def _panel(axes: Axes, title: str, curve: Curve | None, points: Comparable) -> None:
