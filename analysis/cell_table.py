@@ -73,8 +73,11 @@ def _headings(column: Column, comparisons: dict[str, str]) -> list[str]:
 def _entries(cells: Cells, comparisons: dict[str, str], column: Column) -> list[list[Entry]]:
     """Return a column's entries, and those of its test, by cell."""
     values = {cell: by_seed(runs, column.metric) for cell, runs in cells.items()}
-    found = {cell: by for cell, by in values.items() if whole(by)}
-    marked = marks(found, higher_is_better=column.better == "higher") if column.better else {}
+    found = {
+        cell: {seed: column.factor * value for seed, value in by.items()} for cell, by in values.items() if whole(by)
+    }
+    higher = column.better == "higher"
+    marked = marks(found, higher_is_better=higher, decimals=column.decimals) if column.better else {}
     ids = {cell: {int(run.params["train.seed"]): run.run_id for run in runs} for cell, runs in cells.items()}
     entries = []
     for cell in cells:

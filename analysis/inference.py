@@ -58,12 +58,12 @@ class PairedDifference:
     """Student's t interval of the mean difference; None below 2 common seeds, and where all differences are equal."""
     p: float | None
     """Two-sided p-value of the paired t test of no difference; None below 2 common seeds, and where all differences
-    are equal but not zero."""
+    are equal."""
 
     @property
     def untestable(self) -> bool:
-        """Whether all differences are equal, but not zero: a spread too small to be measured, not none."""
-        return self.sd == 0 and self.mean != 0
+        """Whether all differences are equal: there is no spread to test by."""
+        return self.sd == 0
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> MeanEstimate:
@@ -85,8 +85,8 @@ def paired_difference(
     """Compare a cell with its base seed by seed, by the paired t test (Student, Biometrika 1908).
 
     Seeds that only one side has are left out and counted. Where all differences are equal, t has no finite value, and
-    there is neither an interval nor, unless they are all zero (p is 1), a p. This happens to figures that count few
-    images, at 2 or 3 seeds, of equal cells too: a p of 0 would pass every correction for the number of tests.
+    there is neither an interval nor a p: nothing is tested. This happens to figures that count few images, at 2 or 3
+    seeds, of equal cells too: a p of 0 would pass every correction for the number of tests, a p of 1 would count in it.
 
     Raises:
         ValueError: a value that is not finite, or a level outside (0, 1).
@@ -100,12 +100,7 @@ def paired_difference(
     differences = [values_by_seed[seed] - base_by_seed[seed] for seed in seeds]
     # Sums taken in another order differ in the last place. Untreated, that would pass for an effect without spread.
     mean, sd = _moments([0.0 if abs(value) <= rounding else value for value in differences], rounding)
-    if sd is None:
-        p = None
-    elif sd == 0:
-        p = 1.0 if mean == 0 else None
-    else:
-        p = 2 * float(stdtr(n - 1, -abs(mean) * math.sqrt(n) / sd))
+    p = 2 * float(stdtr(n - 1, -abs(mean) * math.sqrt(n) / sd)) if sd else None
     return PairedDifference(mean, sd, n, left_out, _t_interval(mean, sd, n, level), p)
 
 
@@ -132,13 +127,18 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def marks(
-    cells: Mapping[str, Mapping[int, float]], *, higher_is_better: bool = True, alpha: float = ALPHA
+    cells: Mapping[str, Mapping[int, float]],
+    *,
+    higher_is_better: bool = True,
+    alpha: float = ALPHA,
+    decimals: int | None = None,
 ) -> dict[str, Mark]:
-    """Mark the cell with the best mean and those that the seeds cannot tell from it.
+    """Mark the cells with the best mean and those that the seeds cannot tell from it.
 
-    ``cells`` holds a figure by seed for each cell. The best is the one with the best mean over its own seeds, the first
-    of equals. Every other cell that shares at least 2 seeds with it is compared by the paired t test, with Holm's
-    correction over these comparisons:
+    ``cells`` holds a figure by seed for each cell. The best mean is over a cell's own seeds. Every cell that has it, up
+    to rounding, is ``best``; with ``decimals``, so is every cell whose mean reads the same when written with so many.
+    Every other cell that shares at least 2 seeds with the first that has it is compared with that one by the paired t
+    test, with Holm's correction over these comparisons:
 
     - ``worse``: the adjusted p is at most ``alpha``, and on the common seeds the cell is the one behind;
     - ``not distinguishable``: any other cell that shares 2, also where all differences are equal and nothing is tested;
@@ -158,9 +158,13 @@ def marks(
     if not filled:
         return found
     sign = 1 if higher_is_better else -1
-    best = max(filled, key=lambda name: sign * mean_interval(list(filled[name].values())).mean)
-    found[best] = "best"
-    others = {name: paired_difference(values, filled[best]) for name, values in filled.items() if name != best}
+    means = {name: sign * mean_interval(list(values.values())).mean for name, values in filled.items()}
+    top = max(means.values())
+    equal = [name for name, mean in means.items() if _reads_equal(mean, top, None)]
+    found |= {name: "best" for name, mean in means.items() if _reads_equal(mean, top, decimals)}
+    others = {
+        name: paired_difference(values, filled[equal[0]]) for name, values in filled.items() if found[name] != "best"
+    }
     adjusted = holm([difference.p for difference in others.values()])
     for (name, difference), p in zip(others.items(), adjusted, strict=True):
         if difference.sd is None or difference.mean is None:
@@ -169,6 +173,13 @@ def marks(
             behind = p is not None and p <= alpha and sign * difference.mean < 0
             found[name] = "worse" if behind else "not distinguishable"
     return found
+
+
+def _reads_equal(one: float, other: float, decimals: int | None) -> bool:
+    """Whether two means are equal up to rounding, or written with so many decimals."""
+    if abs(one - other) <= ROUNDING * max(abs(one), abs(other)):
+        return True
+    return decimals is not None and round(one, decimals) == round(other, decimals)
 
 
 def check_level(level: float) -> None:

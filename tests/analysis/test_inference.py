@@ -83,7 +83,7 @@ def test_below_two_common_seeds_nothing_is_tested() -> None:
 def test_equal_differences_prove_nothing() -> None:
     base = {0: 0.25, 1: 0.5, 2: 0.75}
     same = paired_difference(base, base)
-    assert (same.mean, same.sd, same.p, same.interval, same.untestable) == (0.0, 0.0, 1.0, None, False)
+    assert (same.mean, same.sd, same.p, same.interval, same.untestable) == (0.0, 0.0, None, None, True)
     shifted = paired_difference({seed: value + 0.125 for seed, value in base.items()}, base)
     assert (shifted.mean, shifted.sd, shifted.p, shifted.interval, shifted.untestable) == (0.125, 0.0, None, None, True)
 
@@ -101,7 +101,7 @@ def test_counts_of_images_at_two_seeds_raise_few_false_alarms() -> None:
 
 def test_rounding_is_no_effect() -> None:
     # 0.1 + 0.2 differs from 0.3 in the last place, by the same amount for every seed.
-    assert paired_difference(dict.fromkeys(range(5), 0.1 + 0.2), dict.fromkeys(range(5), 0.3)).p == 1.0
+    assert paired_difference(dict.fromkeys(range(5), 0.1 + 0.2), dict.fromkeys(range(5), 0.3)).p is None
     # Differences of 13 images in 1258, whose floats are not all the same.
     cell, base = ({seed: (images + 37 * seed) / 1258 for seed in range(5)} for images in (583, 570))
     assert len({cell[seed] - base[seed] for seed in cell}) > 1
@@ -195,9 +195,32 @@ def test_a_cell_ahead_on_the_common_seeds_is_not_worse() -> None:
     assert marks(cells) == {"best": "best", "other": "not distinguishable"}
 
 
-def test_equal_cells_are_not_told_apart() -> None:
+def test_equal_means_share_the_mark() -> None:
     values = {0: 0.5, 1: 0.6}
-    assert marks({"a": values, "b": dict(values)}) == {"a": "best", "b": "not distinguishable"}
+    assert marks({"a": values, "b": dict(values)}) == {"a": "best", "b": "best"}
+    assert marks({"a": values, "b": {0: 0.6, 1: 0.5}, "c": {7: 0.55}}) == dict.fromkeys("abc", "best")
+    rounded = {"a": {0: 0.1 + 0.2, 1: 0.1}, "b": {0: 0.3, 1: 0.1}, "c": {0: 0.2, 1: 0.1}}
+    assert marks(rounded) == {"a": "best", "b": "best", "c": "not distinguishable"}
+    energies = {"a": {0: -0.5, 1: -0.25}, "b": {0: -0.25, 1: -0.5}, "c": {0: 0.0, 1: 0.25}}
+    assert marks(energies, higher_is_better=False) == {"a": "best", "b": "best", "c": "not distinguishable"}
+    assert marks({name: dict.fromkeys(range(3), 0.0) for name in "ab"}) == {"a": "best", "b": "best"}
+    assert marks({"a": {0: 0.5}, "b": {0: 0.5}, "c": {0: 0.25}}) == {"a": "best", "b": "best", "c": "not compared"}
+
+
+def test_means_that_read_alike_share_the_mark() -> None:
+    cells = {"a": {0: 61.12, 1: 61.10}, "b": {0: 61.13, 1: 61.13}, "c": {0: 61.0, 1: 60.9}}
+    assert marks(cells)["a"] == "not distinguishable"
+    assert marks(cells, decimals=1) == {"a": "best", "b": "best", "c": "not distinguishable"}
+    zeros = {"a": {0: -0.04}, "b": {0: 0.04}}
+    assert marks(zeros, decimals=1) == {"a": "best", "b": "best"}, "-0.0 and 0.0"
+
+
+def test_what_shares_the_mark_is_no_test_that_counts() -> None:
+    best, close = {0: 1.0, 1: 1.3, 2: 1.1}, {0: 0.9, 1: 1.15, 2: 0.92}
+    assert marks({"a": best, "b": close, "c": dict(best), "d": dict(best)})["b"] == "worse"
+
+
+def test_nothing_to_mark_is_missing() -> None:
     assert marks({"a": {}, "b": {}}) == {"a": "missing", "b": "missing"}
     assert marks({}) == {}
 

@@ -136,6 +136,44 @@ def test_equal_differences_are_not_tested_and_spoken_of(runs: RunTable) -> None:
     assert all("p -:" not in ablation_table(each).caption for each in runs.ablations())
 
 
+def test_no_difference_at_all_is_not_tested_either_and_counts_as_no_test(runs: RunTable) -> None:
+    """Where a cell is the same as its base under every seed, p is missing, and the others' are those without it."""
+    base = {run.params["train.seed"]: run for run in runs.ablations()[0].cell("source only")}
+
+    def like_base(run: TrackedRun) -> TrackedRun:
+        same = run.tags["csg.cell"] == "source only, augmentation"
+        return dataclasses.replace(run, metrics=base[run.params["train.seed"]].metrics) if same else run
+
+    def without(run: TrackedRun) -> TrackedRun | None:
+        return None if run.tags["csg.cell"] == "source only, augmentation" else run
+
+    table, shorter = ablation_table(the_ablation(runs, like_base)), ablation_table(the_ablation(runs, without))
+    shown = rows(table)
+    same = shown.pop("source only, augmentation")
+    assert (same["Δ [95 % interval]"], same["p (Holm)"]) == ("+0.0", "-")
+    assert "p -: a cell's differences are equal under all seeds" in table.caption
+    others = {cell: row["p (Holm)"] for cell, row in rows(shorter).items() if cell in shown}
+    assert {cell: row["p (Holm)"] for cell, row in shown.items()} == others
+
+
+def test_equal_best_means_are_all_bold_in_every_format(runs: RunTable) -> None:
+    def level(run: TrackedRun) -> TrackedRun:
+        energy = -0.5 if run.tags["csg.cell"] in ("+ A-pool", "source only") else 0.25
+        noise = 0.001 * run.params["train.seed"]
+        metrics = {"target/test/E0_mhe": energy + noise, "target/test/mean_class_accuracy": 0.0}
+        return dataclasses.replace(run, metrics={**run.metrics, **metrics})
+
+    table = main_comparison(runs, the_ablation(runs, level))
+    at = [table.columns.index(name) - 1 for name in ("mean class %", "E_0 (mhe)")]
+    assert {row.entries[at[0]].emphasis for row in table.rows} == {"best"}
+    bold = {row.label for row in table.rows if row.entries[at[1]].emphasis == "best"}
+    assert bold == {"+ A-pool", "source only"}
+    count = len(table.rows)
+    assert table.markdown().count("**0.0 ± 0.0**") == count and table.markdown().count("**-0.499 ± 0.001**") == 2
+    assert table.latex().count(r"\textbf{0.0 $\pm$ 0.0}") == count
+    assert table.html(lambda run_id: run_id).count("<strong>0.0 ± 0.0</strong>") == count
+
+
 def test_the_best_trials_are_finished_ones_of_the_space_with_a_score(runs: RunTable) -> None:
     (search,) = runs.searches()
     one = next(run for run in search.runs if run.status == "finished" and run.tags["csg.role"] == "default")
