@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Final
 
 import mlflow
-from rich.console import Console
 
+from csg.address import sqlite_address
+from csg.console import Console
 from csg.settings import ConfigError
 from csg.storage import leftovers, locked, temporary_for
 
@@ -94,7 +95,7 @@ def _is_whole(path: Path) -> bool:
         ) from None
     if found.revision == _head():
         return True
-    address = f"sqlite:///{path}"
+    address = sqlite_address(path)
     if found.revision is not None and not _is_known(found.revision):
         raise ConfigError(
             f"--tracking-uri: the tables in {path} are of a newer MLflow than {mlflow.__version__}, or of another "
