@@ -47,6 +47,22 @@ def test_maps_are_those_of_an_evaluation_and_a_bad_image_has_none(
     assert {path.name for path in Path("predictions").rglob("*.png")} == {f"{number}.png.png" for number in range(3)}
 
 
+def test_a_map_is_of_the_image_as_a_viewer_shows_it(
+    trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (image,) = trained.pair.streams["target/test"].read(torch.arange(1)).views[0]
+    upright = Image.fromarray(image.permute(1, 2, 0).numpy()).convert("RGBA").crop((0, 0, 32, 24))
+    upright.save("photos/upright.png")
+    upright.transpose(Image.Transpose.ROTATE_90).save("photos/turned.png", exif=exif)
+    assert predict(capsys, "photos", "--checkpoint", trained.selected)[0] == 0
+    turned, expected = (np.asarray(Image.open(f"predictions/{name}.png.png")) for name in ("turned", "upright"))
+    assert turned.shape == (24, 32) and np.array_equal(turned, expected)
+
+
 @pytest.mark.parametrize("extension", ["pt2", "onnx"])
 def test_the_written_file_answers_for_every_pixel(
     trained: Run,

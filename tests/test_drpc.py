@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from csg.data.decoding import decode
+from csg.data.decoding import BadImageError, decode
 from csg.data.fourier_style import low_amplitudes, with_low_amplitudes
 from csg.identity import config_id
 from csg.losses.pyramid_consistency import pyramid_consistency
@@ -249,6 +249,24 @@ def test_a_folder_without_styles_is_refused(tmp_path: Path) -> None:
         drpc(method__style_images=str(tmp_path))
     with pytest.raises(ConfigError, match="expected a folder with images, found nothing"):
         drpc(method__style_images=str(tmp_path / "nowhere"))
+
+
+def test_style_images_that_are_passed_over_or_too_large_are_named(
+    styles: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (styles / "notes.txt").touch()
+    (styles / "Thumbs.db").touch()
+    Image.new("RGB", (1100, 1000)).save(styles / "large.png")
+    settings = {"method__style_images": str(styles), "method__consistency_weight": 0.0}
+    it = drpc(**settings, method__style_megapixels=1)
+    assert "method.style_images: 1 file is not used: 1 .txt (no image format that is read)" in caplog.text
+    with pytest.raises(BadImageError, match=r"large.png: .* the 1 megapixels that method\.style_megapixels admits"):
+        prepared(it, images_of(it, 12))
+    assert prepared(drpc(**settings), images_of(it, 12)).query.shape[0] == 12
+    for path in styles.glob("*.png"):
+        path.rename(path.with_suffix(".heic"))
+    with pytest.raises(ConfigError, match=r"found none in .* \(4 files are not used: 3 \.heic .* plug-in"):
+        drpc(**settings)
 
 
 def test_drpc_is_a_method() -> None:

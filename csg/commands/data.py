@@ -128,7 +128,7 @@ def _print_verdict(report: Report, console: Console) -> None:
     if not report.faults:
         verdict = Text("usable: nothing is wrong", style="green")
         if unknown:
-            verdict = Text.assemble(("usable", "green"), f"; {count_files(unknown)} no image by name")
+            verdict = Text.assemble(("usable", "green"), f"; {count_files(unknown)} not used")
     elif report.usable:
         verdict = Text.assemble(("usable", "green"), f", with {_number(report)} that training passes over")
     else:
