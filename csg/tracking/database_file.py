@@ -188,10 +188,7 @@ def _keep_aside(path: Path) -> None:
         each.rename(aside.with_name(aside.name + each.name.removeprefix(path.name)))
     Console(stderr=True).print(
         f"The making of the MLflow store {path} was cut short; it holds no runs and is made again (what was there: "
-        f"{aside.name})",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f"{aside.name})"
     )
 
 
