@@ -133,10 +133,11 @@ def test_without_an_address_a_script_starts_a_ray_of_its_own(monkeypatch: pytest
     """And does not join whatever was last started on the machine; Ray sets RAY_ADDRESS for a submitted job."""
     joined: list[str | None] = []
     monkeypatch.setattr(ray, "init", lambda address=None, **_: joined.append(address))
-    for address in ("", "auto"):
+    monkeypatch.setattr(cluster_module, "check_answers", lambda _: None)
+    for address in ("", "local", "auto"):
         monkeypatch.setenv("RAY_ADDRESS", address)
         start_ray()
-    assert joined == ["local", None], "with RAY_ADDRESS, Ray itself reads it"
+    assert joined == ["local", "local", None], "with RAY_ADDRESS, Ray itself reads it"
 
 
 def test_what_a_configuration_reads_is_what_nodes_are_asked_for() -> None:

@@ -31,6 +31,7 @@ from csg.config import Config
 from csg.object_store import StoreGoneError, check_store, folder_of
 from csg.settings import ConfigError, places
 from csg.storage import exists, remove, replacing
+from csg.training.cluster_health import check_answers, watch
 
 
 def start_ray() -> None:
@@ -39,14 +40,21 @@ def start_ray() -> None:
     Ray itself sets RAY_ADDRESS for a submitted job. Left alone without it, Ray would join whatever cluster was last
     started on this machine, by whomever; and where a token lies in the home directory it would ask for it even if that
     cluster does not, so that no actor could start.
+
+    Raises:
+        ConfigError: no cluster can be joined at RAY_ADDRESS; see :func:`csg.training.cluster_health.check_answers`.
     """
     if ray.is_initialized():
         return
     logging.getLogger("ray").setLevel(logging.ERROR)
-    if os.environ.get("RAY_ADDRESS"):
+    address = os.environ.get("RAY_ADDRESS")
+    if address and address != "local":
+        check_answers(address)
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        watch(ray.nodes, ray.is_initialized, f"the Ray cluster at RAY_ADDRESS={address}")
     else:
         ray.init(address="local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        watch(ray.nodes, ray.is_initialized, "the Ray that this command started")
 
 
 JOB_FOLDER = "runtime_resources/working_dir_files"
