@@ -6,6 +6,7 @@ import hashlib
 import re
 from typing import Final
 
+from csg.settings import ConfigError
 from csg.text import as_bytes
 
 DIGITS: Final = 10
@@ -22,6 +23,18 @@ def metric_name(name: str) -> str:
     does not allow, and a digest of the name follows.
     """
     return _distinct(name, re.sub(r"[^\w\-. /:]", "_", name), mark=":", longest=LONGEST_METRIC)
+
+
+def check_experiment(name: str) -> None:
+    """See that a store can hold an experiment's name.
+
+    Raises:
+        ConfigError: it holds bytes that are no text.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"--experiment: expected a name in UTF-8, found {name!r}; choose another name") from None
 
 
 def folder_name(name: str) -> str:

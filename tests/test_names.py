@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csg.names import folder_name, metric_name
+from csg.settings import ConfigError
+from csg.tracking import Tracker, read_experiment
 from csg.tracking.classes import class_tags, classes_of
 
 BYTES = st.binary(min_size=1, max_size=60).map(os.fsdecode)
@@ -56,6 +58,14 @@ def test_two_experiments_share_no_folder_even_where_case_is_ignored(one: str, ot
     assert (folder_name(one).casefold() == folder_name(other).casefold()) == (one == other)
     assert folder_name("Exp").casefold() != folder_name("exp").casefold()
     assert folder_name(folder_name("/exp")) != folder_name("/exp")
+
+
+def test_an_experiment_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/m.db"
+    for act in (Tracker, read_experiment):
+        with pytest.raises(ConfigError, match=r"--experiment: expected a name in UTF-8, found 'stra\\udcdfe'"):
+            act(uri, "stra\udcdfe")
+    assert not list(tmp_path.iterdir())
 
 
 def test_class_names_of_any_length_come_back_from_tags() -> None:

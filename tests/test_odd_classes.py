@@ -87,13 +87,13 @@ def test_folders_of_any_name_are_checked_and_trained_on(tmp_path: Path, capsys: 
             for number in range(4):
                 Image.fromarray(draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / f"{number}.png")
     data = ["--data.name", "folders", "--data.source", str(tmp_path / "S"), "--data.target", str(tmp_path / "T")]
-    rest = ["--train.output", str(tmp_path / "o [x]"), "--data.image-size", "32"]
+    rest = ["--train.output", str(tmp_path / "o [x]"), "--data.image-size", "32", "--train.batch_size", "4"]
     assert main(["data", "check", *data, *rest]) == 0
     shown = capsys.readouterr().out
     for text in ("car [old]", "car [new]", "stra\\xdfe", "line\\nbreak", "esc\\x1b[31m", "Tür"):
         assert text in shown
     assert "\x1b" not in shown
-    small = ["--train.epochs", "1", "--train.batch_size", "4", "--model.name", "tiny", "--model.weights", "none"]
+    small = ["--train.epochs", "1", "--model.name", "tiny", "--model.weights", "none"]
     method = ["--method.name", "source_only", "--tracking-uri", "none"]
     assert main(["train", *data, *rest, *small, *method]) == 0
     shown = capsys.readouterr().out

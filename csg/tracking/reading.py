@@ -12,6 +12,7 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
+from csg.names import check_experiment
 from csg.settings import ConfigError
 from csg.tracking.database import is_database, stored_histories, stored_runs
 from csg.tracking.store import StoreError, absolute_uri, reach
@@ -61,6 +62,7 @@ def read_experiment(uri: str, experiment: str) -> list[TrackedRun]:
     Raises:
         ConfigError: the store does not answer, or has no such experiment.
     """
+    check_experiment(experiment)
     uri = absolute_uri(uri)
     client = reach(uri)
     try:

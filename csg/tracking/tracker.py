@@ -14,7 +14,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from csg.config import SECTIONS, Config
 from csg.data.pair import Pair
-from csg.names import metric_name
+from csg.names import check_experiment, metric_name
 from csg.object_store import address_of
 from csg.storage import fetched
 from csg.text import in_one_line, printable
@@ -60,8 +60,9 @@ class Tracker:
         """Reach the store and make the experiment if it is new; see :func:`csg.tracking.store.connect`.
 
         Raises:
-            ConfigError: the store cannot be reached or written to. Nothing was trained yet.
+            ConfigError: the store cannot be reached or written to, or hold such a name. Nothing was trained yet.
         """
+        check_experiment(experiment)
         self.uri = absolute_uri(uri)
         self.experiment = experiment
         self.client, self.experiment_id = connect(self.uri, experiment=experiment, artifacts=artifacts)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rich
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ from analysis.comparisons import ablation_table, main_comparison
 from analysis.published import CONFIGS, published_score
 from analysis.run_table import AblationRuns, RunTable, read_runs
 from analysis.search_summary import SELECTION_SCORE, best_trials
-from analysis.table import Entry, Row, Table, latex
+from analysis.table import Entry, Row, Table, latex, markdown
 from csg.identity import canonical
 from csg.parsing import config_from_flat, read_yaml
 from csg.settings import ConfigError
@@ -339,6 +340,30 @@ def test_marks_and_bars_survive_every_format() -> None:
     assert "| a\\|b | **1** |" in table.markdown() and "x\\|y" in table.markdown()
     assert r"a\textbar{}b & \textbf{1} \\" in table.latex()
     assert "1†" in Table("t", "", ("c", "x"), (Row("a", (Entry("1", "not distinguishable"),)),), "").markdown()
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("E_0 a_b [x] <1 a & b ~ 2", "E_0 a_b [x] <1 a & b ~ 2"),
+        ("_a_ **b** `c`", "\\_a\\_ \\*\\*b\\*\\* \\`c\\`"),
+        ("<b>a [a](b) &amp; ~~a~~", "\\<b>a [a\\](b) \\&amp; \\~~a\\~~"),
+        ("a\\|b\n", "a\\\\\\|b\\\\n"),
+    ],
+)
+def test_a_name_means_nothing_in_markdown(name: str, written: str) -> None:
+    assert markdown(name) == written
+
+
+def test_a_row_whose_name_begins_like_an_option_is_a_row_in_latex() -> None:
+    table = Table("a b%", "", ("cell", "x"), (Row("[old] car", (Entry("1"),)),), "")
+    assert "\n{}[old] car & 1" in table.latex() and r"\label{tab:a-b-}" in table.latex()
+
+
+def test_brackets_survive_in_a_console(capsys: pytest.CaptureFixture[str]) -> None:
+    rich.print(Table("t", "T [x]", ("cell", "[c]"), (Row("car [old]", (Entry("[1, 2]", "best"),)),), "").rich())
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in ("T [x]", "[c]", "car [old]", "[1, 2]"))
 
 
 def test_a_deviation_divides_by_n_minus_one() -> None:
