@@ -8,6 +8,7 @@ from csg.console import Console
 from csg.object_store import StoreGoneError
 from csg.settings import ConfigError
 from csg.tracking import StoreError
+from csg.tracking.refusals import refusal_of
 
 
 class StoreAwayError(Exception):
@@ -21,12 +22,17 @@ class StoreAwayError(Exception):
         )
 
 
+def not_recorded(uri: str, refusal: str) -> Exception:
+    """Return the error of a store that lacks something: it refuses, for ``refusal``, or is away where that is empty."""
+    return ConfigError(refusal) if refusal else StoreAwayError(uri)
+
+
 def run_script(body: Callable[[Console], bool]) -> int:
     """Run a script's body, which returns whether everything was done.
 
     Returns:
-        0 when it was, 130 when it was interrupted, 2 when a flag or a setting cannot be used, 3 when the MLflow store,
-        or the store that holds the results, is away.
+        0 when it was, 130 when it was interrupted, 2 when a flag or a setting cannot be used or the MLflow store
+        refuses for good, 3 when that, or the store that holds the results, is away.
     """
     console, errors = Console(), Console(stderr=True)
     try:
@@ -38,8 +44,9 @@ def run_script(body: Callable[[Console], bool]) -> int:
         errors.complain(error)
         return 3
     except StoreError as error:
-        errors.complain(StoreAwayError(str(error).partition("\n")[0]))
-        return 3
+        refusal = refusal_of(error)
+        errors.complain(not_recorded(str(error).partition("\n")[0], refusal))
+        return 2 if refusal else 3
     except KeyboardInterrupt:
         console.print("Interrupted. The same command goes on where it was.")
         return 130

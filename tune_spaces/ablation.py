@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -23,7 +22,7 @@ from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError, Flat
 from csg.storage import exists, locked, make_folder
 from csg.tasks import task_of
-from csg.tracking import RunTracker, StoreError, Tracker
+from csg.tracking import RunTracker, Tracker
 from csg.training.cluster import Slots, check_nodes, check_output, inputs, resources_of, start_ray
 from csg.training.record import Status, source_digest
 from csg.training.room_watch import RoomWatch
@@ -104,7 +103,9 @@ class Outcome:
     complete: bool
     """Whether every run ended; otherwise the same command goes on."""
     recorded: bool
-    """Whether the MLflow store has everything; otherwise it was away."""
+    """Whether the MLflow store has everything; otherwise it was away, or refuses."""
+    refusal: str
+    """What it refuses for good, and what to do."""
 
 
 def run_ablation(ablation: Ablation, console: Console) -> Outcome:
@@ -162,7 +163,7 @@ def _run_alone(ablation: Ablation, console: Console) -> Outcome:
     recorded = ledger.catch_up()
     if recorded:
         tracker.set_status(parent, "interrupted" if interrupted else "finished")
-    return Outcome(ablation, parent, tracker, not interrupted, recorded)
+    return Outcome(ablation, parent, tracker, not interrupted, recorded, ledger.refusal)
 
 
 class Ledger:
@@ -173,6 +174,8 @@ class Ledger:
         self._tracker = tracker
         self._parent = parent
         self._behind: dict[int, Status | None] = {}
+        self.refusal = ""
+        """What the store refused for good, and what to do; empty where it took all or is away."""
 
     def note(self, index: int, status: Status | None = None) -> None:
         """Record a run as it is on disk, or with another status."""
@@ -181,10 +184,7 @@ class Ledger:
 
     def catch_up(self) -> bool:
         """Write what the store misses, as long as it answers; return whether it has everything."""
-        with contextlib.suppress(StoreError):
-            for index, status in list(self._behind.items()):
-                self._write(index, status)
-                del self._behind[index]
+        self.refusal = self._tracker.write_all(self._behind, self._write)
         return not self._behind
 
     def _write(self, index: int, status: Status | None) -> None:

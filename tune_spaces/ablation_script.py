@@ -21,7 +21,7 @@ from csg.methods import method_of
 from csg.models.weights import check_weights
 from csg.object_store import address_of, check_store
 from csg.parsing import Flags, parse_flags
-from csg.script import StoreAwayError, run_script
+from csg.script import not_recorded, run_script
 from csg.settings import ConfigError, flatten
 from csg.tasks import task_of
 from csg.text import printable
@@ -163,7 +163,7 @@ def run_design(
             return True
         outcome = run_ablation(ablation, console)
         if not outcome.recorded:
-            raise StoreAwayError(outcome.tracker.uri)
+            raise not_recorded(outcome.tracker.uri, outcome.refusal)
         conclude(outcome, console)
         return outcome.complete
 

@@ -14,7 +14,7 @@ from analysis.table import MISSING, Entry, Row, Table, write_tables
 from csg.console import Console
 from csg.data.pair import TARGET_TEST
 from csg.parsing import config_from_flat
-from csg.script import StoreAwayError
+from csg.script import not_recorded
 from csg.settings import ConfigError
 from csg.tasks import task_of
 from csg.text import printable
@@ -60,7 +60,7 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> None:
     console.print(heading, f": {len(cells)} trials x {seeds} seeds, from seed {first}", sep="")
     confirmed = run_ablation(ablation, console)
     if not confirmed.recorded:
-        raise StoreAwayError(confirmed.tracker.uri)
+        raise not_recorded(confirmed.tracker.uri, confirmed.refusal)
     runs = confirmed.tracker.children(confirmed.parent)
     table = confirmation_table(search, best, runs)
     for path in write_tables([table], [*best, *runs], ablation.folder):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -10,7 +9,7 @@ from typing import Any, cast
 from ray.tune import Callback
 
 from csg.data import load_pair
-from csg.tracking import RunTracker, StoreError, Tracker
+from csg.tracking import RunTracker, Tracker
 from csg.training.record import Status
 from csg.training.run import Run
 from tune_spaces.journal import Event
@@ -50,6 +49,8 @@ class MlflowRecorder(Callback):
         self._epochs = epochs
         self._tracked: dict[int, RunTracker] = {}
         self._behind: dict[int, Seen] = {}
+        self.refusal = ""
+        """What the store refused for good, and what to do; empty where it took all or is away."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_tracker": None, "_tracked": {}}
@@ -107,10 +108,7 @@ class MlflowRecorder(Callback):
 
     def catch_up(self) -> bool:
         """Write what the store misses, as long as it answers; return whether it has everything."""
-        with contextlib.suppress(StoreError):
-            for number, seen in list(self._behind.items()):
-                self._write(number, seen)
-                del self._behind[number]
+        self.refusal = self._store().write_all(self._behind, self._write)
         return not self._behind
 
     def _write(self, number: int, seen: Seen) -> None:

@@ -53,7 +53,9 @@ class Outcome:
     ending: Ending
     """complete: every trial ended; otherwise the search can be resumed."""
     recorded: bool
-    """Whether the MLflow store has everything; otherwise it was away."""
+    """Whether the MLflow store has everything; otherwise it was away, or refuses."""
+    refusal: str
+    """What it refuses for good, and what to do."""
     startup_seconds: float
     """From the call to the first trial."""
     search_seconds: float
@@ -171,9 +173,10 @@ def _run_checked(
     try:
         recorded = recorder.note_all(events)
         tracker.set_status(parent, "interrupted" if ending == "interrupted" else "finished")
-    except StoreError:
-        recorded = False
-    return Outcome(search, parent, tracker, ending, recorded, started - began, finished - started)
+        refusal = recorder.refusal
+    except StoreError as error:
+        recorded, refusal = False, tracker.refusal(error)
+    return Outcome(search, parent, tracker, ending, recorded, refusal, started - began, finished - started)
 
 
 def _found(search: Search) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from csg.console import Console
 from csg.parsing import parse_flags
-from csg.script import StoreAwayError, run_script
+from csg.script import not_recorded, run_script
 from tune_spaces.plan import SearchOptions, plan
 from tune_spaces.search import run_search
 
@@ -49,7 +49,7 @@ def search_script(
         from tune_spaces.summary import conclude
 
         if not outcome.recorded:
-            raise StoreAwayError(outcome.tracker.uri)
+            raise not_recorded(outcome.tracker.uri, outcome.refusal)
         conclude(outcome, console)
         if search.options.confirm_top:
             from tune_spaces.confirmation import confirm

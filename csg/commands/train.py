@@ -56,7 +56,8 @@ def train(argv: Sequence[str], console: Console) -> int:
             store = tracking.Tracker(uri, options.experiment or flags.config.data.name)
             track = tracking.RunTracker(store, run)
         except tracking.StoreError as error:
-            raise ConfigError(f"--tracking-uri: the MLflow store {uri} does not answer ({error})") from None
+            refusal = tracking.refusal_of(error) or f"the MLflow store {uri} does not answer ({error})"
+            raise ConfigError(f"--tracking-uri: {refusal}") from None
     known = len(run.record.epochs)
     if known:
         console.print(f"{known} of {flags.config.train.epochs} epochs are on record in {address_of(run.folder)}")
@@ -79,6 +80,8 @@ def train(argv: Sequence[str], console: Console) -> int:
         _log(track, console)
     _print_final(console, final)
     console.print(f"weights: {address_of(run.selected)}")
+    if track is not None and track.refusal:
+        raise ConfigError(track.refusal)
     return 0
 
 
@@ -113,9 +116,13 @@ def _show_plan(config: Config, console: Console) -> int:
 
 
 def _log(track: RunTracker | None, console: Console) -> None:
-    """Write what the store lacks; where it is away, training goes on."""
-    if track is not None and not track.try_to_log():
-        console.print("The MLflow store is away; the next epoch, or the same command again, fills it in.")
+    """Write what the store lacks; where it is away, or refuses, training goes on."""
+    if track is None:
+        return
+    before = track.refusal
+    if not track.try_to_log() and (not before or track.refusal != before):
+        said = track.refusal or "The MLflow store is away; the next epoch, or the same command again, fills it in."
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def _epoch_line(report: EpochReport, config: Config) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from csg.tracking.reading import TrackedRun, read_artifact, read_experiment, with_histories
+from csg.tracking.refusals import refusal_of
 from csg.tracking.run_tracker import RunTracker
 from csg.tracking.store import StoreError, default_tracking_uri
 from csg.tracking.tracker import Tracker
@@ -15,5 +16,6 @@ __all__ = [
     "default_tracking_uri",
     "read_artifact",
     "read_experiment",
+    "refusal_of",
     "with_histories",
 ]

@@ -15,7 +15,8 @@ from mlflow.entities import Run, ViewType
 from csg.names import check_experiment
 from csg.settings import ConfigError
 from csg.tracking.database import is_database, stored_histories, stored_runs
-from csg.tracking.store import StoreError, absolute_uri, reach
+from csg.tracking.refusals import deleted_experiment
+from csg.tracking.store import DELETED, StoreError, absolute_uri, reach
 from csg.training.record import Status
 
 PARENT = "mlflow.parentRunId"
@@ -70,6 +71,8 @@ def read_experiment(uri: str, experiment: str) -> list[TrackedRun]:
         if found is None:
             names = ", ".join(repr(each.name) for each in client.search_experiments() if each.name != "Default")
             raise ConfigError(f"--experiment: expected one of {names or 'none yet'} in {uri}, found {experiment!r}")
+        if found.lifecycle_stage == DELETED:
+            raise ConfigError(deleted_experiment(experiment, found.experiment_id, uri))
         if not is_database(uri):
             return list(read_runs(client, found.experiment_id, ""))
         return [

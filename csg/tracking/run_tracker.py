@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from csg.storage import exists
+from csg.tracking.refusals import lasts
 from csg.tracking.store import StoreError
 from csg.tracking.tracker import Tracker
 from csg.training.record import Record
@@ -27,20 +28,41 @@ class RunTracker:
         """Find or make the run in the store; see :meth:`~csg.tracking.tracker.Tracker.open_run`."""
         self._tracker = tracker
         self._run = run
-        self.run_id = tracker.open_run(run.config, run.pair, parent=parent, name=name, tags=tags)
-        self._logged, self._status = tracker.recorded(self.run_id)
+        self._place = {"parent": parent, "name": name, "tags": tags}
+        self._open()
+        self.refusal = ""
+        """What the store refused for good when it was last written to, and what to do; empty where it took all."""
+
+    def _open(self) -> None:
+        self.run_id = self._tracker.open_run(self._run.config, self._run.pair, **self._place)
+        self._logged, self._status = self._tracker.recorded(self.run_id)
 
     def try_to_log(self) -> bool:
-        """Call :meth:`log`; return whether the store answered."""
+        """Call :meth:`log`; return whether the store took everything. See :attr:`refusal`."""
         try:
             self.log()
-        except StoreError:
+        except StoreError as error:
+            self.refusal = self._tracker.refusal(error)
             return False
+        self.refusal = ""
         return True
 
     def log(self, record: Record | None = None) -> None:
-        """Write the epochs that the store lacks, and the run's status."""
+        """Write the epochs that the store lacks, and the run's status; a run that was deleted meanwhile is made anew.
+
+        Raises:
+            StoreError: the store is away, or refuses.
+        """
         record = record or self._run.record
+        try:
+            self._log(record)
+        except StoreError as error:
+            if not lasts(error):
+                raise
+            self._open()
+            self._log(record)
+
+    def _log(self, record: Record) -> None:
         if self._status == record.status == "finished":
             return  # everything is there, and a step has one value
         if record.final:

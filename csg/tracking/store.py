@@ -23,9 +23,12 @@ from csg.object_store import folder_of
 from csg.paths import user_path
 from csg.settings import ConfigError
 from csg.tracking.database_file import check_database, make_database
+from csg.tracking.refusals import deleted_experiment, refusal_of
 
 StoreError = MlflowException
 """What a store that is away, or refuses, raises."""
+DELETED = "deleted"
+"""Stage of an experiment or a run that MLflow keeps, but does not show."""
 SERVERS = ("http://", "https://", "databricks")
 """Addresses of stores that know themselves where artifacts go."""
 
@@ -98,6 +101,8 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
             artifacts = path.parent / "mlartifacts"
         client = _client(uri)
         found = client.get_experiment_by_name(experiment)
+        if found is not None and found.lifecycle_stage == DELETED:
+            raise ConfigError(deleted_experiment(experiment, found.experiment_id, uri))
         if found is not None:
             return client, found.experiment_id
         # Left alone, MLflow would put a database's artifacts below the working directory.
@@ -114,7 +119,9 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
     except ConfigError:
         raise
     except (MlflowException, OSError, ValueError, ImportError) as error:
-        reason = str(error).splitlines()[0][:300]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        if isinstance(error, MlflowException):
+            reason = refusal_of(error) or reason
         raise ConfigError(f"--tracking-uri: cannot reach the MLflow store {uri} ({reason})") from None
     except Exception as error:  # SQLAlchemy's errors have no base that MLflow exports
         raise ConfigError(f"--tracking-uri: cannot use the MLflow store {uri} ({type(error).__name__})") from error

@@ -5,22 +5,24 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 
 from csg.config import SECTIONS, Config
 from csg.data.pair import Pair
 from csg.names import check_experiment, metric_name
-from csg.object_store import address_of
+from csg.object_store import StoreGoneError, address_of
 from csg.storage import fetched
 from csg.text import in_one_line, printable
 from csg.tracking.classes import class_tags
 from csg.tracking.reading import PARENT, TrackedRun, as_text, as_tracked, read_runs
-from csg.tracking.store import absolute_uri, connect
+from csg.tracking.refusals import deleted_experiment, refusal_of
+from csg.tracking.store import DELETED, StoreError, absolute_uri, connect
 from csg.tracking.view import TAG, view_address, view_state
 from csg.training.record import Identity, Record, Status
 
@@ -34,6 +36,7 @@ MLFLOW_STATUS: dict[Status, str] = {
 }
 BATCH = 1000
 """Metrics that MLflow takes at once, at most."""
+T = TypeVar("T")
 LOSS = "train/loss"
 """The metric that every epoch has."""
 PLAIN = re.compile(r"[\w\-. /:+~]*", re.ASCII)
@@ -66,6 +69,37 @@ class Tracker:
         self.uri = absolute_uri(uri)
         self.experiment = experiment
         self.client, self.experiment_id = connect(self.uri, experiment=experiment, artifacts=artifacts)
+
+    def refusal(self, error: StoreError) -> str:
+        """Say what the store refuses for good, and what to do; empty where it is away for a while."""
+        refusal = refusal_of(error)
+        try:
+            deleted = bool(refusal) and self.client.get_experiment(self.experiment_id).lifecycle_stage == DELETED
+        except StoreError:
+            deleted = False
+        if deleted:
+            return (
+                f"{deleted_experiment(self.experiment, self.experiment_id, self.uri)}; nothing that was trained is "
+                "lost: the same command then fills it in"
+            )
+        return refusal
+
+    def write_all(self, behind: dict[int, T], write: Callable[[int, T], None]) -> str:
+        """Call ``write`` for all that is ``behind``, of which what the store took is removed.
+
+        Returns:
+            What it refuses for good; empty where it took all, or is away.
+        """
+        refusal = ""
+        for key in list(behind):
+            error = _error_of(write, key, behind[key])
+            if error is None:
+                del behind[key]
+                continue
+            before, refusal = refusal, self.refusal(error)
+            if refusal in ("", before):
+                break  # away, or refused whatever is written
+        return refusal
 
     def find(self, tags: Mapping[str, str]) -> str | None:
         """Return the id of the oldest run that has all of ``tags``; a path among them may hold any character."""
@@ -203,8 +237,14 @@ class Tracker:
 
     def log_artifact(self, run_id: str, path: Path) -> None:
         """Attach a file."""
-        with fetched(path) as file:
-            self.client.log_artifact(run_id, str(file))
+        try:
+            with fetched(path) as file:
+                self.client.log_artifact(run_id, str(file))
+        except (StoreError, StoreGoneError):
+            raise
+        except Exception as error:  # where artifacts lie has clients of its own, with errors of their own
+            code = PERMISSION_DENIED if isinstance(error, PermissionError) else TEMPORARILY_UNAVAILABLE
+            raise StoreError(f"cannot keep {path.name} ({type(error).__name__}: {error})", code) from error
 
     def read(self, run_id: str) -> TrackedRun:
         """Read a run."""
@@ -225,6 +265,14 @@ class Tracker:
         entries = [Param(name, as_text(value)) for name, value in params.items()]
         for start in range(0, len(entries), 100):
             self.client.log_batch(run_id, params=entries[start : start + 100])
+
+
+def _error_of(write: Callable[[int, T], None], key: int, value: T) -> StoreError | None:
+    try:
+        write(key, value)
+    except StoreError as error:
+        return error
+    return None
 
 
 def durations(record: Record) -> dict[str, float]:

@@ -1,0 +1,66 @@
+"""What a store answers when it does not do as asked: an outage, which passes, or a refusal, which lasts."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from mlflow.exceptions import InvalidUrlException, MlflowException
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, TimeoutError
+
+CREDENTIALS: Final = (
+    "expected credentials that may write there (MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and "
+    "MLFLOW_TRACKING_PASSWORD)"
+)
+LASTING: Final = {
+    "RESOURCE_DOES_NOT_EXIST": "what it names is not in the store",
+    "NOT_FOUND": "what it names is not in the store",
+    "ENDPOINT_NOT_FOUND": "expected the address of an MLflow server, of this version or a newer one",
+    "NOT_IMPLEMENTED": "expected an MLflow server of this version or a newer one",
+    "PERMISSION_DENIED": CREDENTIALS,
+    "UNAUTHENTICATED": CREDENTIALS,
+    "CUSTOMER_UNAUTHORIZED": CREDENTIALS,
+    "INVALID_PARAMETER_VALUE": "",
+    "BAD_REQUEST": "",
+    "INVALID_STATE": "",
+    "ALREADY_EXISTS": "",
+    "RESOURCE_ALREADY_EXISTS": "",
+}
+"""MLflow's codes of refusals that stay the same until somebody changes something, with what was expected."""
+OUTAGES: Final = (OperationalError, InterfaceError, InternalError, TimeoutError)
+"""What a database that is away raises, whatever MLflow makes of it."""
+DELETED_RUN: Final = re.compile(r"run '?([0-9a-f]{32})'? must be in the 'active' state", re.IGNORECASE)
+
+
+def lasts(error: MlflowException) -> bool:
+    """Whether the same request would be refused again; what is away for a while, busy or locked is no refusal."""
+    if isinstance(error, InvalidUrlException):
+        return True
+    return error.error_code in LASTING and not isinstance(error.__cause__, OUTAGES)
+
+
+def refusal_of(error: MlflowException) -> str:
+    """Say what a store refuses for good, and what to do; empty where it is away for a while."""
+    if not lasts(error):
+        return ""
+    said = str(error).partition("\n")[0][:300]
+    deleted = DELETED_RUN.search(said)
+    if deleted:
+        return (
+            f"the run {deleted[1]} was deleted in the MLflow store; restore it (mlflow runs restore --run-id "
+            f"{deleted[1]}), or let the same command make it anew: nothing that was trained is lost"
+        )
+    expected = LASTING.get(error.error_code, "")
+    return (
+        f"the MLflow store refuses what it is asked, and would again ({said}){'; ' if expected else ''}{expected}; "
+        "nothing that was trained is lost: with that put right, or with another store or experiment, the same command "
+        "fills it in"
+    )
+
+
+def deleted_experiment(name: str, experiment_id: str, uri: str) -> str:
+    """Say that an experiment was deleted, and what to do."""
+    return (
+        f"--experiment: {name!r} was deleted in the MLflow store; restore it (MLFLOW_TRACKING_URI={uri} mlflow "
+        f"experiments restore --experiment-id {experiment_id}), or name another --experiment"
+    )
