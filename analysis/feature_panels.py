@@ -43,7 +43,7 @@ def density_of(table: RunTable, ablation: AblationRuns, *, mix: Collection[str] 
             if panel is not None:
                 found.setdefault(int(run.params["train.seed"]), []).append((run, panel))
     if not found:
-        raise NoDataError(_why(cells))
+        raise NoDataError(_why(cells) + table.looked_in([run for runs in cells.values() for run in runs]))
     seed = max(sorted(found), key=lambda each: len(found[each]))
     panels = [panel for _, panel in found[seed]]
     _check_same_images(panels)

@@ -69,10 +69,13 @@ def shown_runs(table: RunTable, *, mix: Collection[str] = ()) -> tuple[list[Show
     """
     chosen = comparable(distinct_finished(table.runs), mix=mix)
     found: list[Shown] = []
+    without: list[TrackedRun] = []
     for method, heading in METHODS.items():
         runs = [run for run in chosen.runs if run.params.get("method.name") == method]
         for run in sorted(runs, key=_score, reverse=True)[:TRIED]:
             pictures = table.pictures(run)
+            if pictures is None:
+                without.append(run)
             if pictures is None or (found and not _same_images(pictures, found[0].pictures)):
                 continue
             found.append(Shown(heading, run, pictures))
@@ -81,7 +84,7 @@ def shown_runs(table: RunTable, *, mix: Collection[str] = ()) -> tuple[list[Show
         names = " or ".join(METHODS.values())
         raise NoDataError(
             f"no comparable finished run of {names} stored pictures (an exported folder has them with export_runs.py "
-            f"--pictures).{chosen.remedy}"
+            f"--pictures).{table.looked_in(without)}{chosen.remedy}"
         )
     return found, chosen.note
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from analysis.task_figures import task_name
 from csg.settings import ConfigError
-from csg.tracking import TrackedRun, read_artifact, read_experiment
+from csg.tracking import TrackedRun, artifact_places, read_artifact, read_experiment
 from csg.tracking.reading import PARENT
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
@@ -172,6 +172,13 @@ class RunTable:
             return None
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
+
+    def looked_in(self, runs: Sequence[TrackedRun]) -> str:
+        """Say where the files of runs that seem to have none were looked for; nothing where the runs' folders exist."""
+        if Path(self.place).is_dir() or not runs:
+            return ""
+        places = artifact_places(self.place, runs[0].run_id)
+        return "" if any(Path(place).exists() for place in places) else f" Looked in {' and '.join(places)}."
 
     def by_task(self) -> dict[str, RunTable]:
         """Divide the table by task: a part holds the runs of one task, and the parents of these.

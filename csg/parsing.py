@@ -7,7 +7,7 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import tyro
 import yaml
@@ -24,6 +24,10 @@ from csg.settings import ConfigError, Flat, build, explain, field_names, flatten
 from csg.storage import opened
 
 OptionsT = TypeVar("OptionsT")
+SEARCHES: Final = "searches"
+"""Folder below ``train.output`` that holds the searches' own."""
+JOURNAL: Final = "journal.jsonl"
+"""File in a search's folder."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -96,6 +100,20 @@ def read_yaml(path: Path) -> Flat:
     return _dotted(loaded)
 
 
+def _from_file(path: Path) -> Flat:
+    """Read settings; those that a search wrote are for the output folder that it lies in, wherever that was moved."""
+    flat = read_yaml(path)
+    output, lies_in = flat.get("train.output"), path.absolute().parents
+    above = next((folder.parent for folder in lies_in if folder.name == SEARCHES), None)
+    if above is None or not isinstance(output, str) or is_address(output) or not path.with_name(JOURNAL).exists():
+        return flat
+    moved = {"train.output": str(above)}
+    cache = flat.get("data.cache")
+    if isinstance(cache, str) and Path(cache).is_relative_to(output):
+        moved["data.cache"] = str(above / Path(cache).relative_to(output))
+    return flat | moved
+
+
 def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Flat:
     flat: Flat = {}
     for name, value in tree.items():
@@ -141,7 +159,7 @@ def parse_flags(
     for name in ("data.name", "method.name", "method.path"):  # what decides about other settings and their defaults
         first.add_argument(f"--{name}")
     early, _ = first.parse_known_args(argv)
-    start = read_yaml(file_of(early.config, "--config")) if early.config else dict(base or {})
+    start = _from_file(file_of(early.config, "--config")) if early.config else dict(base or {})
     start = overlay(start, {name: value for name, value in vars(early).items() if "." in name and value})
     flags = dataclasses.make_dataclass(
         "flags",

@@ -18,6 +18,7 @@ from ray.tune import TuneError
 
 from csg.console import Console
 from csg.object_store import StoreGoneError, address_of
+from csg.parsing import JOURNAL
 from csg.settings import ConfigError
 from csg.storage import locked, make_folder, names
 from csg.tasks import task_of
@@ -70,7 +71,7 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
             resources that can never fit; nothing was trained. Or another driver is at the search.
         StoreGoneError: the store that holds the results does not answer any more; the search can be resumed.
     """
-    journal = Journal(search.folder / "journal.jsonl")
+    journal = Journal(search.folder / JOURNAL)
     if search.options.resume and not journal.events():
         folder = address_of(search.folder.parent)
         raise ConfigError(f"--resume: no search with these flags was started in {folder}; found {_found(search)}")

@@ -15,7 +15,7 @@ from analysis.search_summary import SELECTION_SCORE, best_trials, wilson_text
 from csg.console import Console
 from csg.data.pair import TARGET_TEST
 from csg.object_store import address_of
-from csg.parsing import config_from_flat, overlay, to_yaml
+from csg.parsing import JOURNAL, config_from_flat, overlay, to_yaml
 from csg.storage import replacing
 from csg.tasks import task_of
 from csg.tasks.task import Task
@@ -42,7 +42,7 @@ def conclude(outcome: Outcome, console: Console) -> Path | None:
     folder = search.folder
     finished = [run for run in runs if run.status == "finished"]
     best = next(iter(best_trials(runs)), None)
-    events = Journal(folder / "journal.jsonl").events()
+    events = Journal(folder / JOURNAL).events()
     queries = target_queries(events, search.config.selection.protocol)
     tracker.log_metrics(
         outcome.parent, {"trials": float(len(runs)), "trials_finished": float(len(finished)), "target_queries": queries}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csg.tracking.reading import TrackedRun, read_artifact, read_experiment, with_histories
+from csg.tracking.reading import TrackedRun, artifact_places, read_artifact, read_experiment, with_histories
 from csg.tracking.refusals import refusal_of
 from csg.tracking.run_tracker import RunTracker
 from csg.tracking.store import StoreError, default_tracking_uri
@@ -13,6 +13,7 @@ __all__ = [
     "StoreError",
     "TrackedRun",
     "Tracker",
+    "artifact_places",
     "default_tracking_uri",
     "read_artifact",
     "read_experiment",

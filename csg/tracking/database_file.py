@@ -22,6 +22,7 @@ from csg.address import sqlite_address
 from csg.console import Console
 from csg.settings import ConfigError
 from csg.storage import leftovers, locked, temporary_for
+from csg.tracking.artifacts import artifacts_of
 
 COMPANIONS: Final = ("-journal", "-wal", "-shm")
 """Ends of the names of files that SQLite keeps beside a database; with another database they would spoil it."""
@@ -196,7 +197,7 @@ def _put_new(path: Path) -> None:
     """Make a database with MLflow's tables, whole before it is seen."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    store = SqlAlchemyStore("sqlite:///:memory:", (path.parent / "mlartifacts").absolute().as_uri())
+    store = SqlAlchemyStore("sqlite:///:memory:", artifacts_of(path).as_uri())
     temporary = temporary_for(path)
     try:
         with (

@@ -12,8 +12,10 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
+from csg.address import sqlite_path
 from csg.names import check_experiment
 from csg.settings import ConfigError
+from csg.tracking.artifacts import artifact_file, folder_at
 from csg.tracking.database import is_database, stored_histories, stored_runs
 from csg.tracking.refusals import deleted_experiment
 from csg.tracking.store import DELETED, StoreError, absolute_uri, reach
@@ -107,11 +109,26 @@ def with_histories(uri: str, runs: Sequence[TrackedRun], names: Collection[str] 
 
 
 def read_artifact(uri: str, run_id: str, name: str) -> Path | None:
-    """Fetch a file that a run stored; None where it stored none of that name."""
-    client = reach(absolute_uri(uri))
+    """Fetch a file that a run stored; None where it stored none of that name, or it is not where the store is now."""
+    uri = absolute_uri(uri)
+    database = sqlite_path(uri)
+    if database is not None and (beside := artifact_file(database, run_id, name)).is_file():
+        return beside
+    client = reach(uri)
     if name not in {file.path for file in client.list_artifacts(run_id)}:
         return None
     return Path(client.download_artifacts(run_id, name))
+
+
+def artifact_places(uri: str, run_id: str) -> list[str]:
+    """Name the folders in which :func:`read_artifact` looks for a run's files."""
+    uri = absolute_uri(uri)
+    recorded: str = reach(uri).get_run(run_id).info.artifact_uri
+    database = sqlite_path(uri)
+    beside = None if database is None else artifact_file(database, run_id, "")
+    folder = folder_at(recorded)
+    places = [str(place) for place in (beside, folder) if place is not None] or [recorded]
+    return list(dict.fromkeys(places))
 
 
 def as_tracked(client: MlflowClient, run: Run, history: tuple[str, ...] = ()) -> TrackedRun:

@@ -22,6 +22,7 @@ from csg.address import sqlite_address, sqlite_path, sqlite_query
 from csg.object_store import folder_of
 from csg.paths import user_path
 from csg.settings import ConfigError
+from csg.tracking.artifacts import artifacts_of, settle_artifacts
 from csg.tracking.database_file import check_database, make_database
 from csg.tracking.refusals import deleted_experiment, refusal_of
 
@@ -98,7 +99,8 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             make_database(path)
-            artifacts = path.parent / "mlartifacts"
+            settle_artifacts(path)
+            artifacts = artifacts_of(path)
         client = _client(uri)
         found = client.get_experiment_by_name(experiment)
         if found is not None and found.lifecycle_stage == DELETED:

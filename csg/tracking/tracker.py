@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 
+from csg.address import sqlite_path
 from csg.config import SECTIONS, Config
 from csg.data.pair import Pair
 from csg.names import check_experiment, metric_name
-from csg.object_store import StoreGoneError, address_of
+from csg.object_store import StoreGoneError, address_of, store_of
 from csg.storage import fetched
 from csg.text import in_one_line, printable
 from csg.tracking.classes import class_tags
@@ -125,7 +126,7 @@ class Tracker:
 
         Under the same flags, but with another ``train.output``, it is another one, whose runs are others too.
         """
-        own = {"csg.kind": kind, f"csg.{kind}": key, "csg.folder": address_of(folder)}
+        own = {"csg.kind": kind, f"csg.{kind}": key, "csg.folder": self._name_of(folder)}
         run_id = self.find(own)
         if run_id is None:
             own |= {NOTE: description, "commit": commit(), **(tags or {})}
@@ -258,6 +259,13 @@ class Tracker:
         created = self.client.create_run(self.experiment_id, tags=_stored(tags), run_name=in_one_line(name))
         run_id: str = created.info.run_id
         return run_id
+
+    def _name_of(self, folder: Path) -> str:
+        """Name a folder by its way from an SQLite store above it, with which it may be moved, or by its address."""
+        path = sqlite_path(self.uri)
+        if path is not None and store_of(folder) is None and folder.absolute().is_relative_to(path.parent):
+            return folder.absolute().relative_to(path.parent).as_posix()
+        return address_of(folder)
 
     def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         known = self.client.get_run(run_id).data.params
