@@ -27,6 +27,8 @@ def external_object(place: str, *, setting: str) -> Any:
         module = _from_file(user_path(where, setting)) if where.endswith(".py") else importlib.import_module(where)
     except FileNotFoundError:
         raise ConfigError(f"{setting}: expected a Python file, found nothing at {where}") from None
+    except ConfigError as error:  # what the module declares is at fault, and says so
+        raise ConfigError(f"{setting}: {where}: {error}") from None
     except Exception as error:  # whatever a stranger's module raises when it is imported
         raise ConfigError(f"{setting}: cannot import {where} ({type(error).__name__}: {error})") from error
     if not hasattr(module, name):

@@ -136,6 +136,8 @@ class Flags(Generic[OptionsT]):
     """The configuration: defaults, then ``--config``, then flags."""
     given: Flat
     """Settings that were set by a flag."""
+    stated: frozenset[str] = frozenset()
+    """Names of the settings that ``--config`` set, or a flag; all others have their defaults."""
 
 
 def parse_flags(
@@ -184,7 +186,8 @@ def parse_flags(
         config = config_from_flat(flatten(config) | {"data.cache": cache})
     config = with_absolute_paths(config)
     flat = flatten(config)
-    return Flags(with_user_paths(parsed.options), config, {name: flat[name] for name in flagged})
+    stated = frozenset([*flagged, *(start if early.config else ())])
+    return Flags(with_user_paths(parsed.options), config, {name: flat[name] for name in flagged}, stated)
 
 
 def with_absolute_paths(config: Config) -> Config:

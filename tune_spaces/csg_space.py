@@ -38,7 +38,7 @@ POOLING = tuple(
     Choice(f"method.stage{stage}.pooling", default="apool", options=("apool", "average"), when=StageChosen(stage))
     for stage in (2, 3, 4)
 )
-CSG = Space((STAGES, TEMPERATURE, QUEUE_SIZE, *WEIGHTS, *POOLING, *LEARNING_RATES))
+CSG = Space((STAGES, TEMPERATURE, QUEUE_SIZE, *WEIGHTS, *POOLING, *LEARNING_RATES), follows=True)
 
 
 def dense(pair: str, chunks: tuple[int, ...]) -> Space:
@@ -55,14 +55,14 @@ def dense(pair: str, chunks: tuple[int, ...]) -> Space:
         for s in (2, 3, 4)
     )
     cuts = (Choice(f"method.stage{stage}.chunks", chunk, chunks, when=StageChosen(stage)) for stage in (2, 3, 4))
-    return Space((STAGES, TEMPERATURE, QUEUE_SIZE, *weights, *POOLING, *cuts, *LEARNING_RATES))
+    return Space((STAGES, TEMPERATURE, QUEUE_SIZE, *weights, *POOLING, *cuts, *LEARNING_RATES), follows=True)
 
 
 SEGMENTATION = dense("gta5_cityscapes", (2, 4, 8))
 GLYPH_SCENES = dense("glyph_scenes", (1, 2, 4))
 """Its maps are 4x4."""
-CONTRAST = Space((TEMPERATURE, QUEUE_SIZE, *WEIGHTS))
-STAGES_ALONE = Space((STAGES, *POOLING))
+CONTRAST = Space((TEMPERATURE, QUEUE_SIZE, *WEIGHTS), follows=True)
+STAGES_ALONE = Space((STAGES, *POOLING), follows=True)
 
 
 def of_every_stage(name: str) -> str:

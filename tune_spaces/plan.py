@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from csg.names import folder_name
 from csg.object_store import check_store, folder_of
 from csg.pairs import BUNDLED
 from csg.parsing import Flags, config_from_flat, overlay
-from csg.settings import ConfigError, flatten
+from csg.settings import ConfigError, flatten, unknown
 from csg.tracking import default_tracking_uri
 from csg.training.dry_run import check_buildable
 from csg.training.evaluation import score_metric
@@ -106,16 +106,50 @@ class Search:
         return score_metric(self.config)
 
 
-def around(space: Space, config: Config, given: Mapping[str, Any]) -> Space:
+def around(space: Space, config: Config, given: Mapping[str, Any], stated: Collection[str] = frozenset()) -> Space:
     """Leave out of a space what flags set, of a stage or of every stage, and let it start at the configuration.
+
+    A space that does not follow the configuration starts at its own defaults, but for what ``--config`` states.
+
+    Args:
+        space: as it was declared.
+        config: defaults, then ``--config``, then flags.
+        given: settings that were set by a flag.
+        stated: names of settings that ``--config`` or a flag set.
 
     Raises:
         ConfigError: a value of the configuration that the space does not hold.
     """
     flat = flatten(config)
+    if not space.follows:
+        flat = {name: value for name, value in flat.items() if name in stated}
     start = {name: flat.get(of_every_stage(name)) if flat.get(name) is None else flat[name] for name in space.names}
     pinned = {name for name in space.names if given.keys() & {name, of_every_stage(name)}}
     return space.without(pinned).starting_at(start)
+
+
+def check_space(space: Space, base: Mapping[str, Any], config: Config) -> None:
+    """See that a space holds settings of the configured method, and that each bound and each option can be used.
+
+    Args:
+        space: what is searched.
+        base: settings that are not searched.
+        config: the configuration that the space is searched around.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    try:
+        if "method.name" not in space.names:  # else each point has names of its own
+            known = list(flatten(config))
+            for name in space.names:
+                if name not in known:
+                    raise ConfigError(unknown(name, known))
+        space.check_conditions(base)
+        for point in space.corners(base):
+            config_from_flat(overlay(base, point))
+    except ConfigError as error:
+        raise ConfigError(f"--space: does not fit --method.name {config.method.name}: {error}") from None
 
 
 def plan(flags: Flags[SearchOptions]) -> Search:
@@ -125,7 +159,6 @@ def plan(flags: Flags[SearchOptions]) -> Search:
         ConfigError: says which flag, what was expected and what was found.
     """
     options, config = flags.options, flags.config
-    given = dict(flags.given)
     if "paper" in (options.protocol, config.selection.protocol):
         raise ConfigError(
             "--protocol: 'paper' selects an epoch on the reported images and would hand them to the search; "
@@ -148,18 +181,14 @@ def plan(flags: Flags[SearchOptions]) -> Search:
     if options.time_budget < 0:
         raise ConfigError(f"--time-budget: expected minutes, at least 0, found {options.time_budget}")
     declared = space_named(options.space, method=config.method.name, data=config.data)
-    space = around(declared, config, given)
+    space = around(declared, config, flags.given, flags.stated)
     if not space.names:
         raise ConfigError("--space: every parameter of the space is set by a flag; nothing is left to search")
     base = {name: value for name, value in flatten(config).items() if name not in space.names}
     pinned_stage = [name for name, value in base.items() if re.match(r"method\.stage\d", name) and value is not None]
     if pinned_stage and "method.stages" in space.names:
         raise ConfigError(f"--{pinned_stage[0]}: stages are searched; set --method.stages too, or leave this unset")
-    try:
-        for point in space.corners(base):
-            config_from_flat(overlay(base, point))
-    except ConfigError as error:
-        raise ConfigError(f"--space: does not fit --method.name {config.method.name}: {error}") from None
+    check_space(space, base, config)
     check_store(config.train.output)
     check_weights(config.model, old_head=method_of(config).uses_old_head(config.method))
     pair = open_pair(config, Console())

@@ -20,7 +20,7 @@ SPACES = {
     "feature_l2": rival_spaces.FEATURE_L2,
     "asg": rival_spaces.ASG,
     "drpc": rival_spaces.DRPC,
-    "learning_rates": Space(LEARNING_RATES),
+    "learning_rates": Space(LEARNING_RATES, follows=True),
 }
 
 
@@ -44,4 +44,6 @@ def space_named(name: str, *, method: str, data: DataConfig) -> Space:
     found = external_object(name, setting="--space") if ":" in name else None
     if not isinstance(found, Space):
         raise ConfigError(f"--space: expected one of {', '.join(SPACES)} or module:SPACE, found {name!r}")
+    if not found.parameters:
+        raise ConfigError(f"--space: expected a space with at least one parameter, found none in {name}")
     return found
