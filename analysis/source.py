@@ -8,17 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import tyro
-
 from analysis.run_table import RunTable, read_runs
-from csg.paths import with_user_paths
+from csg.flags import read_options
 from csg.tracking import default_tracking_uri
 
 Options = TypeVar("Options")
 
 
 def options_of(kind: type[Options], argv: Sequence[str] | None, *, script: str, description: str | None) -> Options:
-    """Read a script's flags; a wrong one, or ``--help``, ends the program.
+    """Read a script's flags; ``--help`` ends the program.
 
     Args:
         kind: dataclass with a field for each flag.
@@ -27,11 +25,10 @@ def options_of(kind: type[Options], argv: Sequence[str] | None, *, script: str, 
         description: what ``--help`` begins with.
 
     Raises:
-        ConfigError: a flag's path that no file can have.
+        ConfigError: see :func:`csg.flags.read_options`.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    options = tyro.cli(kind, args=arguments, prog=Path(script).name, description=description, use_underscores=True)
-    return with_user_paths(options)
+    return read_options(kind, arguments, prog=Path(script).name, description=description)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,9 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from csg.commands import check_command
 from csg.console import Console
+from csg.flags import HELP
 from csg.object_store import StoreGoneError
 from csg.settings import ConfigError
 
@@ -23,13 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     errors = Console(stderr=True)
-    if not arguments or arguments[0] not in COMMANDS:
-        wanted = "" if not arguments or arguments[0] in ("-h", "--help") else f"; found {arguments[0]!r}"
-        errors.print(
-            f"usage: csg {{{','.join(COMMANDS)}}} [flags] (csg COMMAND --help shows them){wanted}",
-        )
-        return 0 if arguments and not wanted else 2
+    if arguments and arguments[0] in HELP:
+        print(f"usage: csg {{{','.join(COMMANDS)}}} [flags] (csg COMMAND --help shows them)")
+        return 0
     try:
+        check_command("csg", arguments, COMMANDS)
         command = getattr(importlib.import_module(f"csg.commands.{arguments[0]}"), arguments[0])
         status: int = command(arguments[1:], Console())
     except ConfigError as error:

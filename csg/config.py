@@ -74,7 +74,7 @@ class DataConfig(Section):
     """What a damaged or absent image does: end the run with the file's name, or be left out and counted."""
     max_megapixels: Count = 256
     """Pixels that an image on disk may have, in millions; a larger one counts as one that cannot be used."""
-    workers: Annotated[int, Within(ge=0), NOT_IDENTITY] = 0
+    workers: Annotated[int, Within(ge=0, le=4096), NOT_IDENTITY] = 0
     """Processes that decode and augment; 0 does it in the training process. The batches are the same."""
 
     @property
@@ -124,7 +124,7 @@ class ModelConfig(Section):
     """Architecture of the frozen teacher (unset: the encoder's); stages are matched by number."""
     teacher_weights: Annotated[str | None, Place("read", NAMED_WEIGHTS)] = None
     """The teacher's weights, like ``weights`` (unset: the weights that the encoder starts from)."""
-    head_width: Count = 512
+    head_width: Annotated[int, Within(ge=1, le=65_536)] = 512
     """Hidden width of the head: features -> head_width -> ReLU -> classes, or the channels of ASPP's branches."""
     aspp_rates: Rates = "12+24+36"
     """Segmentation: dilations of the head's three branches (atrous spatial pyramid pooling), joined by +."""
@@ -199,7 +199,7 @@ class TrainConfig(Section):
     """Arithmetic of the step; bfloat16 is autocast over float32 weights."""
     device: Annotated[Literal["cpu", "cuda"], NOT_IDENTITY] = "cpu"
     """Where to compute."""
-    threads: Annotated[Count, NOT_IDENTITY] = 1
+    threads: Annotated[int, Within(ge=1, le=4096), NOT_IDENTITY] = 1
     """CPU threads of each worker; they change the low bits of a result."""
     workers: Annotated[Count, NOT_IDENTITY] = 1
     """Processes that train together, each on its part of every batch; above 1 they are a Ray Train run."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, NoReturn, TypeVar
 
 import tyro
 import yaml
@@ -16,11 +15,12 @@ from pydantic import ValidationError
 from csg.address import checked_address, is_address
 from csg.config import Config
 from csg.external import with_absolute_path
+from csg.flags import CommandLine, Field, fields_of, made, show_help, wants_help
 from csg.methods import find_method, name_of
 from csg.object_store import address_of, file_of
 from csg.pairs import defaults_of
-from csg.paths import absolute_path, with_user_paths
-from csg.settings import ConfigError, Flat, build, explain, field_names, flatten, hints, places, unknown
+from csg.paths import absolute_path
+from csg.settings import ConfigError, Flat, build, explain, field_hints, field_names, flatten, hints, places, unknown
 from csg.storage import opened
 
 OptionsT = TypeVar("OptionsT")
@@ -28,10 +28,25 @@ SEARCHES: Final = "searches"
 """Folder below ``train.output`` that holds the searches' own."""
 JOURNAL: Final = "journal.jsonl"
 """File in a search's folder."""
+DECISIVE: Final = ("data.name", "method.name", "method.path")
+"""Settings that decide about others and their defaults."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which ``1e-4`` is a number, as everyone who writes a learning rate expects."""
+    """YAML in which ``1e-4`` is a number, as everyone who writes a learning rate expects, and a name comes once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Make a dictionary.
+
+        Raises:
+            ConstructorError: a name comes twice.
+        """
+        names: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in names:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is set twice", key.start_mark)
+            names.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -52,12 +67,15 @@ def config_from_flat(flat: Mapping[str, Any]) -> Config:
     """
     method = find_method(flat)
     name = name_of(method)
-    flat = {**defaults_of(pair=flat.get("data.name", ""), method=name), **flat, "method.name": name}
+    pair = flat.get("data.name")
+    flat = {**defaults_of(pair=pair if isinstance(pair, str) else "", method=name), **flat, "method.name": name}
     types = hints(Config) | {"method": method.Config}
     known = [f"{section}.{field}" for section, cls in types.items() for field in field_names(cls)]
-    for given in flat:
+    for given, value in flat.items():
         if given not in known:
             raise ConfigError(unknown(given, known))
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ConfigError(f"{given}: expected a number of at most 18 digits, found a larger one")
     sections = {
         section: build(
             cls,
@@ -94,10 +112,21 @@ def read_yaml(path: Path) -> Flat:
     except OSError as error:
         raise ConfigError(f"--config: cannot read {path} ({error.strerror})") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"--config: {path} is not YAML: {error}") from None
+        raise ConfigError(f"--config: cannot read {path} as YAML: {_in_one_line(error)}") from None
+    except (ValueError, RecursionError) as error:  # of a date that is none, say
+        raise ConfigError(
+            f"--config: {path} has a value that cannot be read ({str(error).partition(';')[0]})"
+        ) from None
     if not isinstance(loaded, dict):
         raise ConfigError(f"--config: expected settings (name: value) in {path}, found {type(loaded).__name__}")
-    return _dotted(loaded)
+    try:
+        names = [name for name, _ in _dotted(loaded)]
+    except RecursionError:
+        raise ConfigError(f"--config: expected sections and settings in {path}, found one within itself") from None
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"--config: expected {name} once in {path}, found it {names.count(name)} times")
+    return dict(_dotted(loaded))
 
 
 def _from_file(path: Path) -> Flat:
@@ -114,11 +143,21 @@ def _from_file(path: Path) -> Flat:
     return flat | moved
 
 
-def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Flat:
-    flat: Flat = {}
+def _in_one_line(error: yaml.YAMLError) -> str:
+    """Say what is wrong, and in which line."""
+    mark = getattr(error, "problem_mark", None)
+    where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
+    what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    return where + " ".join(str(what).split())
+
+
+def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each setting's dotted name and value."""
     for name, value in tree.items():
-        flat |= _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def to_yaml(config: Config) -> str:
@@ -151,56 +190,82 @@ def parse_flags(
     """Read a command line: the fields of ``options``, ``--config FILE`` and any setting as ``--section.name VALUE``.
 
     ``options`` must have a field ``config`` of type ``Path | None``; without that flag, settings start from ``base``.
-    Exits with status 2 and an explanation when a flag is unknown, of the wrong type or out of range.
+    ``--help`` ends the program.
 
     Raises:
-        ConfigError: ``--config`` names an unusable file, or settings contradict each other.
+        ConfigError: a flag is unknown, of the wrong type or out of range, ``--config`` names an unusable file, or
+            settings contradict each other.
     """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--config")
-    for name in ("data.name", "method.name", "method.path"):  # what decides about other settings and their defaults
-        first.add_argument(f"--{name}")
-    early, _ = first.parse_known_args(argv)
-    start = _from_file(file_of(early.config, "--config")) if early.config else dict(base or {})
-    start = overlay(start, {name: value for name, value in vars(early).items() if "." in name and value})
-    flags = dataclasses.make_dataclass(
-        "flags",
-        [
-            ("options", Annotated[options, tyro.conf.arg(name=""), tyro.conf.FlagCreatePairsOff]),
-            ("config", Annotated[Config, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]),
-        ],
-    )
-    parsed: Any = tyro.cli(
-        flags,
-        args=list(argv),
-        default=flags(options(), config_from_flat(start)),
-        prog=prog,
-        description=description,
-        use_underscores=True,
-    )
-    flagged = [match[1].replace("-", "_") for match in (re.match(r"--(\w+\.[\w.-]+)", arg) for arg in argv) if match]
-    config = parsed.config
-    if "train.output" in {*start, *flagged} and "data.cache" not in {*start, *flagged}:
+    line = CommandLine.of(argv)
+    if wants_help(argv):
+        _show_help(options, _start(line, base, lenient=True), prog=prog, description=description)
+    start = _start(line, base)
+    settings = {f"method.{name}": hint for name, hint in field_hints(find_method(start).Config).items()}
+    settings = {name: hint for name, hint in field_hints(Config).items() if not name.startswith("method.")} | settings
+    own = fields_of(options)
+    values = line.values({**own, **{name: Field(hint) for name, hint in settings.items()}})
+    given = {name: value for name, value in values.items() if name not in own}
+    config = config_from_flat({**start, **given})
+    if "train.output" in {*start, *given} and "data.cache" not in {*start, *given}:
         output = config.train.output
         cache = None if is_address(output) else str(Path(output) / "cache")
         config = config_from_flat(flatten(config) | {"data.cache": cache})
     config = with_absolute_paths(config)
     flat = flatten(config)
-    stated = frozenset([*flagged, *(start if early.config else ())])
-    return Flags(with_user_paths(parsed.options), config, {name: flat[name] for name in flagged}, stated)
+    stated = frozenset([*given, *(start if line.text("config") is not None else ())])
+    made_options = made(options, {name: value for name, value in values.items() if name in own})
+    return Flags(made_options, config, {name: flat[name] for name in given}, stated)
+
+
+def _start(line: CommandLine, base: Mapping[str, Any] | None, *, lenient: bool = False) -> Flat:
+    """Return the settings that flags change: those of ``--config``, or ``base``, under the chosen pair and method.
+
+    Args:
+        line: the command line.
+        base: settings to start from without ``--config``.
+        lenient: whether to return ``base`` where the command line cannot be used.
+
+    Raises:
+        ConfigError: ``--config`` names an unusable file, or there is no such method.
+    """
+    try:
+        file = line.text("config")
+        start = dict(base or {}) if file is None else _from_file(file_of(file, "--config"))
+        chosen = {name: line.text(name) for name in DECISIVE}
+        start = overlay(start, {name: text for name, text in chosen.items() if text not in (None, "None")})
+        config_from_flat(start) if lenient else find_method(start)
+    except ConfigError:
+        if lenient:
+            return dict(base or {})
+        raise
+    return start
+
+
+def _show_help(options: type[Any], start: Mapping[str, Any], *, prog: str, description: str) -> NoReturn:
+    flags = dataclasses.make_dataclass(
+        "flags",
+        [
+            ("options", Annotated[options, tyro.conf.arg(name="")]),
+            ("config", Annotated[Config, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]),
+        ],
+    )
+    show_help(flags, prog=prog, description=description, default=flags(options(), config_from_flat(start)))
 
 
 def with_absolute_paths(config: Config) -> Config:
     """Resolve paths against the working directory, which workers do not share.
 
     Raises:
-        ConfigError: an address, where only ``train.output`` may be one; or see :func:`csg.paths.absolute_path`.
+        ConfigError: an empty text, an address, where only ``train.output`` may be one; or see
+            :func:`csg.paths.absolute_path`.
     """
     flat = flatten(config)
     found = {}
     written = places(config, "written")
     # train.output first: data.cache lies below it unless told otherwise, and would be blamed for it.
     for name, text in sorted(places(config).items(), key=lambda place: place[0] != "train.output"):
+        if not text:
+            raise ConfigError(f"{name}: expected a path, found an empty text; leave it out, or say None, for none")
         if not is_address(text):
             found[name] = absolute_path(text, name, written=name in written)
         elif name == "train.output":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import reprlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, cast, get_type_hints
 
@@ -121,13 +122,18 @@ def place_names(cls: type[Any]) -> dict[str, Place]:
     return {name: mark for name, found in marks.items() for mark in found if isinstance(mark, Place)}
 
 
-def field_names(cls: type[Any], prefix: str = "") -> list[str]:
-    """List the dotted names that ``cls`` has, without making an instance."""
-    names: list[str] = []
+def field_hints(cls: type[Any], prefix: str = "") -> dict[str, Any]:
+    """Return the types of the dotted names that ``cls`` has, without making an instance."""
+    found: dict[str, Any] = {}
     for name, hint in hints(cls).items():
         nested = dataclasses.is_dataclass(hint)
-        names += field_names(cast(type[Any], hint), f"{prefix}{name}.") if nested else [f"{prefix}{name}"]
-    return names
+        found |= field_hints(cast(type[Any], hint), f"{prefix}{name}.") if nested else {f"{prefix}{name}": hint}
+    return found
+
+
+def field_names(cls: type[Any], prefix: str = "") -> list[str]:
+    """List the dotted names that ``cls`` has, without making an instance."""
+    return list(field_hints(cls, prefix))
 
 
 def build(cls: type[T], flat: Mapping[str, Any], prefix: str = "") -> T:
@@ -155,13 +161,14 @@ def build(cls: type[T], flat: Mapping[str, Any], prefix: str = "") -> T:
 
 
 def explain(error: ValidationError, prefix: str = "") -> str:
-    """Say in one line per setting what was expected and what was found."""
+    """Say in one line what was expected of each setting and what was found."""
     lines = []
     for problem in error.errors(include_url=False):
         name = prefix + ".".join(str(part) for part in problem["loc"][:1])
         reason = problem["msg"].replace("Input should be", "expected").removeprefix("Value error, ")
-        lines.append(f"{name}: {reason}, found {problem['input']!r}" if name != prefix else reason)
-    return "\n".join(dict.fromkeys(lines))
+        reason = " ".join(reason.split())
+        lines.append(f"{name}: {reason}, found {reprlib.repr(problem['input'])}" if name != prefix else reason)
+    return "; ".join(dict.fromkeys(lines))
 
 
 def unknown(name: str, known: list[str]) -> str:

@@ -41,7 +41,7 @@ def run(main: Main, argv: list[str], capsys: pytest.CaptureFixture[str]) -> tupl
     ("argv", "message"),
     [
         (["--method.temprature", "0.1"], "--method.temperature"),
-        (["--method.temperature", "hot"], "could not convert string to float: 'hot'"),
+        (["--method.temperature", "hot"], "--method.temperature: expected a number, found 'hot'"),
         (["--method.temperature", "0"], "expected more than 0 and at most 10"),
         (["--method.stages", "7"], "expected different stages of 1 to 4"),
         (["--method.stages", "4", "--method.stage3.pooling", "apool"], "stage 3 is not among the chosen ones"),

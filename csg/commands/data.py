@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from csg.commands import check_command
 from csg.commands.passed_over import print_not_used
 from csg.commands.progress import image_progress
 from csg.config import Config
@@ -19,6 +20,7 @@ from csg.data import load_pair
 from csg.data.check import Report, check
 from csg.data.listing import OF_SYSTEM, count_files
 from csg.data.pair import SOURCE_SHIFTED
+from csg.flags import HELP
 from csg.parsing import parse_flags
 from csg.settings import ConfigError
 from csg.text import in_one_line, printable
@@ -44,12 +46,12 @@ def data(argv: Sequence[str], console: Console) -> int:
         0 when a training with these settings would start on these data, 1 when it would not, 130 when interrupted.
 
     Raises:
-        ConfigError: there are no data, or settings ask for more images than there are.
+        ConfigError: there is no such sub-command, there are no data, or settings ask for more images than there are.
     """
-    if not argv or argv[0] != "check":
-        wanted = "" if not argv or argv[0] in ("-h", "--help") else f"; found {argv[0]!r}"
-        console.print(USAGE + wanted)
-        return 0 if argv and not wanted else 2
+    if argv and argv[0] in HELP:
+        console.print(USAGE)
+        return 0
+    check_command("csg data", argv, ("check",))
     flags = parse_flags(
         CheckOptions,
         argv[1:],

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import torch
-import tyro
 from torch import Tensor
 
 from csg.config import Config
 from csg.console import Console
+from csg.flags import read_options
 from csg.models.deployable import Deployable
 from csg.object_store import file_of
-from csg.paths import with_user_paths
 from csg.settings import ConfigError
 from csg.storage import check_file, replacing
 from csg.training.selected import Selected, load_selected
@@ -70,14 +69,11 @@ def export(argv: Sequence[str], console: Console) -> int:
     Returns:
         0; 1 when the file does not answer as the model does, and was not kept.
     """
-    options = with_user_paths(
-        tyro.cli(
-            ExportOptions,
-            args=list(argv),
-            prog="csg export",
-            description="Write the network of a finished run to one file: images in, probabilities out.",
-            use_underscores=True,
-        )
+    options = read_options(
+        ExportOptions,
+        argv,
+        prog="csg export",
+        description="Write the network of a finished run to one file: images in, probabilities out.",
     )
     kind = _format_of(options.output)
     selected = load_selected(file_of(options.checkpoint, "--checkpoint"))

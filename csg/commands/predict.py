@@ -20,8 +20,8 @@ from csg.data.decoding import BadImageError, PixelLimit, count_with_several_fram
 from csg.data.files import FileStream, ImageFiles
 from csg.data.listing import USUAL, PassedOver, count_passed_over, describe_passed_over, files_below, images_among
 from csg.data.loading import in_order
+from csg.flags import read_options
 from csg.object_store import file_of
-from csg.paths import with_user_paths
 from csg.settings import ConfigError
 from csg.storage import check_file, make_folder, replacing
 from csg.tasks.classification import class_scores
@@ -65,14 +65,11 @@ def predict(argv: Sequence[str], console: Console) -> int:
     Returns:
         0; 1 when images could not be read, which are then missing; 130 when interrupted.
     """
-    options = with_user_paths(
-        tyro.cli(
-            PredictOptions,
-            args=list(argv),
-            prog="csg predict",
-            description="Write the class of every image in a folder to a CSV file, or of its every pixel to an image.",
-            use_underscores=True,
-        )
+    options = read_options(
+        PredictOptions,
+        argv,
+        prog="csg predict",
+        description="Write the class of every image in a folder to a CSV file, or of its every pixel to an image.",
     )
     selected = load_selected(file_of(options.checkpoint, "--checkpoint"))
     names, passed_over = _names(options.folder)

@@ -75,6 +75,9 @@ def find_method(flat: Mapping[str, Any]) -> type[Method]:
         ConfigError: no such method, or what was found is none.
     """
     path, name = flat.get("method.path"), flat.get("method.name")
+    for setting, value in (("method.path", path), ("method.name", name)):
+        if not (value is None or isinstance(value, str)):
+            raise ConfigError(f"{setting}: expected a text, found {value!r}")
     if path is not None:
         method = external_object(path, setting="method.path")
         if not (isinstance(method, type) and issubclass(method, Method)):

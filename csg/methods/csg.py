@@ -78,11 +78,11 @@ class CsgConfig(MethodConfig):
     """Stages whose maps are contrasted, joined by +."""
     temperature: Annotated[float, Within(gt=0, le=10)] = 0.07
     """tau of InfoNCE (0.07 in the authors' code; a secondary source says 0.007)."""
-    queue_size: Count = 65536
+    queue_size: Annotated[int, Within(ge=1, lt=2**31)] = 65536
     """Negatives per stage, K."""
     key_momentum: Annotated[float, Within(ge=0, le=1)] = 0.999
     """The key heads are a moving average of the query heads with this momentum."""
-    projection_width: Count = 128
+    projection_width: Annotated[int, Within(ge=1, le=65_536)] = 128
     """Width of the embeddings that are contrasted."""
     train_projections: bool = True
     """Whether the query heads are in the optimiser (in the authors' segmentation code they are not)."""
