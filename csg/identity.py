@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from csg.config import SECTIONS, Config
+from csg.data.cache import cache_folder
+from csg.data.files import ImageFiles
 from csg.data.listing import image_files
 from csg.methods import method_of
 from csg.settings import ConfigError, Flat, NotIdentity, Section, hints, places
 from csg.storage import file_digest
-from csg.text import as_bytes
 
 KNOWN = {"csg", "torch", *sys.stdlib_module_names}
 """Packages whose classes a method from outside may inherit from without their files being part of its identity."""
@@ -62,16 +63,16 @@ def canonical(config: Config) -> Flat:
     for name, path in places(config).items():
         if name in flat:
             try:
-                flat[name] = "sha256:" + (_folder_digest(path) if Path(path).is_dir() else file_digest(path))
+                flat[name] = "sha256:" + (_folder_digest(path, config) if Path(path).is_dir() else file_digest(path))
             except OSError as error:
                 raise ConfigError(f"{name}: cannot read {error.filename} ({error.strerror})") from None
     return flat
 
 
-def _folder_digest(folder: str) -> str:
-    """Digest the paths and sizes of the images below a folder, as a data fingerprint does."""
-    listed = [f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in image_files(folder)]
-    return hashlib.sha256(as_bytes("\n".join(listed))).hexdigest()
+def _folder_digest(folder: str, config: Config) -> str:
+    """Digest the paths and contents of the images below a folder, as a data fingerprint does."""
+    listed = {str(path.relative_to(folder)): 0 for path in image_files(folder)}
+    return ImageFiles.of(folder, listed, cache=cache_folder(config.data)).fingerprint
 
 
 @lru_cache(maxsize=64)

@@ -179,11 +179,11 @@ def remove_leftovers(*paths: Path) -> None:
 
 
 def file_digest(path: str) -> str:
-    """SHA-256 of a file's bytes; read again when its size or its time of change is another."""
+    """SHA-256 of a file's bytes; read again when its size, a time of change or its number on the disk is another."""
     found = Path(path).stat()
-    return _digest(path, found.st_size, found.st_mtime_ns)
+    return _digest(path, (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
 
 
 @lru_cache(maxsize=64)
-def _digest(path: str, _size: int, _modified: int) -> str:
+def _digest(path: str, _stamp: tuple[int, ...]) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from csg.config import DataConfig
 from csg.data import load_domains, load_pair
-from csg.data.cache import cache_folder
+from csg.data.cache import cache_folder, keep
 from csg.data.domain import IMPASSABLE, UNREADABLE, Domain, Fault, Look, named
 from csg.data.listing import PassedOver
 from csg.data.loading import in_order
@@ -32,13 +32,14 @@ from csg.data.map_domain import MapDomain
 from csg.data.map_files import FileMapStream
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, LabelledImages, Pair
 from csg.settings import ConfigError
-from csg.storage import replacing
 from csg.text import as_bytes
 
 VERSION: Final = 3
 """Raise it whenever the same files would be judged otherwise, or the report's form changes."""
 CHUNK: Final = 64
 """Images that a process looks at before it reports."""
+FEW: Final = 1000
+"""Files that are read to learn whether there is a report on them; where more are not known, they are looked at."""
 
 OnImages = Callable[[int, int], None]
 """Called with the images looked at and the images in all."""
@@ -145,6 +146,7 @@ def check(config: DataConfig, on_images: OnImages | None = None) -> Report:
             if on_images is not None:
                 on_images(done, total)
         seen[domain.side] = Seen(looks)
+        domain.learn(looks)
         faults += seen[domain.side].faults
     described: dict[str, dict[str, Any]] = {
         domain.side: _described(domain, seen[domain.side])
@@ -163,7 +165,8 @@ def verified(config: DataConfig, on_images: OnImages | None = None) -> Report:
     Raises:
         ConfigError: see :func:`check`; or no training would start on these data.
     """
-    report = read_report(report_path(config)) or check(config, on_images)
+    unknown = sum(domain.count_unknown() for domain in load_domains(config))
+    report = (read_report(report_path(config)) if unknown <= FEW else None) or check(config, on_images)
     refusal = report.refusal(config.on_bad_image)
     if refusal is not None:
         raise ConfigError(refusal)
@@ -171,15 +174,17 @@ def verified(config: DataConfig, on_images: OnImages | None = None) -> Report:
 
 
 def report_path(config: DataConfig) -> Path:
-    """Return where the report on these very files is kept: names, classes, sizes and times of change decide.
+    """Return where the report on these very files is kept: names, classes and contents decide.
 
     So do the settings that decide what is a fault.
+
+    Raises:
+        ConfigError: there are no data where the settings say, or ``data.cache`` cannot be written.
     """
     settings = f"{config.allow_missing_classes} {config.max_megapixels}"
     digest = hashlib.sha256(f"{VERSION} {PIL.__version__} {settings}".encode())
     for domain in load_domains(config):
         digest.update(as_bytes(f"{domain.files.folder} {domain.classes} {domain.files.fingerprint}"))
-        digest.update(domain.files.modified.tobytes())
         for fault in domain.faults:
             digest.update(as_bytes(str(fault)))
     return cache_folder(config) / f"check-{config.name}-{digest.hexdigest()[:16]}.json"
@@ -226,7 +231,9 @@ def _described(domain: Domain | MapDomain, seen: Seen) -> dict[str, Any]:
         },
         "several_frames": sum(look.several_frames for look in seen.looks),
         "fingerprint": domain.files.fingerprint,
-        "contents_sha256": hashlib.sha256(b"".join(look.content for look in seen.looks)).hexdigest(),
+        "contents_sha256": hashlib.sha256(
+            b"".join(content for look in seen.looks for content in look.contents)
+        ).hexdigest(),
     }
 
 
@@ -267,11 +274,4 @@ def _write(report: Report) -> None:
         "streams": report.streams,
         "faults": [dataclasses.asdict(fault) for fault in report.faults],
     }
-    try:
-        report.path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(report.path) as file:
-            file.write(json.dumps(content, indent=1).encode())
-    except OSError as error:
-        raise ConfigError(
-            f"data.cache: cannot write {report.path} ({error.strerror}); choose another folder with --data.cache"
-        ) from error
+    keep(report.path, json.dumps(content, indent=1).encode())

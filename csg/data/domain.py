@@ -88,8 +88,8 @@ class Look:
 
     size: tuple[int, int] | None
     """Width and height in pixels; None where it cannot be used."""
-    content: bytes
-    """SHA-256 of the bytes on disk; empty where there are none."""
+    contents: tuple[bytes, ...]
+    """SHA-256 of the image's bytes on disk, and of its label map's where there is one; empty where none were read."""
     faults: tuple[Fault, ...]
     pixels: npt.NDArray[np.int64] | None = None
     """(classes,) pixels of each class, where labels are maps."""
@@ -116,6 +116,18 @@ class Domain:
         faults, passed_over = _not_listed(self)
         return [*faults, *(() if allow_missing else single_images(self))], passed_over
 
+    def count_unknown(self) -> int:
+        """Return how many files would have to be read to know what they hold."""
+        return self.files.contents.count_unknown()
+
+    def learn(self, looks: Sequence[Look]) -> None:
+        """Remember what the files held when they were all looked at.
+
+        Raises:
+            ConfigError: the cache cannot be written to.
+        """
+        self.files.learn([look.contents[0] for look in looks])
+
     def look(self, index: int) -> Look:
         """Pass all of a file's data through the decoder."""
         path = self.files.path(index)
@@ -124,8 +136,8 @@ class Domain:
             content = read_bytes(path)
             seen = inspect(path, content, self.files.limit)
         except BadImageError as error:
-            return Look(None, hashlib.sha256(content).digest() if content else b"", (fault_of(error),))
-        return Look(seen.size, hashlib.sha256(content).digest(), (), several_frames=seen.several_frames)
+            return Look(None, (hashlib.sha256(content).digest() if content else b"",), (fault_of(error),))
+        return Look(seen.size, (hashlib.sha256(content).digest(),), (), several_frames=seen.several_frames)
 
 
 def missing_classes(domain: Domain) -> tuple[Fault, ...]:

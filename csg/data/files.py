@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from csg.data.contents import Contents, Digests, Stamps, read_stamps
 from csg.data.decoding import USUAL_LIMIT, BadImageError, PixelLimit, centre_crop, resized
 from csg.data.pair import LabelledImages, Reading
 from csg.randomness import generator
-
-ABSENT = -1
 
 
 @dataclass(frozen=True)
@@ -36,26 +35,39 @@ class ImageFiles:
     """(N,) where each name ends."""
     labels: Tensor
     """(N,) int64 class indices."""
-    sizes: npt.NDArray[np.int64]
-    """(N,) bytes; -1 where there is no such file."""
-    modified: npt.NDArray[np.int64]
-    """(N,) nanoseconds since 1970; -1 where there is no such file."""
+    stamps: Stamps
+    """(N, 4) by which a change of a file is noticed: see :func:`csg.data.contents.read_stamps`."""
+    contents: Contents
+    """What the files of the whole listing hold, of which these may be some."""
+    places: npt.NDArray[np.int64]
+    """(N,) places in the listing."""
     limit: PixelLimit = USUAL_LIMIT
     """How many pixels each may have."""
 
     @classmethod
-    def of(cls, folder: str, labels: dict[str, int], limit: PixelLimit = USUAL_LIMIT) -> ImageFiles:
-        """Look up every file's size; ``labels`` has the class of every path below ``folder``."""
+    def of(
+        cls, folder: str, labels: dict[str, int], *, cache: Path | None = None, limit: PixelLimit = USUAL_LIMIT
+    ) -> ImageFiles:
+        """Look up every file's size and times.
+
+        Args:
+            folder: that all paths are relative to.
+            labels: the class of every path.
+            cache: folder that remembers what files hold, so that they are read once; None remembers nothing.
+            limit: how many pixels each may have.
+        """
         pairs = sorted((os.fsencode(name), label) for name, label in labels.items())
-        found = [_size_and_time(os.path.join(os.fsencode(folder), name)) for name, _ in pairs]  # noqa: PTH118 (bytes)
-        sizes, modified = np.array(found, dtype=np.int64).reshape(-1, 2).T.copy()
+        names = np.frombuffer(b"".join(name for name, _ in pairs), dtype=np.uint8)
+        ends = np.cumsum([len(name) for name, _ in pairs], dtype=np.int64)
+        stamps = read_stamps(folder, [name for name, _ in pairs])
         return cls(
             folder=folder,
-            names=np.frombuffer(b"".join(name for name, _ in pairs), dtype=np.uint8),
-            ends=np.cumsum([len(name) for name, _ in pairs], dtype=np.int64),
+            names=names,
+            ends=ends,
             labels=torch.tensor([label for _, label in pairs], dtype=torch.int64),
-            sizes=sizes,
-            modified=modified,
+            stamps=stamps,
+            contents=Contents(folder, names, ends, stamps, cache),
+            places=np.arange(len(pairs)),
             limit=limit,
         )
 
@@ -84,17 +96,45 @@ class ImageFiles:
             names=np.concatenate(pieces) if pieces else self.names[:0],
             ends=np.cumsum(self.ends[kept] - starts, dtype=np.int64),
             labels=self.labels[indices],
-            sizes=self.sizes[kept],
-            modified=self.modified[kept],
+            stamps=self.stamps[kept],
+            contents=self.contents,
+            places=self.places[kept],
             limit=self.limit,
         )
 
     @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """(N,) bytes; -1 where there is no such file."""
+        return self.stamps[:, 0]
+
+    @property
+    def digests(self) -> Digests:
+        """(N, 32) SHA-256 of what each file holds; zeros where there is no such file.
+
+        Raises:
+            ConfigError: they cannot be remembered in the cache.
+        """
+        return self.contents.digests(self.places)
+
+    def learn(self, digests: Sequence[bytes]) -> None:
+        """Take the SHA-256 of what was read of each file; empty where nothing was.
+
+        Raises:
+            ConfigError: they cannot be remembered in the cache.
+        """
+        read = np.array([bool(digest) for digest in digests], dtype=np.bool_) & (self.sizes >= 0)
+        self.contents.learn(self.places[read], [digest for digest, known in zip(digests, read, strict=True) if known])
+
+    @property
     def fingerprint(self) -> str:
-        """Hash of every file's path below the folder, class and size in bytes; contents would take minutes to read."""
+        """Hash of every file's path below the folder, class and content.
+
+        Raises:
+            ConfigError: see :attr:`digests`.
+        """
         digest = hashlib.sha256()
-        for index, (label, size) in enumerate(zip(self.labels.tolist(), self.sizes.tolist(), strict=True)):
-            digest.update(self._name(index) + f"\t{label}\t{size}\n".encode())
+        for index, (label, content) in enumerate(zip(self.labels.tolist(), self.digests, strict=True)):
+            digest.update(self._name(index) + f"\t{label}\t{content.tobytes().hex()}\n".encode())
         return digest.hexdigest()
 
     def counts(self, classes: int) -> list[int]:
@@ -110,8 +150,12 @@ class FileStream(LabelledImages):
         """Take the files and the side, in pixels, of the squares to return."""
         self.files = files
         self.labels = files.labels
-        self.fingerprint = files.fingerprint
         self._side = side
+
+    @cached_property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        """See :class:`Stream`; found when it is asked for, which may read every file."""
+        return self.files.fingerprint
 
     def images(self, indices: Tensor) -> Tensor:
         """See :class:`Stream`."""
@@ -155,11 +199,3 @@ def random_crop(image: Tensor, side: int, rng: np.random.Generator) -> Tensor:
     """Cut a (3, side, side) out of (3, H, W), all places alike."""
     top, left = (int(rng.integers(length - side + 1)) for length in image.shape[1:])
     return image[:, top : top + side, left : left + side]
-
-
-def _size_and_time(path: bytes) -> tuple[int, int]:
-    try:
-        found = os.stat(path)  # noqa: PTH116 (a Path a file would double the time)
-    except OSError:
-        return ABSENT, ABSENT
-    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (ABSENT, ABSENT)

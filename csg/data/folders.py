@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from csg.config import DataConfig
+from csg.data.cache import cache_folder
 from csg.data.decoding import PixelLimit
 from csg.data.domain import Domain, missing_classes
 from csg.data.files import ImageFiles
@@ -69,5 +70,7 @@ def _domain(config: DataConfig, side: Literal["source", "target"], classes: tupl
             f"data.{side}: expected images in the class folders, found none in {folder}"
             + (passed_over and f" ({passed_over})")
         )
-    domain = Domain(side, classes, ImageFiles.of(str(folder), labels, PixelLimit(config.max_megapixels)), ())
+    limit = PixelLimit(config.max_megapixels)
+    files = ImageFiles.of(str(folder), labels, cache=cache_folder(config), limit=limit)
+    domain = Domain(side, classes, files, ())
     return dataclasses.replace(domain, faults=() if config.allow_missing_classes else missing_classes(domain))

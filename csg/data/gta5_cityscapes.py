@@ -137,7 +137,7 @@ def _folder(config: DataConfig, side: str, wanted: str, subfolders: tuple[str, .
 
 def _domain(side: str, folder: Path, images: dict[str, str], maps: dict[str, str], config: DataConfig) -> MapDomain:
     limit = PixelLimit(config.max_megapixels)
-    files, faults = paired(str(folder), images, maps, cache=str(cache_folder(config)), limit=limit)
+    files, faults = paired(str(folder), images, maps, cache=cache_folder(config), limit=limit)
     if not len(files):
         passed_over = describe_passed_over(count_passed_over(files_below(folder), folder))
         raise ConfigError(

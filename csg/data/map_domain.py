@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -43,15 +43,29 @@ class MapDomain:
         ]
         return [], count_passed_over(found, self.files.folder)
 
+    def count_unknown(self) -> int:
+        """Return how many files would have to be read to know what they hold."""
+        return self.files.count_unknown()
+
+    def learn(self, looks: Sequence[Look]) -> None:
+        """Remember what the files held when they were all looked at.
+
+        Raises:
+            ConfigError: the cache cannot be written to.
+        """
+        for place, files in enumerate((self.files.images, self.files.maps)):
+            files.learn([look.contents[place] for look in looks])
+
     def look(self, index: int) -> Look:
         """Decode an image and its map, and count the pixels of every class."""
         faults: list[Fault] = []
-        digest = hashlib.sha256()
+        contents: list[bytes] = []
 
         def decoded(path: Path, decode: Callable[[bytes], DecodedT]) -> DecodedT | None:
+            contents.append(b"")
             try:
                 content = read_bytes(path)
-                digest.update(content)
+                contents[-1] = hashlib.sha256(content).digest()
                 return decode(content)
             except BadImageError as error:
                 faults.append(fault_of(error))
@@ -62,12 +76,12 @@ class MapDomain:
         classes = decoded(files.maps.path(index), lambda content: files.classes(index, content))
         pixels = np.zeros(len(self.classes), dtype=np.int64)
         if found is None or classes is None:
-            return Look(None, digest.digest(), tuple(faults), pixels)
+            return Look(None, tuple(contents), tuple(faults), pixels)
         picture, orientation = found
         if picture.size != classes.shape[::-1]:  # a header told otherwise
             reason = size_mismatch(classes.shape[::-1], picture.size)
             fault = Fault("bad image", str(files.maps.path(index)), f"expected a label map, {reason}")
-            return Look(None, digest.digest(), (fault,), pixels)
+            return Look(None, tuple(contents), (fault,), pixels)
         pixels = np.bincount(classes[classes != VOID], minlength=len(self.classes))
         if orientation != 1:
             reason = (
@@ -75,11 +89,11 @@ class MapDomain:
                 "pixels as they are stored (csg predict does apply it); remove the tag if a viewer shows it turned"
             )
             faults.append(Fault("orientation not applied", str(files.images.path(index)), reason))
-        return Look(picture.size, digest.digest(), tuple(faults), pixels)
+        return Look(picture.size, tuple(contents), tuple(faults), pixels)
 
 
 def paired(
-    folder: str, images: Mapping[str, str], maps: Mapping[str, str], *, cache: str, limit: PixelLimit = USUAL_LIMIT
+    folder: str, images: Mapping[str, str], maps: Mapping[str, str], *, cache: Path, limit: PixelLimit = USUAL_LIMIT
 ) -> tuple[MapFiles, tuple[Fault, ...]]:
     """Bring images and label files together that have the same name and size.
 
@@ -87,7 +101,7 @@ def paired(
         folder: what paths are relative to.
         images: path of every image by what names the pair.
         maps: path of every label file by what names the pair.
-        cache: folder that remembers sizes.
+        cache: folder that remembers sizes and what files hold.
         limit: how many pixels each may have.
 
     Returns:
@@ -106,7 +120,8 @@ def paired(
         for name, path in sorted(maps.items())
         if name not in images
     ]
-    files = MapFiles.of(folder, {path: maps[name] for name, path in images.items() if name in maps}, limit)
+    pairs = {path: maps[name] for name, path in images.items() if name in maps}
+    files = MapFiles.of(folder, pairs, cache=cache, limit=limit)
     of_images, of_maps = files.header_sizes(cache)
     # A file whose header cannot be read is no mismatch: that it is damaged is found when it is decoded.
     differ = (of_images != of_maps).any(axis=1) & of_images.all(axis=1) & of_maps.all(axis=1)

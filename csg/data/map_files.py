@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -16,13 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from csg.data.cache import keep
 from csg.data.decoding import USUAL_LIMIT, PixelLimit, read_bytes, stored
 from csg.data.files import ImageFiles
 from csg.data.label_maps import LABEL_IDS, TRAIN_IDS, BadMapError, Bytes, class_map
 from csg.data.map_stream import MapStream
-from csg.settings import ConfigError
-from csg.storage import replacing
-from csg.text import as_bytes
 
 Sizes = npt.NDArray[np.int32]
 
@@ -42,11 +41,23 @@ class MapFiles:
     """The label files, in the order of their images. (Neither's ``labels`` mean anything.)"""
 
     @classmethod
-    def of(cls, folder: str, pairs: Mapping[str, str], limit: PixelLimit = USUAL_LIMIT) -> MapFiles:
-        """Look up every file's size; ``pairs`` has the label file of every image, as paths below ``folder``."""
+    def of(
+        cls, folder: str, pairs: Mapping[str, str], *, cache: Path | None = None, limit: PixelLimit = USUAL_LIMIT
+    ) -> MapFiles:
+        """Look up every file's size and times.
+
+        Args:
+            folder: that all paths are relative to.
+            pairs: the label file of every image, as paths.
+            cache: folder that remembers what files hold; None remembers nothing.
+            limit: how many pixels each may have.
+        """
         places = {name: place for place, name in enumerate(sorted(pairs.values(), key=os.fsencode))}
         order = [places[pairs[name]] for name in sorted(pairs, key=os.fsencode)]
-        images, maps = (ImageFiles.of(folder, dict.fromkeys(names, 0), limit) for names in (pairs, pairs.values()))
+        images, maps = (
+            ImageFiles.of(folder, dict.fromkeys(names, 0), cache=cache, limit=limit)
+            for names in (pairs, pairs.values())
+        )
         return cls(images, maps.subset(torch.tensor(order, dtype=torch.int64)))
 
     def __len__(self) -> int:
@@ -63,7 +74,11 @@ class MapFiles:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of every file's path below the folder and size in bytes."""
+        """Hash of every file's path below the folder and content.
+
+        Raises:
+            ConfigError: what was read cannot be remembered in the cache.
+        """
         return hashlib.sha256(f"{self.images.fingerprint} {self.maps.fingerprint}".encode()).hexdigest()
 
     @property
@@ -71,10 +86,9 @@ class MapFiles:
         """(2, N) bytes of images and label files; -1 where there is no such file."""
         return np.stack([self.images.sizes, self.maps.sizes])
 
-    @property
-    def modified(self) -> npt.NDArray[np.int64]:
-        """(2, N) nanoseconds since 1970; -1 where there is no such file."""
-        return np.stack([self.images.modified, self.maps.modified])
+    def count_unknown(self) -> int:
+        """Return how many files would have to be read to know what they hold."""
+        return self.images.contents.count_unknown() + self.maps.contents.count_unknown()
 
     def picture(self, index: int, content: bytes | None = None) -> tuple[Image.Image, int]:
         """Decode an image to RGB as it is stored, over which its label map lies; ``content`` is the file's if known.
@@ -98,7 +112,7 @@ class MapFiles:
         table = TRAIN_IDS if path.name.endswith(TRAIN_IDS_END) else LABEL_IDS
         return class_map(path, read_bytes(path) if content is None else content, table, self.maps.limit)
 
-    def header_sizes(self, cache: str) -> tuple[Sizes, Sizes]:
+    def header_sizes(self, cache: Path) -> tuple[Sizes, Sizes]:
         """Return (N, 2) width and height of images and of label files by their headers; 0 where there is none.
 
         The headers are read once: the result is kept in the folder ``cache`` until a file changes.
@@ -106,14 +120,18 @@ class MapFiles:
         Raises:
             ConfigError: the folder cannot be written to.
         """
-        digest = hashlib.sha256(as_bytes(f"{self.folder} {self.fingerprint}"))
-        digest.update(self.modified.tobytes())
-        path = Path(cache) / f"sizes-{digest.hexdigest()[:16]}.npy"
+        digest = hashlib.sha256(os.fsencode(self.folder))
+        for files in (self.images, self.maps):
+            for part in (files.names, files.ends, files.stamps):
+                digest.update(part.tobytes())
+        path = cache / f"sizes-{digest.hexdigest()[:16]}.npy"
         kept = _kept_sizes(path, len(self))
         if kept is None:
             found = [png_size(files.path(place)) for files in (self.images, self.maps) for place in range(len(self))]
             kept = np.array(found, dtype=np.int32).reshape(2, len(self), 2)
-            _keep_sizes(path, kept)
+            file = io.BytesIO()
+            np.save(file, kept, allow_pickle=False)
+            keep(path, file.getvalue())
         return kept[0], kept[1]
 
 
@@ -125,7 +143,11 @@ class FileMapStream(MapStream):
         super().__init__(side, mirror=mirror)
         self.files = files.subset(places)
         self.places = places
-        self.fingerprint = self.files.fingerprint
+
+    @cached_property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        """See :class:`Stream`; found when it is asked for, which may read every file."""
+        return self.files.fingerprint
 
     def __len__(self) -> int:
         return len(self.files)
@@ -163,14 +185,3 @@ def _kept_sizes(path: Path, images: int) -> Sizes | None:
     except (OSError, EOFError, ValueError):
         return None
     return kept if kept.dtype == np.int32 and kept.shape == (2, images, 2) else None
-
-
-def _keep_sizes(path: Path, sizes: Sizes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            np.save(file, sizes, allow_pickle=False)
-    except OSError as error:
-        raise ConfigError(
-            f"data.cache: cannot write {path} ({error.strerror}); choose another folder with --data.cache"
-        ) from error

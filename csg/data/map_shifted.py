@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from functools import cached_property
 from typing import Final
 
 import kornia
@@ -50,8 +51,12 @@ class ShiftedMaps(Stream):
     def __init__(self, stream: Stream) -> None:
         """Take the stream; what it reads is distorted on demand."""
         self._stream = stream
-        text = f"shifted maps {VERSION} {SEED} {stream.fingerprint}"
-        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        """See :class:`Stream`."""
+        text = f"shifted maps {VERSION} {SEED} {self._stream.fingerprint}"
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self._stream)

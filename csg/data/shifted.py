@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable
+from functools import cached_property
 from typing import Final
 
 import kornia
@@ -43,8 +44,12 @@ class _ShiftedStream(LabelledImages):
     def __init__(self, stream: LabelledImages) -> None:
         self._stream = stream
         self.labels = stream.labels
-        text = f"shifted {VERSION} {SEED} {stream.fingerprint}"
-        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        """See :class:`Stream`."""
+        text = f"shifted {VERSION} {SEED} {self._stream.fingerprint}"
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def images(self, indices: Tensor) -> Tensor:
         return _distorted(self._stream.images(indices), indices)

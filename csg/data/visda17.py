@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from csg.config import DataConfig
+from csg.data.cache import cache_folder
 from csg.data.decoding import PixelLimit
 from csg.data.domain import Domain, Fault, Kind, missing_classes
 from csg.data.files import ImageFiles
@@ -72,7 +73,8 @@ def _read_domain(folder: Path, side: Literal["source", "target"], config: DataCo
             f"data.root: expected a list of lines 'relative/path.png label', cannot read {path} ({error.strerror})"
         ) from None
     listing = parse_list(content, str(path))
-    files = ImageFiles.of(str(folder), listing.labels, PixelLimit(config.max_megapixels))
+    limit = PixelLimit(config.max_megapixels)
+    files = ImageFiles.of(str(folder), listing.labels, cache=cache_folder(config), limit=limit)
     domain = Domain(side, CLASSES, files, listing.faults, listed_in=LIST, set_aside=listing.set_aside)
     if config.allow_missing_classes and listing.labels:
         return domain

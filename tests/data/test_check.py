@@ -15,11 +15,12 @@ from PIL import Image
 from csg import cli, data
 from csg.config import DataConfig
 from csg.data import check as check_module
+from csg.data import contents, load_pair
 from csg.data.check import check, report_path, verified
 from csg.data.domain import IMPASSABLE, UNREADABLE
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL
 from csg.settings import ConfigError
-from tests.checked_data import finds_only, forget, starts
+from tests.checked_data import finds_only, forget, repaint, starts
 from tests.made_up_pair import labelled
 from tests.published_trees import FAULTS, LIST, write_folders, write_visda17
 
@@ -89,11 +90,24 @@ def test_data_are_looked_at_once_until_a_file_changes(tmp_path: Path, monkeypatc
     with monkeypatch.context() as patched:
         patched.setattr(check_module, "check", None)
         assert verified(visda(root)) == first
-    path = next((root / "train").rglob("*.png"))
-    os.utime(path, ns=(0, 0))
-    data._listed.cache_clear()
+        path = next((root / "train").rglob("*.png"))
+        os.utime(path, ns=(0, 0))
+        forget()
+        assert verified(visda(root)) == first  # what it holds is what it was
+    repaint(path)
+    forget()
     assert report_path(visda(root)) != first.path
-    assert verified(visda(root)).usable
+    assert verified(visda(root, on_bad_image="skip")).faults[0].place == str(path)
+
+
+def test_a_check_and_what_follows_read_every_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_visda17(tmp_path / "tree", per_class=12)
+    monkeypatch.setattr(check_module, "FEW", 100)
+    monkeypatch.setattr(contents, "_digest", None)
+    report = verified(visda(root, workers=2))
+    forget()
+    assert verified(visda(root)) == report
+    assert load_pair(visda(root)).streams[SOURCE_TRAIN].fingerprint == report.streams[SOURCE_TRAIN]["fingerprint"]
 
 
 def test_a_damaged_report_is_made_again(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from csg.data import load_pair, visda17
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.visda17 import parse_list
 from csg.settings import ConfigError
+from tests.checked_data import repaint
 from tests.made_up_pair import labelled
 from tests.published_trees import FAULTS, LIST, VISDA17_CLASSES, write_folders, write_image, write_visda17
 
@@ -86,7 +87,7 @@ def test_a_part_of_the_synthetic_images_keeps_every_class_in_proportion(tmp_path
     assert len(load_pair(visda(tmp_path, source_images=10, allow_missing_classes=True)).streams[SOURCE_TRAIN]) == 10
 
 
-def test_a_fingerprint_changes_with_a_files_name_class_and_size(tmp_path: Path) -> None:
+def test_a_fingerprint_changes_with_a_files_name_class_and_content(tmp_path: Path) -> None:
     write_visda17(tmp_path, per_class=2)
     seen = {load_pair(visda(tmp_path)).fingerprint}
 
@@ -99,6 +100,8 @@ def test_a_fingerprint_changes_with_a_files_name_class_and_size(tmp_path: Path) 
     first = next((tmp_path / "train").rglob("*.png"))
     write_image(first, 3, 77, real=False)
     changed("size")
+    repaint(first)
+    changed("content")
     path = tmp_path / "validation" / LIST
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:-1], lines[-1].rsplit(None, 1)[0] + " 10"]))
