@@ -19,6 +19,8 @@ from csg.settings import NOT_IDENTITY, STRICT, ConfigError, Count, Flat, Place, 
 
 NAMED_WEIGHTS = ("imagenet", "none")
 """Values of ``model.weights`` that are no files."""
+Ids = Literal["by_name", "label_ids", "train_ids"]
+"""What the pixels of Cityscapes' and GTA5's label files hold."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -38,8 +40,15 @@ class DataConfig(Section):
     and gtFine/."""
     target_split: Literal["validation", "test"] = "validation"
     """visda17: the real images: validation (the paper's) or test."""
+    source_ids: Ids = "by_name"
+    """gta5_cityscapes: what GTA5's label files hold: label_ids, train_ids (0 to 18 and 255), or what their names say,
+    which is train_ids where they end in _labelTrainIds.png and label_ids elsewhere."""
+    target_ids: Ids = "by_name"
+    """gta5_cityscapes: the same of Cityscapes' label files; train_ids prefers *_labelTrainIds.png where there are both
+    kinds."""
     cache: Annotated[str | None, Place("written"), NOT_IDENTITY] = "runs/cache"
-    """Folder for rendered images and for the results of checks; None for one in each machine's home."""
+    """Folder for rendered images, for the results of checks and for what is known of files; None for one in each
+    machine's home."""
     image_size: Annotated[int, Within(ge=32, le=2048)] = 64
     """Side of the square input, in pixels."""
     source_images: Annotated[int, Within(ge=10)] | None = None

@@ -12,13 +12,13 @@ SEGMENTED: Final = ("gta5_cityscapes", "glyph_scenes")
 """Pairs whose labels are a class for each pixel; those of all others are a class for each image."""
 IDLE: Final[dict[str, tuple[str, ...]]] = {
     "glyphs": (
-        *("root", "source", "target", "target_split"),
+        *("root", "source", "target", "target_split", "source_ids", "target_ids"),
         *("source_val_fraction", "allow_missing_classes", "on_bad_image", "max_megapixels"),
     ),
-    "visda17": ("source", "target"),
-    "folders": ("root", "target_split"),
+    "visda17": ("source", "target", "source_ids", "target_ids"),
+    "folders": ("root", "target_split", "source_ids", "target_ids"),
     "glyph_scenes": (
-        *("root", "source", "target", "target_split"),
+        *("root", "source", "target", "target_split", "source_ids", "target_ids"),
         *("source_val_fraction", "allow_missing_classes", "on_bad_image", "max_megapixels"),
     ),
     "gta5_cityscapes": ("root", "target_split", "allow_missing_classes"),

@@ -103,6 +103,9 @@ def _print_counts(report: Report, console: Console) -> None:
             f"{name} {of['smallest']} to {of['largest']} (median {of['median']})"
             for name, of in described["pixels"].items()
         ]
+        figures += (
+            [f"{described['labelled_share']:.2%} of the pixels labelled"] if "labelled_share" in described else []
+        )
         console.print(f"{side}: {', '.join(figures)}: {described['folder']}")
 
 

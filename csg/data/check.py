@@ -30,6 +30,7 @@ from csg.data.listing import PassedOver
 from csg.data.loading import in_order
 from csg.data.map_domain import MapDomain
 from csg.data.map_files import FileMapStream
+from csg.data.map_judgement import describe_labels, judge_streams
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, LabelledImages, Pair
 from csg.settings import ConfigError
 from csg.text import as_bytes
@@ -78,7 +79,7 @@ class Report:
     """By side: folder, images, those of them that can be read, bytes, images per class, width and height in pixels,
     hashes of names and of contents; how many images hold further frames or pages, and what is passed over for its name
     (:class:`PassedOver`). Where labels are maps, images per class are those that show it, and the pixels of each class
-    are counted too."""
+    are counted too, the share of those of any class is told, and the maps that have none are named."""
     streams: dict[str, dict[str, Any]]
     """By stream, as the settings of the check split the images: images, images per class, fingerprint. None where a
     side is at fault."""
@@ -147,13 +148,15 @@ def check(config: DataConfig, on_images: OnImages | None = None) -> Report:
                 on_images(done, total)
         seen[domain.side] = Seen(looks)
         domain.learn(looks)
-        faults += seen[domain.side].faults
+        faults += [*seen[domain.side].faults, *domain.judge(looks)]
     described: dict[str, dict[str, Any]] = {
         domain.side: _described(domain, seen[domain.side])
         | {"not_used": [dataclasses.asdict(kind) for kind in passed_over[domain.side]]}
         for domain in domains
     }
     streams = {} if pair is None else {name: _stream(pair, name, domains, seen) for name in pair.streams}
+    if pair is not None:
+        faults += judge_streams(pair, described)
     report = Report(config.name, described, streams, tuple(faults), config.on_bad_image, report_path(config))
     _write(report)
     return report
@@ -166,7 +169,14 @@ def verified(config: DataConfig, on_images: OnImages | None = None) -> Report:
         ConfigError: see :func:`check`; or no training would start on these data.
     """
     unknown = sum(domain.count_unknown() for domain in load_domains(config))
-    report = (read_report(report_path(config)) if unknown <= FEW else None) or check(config, on_images)
+    report = read_report(report_path(config)) if unknown <= FEW else None
+    if report is None:
+        report = check(config, on_images)
+    elif not any(fault.kind in IMPASSABLE for fault in report.faults if fault.kind != "stream without labels"):
+        # The files may have been split otherwise when they were looked at.
+        faults = [fault for fault in report.faults if fault.kind != "stream without labels"]
+        faults += judge_streams(load_pair(config), report.domains)
+        report = dataclasses.replace(report, faults=tuple(faults))
     refusal = report.refusal(config.on_bad_image)
     if refusal is not None:
         raise ConfigError(refusal)
@@ -224,6 +234,7 @@ def _described(domain: Domain | MapDomain, seen: Seen) -> dict[str, Any]:
             if isinstance(domain, Domain)
             else _per_class(domain.classes, pixels=seen.pixels)
         ),
+        **(describe_labels(domain.files, seen.looks) if isinstance(domain, MapDomain) else {}),
         "pixels": {
             name: {"smallest": int(side.min()), "median": int(np.median(side)), "largest": int(side.max())}
             for name, side in zip(("width", "height"), pixels.T, strict=True)

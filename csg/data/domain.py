@@ -18,7 +18,7 @@ from torch import Tensor
 from csg.config import DataConfig
 from csg.data.decoding import AbsentImageError, BadImageError, inspect, read_bytes
 from csg.data.files import FileStream, ImageFiles
-from csg.data.label_maps import UnknownIdError
+from csg.data.label_maps import OtherIdsError, UnknownIdError
 from csg.data.listing import PassedOver, count_passed_over, describe_passed_over, files_below
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.shifted import shifted
@@ -48,13 +48,20 @@ Kind = Literal[
     "size mismatch",
     "unknown label id",
     "orientation not applied",
+    "palette against ids",
+    "other table of ids",
+    "mixed tables of ids",
+    "no labelled pixel",
+    "stream without labels",
+    "classes without pixels",
 ]
 IMPASSABLE: Final[tuple[Kind, ...]] = (
     *("malformed line", "unknown class", "path outside the folder", "two classes"),
     *("class without images", "class with one image"),
+    *("other table of ids", "no labelled pixel", "stream without labels"),
 )
 """What nothing can be trained on, whatever ``data.on_bad_image`` says."""
-UNREADABLE: Final[tuple[Kind, ...]] = ("listed but absent", "bad image", "unknown label id")
+UNREADABLE: Final[tuple[Kind, ...]] = ("listed but absent", "bad image", "unknown label id", "palette against ids")
 """What ``data.on_bad_image`` decides about."""
 
 
@@ -79,6 +86,8 @@ def fault_of(error: BadImageError) -> Fault:
         kind = "listed but absent"
     elif isinstance(error, UnknownIdError):
         kind = "unknown label id"
+    elif isinstance(error, OtherIdsError):
+        kind = "palette against ids"
     return Fault(kind, error.path, f"expected {error.wanted}, {error.reason}")
 
 
@@ -95,6 +104,8 @@ class Look:
     """(classes,) pixels of each class, where labels are maps."""
     several_frames: bool = False
     """Whether frames or pages of the image follow that are not used."""
+    ids: npt.NDArray[np.bool_] | None = None
+    """(256,) whether the label map shows an id, be it in its table or not; None where there is no such map."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +138,10 @@ class Domain:
             ConfigError: the cache cannot be written to.
         """
         self.files.learn([look.contents[0] for look in looks])
+
+    def judge(self, looks: Sequence[Look]) -> list[Fault]:
+        """Return nothing: one image says all that there is to say of it."""
+        return []
 
     def look(self, index: int) -> Look:
         """Pass all of a file's data through the decoder."""

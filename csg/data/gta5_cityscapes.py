@@ -2,8 +2,10 @@
 
 Both lie as they are published. ``data.source`` is the folder of GTA5 with ``images/NNNNN.png`` and
 ``labels/NNNNN.png``, ``data.target`` that of Cityscapes with ``leftImg8bit/SPLIT/CITY/..._leftImg8bit.png`` and
-``gtFine/SPLIT/CITY/..._gtFine_labelIds.png`` (or ``..._labelTrainIds.png`` where there is no such file) for the splits
-``train`` and ``val``. What has no partner, or one of another size, is reported and left out.
+``gtFine/SPLIT/CITY/..._gtFine_labelIds.png`` for the splits ``train`` and ``val``. Maps of training ids are read too:
+files that end in ``_labelTrainIds.png`` where there are no others (with ``data.source_ids`` and ``data.target_ids`` of
+train_ids, first of all), and with that setting any others. What has no partner, or one of another size, is reported and
+left out.
 
 target/test is the published ``val``, target/val a part of the published ``train``: so many as
 ``data.target_val_fraction`` says. source/val is a part of GTA5, and source/train the rest.
@@ -17,7 +19,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from csg.config import DataConfig
+from csg.config import DataConfig, Ids
 from csg.data.cache import cache_folder
 from csg.data.decoding import PixelLimit
 from csg.data.domain import SEED, part_of
@@ -101,8 +103,10 @@ def share(places: Tensor, fraction: float, side: str) -> tuple[Tensor, Tensor]:
 
 def _gta5(config: DataConfig) -> MapDomain:
     folder = _folder(config, "source", "the folder of GTA5 with images/ and labels/", ("images", "labels"))
-    images, maps = (_named(folder, below, ".png") for below in ("images", "labels"))
-    return _domain("source", folder, images, maps, config)
+    by_train_ids = _named(folder, "labels", TRAIN_IDS_END)
+    others = {name: path for name, path in _named(folder, "labels", ".png").items() if not path.endswith(TRAIN_IDS_END)}
+    maps = _preferred(others, by_train_ids, config.source_ids)
+    return _domain("source", folder, _named(folder, "images", ".png"), maps, config)
 
 
 def _cityscapes(config: DataConfig) -> MapDomain:
@@ -113,8 +117,9 @@ def _cityscapes(config: DataConfig) -> MapDomain:
     maps: dict[str, str] = {}
     for split in (TRAIN, VAL):
         images |= _named(folder, f"{PICTURES}/{split}", "_leftImg8bit.png", split)
-        maps |= _named(folder, f"{LABELS}/{split}", f"_gtFine{TRAIN_IDS_END}", split)
-        maps |= _named(folder, f"{LABELS}/{split}", "_gtFine_labelIds.png", split)
+        by_train_ids = _named(folder, f"{LABELS}/{split}", f"_gtFine{TRAIN_IDS_END}", split)
+        others = _named(folder, f"{LABELS}/{split}", "_gtFine_labelIds.png", split)
+        maps |= _preferred(others, by_train_ids, config.target_ids)
     return _domain("target", folder, images, maps, config)
 
 
@@ -122,6 +127,11 @@ def _named(folder: Path, below: str, end: str, split: str = "") -> dict[str, str
     """Return the paths, from ``folder``, of files whose names end so, by split and name without that end."""
     inside = (str(path.relative_to(folder / below)) for path in image_files(folder / below))
     return {f"{split}/{name.removesuffix(end)}": f"{below}/{name}" for name in inside if name.endswith(end)}
+
+
+def _preferred(others: dict[str, str], by_train_ids: dict[str, str], ids: Ids) -> dict[str, str]:
+    """Choose one label file for each image that has two."""
+    return others | by_train_ids if ids == "train_ids" else by_train_ids | others
 
 
 def _folder(config: DataConfig, side: str, wanted: str, subfolders: tuple[str, ...]) -> Path:
@@ -136,8 +146,8 @@ def _folder(config: DataConfig, side: str, wanted: str, subfolders: tuple[str, .
 
 
 def _domain(side: str, folder: Path, images: dict[str, str], maps: dict[str, str], config: DataConfig) -> MapDomain:
-    limit = PixelLimit(config.max_megapixels)
-    files, faults = paired(str(folder), images, maps, cache=cache_folder(config), limit=limit)
+    limit, ids = PixelLimit(config.max_megapixels), config.source_ids if side == "source" else config.target_ids
+    files, faults = paired(str(folder), images, maps, cache=cache_folder(config), limit=limit, ids=ids)
     if not len(files):
         passed_over = describe_passed_over(count_passed_over(files_below(folder), folder))
         raise ConfigError(

@@ -11,11 +11,13 @@ from typing import Final, Literal, TypeVar
 import numpy as np
 import torch
 
+from csg.config import Ids
 from csg.data.decoding import USUAL_LIMIT, BadImageError, PixelLimit, read_bytes
 from csg.data.domain import Fault, Look, fault_of
-from csg.data.label_maps import VOID
+from csg.data.label_maps import VOID, read_ids
 from csg.data.listing import Found, PassedOver, count_passed_over, files_below
 from csg.data.map_files import MapFiles, size_mismatch
+from csg.data.map_judgement import judge_maps
 
 DecodedT = TypeVar("DecodedT")
 OTHER: Final = "neither an image of this layout nor the label map that is used"
@@ -72,16 +74,24 @@ class MapDomain:
                 return None
 
         files = self.files
-        found = decoded(files.images.path(index), lambda content: files.picture(index, content))
-        classes = decoded(files.maps.path(index), lambda content: files.classes(index, content))
+        seen = decoded(files.images.path(index), lambda content: files.picture(index, content))
+        path, limit = files.maps.path(index), files.maps.limit
+        found = decoded(path, lambda content: read_ids(path, content, limit))
+        ids = None if found is None else found.shown
+        classes = None
+        if found is not None:
+            try:
+                classes = files.classes(index, found)
+            except BadImageError as error:
+                faults.append(fault_of(error))
         pixels = np.zeros(len(self.classes), dtype=np.int64)
-        if found is None or classes is None:
-            return Look(None, tuple(contents), tuple(faults), pixels)
-        picture, orientation = found
+        if seen is None or classes is None:
+            return Look(None, tuple(contents), tuple(faults), pixels, ids=ids)
+        picture, orientation = seen
         if picture.size != classes.shape[::-1]:  # a header told otherwise
             reason = size_mismatch(classes.shape[::-1], picture.size)
             fault = Fault("bad image", str(files.maps.path(index)), f"expected a label map, {reason}")
-            return Look(None, tuple(contents), (fault,), pixels)
+            return Look(None, tuple(contents), (fault,), pixels, ids=ids)
         pixels = np.bincount(classes[classes != VOID], minlength=len(self.classes))
         if orientation != 1:
             reason = (
@@ -89,11 +99,21 @@ class MapDomain:
                 "pixels as they are stored (csg predict does apply it); remove the tag if a viewer shows it turned"
             )
             faults.append(Fault("orientation not applied", str(files.images.path(index)), reason))
-        return Look(picture.size, tuple(contents), tuple(faults), pixels)
+        return Look(picture.size, tuple(contents), tuple(faults), pixels, ids=ids)
+
+    def judge(self, looks: Sequence[Look]) -> list[Fault]:
+        """Say what all label maps together show: no labelled pixel, ids of another table, classes without pixels."""
+        return judge_maps(self.side, self.classes, self.files, looks)
 
 
 def paired(
-    folder: str, images: Mapping[str, str], maps: Mapping[str, str], *, cache: Path, limit: PixelLimit = USUAL_LIMIT
+    folder: str,
+    images: Mapping[str, str],
+    maps: Mapping[str, str],
+    *,
+    cache: Path,
+    limit: PixelLimit = USUAL_LIMIT,
+    ids: Ids,
 ) -> tuple[MapFiles, tuple[Fault, ...]]:
     """Bring images and label files together that have the same name and size.
 
@@ -103,6 +123,7 @@ def paired(
         maps: path of every label file by what names the pair.
         cache: folder that remembers sizes and what files hold.
         limit: how many pixels each may have.
+        ids: what the pixels of label files hold.
 
     Returns:
         The pairs, and a fault for everything else.
@@ -121,7 +142,7 @@ def paired(
         if name not in images
     ]
     pairs = {path: maps[name] for name, path in images.items() if name in maps}
-    files = MapFiles.of(folder, pairs, cache=cache, limit=limit)
+    files = MapFiles.of(folder, pairs, cache=cache, limit=limit, ids=ids)
     of_images, of_maps = files.header_sizes(cache)
     # A file whose header cannot be read is no mismatch: that it is damaged is found when it is decoded.
     differ = (of_images != of_maps).any(axis=1) & of_images.all(axis=1) & of_maps.all(axis=1)

@@ -17,16 +17,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from csg.config import Ids
 from csg.data.cache import keep
 from csg.data.decoding import USUAL_LIMIT, PixelLimit, read_bytes, stored
 from csg.data.files import ImageFiles
-from csg.data.label_maps import LABEL_IDS, TRAIN_IDS, BadMapError, Bytes, class_map
+from csg.data.label_maps import LABEL_IDS, TRAIN_IDS, BadMapError, Bytes, IdMap, read_ids
 from csg.data.map_stream import MapStream
 
 Sizes = npt.NDArray[np.int32]
 
 TRAIN_IDS_END: Final = "_labelTrainIds.png"
-"""How the name of a file ends whose pixels are Cityscapes' ``trainId``; all others hold ``labelIds``."""
+"""How the name of a file ends whose pixels are Cityscapes' ``trainId``, unless settings say otherwise."""
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER: Final = 24
 """Bytes of a PNG file up to and with its size."""
@@ -39,10 +40,18 @@ class MapFiles:
     images: ImageFiles
     maps: ImageFiles
     """The label files, in the order of their images. (Neither's ``labels`` mean anything.)"""
+    ids: Ids
+    """What their pixels hold."""
 
     @classmethod
     def of(
-        cls, folder: str, pairs: Mapping[str, str], *, cache: Path | None = None, limit: PixelLimit = USUAL_LIMIT
+        cls,
+        folder: str,
+        pairs: Mapping[str, str],
+        *,
+        cache: Path | None = None,
+        limit: PixelLimit = USUAL_LIMIT,
+        ids: Ids = "by_name",
     ) -> MapFiles:
         """Look up every file's size and times.
 
@@ -51,6 +60,7 @@ class MapFiles:
             pairs: the label file of every image, as paths.
             cache: folder that remembers what files hold; None remembers nothing.
             limit: how many pixels each may have.
+            ids: what the pixels of label files hold.
         """
         places = {name: place for place, name in enumerate(sorted(pairs.values(), key=os.fsencode))}
         order = [places[pairs[name]] for name in sorted(pairs, key=os.fsencode)]
@@ -58,14 +68,14 @@ class MapFiles:
             ImageFiles.of(folder, dict.fromkeys(names, 0), cache=cache, limit=limit)
             for names in (pairs, pairs.values())
         )
-        return cls(images, maps.subset(torch.tensor(order, dtype=torch.int64)))
+        return cls(images, maps.subset(torch.tensor(order, dtype=torch.int64)), ids)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def subset(self, indices: Tensor) -> MapFiles:
         """Return some of the pairs."""
-        return MapFiles(self.images.subset(indices), self.maps.subset(indices))
+        return MapFiles(self.images.subset(indices), self.maps.subset(indices), self.ids)
 
     @property
     def folder(self) -> str:
@@ -74,12 +84,12 @@ class MapFiles:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of every file's path below the folder and content.
+        """Hash of every file's path below the folder and content, and of what ids mean.
 
         Raises:
             ConfigError: what was read cannot be remembered in the cache.
         """
-        return hashlib.sha256(f"{self.images.fingerprint} {self.maps.fingerprint}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.images.fingerprint} {self.maps.fingerprint} {self.ids}".encode()).hexdigest()
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
@@ -102,15 +112,21 @@ class MapFiles:
         path = self.images.path(index)
         return stored(path, read_bytes(path) if content is None else content, self.images.limit)
 
-    def classes(self, index: int, content: bytes | None = None) -> Bytes:
-        """Decode a label file to (H, W) classes; ``content`` is the file's where it is known.
+    def table(self, index: int) -> Bytes:
+        """Return what the ids of a label file mean: (256,) classes."""
+        by_name = self.maps.name(index).endswith(TRAIN_IDS_END)
+        return TRAIN_IDS if self.ids == "train_ids" or (self.ids == "by_name" and by_name) else LABEL_IDS
+
+    def classes(self, index: int, found: IdMap | None = None) -> Bytes:
+        """Return the (H, W) classes of a label file; ``found`` is what it holds where that is known.
 
         Raises:
-            BadImageError: it cannot be used, or has ids that its table does not have.
+            BadImageError: it cannot be used, or its ids are not those of its table.
         """
-        path = self.maps.path(index)
-        table = TRAIN_IDS if path.name.endswith(TRAIN_IDS_END) else LABEL_IDS
-        return class_map(path, read_bytes(path) if content is None else content, table, self.maps.limit)
+        if found is None:
+            path = self.maps.path(index)
+            found = read_ids(path, read_bytes(path), self.maps.limit)
+        return found.classes(self.table(index), trusted=self.ids != "by_name")
 
     def header_sizes(self, cache: Path) -> tuple[Sizes, Sizes]:
         """Return (N, 2) width and height of images and of label files by their headers; 0 where there is none.
