@@ -245,7 +245,7 @@ def test_the_command_refuses_a_batch_that_the_data_do_not_fill(
 @pytest.mark.parametrize(
     ("argv", "code", "message"),
     [
-        ([], 2, "usage: csg data check"),
+        ([], 2, "csg data: expected a command (check), found none"),
         (["--help"], 0, "usage: csg data check"),
         (["chekc"], 2, "found 'chekc'"),
         (["check"], 2, "data.name: expected a pair on disk (visda17, folders, gta5_cityscapes), found 'glyphs'"),
