@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -123,14 +124,14 @@ def test_a_folder_that_cannot_be_listed_is_named_unless_a_system_keeps_it(
     touch(tmp_path / "1.png")
     for name in ("lost+found", "closed"):
         (tmp_path / name).mkdir()
-    scandir = listing.os.scandir
+    scandir = os.scandir
 
     def refusing(path: str) -> object:
         if Path(path).name in ("lost+found", "closed"):
             raise PermissionError(13, "Permission denied", path)
         return scandir(path)
 
-    monkeypatch.setattr(listing.os, "scandir", refusing)
+    monkeypatch.setattr(os, "scandir", refusing)
     found = list(files_below(tmp_path))
     assert {one.path.name: one.reason for one in found} == {"1.png": None, "lost+found": OF_SYSTEM, "closed": CLOSED}
     with pytest.raises(ConfigError, match="closed: expected a folder that can be listed"):

@@ -17,6 +17,7 @@ from csg.config import DataConfig
 from csg.data import load_domains, load_pair
 from csg.data.check import Report, check, report_path
 from csg.data.decoding import PixelLimit, decode, inspect, read_bytes
+from csg.data.files import ImageFiles
 from csg.data.pair import SOURCE_TRAIN
 from csg.identity import config_id
 from csg.parsing import config_from_flat
@@ -166,8 +167,9 @@ def test_what_a_check_has_passed_is_used(tmp_path: Path) -> None:
     exif = b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\7\0\1\0\0\0" + b"6\0\0\0" * 2
     Image.new("RGB", (40, 60)).save(path, exif=exif)
     assert not check(config).faults
-    domain = load_domains(config)[0]
-    assert all(decode(domain.files.path(index), 32).shape == (3, 32, 32) for index in range(len(domain.files)))
+    files = load_domains(config)[0].files
+    assert isinstance(files, ImageFiles)
+    assert all(decode(files.path(index), 32).shape == (3, 32, 32) for index in range(len(files)))
 
 
 @pytest.mark.parametrize("on_bad_image", ["error", "skip"])
