@@ -72,17 +72,17 @@ def _mixed(files: MapFiles, shown: Mapping[int, Shown], flag: str) -> list[Fault
     for by_train_ids, places in by_table.items():
         fits = _holds_label_ids if by_train_ids else _holds_train_ids
         odd = [index for index in places if fits(shown[index])]
-        if len(odd) < max(MIXED * len(places), 1) or (files.ids != "by_name" and not by_train_ids):
+        if not odd or (not by_train_ids and (files.ids != "by_name" or len(odd) < MIXED * len(places))):
             continue
-        read, better, setting = (
-            ("labelTrainIds", "labelIds", "label_ids") if by_train_ids else ("labelIds", "labelTrainIds", "train_ids")
-        )
+        read, better = ("labelTrainIds", "labelIds") if by_train_ids else ("labelIds", "labelTrainIds")
         names = ", ".join(files.maps.name(index) for index in odd[:NAMED]) + (" and more" if len(odd) > NAMED else "")
         reason = (
             f"{len(odd):,} of {len(places):,} label maps that are read by Cityscapes' {read} hold ids that fit its "
-            f"{better} better: {names}; {flag} {setting} reads all of a side so, and a mixture has to be saved anew"
+            f"{better} better: {names}; save those anew, or say what all of this side hold with {flag} label_ids or "
+            f"{flag} train_ids"
         )
-        faults.append(Fault("mixed tables of ids", _place(files), reason))
+        # Files with ids that their table lacks are faults of their own already.
+        faults.append(Fault("mixed tables of ids" if by_train_ids else "other table of ids", _place(files), reason))
     return faults
 
 

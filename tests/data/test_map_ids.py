@@ -186,7 +186,8 @@ def test_classes_that_no_map_shows_are_named_and_stop_nothing(tree: Path, capsys
 def test_some_maps_in_another_table_are_named(tree: Path) -> None:
     repaint_ids(gta5_maps(tree)[2:4], to_train_ids)
     (fault,) = check(maps(tree)).faults
-    assert fault.kind == "mixed tables of ids" and "2 of 8 label maps" in fault.reason
+    assert fault.kind == "other table of ids" and "2 of 8 label maps" in fault.reason and not starts(maps(tree))
+    assert starts(maps(tree, source_ids="label_ids"))
     assert "labels/00003.png, labels/00004.png" in fault.reason
     told = check(maps(tree, source_ids="train_ids", on_bad_image="skip"))
     assert {fault.kind for fault in told.faults} == {"unknown label id", "mixed tables of ids"}
