@@ -22,6 +22,7 @@ from csg.data.label_maps import OtherIdsError, UnknownIdError
 from csg.data.listing import PassedOver, count_passed_over, describe_passed_over, files_below
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.shifted import shifted
+from csg.data.spelling import find_near
 from csg.randomness import generator
 from csg.settings import ConfigError
 from csg.text import in_one_line
@@ -157,17 +158,15 @@ class Domain:
 
 def missing_classes(domain: Domain) -> tuple[Fault, ...]:
     """Return a fault for every class of a domain that has no images."""
-    counts = domain.files.counts(len(domain.classes))
+    counts = dict(zip(domain.classes, domain.files.counts(len(domain.classes)), strict=True))
     place = str(Path(domain.files.folder, domain.listed_in or ""))
-    return tuple(
-        Fault(
-            "class without images",
-            place,
-            f"expected {domain.side} images of {name!r}, found none{_instead(domain, name)}",
-        )
-        for name, count in zip(domain.classes, counts, strict=True)
-        if count == 0
-    )
+    faults = []
+    for name in (name for name, count in counts.items() if count == 0):
+        near = find_near(name, (other for other, count in counts.items() if count))
+        hint = "" if near is None else f", but some of {near!r}: if they are the same class, give it one name"
+        reason = f"expected {domain.side} images of {name!r}, found none{_instead(domain, name)}{hint}"
+        faults.append(Fault("class without images", place, reason))
+    return tuple(faults)
 
 
 def single_images(domain: Domain) -> tuple[Fault, ...]:

@@ -21,6 +21,7 @@ from torch import Tensor
 from csg.data.contents import Contents, Digests, Stamps, read_stamps
 from csg.data.decoding import USUAL_LIMIT, BadImageError, PixelLimit, centre_crop, resized
 from csg.data.pair import LabelledImages, Reading
+from csg.data.spelling import place_in_order
 from csg.randomness import generator
 
 
@@ -56,7 +57,7 @@ class ImageFiles:
             cache: folder that remembers what files hold, so that they are read once; None remembers nothing.
             limit: how many pixels each may have.
         """
-        pairs = sorted((os.fsencode(name), label) for name, label in labels.items())
+        pairs = [(os.fsencode(name), labels[name]) for name in sorted(labels, key=place_in_order)]
         names = np.frombuffer(b"".join(name for name, _ in pairs), dtype=np.uint8)
         ends = np.cumsum([len(name) for name, _ in pairs], dtype=np.int64)
         stamps = read_stamps(folder, [name for name, _ in pairs])
@@ -127,14 +128,15 @@ class ImageFiles:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of every file's path below the folder, class and content.
+        """Hash of every file's path below the folder (letters composed), class and content.
 
         Raises:
             ConfigError: see :attr:`digests`.
         """
         digest = hashlib.sha256()
         for index, (label, content) in enumerate(zip(self.labels.tolist(), self.digests, strict=True)):
-            digest.update(self._name(index) + f"\t{label}\t{content.tobytes().hex()}\n".encode())
+            name, _ = place_in_order(self.name(index))
+            digest.update(name + f"\t{label}\t{content.tobytes().hex()}\n".encode())
         return digest.hexdigest()
 
     def counts(self, classes: int) -> list[int]:

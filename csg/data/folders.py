@@ -17,6 +17,7 @@ from csg.data.decoding import PixelLimit
 from csg.data.domain import Domain, missing_classes
 from csg.data.files import ImageFiles
 from csg.data.listing import count_passed_over, describe_passed_over, files_below, image_files, is_of_system
+from csg.data.spelling import composed
 from csg.settings import ConfigError
 
 
@@ -26,22 +27,23 @@ def title(config: DataConfig) -> str:
 
 
 def read(config: DataConfig) -> tuple[Domain, Domain]:
-    """List both folders; the classes are the names of the sub-folders of either, sorted.
+    """List both folders; the classes are the names of the sub-folders of either, letters composed, sorted.
 
     Raises:
-        ConfigError: a folder is missing or has no images in sub-folders, or both are the same.
+        ConfigError: a folder is missing or has no images in sub-folders, both are the same, or two sub-folders of one
+            have the same name.
     """
     source, target = (_class_folders(config, side) for side in ("source", "target"))
     if Path(str(config.source)).resolve() == Path(str(config.target)).resolve():
         raise ConfigError(f"data.target: expected another folder than data.source, found {config.target} for both")
-    classes = tuple(sorted(source | target))
+    classes = tuple(sorted({*source, *target}))
     if len(classes) < 2:
         raise ConfigError(f"data.source: expected sub-folders for two classes or more, found {classes[0]!r} only")
-    return _domain(config, "source", classes), _domain(config, "target", classes)
+    return _domain(config, "source", classes, source), _domain(config, "target", classes, target)
 
 
-def _class_folders(config: DataConfig, side: str) -> set[str]:
-    """Return the names of the sub-folders, without those that a system keeps for itself."""
+def _class_folders(config: DataConfig, side: str) -> dict[str, str]:
+    """Return the sub-folders' names on disk by that of their class, without those that a system keeps for itself."""
     given: str | None = getattr(config, side)
     if given is None:
         raise ConfigError(
@@ -53,16 +55,27 @@ def _class_folders(config: DataConfig, side: str) -> set[str]:
     names = {path.name for path in Path(given).iterdir() if path.is_dir() and not is_of_system(path.name)}
     if not names:
         raise ConfigError(f"data.{side}: expected one sub-folder a class, found none in {given}")
-    return names
+    folders: dict[str, str] = {}
+    for name in sorted(names):
+        other = folders.setdefault(composed(name), name)
+        if other != name:
+            raise ConfigError(
+                f"data.{side}: expected one sub-folder a class, found two of the same name in {given}, their letters "
+                f"composed in one and not in the other ({other!a} and {name!a}); move the images of one into "
+                "the other"
+            )
+    return folders
 
 
-def _domain(config: DataConfig, side: Literal["source", "target"], classes: tuple[str, ...]) -> Domain:
+def _domain(
+    config: DataConfig, side: Literal["source", "target"], classes: tuple[str, ...], folders: dict[str, str]
+) -> Domain:
     folder = Path(getattr(config, side))
     labels = {
         str(path.relative_to(folder)): label
         for label, name in enumerate(classes)
-        if (folder / name).is_dir()
-        for path in image_files(folder / name)
+        if name in folders
+        for path in image_files(folder / folders[name])
     }
     if not labels:
         passed_over = describe_passed_over(count_passed_over(files_below(folder), folder))

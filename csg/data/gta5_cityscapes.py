@@ -29,6 +29,7 @@ from csg.data.map_domain import MapDomain, paired
 from csg.data.map_files import TRAIN_IDS_END, FileMapStream
 from csg.data.map_shifted import ShiftedMaps
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
+from csg.data.spelling import composed
 from csg.randomness import generator
 from csg.settings import ConfigError
 
@@ -124,9 +125,17 @@ def _cityscapes(config: DataConfig) -> MapDomain:
 
 
 def _named(folder: Path, below: str, end: str, split: str = "") -> dict[str, str]:
-    """Return the paths, from ``folder``, of files whose names end so, by split and name without that end."""
-    inside = (str(path.relative_to(folder / below)) for path in image_files(folder / below))
-    return {f"{split}/{name.removesuffix(end)}": f"{below}/{name}" for name in inside if name.endswith(end)}
+    """Return the paths, from ``folder``, of files whose names end so, by split and name without that end.
+
+    Letters are composed in what they are found by; of two names that are one then, the second stays as it is.
+    """
+    found: dict[str, str] = {}
+    for path in image_files(folder / below):
+        name = str(path.relative_to(folder / below))
+        if name.endswith(end):
+            stem = f"{split}/{name.removesuffix(end)}"
+            found[stem if composed(stem) in found else composed(stem)] = f"{below}/{name}"
+    return found
 
 
 def _preferred(others: dict[str, str], by_train_ids: dict[str, str], ids: Ids) -> dict[str, str]:

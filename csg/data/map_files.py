@@ -23,6 +23,7 @@ from csg.data.decoding import USUAL_LIMIT, PixelLimit, read_bytes, stored
 from csg.data.files import ImageFiles
 from csg.data.label_maps import LABEL_IDS, TRAIN_IDS, BadMapError, Bytes, IdMap, read_ids
 from csg.data.map_stream import MapStream
+from csg.data.spelling import place_in_order
 
 Sizes = npt.NDArray[np.int32]
 
@@ -62,8 +63,8 @@ class MapFiles:
             limit: how many pixels each may have.
             ids: what the pixels of label files hold.
         """
-        places = {name: place for place, name in enumerate(sorted(pairs.values(), key=os.fsencode))}
-        order = [places[pairs[name]] for name in sorted(pairs, key=os.fsencode)]
+        places = {name: place for place, name in enumerate(sorted(pairs.values(), key=place_in_order))}
+        order = [places[pairs[name]] for name in sorted(pairs, key=place_in_order)]
         images, maps = (
             ImageFiles.of(folder, dict.fromkeys(names, 0), cache=cache, limit=limit)
             for names in (pairs, pairs.values())

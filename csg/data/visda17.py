@@ -12,6 +12,7 @@ import dataclasses
 import os
 import posixpath
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -21,6 +22,7 @@ from csg.data.cache import cache_folder
 from csg.data.decoding import PixelLimit
 from csg.data.domain import Domain, Fault, Kind, missing_classes
 from csg.data.files import ImageFiles
+from csg.data.spelling import spelling_below
 from csg.settings import ConfigError
 
 CLASSES: Final = (
@@ -72,7 +74,7 @@ def _read_domain(folder: Path, side: Literal["source", "target"], config: DataCo
         raise ConfigError(
             f"data.root: expected a list of lines 'relative/path.png label', cannot read {path} ({error.strerror})"
         ) from None
-    listing = parse_list(content, str(path))
+    listing = parse_list(content, str(path), spelling_below(folder))
     limit = PixelLimit(config.max_megapixels)
     files = ImageFiles.of(str(folder), listing.labels, cache=cache_folder(config), limit=limit)
     domain = Domain(side, CLASSES, files, listing.faults, listed_in=LIST, set_aside=listing.set_aside)
@@ -93,12 +95,13 @@ class Listing:
     """What the lines that are not used name, or may mean, by a path."""
 
 
-def parse_list(content: bytes, place: str) -> Listing:
+def parse_list(content: bytes, place: str, spell: Callable[[str], str] = str) -> Listing:
     """Read the lines ``relative/path label``; a path may hold blanks, and lines may end as on Windows.
 
     Args:
         content: of the list file.
         place: the list file's name, for faults.
+        spell: turns a path into the same path as it is spelt on disk.
     """
     labels: dict[str, int] = {}
     first_lines: dict[str, int] = {}
@@ -108,10 +111,11 @@ def parse_list(content: bytes, place: str) -> Listing:
         if not line.strip():
             continue
         name, label, fault = _parse_line(line)
+        name = spell(name)
         at = f"{place}:{number}"
         if fault is not None:
             faults.append(Fault(fault[0], at, fault[1]))
-            set_aside |= {name, _path(line)}
+            set_aside |= {name, spell(_path(line))}
         elif labels.get(name, label) != label:
             reason = f"{name} is listed with class {label} here and {labels[name]} in line {first_lines[name]}"
             faults.append(Fault("two classes", at, reason))
