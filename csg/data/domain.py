@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from csg.data.label_maps import OtherIdsError, UnknownIdError
 from csg.data.listing import PassedOver, count_passed_over, describe_passed_over, files_below
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.shifted import shifted
-from csg.data.spelling import find_near
+from csg.data.spelling import composed, find_near
 from csg.randomness import generator
 from csg.settings import ConfigError
 from csg.text import in_one_line
@@ -189,8 +188,7 @@ def _instead(domain: Domain, name: str) -> str:
     folder = Path(domain.files.folder)
     if domain.listed_in is not None:
         return ""
-    wanted = unicodedata.normalize("NFC", name)
-    folders = (path for path in folder.iterdir() if unicodedata.normalize("NFC", path.name) == wanted)
+    folders = (path for path in folder.iterdir() if composed(path.name) == name)
     said = describe_passed_over(
         count_passed_over((found for path in folders if path.is_dir() for found in files_below(path)), folder)
     )
