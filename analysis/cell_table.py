@@ -13,6 +13,7 @@ from analysis.inference import Mark, PairedDifference, holm, marks, paired_diffe
 from analysis.run_table import AblationRuns
 from analysis.table import MISSING, Emphasis, Entry, Row, Table
 from analysis.task_figures import task_of
+from csg.wording import counted
 
 EMPHASIS: dict[Mark, Emphasis] = {"best": "best", "not distinguishable": "not distinguishable"}
 
@@ -148,11 +149,16 @@ def _caption(ablation: AblationRuns, cells: Cells, columns: Sequence[Column]) ->
     task = task_of(ablation.runs)
     measured = "Real accuracy" if task.one_label else f"Real {task.score_words}, {task.overall_words}"
     bases = list(dict.fromkeys(ablation.comparisons.values()))
-    lines = [
-        "Mean ± sample standard deviation over n seeds.",
-        f"{measured} and energies on the {_listed(images)} images of target/test, measured once a run, on its "
-        f"selected weights. Protocol that selected the epoch: {_listed(protocols)} ({queries} target queries).",
-    ]
+    seen = counted(images[0], "image") if len(images) == 1 else f"{_listed(images)} images"
+    asked = counted(queries, "target query", "target queries")
+    lines = ["Mean ± sample standard deviation over n seeds."]
+    if finished:
+        lines.append(
+            f"{measured} and energies on the {seen} of target/test, measured once a run, on its selected weights. "
+            f"Protocol that selected the epoch: {_listed(protocols)} ({asked})."
+        )
+    else:
+        lines.append("No run has finished.")
     if not task.one_label:
         lines.append("IoU: of all pixels of the images together; its mean is over the classes that occur there.")
     if any(column.better for column in columns):

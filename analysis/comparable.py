@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from analysis.cells import DIMENSIONS
 from csg.settings import ConfigError
 from csg.tracking import TrackedRun
+from csg.wording import counted
 
 
 class NoDataError(ConfigError):
@@ -26,8 +27,7 @@ class Comparable:
     @property
     def note(self) -> str:
         """Sentences for the caption, each after a blank: on the others, and in what these differ; often empty."""
-        runs = "run" if self.left_out == 1 else "runs"
-        said = f" {self.left_out} {runs} of other commits, programs or data left out." if self.left_out else ""
+        said = f" {counted(self.left_out, 'run')} of other commits, programs or data left out." if self.left_out else ""
         mixed = [name for name, value_of in DIMENSIONS.items() if len(set(map(value_of, self.runs))) > 1]
         return said + (f" Mixes runs of more than one {' and '.join(mixed)}." if mixed else "")
 

@@ -24,6 +24,7 @@ from analysis.protocol_table import INTERVAL_FROM, distinct_finished
 from analysis.task_figures import task_of
 from analysis.trial_inference import RankCorrelation, rank_correlation
 from csg.tracking import TrackedRun
+from csg.wording import counted
 
 ENERGIES = {"E_0 (mhe)": "target/test/E0_mhe", "E_1": "target/test/E1", "E_2": "target/test/E2"}
 LITERAL = "E_0 in the convention mhe, log(1/d²); the literal log(1/d) is half of it and ranks alike."
@@ -43,7 +44,7 @@ def diversity_accuracy(runs: Sequence[TrackedRun], *, mix: Collection[str] = ())
     chosen = comparable(distinct_finished(runs), mix=mix)
     if len(chosen.runs) < 3:
         raise NoDataError(
-            f"{len(chosen.runs)} comparable finished runs, and a rank correlation needs 3.{chosen.remedy}"
+            f"{counted(len(chosen.runs), 'comparable finished run')}, and a rank correlation needs 3.{chosen.remedy}"
         )
     task = task_of(chosen.runs)
     methods = sorted({str(run.params.get("method.name")) for run in chosen.runs})

@@ -27,6 +27,7 @@ from csg.tracking import TrackedRun, with_histories
 from csg.tracking.reading import PARENT
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
+from csg.wording import counted
 
 PLACES = {f"data.{name}" for name in place_names(DataConfig)} | {f"train.{name}" for name in place_names(TrainConfig)}
 """Settings whose very last folder may be somebody's name."""
@@ -125,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = options_of(ExportOptions, argv, script=__file__, description=__doc__)
         table = options.read()
         path = export_runs(table, options.out, features=options.features, pictures=options.pictures)
-        console.print(f"{len(table.runs):,} runs: {path}")
+        console.print(f"{counted(len(table.runs), 'run')}: {path}")
         return True
 
     return run_script(body)

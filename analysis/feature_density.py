@@ -31,6 +31,7 @@ from analysis.figure_style import (
     new_panels,
     set_caption,
 )
+from csg.wording import counted
 
 COLUMNS = 3
 """Panels side by side in a paper's column."""
@@ -222,5 +223,5 @@ def _sentences(
     if any(density is None for density in densities):
         said.append("No shades: the points of that panel are too few, or lie on a line.")
     if dropped:
-        said.append(f"{dropped} features of length zero have no direction and are not shown.")
+        said.append(f"{counted(dropped, 'feature')} of length zero, without direction, not shown.")
     return said

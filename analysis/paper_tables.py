@@ -34,8 +34,8 @@ class TableOptions(SourceOptions):
     out: Path = Path("tables")
     """Folder to write to."""
     main: str = ""
-    """Ablation whose cells are the main comparison of its task: a design or a key (default: rivals, else the newest; of
-    several the newest that has a finished run)."""
+    """Ablation whose cells are the main comparison of its task: a design or a key (default: rivals, else the newest
+    that has a finished run)."""
     mix: tuple[Literal["commit", "program", "data", "protocol"], ...] = ()
     """In what the runs of one table may differ; the captions then say so."""
 

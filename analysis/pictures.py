@@ -52,8 +52,10 @@ class Shown:
 
     @property
     def said(self) -> str:
-        """Name the run, for a caption."""
-        return f"{self.heading}: {self.run.name}, seed {self.run.params.get('train.seed')}"
+        """Name the run, for a caption; the runs of an ablation have their seed in their name."""
+        seed = f"seed {self.run.params.get('train.seed')}"
+        name = self.run.name if self.run.name.endswith(seed) else f"{self.run.name}, {seed}"
+        return f"{self.heading}: {name}"
 
 
 def shown_runs(table: RunTable, *, mix: Collection[str] = ()) -> tuple[list[Shown], str]:

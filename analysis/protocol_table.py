@@ -13,6 +13,7 @@ from analysis.trial_inference import rank_correlation
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
+from csg.wording import counted
 
 PROTOCOLS: Final = ("source", "shifted", "oracle")
 """The protocols by which configurations may be chosen."""
@@ -42,8 +43,9 @@ def protocol_table(runs: Iterable[TrackedRun], *, mix: Collection[str] = ()) -> 
     task = task_of(finished)
     real = {run.run_id: run.metrics[task.real_score] for run in finished}
     rows = tuple(Row(protocol, tuple(_entries(protocol, finished, real))) for protocol in PROTOCOLS)
+    count = counted(len(finished), "distinct finished run")
     caption = (
-        f"Over {len(finished)} distinct finished runs of all methods and seeds. Score: {task.score_words} on the "
+        f"Over {count} of all methods and seeds. Score: {task.score_words} on the "
         f"protocol's stream; rho: Spearman's rank correlation of score and real {task.score_words} on target/test, its "
         f"95 % bootstrap interval from {INTERVAL_FROM} runs on; tau-b: Kendall's. Chosen: the run that the protocol "
         "would choose; regret: what the best run has more."

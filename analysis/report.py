@@ -1,4 +1,4 @@
-"""Write one page about an experiment: ``python analysis/report.py --experiment glyphs --out report.html``.
+"""Write one page about an experiment: ``python analysis/report.py --experiment glyphs --out DIR``.
 
 The page needs nothing beside itself: tables, figures, what was run, and how to run it again are all in it. Figures of
 tables link to their runs in MLflow.
@@ -28,6 +28,7 @@ from csg.settings import ConfigError
 from csg.storage import check_file, replacing
 from csg.tracking import TrackedRun
 from csg.tracking.view import run_address
+from csg.wording import counted, numbered
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; }
@@ -49,9 +50,14 @@ class ReportOptions(TableOptions):
     """Flags of the script."""
 
     out: Path = Path("report.html")
-    """File to write."""
+    """Folder to write report.html to, or a file whose name ends in .html."""
     ui: str = "http://127.0.0.1:5000"
     """Where MLflow's pages are, for the links."""
+
+    @property
+    def file(self) -> Path:
+        """The page."""
+        return self.out if self.out.suffix.lower() == ".html" else self.out / "report.html"
 
 
 def page(table: RunTable, options: ReportOptions) -> str:
@@ -85,8 +91,9 @@ def _summary(table: RunTable) -> str:
         f"{name}: {', '.join(sorted({value_of(run) or 'none' for run in children}))}"
         for name, value_of in DIMENSIONS.items()
     )
-    count = f"{len(table.searches())} searches, {len(table.ablations())} ablations, {len(children)} runs ({statuses})."
-    return f"{count} Versions: {versions}."
+    numbers = ((table.searches(), "search"), (table.ablations(), "ablation"), (children, "run"))
+    count = ", ".join(counted(len(found), noun) for found, noun in numbers)
+    return f"{count} ({statuses}). Versions: {versions}." if children else f"{count}."
 
 
 def _figure(name: str, draw: Maker) -> str:
@@ -112,8 +119,8 @@ def _origin(table: RunTable, link_of: Callable[[str], str]) -> Iterator[str]:
         for cell in ablation.comparisons:
             runs = ablation.cell(cell)
             if runs:
-                seeds = ", ".join(str(run.params["train.seed"]) for run in runs)
-                yield f"<p class='note'>{html.escape(cell)}: seeds {seeds}</p>"
+                seeds = numbered("seed", [int(run.params["train.seed"]) for run in runs])
+                yield f"<p class='note'>{html.escape(cell)}: {seeds}</p>"
                 yield f"<pre>{html.escape(command_of(runs[0].params))}</pre>"
 
 
@@ -130,11 +137,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def body(console: Console) -> bool:
         options = options_of(ReportOptions, argv, script=__file__, description=__doc__)
-        check_file(options.out, "--out")
-        text = page(options.read(), options)
-        with replacing(options.out) as file:
+        table = options.read()
+        check_file(options.file, "--out")
+        text = page(table, options)
+        with replacing(options.file) as file:
             file.write(text.encode())
-        console.print(str(options.out), highlight=False, soft_wrap=True)
+        console.print(str(options.file), highlight=False, soft_wrap=True)
         return True
 
     return run_script(body)

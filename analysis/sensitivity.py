@@ -35,6 +35,7 @@ from analysis.protocol_table import distinct_finished
 from analysis.run_table import AblationRuns, SearchRuns
 from analysis.task_figures import task_of
 from csg.tracking import TrackedRun
+from csg.wording import counted
 
 SWEEPS: Final = {
     "method.temperature": re.compile(r"method\.temperature"),
@@ -240,11 +241,12 @@ def _caption(shown: Sequence[tuple[Curve | None, Comparable]]) -> str:
     said = []
     if curves:
         sizes = [estimate.n for curve in curves for estimate in curve.points.values()]
-        seeds = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+        seeds = f"{min(sizes)} to " if min(sizes) < max(sizes) else ""
+        seeds += counted(max(sizes), "seed")
         designs = list(dict.fromkeys(curve.design for curve in curves))
         names = f"ablation{'s' if len(designs) > 1 else ''} {', '.join(designs)}"
         bars = "bars: Student's t 95 % intervals of the mean" if max(sizes) > 1 else "one seed, so no interval"
-        said.append(f"Line: mean over {seeds} seeds of a cell ({names}), all else equal; {bars}.")
+        said.append(f"Line: mean over {seeds} of a cell ({names}), all else equal; {bars}.")
     if any(points.runs for _, points in shown):
         said.append(
             "Points: finished trials of searches, one seed each; all other searched settings vary too, and the sampler "

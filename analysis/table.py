@@ -19,6 +19,7 @@ from analysis.provenance import SUFFIX, origins
 from csg.storage import make_folder, replacing
 from csg.text import in_one_line, printable
 from csg.tracking import TrackedRun
+from csg.wording import counted
 
 MISSING: Final = "-"
 Emphasis = Literal["", "best", "not distinguishable"]
@@ -168,7 +169,7 @@ def _html(entry: Entry, link: Callable[[str], str]) -> str:
     text = f"<strong>{text}</strong>" if entry.emphasis == "best" else text
     if not entry.values:
         return f"<td>{text}</td>"
-    runs = html.escape(f"{entry.metric} of {len(entry.values)} runs: {', '.join(entry.values)}", quote=True)
+    runs = html.escape(f"{entry.metric} of {counted(len(entry.values), 'run')}: {', '.join(entry.values)}", quote=True)
     return f'<td><a href="{html.escape(link(next(iter(entry.values))), quote=True)}" title="{runs}">{text}</a></td>'
 
 

@@ -22,6 +22,7 @@ from csg.parsing import config_from_flat
 from csg.script import run_script
 from csg.settings import ConfigError, flatten, places
 from csg.text import shell_quoted
+from csg.wording import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +44,12 @@ def read_cell(folder: Path, cell: str) -> dict[str, Any]:
         ConfigError: there is no such table or cell; with the nearest.
     """
     name, _, address = cell.partition(":")
-    table = _read(folder, name, f"cell: expected TABLE:ROW:COLUMN with a table of {{}} in {folder}, found {cell!r}")
+    table = _read(folder, name, _Origin("--tables", "paper_tables.py", "TABLE:ROW:COLUMN with a table of"))
     cells: dict[str, dict[str, Any]] = table["cells"]
+    if not cells:
+        raise ConfigError(f"cell: no run is behind any figure of the table {name} in {folder}")
+    if not address:
+        raise ConfigError(f"cell: {name} is a table; expected a cell of it, such as {f'{name}:{next(iter(cells))}'!r}")
     if address not in cells:
         near = difflib.get_close_matches(address, cells, n=3, cutoff=0.3) or list(cells)[:3]
         raise ConfigError(
@@ -60,15 +65,38 @@ def read_figure(folder: Path, name: str) -> list[dict[str, Any]]:
     Raises:
         ConfigError: there is no such figure.
     """
-    message = f"cell: expected TABLE:ROW:COLUMN, or a figure of {{}} in {folder}, found {name!r}"
-    return [{"run_id": run_id, **run} for run_id, run in _read(folder, name, message)["runs"].items()]
+    found = _read(folder, name, _Origin("--figures", "paper_figures.py", "TABLE:ROW:COLUMN, or a figure of"))
+    return [{"run_id": run_id, **run} for run_id, run in found["runs"].items()]
 
 
-def _read(folder: Path, name: str, message: str) -> dict[str, Any]:
-    """Read what lies beside a table or figure; ``message`` is the error's, with a place for the names there are."""
-    paths = {path.name.removesuffix(SUFFIX): path for path in folder.glob(f"*{SUFFIX}")}
+@dataclasses.dataclass(frozen=True)
+class _Origin:
+    """What an error says of a folder that tables or figures are read from."""
+
+    flag: str
+    """Names the folder."""
+    script: str
+    """Writes it."""
+    wanted: str
+    """What ``cell`` can be; the names there are follow."""
+
+
+def _names(folder: Path) -> dict[str, Path]:
+    """Return what lies beside each table or figure of a folder, by its name; nothing where there is no folder."""
+    return {path.name.removesuffix(SUFFIX): path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
+def _read(folder: Path, name: str, origin: _Origin) -> dict[str, Any]:
+    """Read what lies beside a table or figure."""
+    paths = _names(folder)
+    if not paths:
+        raise ConfigError(
+            f"{origin.flag}: expected a folder that analysis/{origin.script} wrote, found "
+            f"{'none of its files in' if folder.is_dir() else 'no folder'} {folder}; run python "
+            f"analysis/{origin.script} --out {folder} first"
+        )
     if name not in paths:
-        raise ConfigError(message.format(", ".join(sorted(paths)) or "none"))
+        raise ConfigError(f"cell: expected {origin.wanted} {', '.join(paths)} in {folder}, found {name!r}")
     found: dict[str, Any] = json.loads(paths[name].read_text())
     return found
 
@@ -97,13 +125,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def body(console: Console) -> bool:
         options = options_of(TraceOptions, argv, script=__file__, description=__doc__)
-        if ":" in options.cell:
+        table_alone = options.cell in _names(options.tables) and options.cell not in _names(options.figures)
+        if ":" in options.cell or table_alone:
             found = read_cell(options.tables, options.cell)
             lines = [f"{options.cell} = {found['text']}", f"metric {found['metric']}"]
             runs = found["runs"]
         else:
             runs = read_figure(options.figures, options.cell)
-            lines = [f"{options.cell}: drawn from {len(runs)} runs"]
+            lines = [f"{options.cell}: drawn from {counted(len(runs), 'run')}"]
         for run in runs:
             value = f": {run['value']:.6g}" if "value" in run else ""
             lines.append(f"run {run['run_id']} ({run['name']}){value}")

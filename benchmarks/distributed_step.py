@@ -21,6 +21,7 @@ import torch.distributed as dist
 from benchmarks.step_time import random_pair
 from csg.parsing import config_from_flat
 from csg.training.loop import Training, train
+from csg.wording import counted
 
 
 def step_seconds(arguments: argparse.Namespace, *, workers: int, threads: int) -> float:
@@ -77,7 +78,7 @@ def main() -> None:
     together = in_group(arguments.workers)
     print(f"one process, 1 thread     {1e3 * alone:8.0f} ms")
     print(f"one process, {arguments.workers} threads    {1e3 * threaded:8.0f} ms")
-    print(f"{arguments.workers} workers, 1 thread each {1e3 * together:8.0f} ms")
+    print(f"{counted(arguments.workers, 'worker')}, 1 thread each {1e3 * together:8.0f} ms")
     print(f"gain over 1 thread        {alone / together:8.2f}")
     print(f"gain over {arguments.workers} threads       {threaded / together:8.2f}")
 

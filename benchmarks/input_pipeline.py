@@ -43,6 +43,7 @@ from csg.parsing import config_from_flat
 from csg.randomness import generator
 from csg.tasks.measurement import to_input
 from csg.training.step import make_learner
+from csg.wording import counted
 
 SIZE = (640, 480)
 LINES = 152_397
@@ -117,9 +118,9 @@ def print_ratios(configs: list[Config], *, workers: list[int], rounds: int, batc
         print(f"{what}: {alone:.0f} images/s a process")
         speeds = {count: max(arrivals(views, batches, count) * size for _ in range(rounds)) for count in workers}
         for count, speed in speeds.items():
-            print(f"pipeline, {what}, {count} workers: {speed:.0f} images/s")
+            print(f"pipeline, {what}, {counted(count, 'worker')}: {speed:.0f} images/s")
         wanted = appetite(config, views(0), rounds)
-        ratios = ", ".join(f"{speed / wanted:.1f} ({count} workers)" for count, speed in speeds.items())
+        ratios = ", ".join(f"{speed / wanted:.1f} ({counted(count, 'worker')})" for count, speed in speeds.items())
         print(
             f"appetite, {config.method.name}, {what}, batch {size}, {config.train.device}: {wanted:.1f} images/s; "
             f"ratio {ratios}"

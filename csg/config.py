@@ -230,7 +230,7 @@ class SelectionConfig(Section):
 
     protocol: Annotated[Literal["source", "shifted", "oracle", "paper"], NOT_IDENTITY] = "source"
     """source: held-out synthetic; shifted: held-out synthetic under unseen distortions; oracle: target/val;
-    paper: all real images, only to select an epoch."""
+    paper: all real images, only to select an epoch, and in no search."""
     epoch: Literal["last", "best"] = "last"
     """Which epoch's weights are measured on target/test: the last, or the best by the protocol's stream."""
 
@@ -249,8 +249,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.selection.protocol == "paper" and self.selection.epoch != "best":
             raise ConfigError(
-                "selection.protocol: 'paper' selects an epoch on all real images, so it needs selection.epoch=best; "
-                f"found selection.epoch={self.selection.epoch}"
+                "selection.protocol: 'paper' selects an epoch on all real images, so it needs selection.epoch=best, "
+                f"and no search takes it; found selection.epoch={self.selection.epoch}"
             )
         if self.data.trained_on == "target" and self.selection.protocol in ("oracle", "paper"):
             raise ConfigError(

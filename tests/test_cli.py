@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from analysis.published import CONFIGS
 from csg import cli
 from csg.models import encoder_named
 from tests.few_images import few_images
 from tune_spaces import visda_search
 
+PAPER = str(CONFIGS / "visda17_csg.yaml")
 Main = Callable[[list[str]], int]
 SMALL = ["--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "1", "--train.batch-size", "8"]
 
@@ -98,7 +100,9 @@ def test_an_output_folder_that_cannot_be_written_to_is_refused(
     ("argv", "message"),
     [
         (["--resume", *SMALL], "--resume: no search with these flags"),
-        (["--protocol", "paper"], "would hand them to the search"),
+        (["--protocol", "paper"], "paper"),
+        (["--config", PAPER], "would hand them to the search; choose one with --protocol"),
+        (["--config", PAPER, "--protocol", "source", "--data.root", "nowhere"], "model.weights: no ImageNet weights"),
         (["--selection.protocol", "paper", "--selection.epoch", "best"], "would hand them to the search"),
         (["--num-samples", "1"], "--num-samples: expected at least 2"),
         (["--time-budget", "-1"], "--time-budget: expected minutes"),
@@ -127,7 +131,7 @@ def test_a_run_is_trained_once_and_can_be_evaluated(capsys: pytest.CaptureFixtur
     assert "epoch 1: loss" in said and "target/test/accuracy" in said
     code, again = run(train, argv, capsys)
     assert code == 0
-    assert "1 of 1 epochs are on record" in again
+    assert "1 of 1 epoch is on record" in again
     assert again.split("epoch 1: loss")[1] == said.split("epoch 1: loss")[1]
     code, measured = run(lambda a: cli.main(["evaluate", *a]), small, capsys)
     assert code == 0

@@ -84,7 +84,7 @@ def test_a_cluster_without_room_is_told_once_per_change(monkeypatch: pytest.Monk
         "Waiting for machines: a run needs 1 worker of 2 CPUs, each on one node",
         "The cluster has room again: going on.",
     ]
-    assert "2 node(s) have 1 CPUs and 0 GPUs; 1 CPUs and 0 GPUs. " in said[0] and "1 node(s) have 1 CPUs" in said[1]
+    assert "2 nodes have 1 CPU and 0 GPUs; 1 CPU and 0 GPUs. " in said[0] and "1 node has 1 CPU and" in said[1]
     assert all("Ctrl-C ends it, and the same command goes on later" in text for text in said[:3])
 
 

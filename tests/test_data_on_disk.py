@@ -222,7 +222,7 @@ def test_two_folders_are_trained_on_from_the_command_line(tmp_path: Path, capsys
     assert "synthetic images in renders/ -> real images in photographs/, 3 classes, 32x32" in said
     assert "target/test/class_accuracy/street sign" in said
     code, again = run(train, argv, capsys)
-    assert code == 0 and "checked" not in again and "1 of 1 epochs are on record" in again
+    assert code == 0 and "checked" not in again and "1 of 1 epoch is on record" in again
 
 
 @pytest.mark.slow

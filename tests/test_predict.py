@@ -231,7 +231,7 @@ def test_a_folder_of_nothing_but_broken_images_leaves_the_header(
     (tmp_path / "broken" / "empty.png").touch()
     code, said = predict(capsys, "broken", "--checkpoint", trained.selected)
     assert (code, rows()) == (1, [])
-    assert "0 of 1 images are classified" in said
+    assert "0 of 1 image is classified" in said
 
 
 def test_an_interrupt_leaves_the_file_of_before(

@@ -27,6 +27,7 @@ from csg.training.cluster import Slots, check_nodes, check_output, inputs, resou
 from csg.training.record import Status, source_digest
 from csg.training.room_watch import RoomWatch
 from csg.training.run import Run
+from csg.wording import counted, is_or_are
 from tune_spaces.cell import train_cell
 from tune_spaces.design import Cell, Design
 
@@ -129,7 +130,8 @@ def _run_alone(ablation: Ablation, console: Console) -> Outcome:
     done = {index for index, planned in enumerate(ablation.planned) if planned.run().record.status == "finished"}
     missing = [index for index in range(len(ablation.planned)) if index not in done]
     if done:
-        console.print(f"{len(done)} of {len(ablation.planned)} runs are on record.", highlight=False)
+        planned = len(ablation.planned)
+        console.print(f"{len(done)} of {counted(planned, 'run')} {is_or_are(planned)} on record.", highlight=False)
     if missing:
         start_ray()
     try:

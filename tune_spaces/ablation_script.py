@@ -28,6 +28,7 @@ from csg.text import printable
 from csg.tracking import default_tracking_uri
 from csg.training.dry_run import check_buildable
 from csg.training.record import Identity
+from csg.wording import counted
 from tune_spaces.ablation import Ablation, Outcome, Planned, cells_of, estimated_seconds, run_ablation
 from tune_spaces.design import Design
 
@@ -113,7 +114,11 @@ def show_plan(ablation: Ablation, console: Console) -> None:
     for name, seeds in states.items():
         console.print(f"  {name:<36} {', '.join(seeds)}", highlight=False)
     seconds = estimated_seconds(ablation)
-    guess = "no finished run to go by yet" if seconds is None else f"about {seconds / 60:.0f} minutes, one at a time"
+    guess = (
+        "no finished run to go by yet"
+        if seconds is None
+        else f"about {counted(round(seconds / 60), 'minute')}, one at a time"
+    )
     console.print(f"Missing runs: {guess}", highlight=False)
 
 
@@ -155,7 +160,8 @@ def run_design(
         cells = len(ablation.design.cells)
         console.print(
             Text(printable(ablation.design.title), style="bold"),
-            f": {cells} cells x {len(ablation.planned) // cells} seeds on {ablation.planned[0].pair.description}",
+            f": {counted(cells, 'cell')} x {counted(len(ablation.planned) // cells, 'seed')} on "
+            f"{ablation.planned[0].pair.description}",
             sep="",
         )
         if flags.options.plan:

@@ -19,6 +19,7 @@ from csg.settings import ConfigError
 from csg.tasks import task_of
 from csg.text import printable
 from csg.tracking import TrackedRun
+from csg.wording import counted
 from tune_spaces.ablation import Ablation, run_ablation
 from tune_spaces.ablation_script import planned_runs
 from tune_spaces.design import Cell, Design
@@ -57,7 +58,8 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> None:
         concurrency=search.options.concurrency,
     )
     heading = Text(f"\n{printable(design.title)}", style="bold")
-    console.print(heading, f": {len(cells)} trials x {seeds} seeds, from seed {first}", sep="")
+    size = f"{counted(len(cells), 'trial')} x {counted(seeds, 'seed')}, from seed {first}"
+    console.print(heading, f": {size}", sep="")
     confirmed = run_ablation(ablation, console)
     if not confirmed.recorded:
         raise not_recorded(confirmed.tracker.uri, confirmed.refusal)

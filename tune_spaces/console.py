@@ -14,6 +14,7 @@ from rich.table import Table
 from csg.console import Console
 from csg.training.cluster import Slots
 from csg.training.room_watch import RoomWatch
+from csg.wording import counted
 from tune_spaces.recorder import ROLE_NAMES
 from tune_spaces.searcher import EPOCH, NUMBER, ROLE, SCORE, ending_of
 from tune_spaces.trial import trial_settings
@@ -125,7 +126,9 @@ class SearchConsole(Callback):
 
     def _table(self) -> Table:
         ended = sum(row.status in ("finished", "stopped", "failed") for row in self._rows.values())
-        table = Table(title=f"{ended} of {self._trials} trials ended", title_justify="left", box=None, pad_edge=False)
+        table = Table(
+            title=f"{ended} of {counted(self._trials, 'trial')} ended", title_justify="left", box=None, pad_edge=False
+        )
         for name in ("trial", "epoch", self._score_name, "status", "time"):
             table.add_column(name, justify="right")
         table.add_column("configuration", overflow="fold")

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 from csg.commands.verification import open_pair
 from csg.config import Config
@@ -30,6 +30,10 @@ from tune_spaces.csg_space import of_every_stage
 from tune_spaces.space import Space
 from tune_spaces.spaces import space_named
 
+Protocol = Literal["source", "shifted", "oracle"]
+PROTOCOLS: Final[tuple[str, ...]] = get_args(Protocol)
+"""What a search can be led by; ``paper`` would show it the images that are reported."""
+
 
 @dataclasses.dataclass(frozen=True)
 class SearchOptions:
@@ -45,7 +49,7 @@ class SearchOptions:
     """Trials at a time; 0 fills the CPUs, but keeps at least four rounds so that the sampler can learn."""
     time_budget: float = 0.0
     """Minutes after which the search ends cleanly; 0 means none."""
-    protocol: Literal["source", "shifted", "oracle", "paper"] | None = None
+    protocol: Protocol | None = None
     """The only stream that the search may look at (short for --selection.protocol)."""
     resume: bool = False
     """Refuse to start a new search: go on with an interrupted one, or show a finished one. (Without this flag, the same
@@ -159,13 +163,15 @@ def plan(flags: Flags[SearchOptions]) -> Search:
         ConfigError: says which flag, what was expected and what was found.
     """
     options, config = flags.options, flags.config
-    if "paper" in (options.protocol, config.selection.protocol):
-        raise ConfigError(
-            "--protocol: 'paper' selects an epoch on the reported images and would hand them to the search; "
-            "expected source, shifted or oracle"
-        )
+
     if options.protocol is not None:
         config = config_from_flat(flatten(config) | {"selection.protocol": options.protocol})
+    if config.selection.protocol not in PROTOCOLS:
+        raise ConfigError(
+            f"selection.protocol: expected one of {', '.join(PROTOCOLS)} in a search, found "
+            f"{config.selection.protocol!r}, which selects on the reported images and would hand them to the search; "
+            "choose one with --protocol"
+        )
     at_least = (
         ("num-samples", options.num_samples, 2),
         ("concurrency", options.concurrency, 0),

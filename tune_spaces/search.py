@@ -26,6 +26,7 @@ from csg.tracking import StoreError, Tracker
 from csg.training.cluster import Slots, check_nodes, check_output, resources_of, start_ray
 from csg.training.evaluation import PROTOCOL_STREAMS
 from csg.training.record import source_digest
+from csg.wording import counted
 from tune_spaces.console import SearchConsole
 from tune_spaces.journal import Event, Journal, unfinished
 from tune_spaces.plan import Search
@@ -141,7 +142,7 @@ def _run_checked(
     )
     if known and remaining:
         ended = sum(event.kind == "ended" for event in known)
-        console.print(f"Going on with an interrupted search: {ended} trials ended, {remaining} to go.")
+        console.print(f"Going on with an interrupted search: {counted(ended, 'trial')} ended, {remaining} to go.")
     recorder = MlflowRecorder(tracker, parent=parent, base=search.base, epochs=config.train.epochs)
     started = time.monotonic()
     if remaining:

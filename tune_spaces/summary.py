@@ -23,6 +23,7 @@ from csg.text import shell_quoted
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
 from csg.training.record import current_source_digest, source_digest
+from csg.wording import counted
 from tune_spaces.journal import Event, Journal
 from tune_spaces.recorder import UNKNOWN_ERROR
 from tune_spaces.search import Outcome
@@ -138,12 +139,9 @@ def _print_result(
     outcome: Outcome, console: Console, best: TrackedRun, finished: list[TrackedRun], *, queries: int
 ) -> None:
     search = outcome.search
-    protocol = search.config.selection.protocol
+    protocol, asked = search.config.selection.protocol, counted(queries, "target query", "target queries")
     console.print()
-    console.print(
-        Text("Best configuration", style="bold"),
-        f"by {search.score_metric} (protocol {protocol}, {queries} target queries):",
-    )
+    console.print(Text("Best configuration", style="bold"), f"by {search.score_metric} (protocol {protocol}, {asked}):")
     for name in search.space.names:
         if name in best.params:
             value = best.params[name]

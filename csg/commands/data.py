@@ -18,6 +18,7 @@ from csg.config import Config
 from csg.console import Console
 from csg.data import load_pair
 from csg.data.check import Report, check
+from csg.data.domain import WORDS
 from csg.data.listing import OF_SYSTEM, count_files
 from csg.data.pair import SOURCE_SHIFTED
 from csg.flags import HELP
@@ -25,6 +26,7 @@ from csg.parsing import parse_flags
 from csg.settings import ConfigError
 from csg.text import in_one_line, printable
 from csg.training.loop import steps_per_epoch
+from csg.wording import counted
 
 USAGE = "usage: csg data check [flags] (csg data check --help shows them)"
 SHOWN = 100
@@ -98,7 +100,7 @@ def _print_counts(report: Report, console: Console) -> None:
     table.add_row("all", *(f"{column['images']:,}" for column in columns.values()), style="bold")
     console.print(table)
     for side, described in report.domains.items():
-        figures = [f"{described['images']:,} images", f"{described['bytes'] / 1e6:,.1f} MB"]
+        figures = [counted(described["images"], "image"), f"{described['bytes'] / 1e6:,.1f} MB"]
         figures += [
             f"{name} {of['smallest']} to {of['largest']} (median {of['median']})"
             for name, of in described["pixels"].items()
@@ -119,7 +121,7 @@ def _print_faults(report: Report, console: Console) -> None:
     if not report.faults:
         return
     kinds = Counter(fault.kind for fault in report.faults)
-    counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+    counts = ", ".join(counted(count, *WORDS[kind]) for kind, count in kinds.items())
     console.print(f"{_number(report)}: {counts}")
     for fault in report.faults[:SHOWN]:
         console.print(f"  {fault.kind}: {in_one_line(str(fault))}")
@@ -143,4 +145,4 @@ def _print_verdict(report: Report, console: Console) -> None:
 
 
 def _number(report: Report) -> str:
-    return "1 fault" if len(report.faults) == 1 else f"{len(report.faults):,} faults"
+    return counted(len(report.faults), "fault")

@@ -28,6 +28,7 @@ from csg.tasks.classification import class_scores
 from csg.tasks.measurement import Inference
 from csg.text import in_one_line
 from csg.training.selected import Selected, load_selected
+from csg.wording import counted, is_or_are
 
 COLUMNS = ("file", "class", "probability")
 
@@ -95,12 +96,12 @@ def predict(argv: Sequence[str], console: Console) -> int:
     except KeyboardInterrupt:
         console.print(f"Interrupted; {'the maps so far are in ' + str(output) if dense else 'nothing was written'}.")
         return 130
-    written = f"{len(names) - len(bad):,} of {len(names):,} images are classified: {output}"
-    console.print(written)
+    images = f"{counted(len(names), 'image')} {is_or_are(len(names))}"
+    console.print(f"{len(names) - len(bad):,} of {images} classified: {output}")
     print_not_used(passed_over, count_with_several_frames(options.folder / name for name in names), console)
     if bad:
         errors = Console(stderr=True)
-        errors.complain(f"{len(bad):,} images cannot be read and are left out:")
+        errors.complain(f"{counted(len(bad), 'image')} cannot be read and {is_or_are(len(bad))} left out:")
         for error in bad:
             errors.print(f"  {in_one_line(str(error))}")
     return 1 if bad else 0

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from csg.console import Console
+from csg.wording import counted
 
 
 class CountProgress:
     """Shows how many of a number of things are done; nothing before it is told of the first."""
 
-    def __init__(self, console: Console, *, doing: str, line: str, lines: int) -> None:
+    def __init__(self, console: Console, *, doing: str, line: Callable[[int, int], str], lines: int) -> None:
         """Show it on ``console``.
 
         Args:
             console: where to.
             doing: names the work, ahead of the bar.
-            line: a log file's line, with ``{done}`` and ``{total}``.
+            line: makes a log file's line of how many are done, and of how many.
             lines: so many at most.
         """
         self._console = console
@@ -38,14 +41,18 @@ class CountProgress:
         self._bar.update(self._task, completed=done, total=total, visible=True)
         if not self._console.is_terminal and done * self._lines // total > self._printed:
             self._printed = done * self._lines // total
-            self._console.print(self._line.format(done=done, total=total))
+            self._console.print(self._line(done, total))
 
 
 def image_progress(console: Console, doing: str, done: str) -> CountProgress:
     """Make one for images that are being looked at, which ``doing`` and ``done`` say in two forms of one verb."""
-    return CountProgress(console, doing=f"{doing} images", line=f"{done} {{done:,}} of {{total:,}} images", lines=10)
+
+    def line(ready: int, total: int) -> str:
+        return f"{done} {ready:,} of {counted(total, 'image')}"
+
+    return CountProgress(console, doing=f"{doing} images", line=line, lines=10)
 
 
 def step_progress(console: Console) -> CountProgress:
     """Make one for the steps of a training."""
-    return CountProgress(console, doing="training steps", line="step {done}/{total}", lines=20)
+    return CountProgress(console, doing="training steps", line="step {}/{}".format, lines=20)

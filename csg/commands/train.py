@@ -20,6 +20,7 @@ from csg.tasks import task_of
 from csg.text import in_one_line
 from csg.training.dry_run import dry_run
 from csg.training.loop import EpochReport
+from csg.wording import counted, is_or_are
 
 if TYPE_CHECKING:
     from csg.tracking import RunTracker
@@ -58,9 +59,10 @@ def train(argv: Sequence[str], console: Console) -> int:
         except tracking.StoreError as error:
             refusal = tracking.refusal_of(error) or f"the MLflow store {uri} does not answer ({error})"
             raise ConfigError(f"--tracking-uri: {refusal}") from None
-    known = len(run.record.epochs)
+    known, epochs = len(run.record.epochs), flags.config.train.epochs
     if known:
-        console.print(f"{known} of {flags.config.train.epochs} epochs are on record in {address_of(run.folder)}")
+        of_all = f"{known} of {counted(epochs, 'epoch')} {is_or_are(epochs)}"
+        console.print(f"{of_all} on record in {address_of(run.folder)}")
     try:
         with step_progress(console) as progress:
             for report in run.epochs(progress, lambda text: console.print(text, style="yellow")):
@@ -96,15 +98,15 @@ def _show_plan(config: Config, console: Console) -> int:
     plan = dry_run(config, images=images, classes=classes)
     lines = [
         config.method.summary,
-        f"{plan.images:,} source training images / batches of {config.train.batch_size} = {plan.steps_per_epoch:,} "
-        f"iterations per epoch (the last incomplete batch is dropped); {config.train.epochs} epochs = "
-        f"{plan.total_steps:,} iterations",
+        f"{counted(plan.images, 'source training image')} / batches of {config.train.batch_size} = "
+        f"{counted(plan.steps_per_epoch, 'iteration')} per epoch (the last incomplete batch is dropped); "
+        f"{counted(config.train.epochs, 'epoch')} = {counted(plan.total_steps, 'iteration')}",
         "learning rate of the new head by iteration (other groups: times their factor):",
         *(f"  {step:>9,}  {rate:.3e}" for step, rate in plan.learning_rates.items()),
         "parameter groups:",
         *(
-            f"  {group.name:<8} {group.tensors:4d} tensors {group.parameters:>12,} parameters   factor "
-            f"{group.lr_factor:g}"
+            f"  {group.name:<8} {counted(group.tensors, 'tensor'):>12} {counted(group.parameters, 'parameter'):>23}   "
+            f"factor {group.lr_factor:g}"
             for group in plan.groups
         ),
         "memory, beside activations:",

@@ -10,6 +10,7 @@ from csg.data.check import verified
 from csg.data.domain import UNREADABLE
 from csg.data.pair import Pair
 from csg.training.loop import steps_per_epoch
+from csg.wording import counted, is_or_are
 
 
 def open_pair(config: Config, console: Console) -> Pair:
@@ -30,5 +31,6 @@ def open_pair(config: Config, console: Console) -> Pair:
             raise SystemExit(130) from None
         skipped = sum(fault.kind in UNREADABLE for fault in report.faults)
         if skipped:
-            console.print(f"{skipped:,} images cannot be used and are skipped: {report.path}")
+            what = f"{counted(skipped, 'image')} cannot be used and {is_or_are(skipped)} skipped"
+            console.print(f"{what}: {report.path}")
     return pair

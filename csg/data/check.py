@@ -34,6 +34,7 @@ from csg.data.map_judgement import describe_labels, judge_streams
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, LabelledImages, Pair
 from csg.settings import ConfigError
 from csg.text import as_bytes
+from csg.wording import counted
 
 VERSION: Final = 3
 """Raise it whenever the same files would be judged otherwise, or the report's form changes."""
@@ -106,8 +107,9 @@ class Report:
             return named(impassable, "the data cannot be used:")
         bad = [fault for fault in self.faults if fault.kind in UNREADABLE]
         if bad and on_bad_image == "error":
+            images = sum(domain["images"] for domain in self.domains.values())
             what = (
-                f"{len(bad):,} of {sum(domain['images'] for domain in self.domains.values()):,} images cannot be used; "
+                f"{len(bad):,} of {counted(images, 'image')} cannot be used; "
                 f"repair them, or leave them out with --data.on-bad-image skip (report: {self.path}):"
             )
             return named(bad, what)

@@ -55,6 +55,25 @@ Kind = Literal[
     "stream without labels",
     "classes without pixels",
 ]
+WORDS: Final[dict[Kind, tuple[str, str]]] = {
+    "malformed line": ("malformed line", "malformed lines"),
+    "unknown class": ("line with an unknown class", "lines with an unknown class"),
+    "path outside the folder": ("path outside the folder", "paths outside the folder"),
+    "two classes": ("image with two classes", "images with two classes"),
+    "class without images": ("class without images", "classes without images"),
+    "class with one image": ("class with one image", "classes with one image"),
+    "label against folder": ("label against the folder", "labels against the folder"),
+    "repeated line": ("repeated line", "repeated lines"),
+    "present but not listed": ("image present but not listed", "images present but not listed"),
+    "outside the class folders": ("image outside the class folders", "images outside the class folders"),
+    "listed but absent": ("image listed but absent", "images listed but absent"),
+    "bad image": ("bad image", "bad images"),
+    "image without label map": ("image without label map", "images without label map"),
+    "label map without image": ("label map without image", "label maps without image"),
+    "size mismatch": ("size mismatch", "size mismatches"),
+    "unknown label id": ("label map with an unknown id", "label maps with unknown ids"),
+}
+"""What one fault of a kind and several of it are called where they are counted."""
 IMPASSABLE: Final[tuple[Kind, ...]] = (
     *("malformed line", "unknown class", "path outside the folder", "two classes"),
     *("class without images", "class with one image"),

@@ -32,6 +32,7 @@ from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST,
 from csg.data.spelling import composed
 from csg.randomness import generator
 from csg.settings import ConfigError
+from csg.wording import counted
 
 PICTURES: Final = "leftImg8bit"
 LABELS: Final = "gtFine"
@@ -160,8 +161,9 @@ def _domain(side: str, folder: Path, images: dict[str, str], maps: dict[str, str
     if not len(files):
         passed_over = describe_passed_over(count_passed_over(files_below(folder), folder))
         raise ConfigError(
-            f"data.{side}: expected images with label maps of their size, found {len(images):,} images and "
-            f"{len(maps):,} label maps and no such pair in {folder}" + (passed_over and f" ({passed_over})")
+            f"data.{side}: expected images with label maps of their size, found "
+            f"{counted(len(images), 'image')} and {counted(len(maps), 'label map')} and no such pair in {folder}"
+            + (passed_over and f" ({passed_over})")
         )
     named = frozenset([*images.values(), *maps.values()])
     return MapDomain("source" if side == "source" else "target", CLASSES, files, faults, named)

@@ -64,7 +64,10 @@ def reach(uri: str) -> MlflowClient:
     path = sqlite_path(uri)
     if path is not None:
         if not path.exists():
-            raise ConfigError(f"--tracking-uri: expected an MLflow store, found nothing at {path}")
+            raise ConfigError(
+                f"--tracking-uri: expected an MLflow store, found nothing at {path}; run a search or an ablation "
+                "first, or name the store"
+            )
         check_database(path)
     try:
         return _client(uri)

@@ -32,6 +32,7 @@ from csg.object_store import StoreGoneError, check_store, folder_of
 from csg.settings import ConfigError, places
 from csg.storage import exists, remove, replacing
 from csg.training.cluster_health import check_answers, watch
+from csg.wording import counted
 
 
 def start_ray() -> None:
@@ -180,14 +181,13 @@ def _shortage(config: Config, nodes: Sequence[Mapping[str, float]]) -> str:
 
 def _need(config: Config) -> str:
     workers, gpus = config.train.workers, config.gpus_per_worker
-    return f"{workers} worker{'s' if workers > 1 else ''} of {config.cpus_per_worker} CPUs" + (
-        f" and {gpus:g} GPUs" if gpus else ""
-    )
+    each = f"{counted(workers, 'worker')} of {counted(config.cpus_per_worker, 'CPU')}"
+    return f"{each} and {counted(gpus, 'GPU')}" if gpus else each
 
 
 def _have(nodes: Sequence[Mapping[str, float]]) -> str:
-    each = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
-    return f"{len(nodes)} node(s) have {each}"
+    each = "; ".join(f"{counted(node.get('CPU', 0), 'CPU')} and {counted(node.get('GPU', 0), 'GPU')}" for node in nodes)
+    return f"{counted(len(nodes), 'node')} {'has' if len(nodes) == 1 else 'have'} {each or 'nothing'}"
 
 
 def check_output(config: Config, tracking_uri: str | None = None) -> None:

@@ -26,6 +26,7 @@ from csg.training.checkpoint import load_state, save_state
 from csg.training.evaluation import validation_metrics
 from csg.training.optimiser import lr_factor
 from csg.training.step import Learner, make_learner
+from csg.wording import counted
 
 OnStep = Callable[[int, int], None]
 """Called after every step, and after its state was saved where that was due, with the steps done and those in all."""
@@ -127,8 +128,8 @@ class Training:
                 )
             if lost > size - least:
                 raise ConfigError(
-                    f"data.on_bad_image: expected {least} images in every batch, found {size - lost} that can be read "
-                    f"in step {step} of epoch {epoch + 1}; use a larger train.batch_size"
+                    f"data.on_bad_image: expected {counted(least, 'image')} in every batch, found {size - lost} that "
+                    f"can be read in step {step} of epoch {epoch + 1}; use a larger train.batch_size"
                 )
             query = to_input(self.learner.model, config, drawn.query)
             key = query if drawn.key is None else to_input(self.learner.model, config, drawn.key)
@@ -148,7 +149,8 @@ def steps_per_epoch(config: Config, pair: Pair) -> int:
     images = len(pair.streams[SOURCE_TRAIN])
     if images < config.train.batch_size:
         raise ConfigError(
-            f"train.batch_size: expected at most the {images} images of {SOURCE_TRAIN}, found {config.train.batch_size}"
+            f"train.batch_size: expected at most the {counted(images, 'image')} of {SOURCE_TRAIN}, found "
+            f"{config.train.batch_size}"
         )
     return images // config.train.batch_size
 

@@ -24,6 +24,7 @@ from csg.training.pictures import PICTURES, save_pictures
 from csg.training.record import RECORD, Identity, Record, Status, read_record, write_record
 from csg.training.selected import save_selected
 from csg.training.step import NonFiniteLossError
+from csg.wording import counted, is_or_are
 
 
 class Run:
@@ -202,10 +203,12 @@ class Run:
         Raises:
             ConfigError: the run has not come that far.
         """
+        epochs = self.config.train.epochs
         if not (self._is_complete() and exists(self.selected)):
             raise ConfigError(
                 f"{address_of(self.folder)} holds no finished run of this configuration ({len(self.record.epochs)} of "
-                f"{self.config.train.epochs} epochs are on record); train it first: csg train with the same flags"
+                f"{counted(epochs, 'epoch')} {is_or_are(epochs)} on record); train it first: csg train with the same "
+                "flags"
             )
         model = (self._training or Training(self.config, self.pair)).learner.model
         model.load_state_dict(load_state(self.selected)["model"])

@@ -224,7 +224,7 @@ def test_the_commands_exit_code_says_whether_the_data_are_usable(
     assert code == 0 and "usable, with 1 fault that training passes over" in said and place in said
     place = plant("JPEG cut short")
     code, said = command(flags, capsys)
-    assert code == 1 and "2 faults: 1 present but not listed, 1 bad image" in said and place in said
+    assert code == 1 and "2 faults: 1 image present but not listed, 1 bad image" in said and place in said
     assert "not usable: 1 of 96 images cannot be used" in said and "report: " in said
     code, said = command([*flags, "--data.on-bad-image", "skip"], capsys)
     assert code == 0 and "usable, with 2 faults that training passes over" in said
