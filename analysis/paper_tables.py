@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         made, refused = tables_of(table, options)
         write_tables(made, table.runs, options.out)
         for each in made:
-            console.print(f"{options.out / each.name}.md", highlight=False, soft_wrap=True)
+            console.print(f"{options.out / each.name}.md")
         if refused:
             raise ConfigError("these tables were not made:\n" + "\n".join(f"  {line}" for line in refused))
         if not made:

@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = page(table, options)
         with replacing(options.file) as file:
             file.write(text.encode())
-        console.print(str(options.file), highlight=False, soft_wrap=True)
+        console.print(str(options.file))
         return True
 
     return run_script(body)

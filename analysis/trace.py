@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             lines.append(f"  {command_of(run['settings'])}")
         for line in lines:
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(line)
         return True
 
     return run_script(body)

@@ -131,7 +131,7 @@ def _run_alone(ablation: Ablation, console: Console) -> Outcome:
     missing = [index for index in range(len(ablation.planned)) if index not in done]
     if done:
         planned = len(ablation.planned)
-        console.print(f"{len(done)} of {counted(planned, 'run')} {is_or_are(planned)} on record.", highlight=False)
+        console.print(f"{len(done)} of {counted(planned, 'run')} {is_or_are(planned)} on record.")
     if missing:
         start_ray()
     try:
@@ -150,7 +150,7 @@ def _run_alone(ablation: Ablation, console: Console) -> Outcome:
             ledger.note(index)
         interrupted = False
         try:
-            room = RoomWatch(lambda text: console.print(text, style="yellow", highlight=False, soft_wrap=True))
+            room = RoomWatch(lambda text: console.print(text, style="yellow"))
             for index in _train(ablation, missing, slots, room):
                 done.add(index)
                 _announce(ablation, index, len(done), console)
@@ -207,7 +207,6 @@ def _announce(ablation: Ablation, index: int, count: int, console: Console) -> N
     console.print(
         f"{count:3d}/{len(ablation.planned)}  {planned.cell.name:<36} seed {planned.config.train.seed}  "
         f"{record.status:<8}  {result}",
-        highlight=False,
     )
 
 

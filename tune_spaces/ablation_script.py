@@ -112,14 +112,14 @@ def show_plan(ablation: Ablation, console: Console) -> None:
         state = record.status if record.status != "running" or record.epochs else "missing"
         states.setdefault(planned.cell.name, []).append(f"seed {planned.config.train.seed}: {state}")
     for name, seeds in states.items():
-        console.print(f"  {name:<36} {', '.join(seeds)}", highlight=False)
+        console.print(f"  {name:<36} {', '.join(seeds)}")
     seconds = estimated_seconds(ablation)
     guess = (
         "no finished run to go by yet"
         if seconds is None
         else f"about {counted(round(seconds / 60), 'minute')}, one at a time"
     )
-    console.print(f"Missing runs: {guess}", highlight=False)
+    console.print(f"Missing runs: {guess}")
 
 
 def conclude(outcome: Outcome, console: Console) -> None:
@@ -134,8 +134,8 @@ def conclude(outcome: Outcome, console: Console) -> None:
     tracker.share_view(outcome.parent, varied, task_of(ablation.planned[0].config.data).score)
     console.print()
     console.print(table.rich())
-    console.print(table.caption, highlight=False, soft_wrap=True)
-    console.print(f"Tables: {address_of(ablation.folder)}", highlight=False, soft_wrap=True)
+    console.print(table.caption)
+    console.print(f"Tables: {address_of(ablation.folder)}")
     if not outcome.complete:
         console.print("The ablation was interrupted. The same command goes on with it.")
 

@@ -52,9 +52,7 @@ def conclude(outcome: Outcome, console: Console) -> Path | None:
         tracker.log_artifact(outcome.parent, path)
     counts = {status: sum(run.status == status for run in runs) for status in ("finished", "stopped", "failed")}
     console.print()
-    console.print(
-        f"{', '.join(f'{n} {status}' for status, n in counts.items())}; {cost(outcome, runs, events)}", highlight=False
-    )
+    console.print(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; {cost(outcome, runs, events)}")
     for run in runs:
         if run.status == "failed":
             reason = run.tags.get("error", UNKNOWN_ERROR).partition("\n")[0][:200]
@@ -145,9 +143,7 @@ def _print_result(
     for name in search.space.names:
         if name in best.params:
             value = best.params[name]
-            console.print(
-                f"  {name:<28} {value:.4g}" if isinstance(value, float) else f"  {name:<28} {value}", highlight=False
-            )
+            console.print(f"  {name:<28} {value:.4g}" if isinstance(value, float) else f"  {name:<28} {value}")
     console.print()
     task = task_of(search.config.data)
     images = int(best.metrics[f"{TARGET_TEST}/images"])
@@ -162,7 +158,7 @@ def _print_result(
         *[("default setting", run) for run in default],
         *[("source only", r) for r in source_only],
     ]:
-        console.print(f"  {label:<16} {real_figures(run, task)}", highlight=False)
+        console.print(f"  {label:<16} {real_figures(run, task)}")
 
 
 def real_figures(run: TrackedRun, task: Task) -> str:
@@ -187,7 +183,7 @@ def _print_next(outcome: Outcome, console: Console, best_path: Path, view: str) 
         ("Train it again:", f"{_program('csg')} train --config {shell_quoted(address_of(best_path))} --train.seed 1"),
         ("Figures:", address_of(outcome.search.folder)),
     ):
-        console.print(f"{label:<20}{text}", highlight=False, soft_wrap=True)
+        console.print(f"{label:<20}{text}")
 
 
 def _program(name: str) -> str:

@@ -124,7 +124,7 @@ def _log(track: RunTracker | None, console: Console) -> None:
     before = track.refusal
     if not track.try_to_log() and (not before or track.refusal != before):
         said = track.refusal or "The MLflow store is away; the next epoch, or the same command again, fills it in."
-        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        console.print(said)
 
 
 def _epoch_line(report: EpochReport, config: Config) -> str:
