@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from csg.commands import check_command
 from csg.console import Console
+from csg.faults import OutsideFaultError, find_outside_fault
 from csg.flags import HELP
-from csg.object_store import StoreGoneError
 from csg.settings import ConfigError
 
 COMMANDS = ("train", "evaluate", "predict", "export", "data")
@@ -20,8 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0; 1 when training failed or data are at fault; 2 when a flag or a setting cannot be used; 3 when a store that
-        holds the results is away; 130 when interrupted.
+        0; 1 when training failed or data are at fault; 2 when a flag or a setting cannot be used; 3 when something
+        outside ended it, such as a full disk or a store that is away; 130 when interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     errors = Console(stderr=True)
@@ -35,8 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         errors.complain(error)
         return 2
-    except StoreGoneError as error:
-        errors.complain(error)
+    except (OutsideFaultError, OSError) as error:
+        fault = find_outside_fault(error)
+        if fault is None:
+            raise
+        errors.complain(fault)
         return 3
     except ArithmeticError as error:
         errors.complain(error, "training failed:")

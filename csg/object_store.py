@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from csg.address import checked_address, is_address
+from csg.faults import OutsideFaultError
 from csg.paths import user_path
 from csg.settings import ConfigError
 
@@ -41,7 +42,7 @@ LEFTOVER_SECONDS = 3600.0
 T = TypeVar("T")
 
 
-class StoreGoneError(Exception):
+class StoreGoneError(OutsideFaultError):
     """A store does not answer any more: nothing is wrong with what was under way, which can go on later."""
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from csg.console import Console
-from csg.object_store import StoreGoneError
+from csg.faults import OutsideFaultError, find_outside_fault
 from csg.settings import ConfigError
 from csg.tracking import StoreError
 from csg.tracking.refusals import refusal_of
 
 
-class StoreAwayError(Exception):
+class StoreAwayError(OutsideFaultError):
     """The MLflow store did not answer; everything is on disk."""
 
     def __init__(self, what: str) -> None:
@@ -20,6 +20,10 @@ class StoreAwayError(Exception):
             f"the MLflow store does not answer as it should ({what}); nothing is lost: the same command fills it in "
             "and shows the result"
         )
+
+
+class RunsFailedError(Exception):
+    """Everything was done, and some runs failed; the message says how many, and what becomes of them."""
 
 
 def not_recorded(uri: str, refusal: str) -> Exception:
@@ -31,8 +35,9 @@ def run_script(body: Callable[[Console], bool]) -> int:
     """Run a script's body, which returns whether everything was done.
 
     Returns:
-        0 when it was, 130 when it was interrupted, 2 when a flag or a setting cannot be used or the MLflow store
-        refuses for good, 3 when that, or the store that holds the results, is away.
+        0 when it was, 1 when runs failed, 130 when it was interrupted, 2 when a flag or a setting cannot be used or the
+        MLflow store refuses for good, 3 when something outside ended it: the MLflow store, or the store that holds the
+        results, is away, or a disk is full.
     """
     console, errors = Console(), Console(stderr=True)
     try:
@@ -40,13 +45,19 @@ def run_script(body: Callable[[Console], bool]) -> int:
     except ConfigError as error:
         errors.complain(error)
         return 2
-    except (StoreAwayError, StoreGoneError) as error:
+    except RunsFailedError as error:
         errors.complain(error)
-        return 3
+        return 1
     except StoreError as error:
         refusal = refusal_of(error)
         errors.complain(not_recorded(str(error).partition("\n")[0], refusal))
         return 2 if refusal else 3
+    except (OutsideFaultError, OSError) as error:
+        fault = find_outside_fault(error)
+        if fault is None:
+            raise
+        errors.complain(fault)
+        return 3
     except KeyboardInterrupt:
         console.print("Interrupted. The same command goes on where it was.")
         return 130

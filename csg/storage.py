@@ -17,10 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from csg.object_store import LEFTOVER_SECONDS, Stamp, store_of
 from csg.settings import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 @contextmanager
@@ -29,6 +32,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     A kill leaves the old file or the new one, never a part; several processes may write at once. What kills left
     before is removed when it is so old that nobody is at it any more.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk; also where a library, which wrote to the file, raised an error
+            of its own for that. It names ``path``.
     """
     for left in leftovers(path):
         with suppress(OSError):
@@ -39,10 +46,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     if store is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        with naming(path), _Written(temporary) as raw:
+            try:
+                file = io.BufferedWriter(raw)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            except Exception as error:
+                if raw.fault is None or raw.fault is error:
+                    raise
+                raise raw.fault from error
         if store is None:
             temporary.replace(path)
         else:
@@ -59,6 +72,33 @@ def temporary_for(path: Path) -> Path:
 def leftovers(path: Path) -> list[Path]:
     """List the files beside ``path`` that have a name by :func:`temporary_for`: of writers, or left by kills."""
     return list(path.parent.glob(f".{glob.escape(path.name)}.{8 * '[0-9a-f]'}"))
+
+
+class _Written(io.FileIO):
+    """A new file that remembers what kept it from being written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "wb")
+        self.fault: OSError | None = None
+
+    def write(self, data: ReadableBuffer, /) -> int | None:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.needed = self.tell() + memoryview(data).nbytes  # type: ignore[attr-defined]
+            self.fault = error
+            raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an error of the operating system that names no file, or a temporary one, name ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or Path(os.fsdecode(error.filename)).name.startswith(f".{path.name}."):
+            error.filename = str(path)
+        raise
 
 
 def opened(path: Path) -> BinaryIO:
@@ -153,7 +193,7 @@ def make_folder(path: Path, setting: str) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ConfigError(f"{setting}: cannot write to {path} ({error.strerror}); choose another folder") from None
+        raise ConfigError(f"{setting}: cannot write to {path} ({error.strerror}); choose another folder") from error
     return path
 
 

@@ -308,7 +308,10 @@ def test_a_failing_trial_is_recorded_with_its_error_and_the_search_goes_on(tmp_p
     done = run(
         [sys.executable, SCRIPT, *small, "--method.temperature", "1e-40", "--train.output", str(output)], tmp_path
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr == (
+        "error: of 3 trials, 2 failed, for reasons of their configurations, which are not tried again\n"
+    )
     assert done.stdout.startswith("bundled benchmark glyphs: synthetic digits from")
     runs = tracked(output, "glyphs")[2]
     assert [run.status for run in runs] == ["finished", "failed", "failed"]

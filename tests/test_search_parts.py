@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from csg.config import DataConfig
-from csg.object_store import StoreGoneError
+from csg.faults import OutsideFaultError
 from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError, flatten
 from tune_spaces.journal import Event, Journal, in_flight, unfinished
@@ -189,16 +189,18 @@ def test_no_configuration_is_run_twice_and_a_small_space_ends_early(tmp_path: Pa
     assert again.suggest("more") == Searcher.FINISHED
 
 
-def test_a_failed_trial_is_told_as_failed(tmp_path: Path) -> None:
+def test_a_failed_trial_is_told_as_failed_and_one_whose_process_died_stays_in_flight(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.jsonl")
     search = searcher(journal, slots=lambda: 3)
     for index in range(3):
         assert isinstance(search.suggest(f"id{index}"), dict)
     search.on_trial_complete("id1", {EPOCH: 0, FAILED: True, "done": True})
     search.on_trial_complete("id2", error=True)
-    assert [event.decision for event in journal.events() if event.kind == "ended"] == ["failed", "failed"]
-    assert [trial.state for trial in search._ot_study.trials] == [TrialState.FAIL, TrialState.FAIL]
-    assert in_flight(journal.events()) == [0]
+    assert [event.decision for event in journal.events() if event.kind == "ended"] == ["failed"]
+    assert [trial.state for trial in search._ot_study.trials] == [TrialState.FAIL, TrialState.RUNNING]
+    assert in_flight(journal.events()) == [0, 2]
+    again = searcher(journal, slots=lambda: 3)
+    assert [again.suggest(name)[NUMBER] for name in "abc"] == [0, 2, 3], "and is tried again"
 
 
 def test_a_line_that_a_kill_cut_short_never_happened(undisturbed: Journal, tmp_path: Path) -> None:
@@ -296,7 +298,7 @@ def test_a_trial_whose_store_is_gone_stays_in_flight_and_ends_the_search(tmp_pat
     search = searcher(journal)
     search.suggest("a")
     search.on_trial_complete("a", {EPOCH: 1, GONE: "the store does not answer any more", "done": True})
-    with pytest.raises(StoreGoneError, match="the store does not answer any more"):
+    with pytest.raises(OutsideFaultError, match="the store does not answer any more"):
         search.suggest("b")
     assert in_flight(journal.events()) == [0]
     assert searcher(journal).suggest("a") is not None

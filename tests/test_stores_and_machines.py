@@ -17,6 +17,7 @@ from ray import tune
 
 from csg import object_store
 from csg.console import Console
+from csg.faults import OutsideFaultError
 from csg.object_store import ObjectStore, StoreGoneError, check_store, file_of, folder_of, store_of
 from csg.parsing import config_from_flat, parse_flags, read_yaml, to_yaml
 from csg.script import run_script
@@ -193,7 +194,7 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str) -> N
 
     start_ray()
     try:
-        with pytest.raises(StoreGoneError, match=r"^train\.output: the store does not answer any more$"):
+        with pytest.raises(OutsideFaultError, match=r"^train\.output: the store does not answer any more$"):
             run(TrialWithoutStore)
         assert in_flight(the_journal(address).events()) == [0]
         with pytest.raises(ConfigError, match=r"^another driver has written to"):

@@ -15,9 +15,10 @@ import ray
 from csg.config import Config
 from csg.console import Console
 from csg.data.pair import TARGET_TEST, Pair
+from csg.faults import find_outside_fault
 from csg.identity import canonical
 from csg.names import folder_name
-from csg.object_store import StoreGoneError, folder_of
+from csg.object_store import folder_of
 from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError, Flat
 from csg.storage import exists, locked, make_folder
@@ -238,7 +239,8 @@ def _train(ablation: Ablation, missing: list[int], slots: Slots, room: RoomWatch
 
     Raises:
         ConfigError: the sources of csg changed meanwhile.
-        StoreGoneError: the store that holds the results does not answer any more; runs under way can go on later.
+        OutsideFaultError: the store that holds the results does not answer any more, a disk is full, or the like; runs
+            under way can go on later.
     """
     waiting = list(missing)
     under_way: dict[Any, int] = {}
@@ -262,8 +264,7 @@ def _train(ablation: Ablation, missing: list[int], slots: Slots, room: RoomWatch
                 try:
                     ray.get(reference)
                 except ray.exceptions.RayTaskError as error:
-                    kind = StoreGoneError if isinstance(error.cause, StoreGoneError) else ConfigError
-                    raise kind(str(error.cause)) from None
+                    raise find_outside_fault(error.cause) or ConfigError(str(error.cause)) from None
                 except ray.exceptions.RayError as error:
                     run = ablation.planned[index].run()
                     run.close("failed", f"the run's process died {MAX_RETRIES + 1} times ({type(error).__name__})")

@@ -21,7 +21,7 @@ from csg.methods import method_of
 from csg.models.weights import check_weights
 from csg.object_store import address_of, check_store
 from csg.parsing import Flags, parse_flags
-from csg.script import not_recorded, run_script
+from csg.script import RunsFailedError, not_recorded, run_script
 from csg.settings import ConfigError, flatten
 from csg.tasks import task_of
 from csg.text import printable
@@ -140,6 +140,18 @@ def conclude(outcome: Outcome, console: Console) -> None:
         console.print("The ablation was interrupted. The same command goes on with it.")
 
 
+def check_none_failed(outcome: Outcome) -> None:
+    """Say at the end how many runs failed.
+
+    Raises:
+        RunsFailedError: any did.
+    """
+    planned = outcome.ablation.planned
+    failed = sum(each.run().record.status == "failed" for each in planned)
+    if failed:
+        raise RunsFailedError(f"{failed} of {len(planned)} runs failed; the same command tries them again")
+
+
 def run_design(
     argv: Sequence[str] | None,
     options: type[OptionsT],
@@ -171,6 +183,8 @@ def run_design(
         if not outcome.recorded:
             raise not_recorded(outcome.tracker.uri, outcome.refusal)
         conclude(outcome, console)
+        if outcome.complete:
+            check_none_failed(outcome)
         return outcome.complete
 
     return run_script(body)

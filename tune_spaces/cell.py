@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from csg.config import Config
 from csg.data import load_pair
-from csg.object_store import StoreGoneError
+from csg.faults import find_outside_fault
 from csg.training.record import source_digest
 from csg.training.run import Run
 
@@ -14,16 +14,20 @@ def train_cell(config: Config, program: str) -> None:
 
     Raises:
         RuntimeError: the worker has other sources than the driver.
-        StoreGoneError: the store that holds the results does not answer any more.
+        OutsideFaultError: something that is no fault of the run's, such as a full disk or a store that is away.
     """
     if source_digest() != program:
         raise RuntimeError("the sources of csg changed while the ablation was running; start it again")
-    run = Run(config, load_pair(config.data)).create()
+    run: Run | None = None
     try:
+        run = Run(config, load_pair(config.data)).create()
         for _ in run.epochs():
             pass
         run.finish()
-    except StoreGoneError:
-        raise  # no fault of this run's
-    except Exception as error:  # whatever it was, it is this run's, and the ablation goes on
-        run.fail(error)
+    except Exception as error:
+        fault = find_outside_fault(error)
+        if fault is not None:
+            raise fault from None
+        if run is None:
+            raise
+        run.fail(error)  # whatever else it was, it is this run's, and the ablation goes on

@@ -21,7 +21,7 @@ from csg.text import printable
 from csg.tracking import TrackedRun
 from csg.wording import counted
 from tune_spaces.ablation import Ablation, run_ablation
-from tune_spaces.ablation_script import planned_runs
+from tune_spaces.ablation_script import check_none_failed, planned_runs
 from tune_spaces.design import Cell, Design
 from tune_spaces.plan import Search
 from tune_spaces.search import Outcome
@@ -43,6 +43,7 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> None:
 
     Raises:
         ConfigError: the search has not finished, or see :func:`tune_spaces.ablation.run_ablation`.
+        RunsFailedError: some of them failed.
     """
     search, best = outcome.search, winners(outcome, count)
     cells = tuple(Cell(run.name, {n: run.params[n] for n in search.space.names if n in run.params}) for run in best)
@@ -70,6 +71,8 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> None:
         confirmed.tracker.log_artifact(outcome.parent, path)
     console.print(table.rich())
     console.print(table.caption)
+    if confirmed.complete:
+        check_none_failed(confirmed)
 
 
 def confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequence[TrackedRun]) -> Table:

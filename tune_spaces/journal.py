@@ -12,12 +12,13 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
 
 from csg.object_store import address_of, store_of
 from csg.settings import ConfigError
-from csg.storage import opened, replacing, stamp
+from csg.storage import naming, opened, replacing, stamp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._fault: OSError | None = None
+        """What kept an event from being written; those after it would make no sense without it."""
         self._published: bytes | None = None
         """Of a journal in a store: what was there when it was first read, and what was appended since."""
 
@@ -57,16 +60,32 @@ class Journal:
         Raises:
             ConfigError: the journal lies in an object store, and another driver has written there since.
             StoreGoneError: the store does not answer any more.
+            OSError: this event, or one before it, could not be written; the file ends with the last one that was.
         """
+        if self._fault is not None:
+            raise self._fault
         stamped = dataclasses.asdict(event) | {"time": time.time()}
         line = json.dumps({name: value for name, value in stamped.items() if value not in ("", {}, None)})
         if store_of(self.path) is not None:
             self._publish(line.encode() + b"\n")
             return
-        with self.path.open("ab") as file:
-            file.write(line.encode() + b"\n")
-            file.flush()
+        try:
+            with naming(self.path), self.path.open("ab", buffering=0) as file:
+                self._write(file, line.encode() + b"\n")
+        except OSError as error:
+            self._fault = error
+            raise
+
+    @staticmethod
+    def _write(file: FileIO, line: bytes) -> None:
+        before = file.tell()
+        try:
+            while line:
+                line = line[file.write(line) :]
             os.fsync(file.fileno())
+        except OSError:
+            file.truncate(before)
+            raise
 
     def _publish(self, line: bytes) -> None:
         """Put the journal with one line more in the old one's place: objects cannot be appended to, nor locked."""

@@ -51,6 +51,8 @@ class MlflowRecorder(Callback):
         self._behind: dict[int, Seen] = {}
         self.refusal = ""
         """What the store refused for good, and what to do; empty where it took all or is away."""
+        self.lost: dict[int, str] = {}
+        """By trial, what ended its process once too often."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_tracker": None, "_tracked": {}}
@@ -68,11 +70,16 @@ class MlflowRecorder(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note a trial whose process died too often; its training state stays, to go on from."""
-        self._run(trial.config).close("failed", UNKNOWN_ERROR)
-        self._record(trial.config, self._epochs, "failed", error=UNKNOWN_ERROR)
+        found = trial.get_pickled_error()
+        cause = getattr(found, "cause", None) or found
+        reason = [*str(cause).strip().splitlines(), ""][0][:200]
+        error = UNKNOWN_ERROR if cause is None else f"the trial's process died ({type(cause).__name__}: {reason})"
+        self.lost[trial.config[NUMBER]] = error
+        self._run(trial.config).close("failed", error)
+        self._record(trial.config, self._epochs, "failed", error=error)
 
     def note_all(self, events: Sequence[Event]) -> bool:
-        """Bring runs and store up to the journal, now that no trial is under way; those not ended are interrupted.
+        """Bring runs and store up to the journal, now that none is under way; trials not ended are interrupted or lost.
 
         Returns:
             Whether the store has everything.
@@ -83,7 +90,8 @@ class MlflowRecorder(Callback):
             if event.kind != "suggested":
                 continue
             ending = ended.get(event.trial)
-            status: Status = cast(Status, ending.decision) if ending else "interrupted"
+            lost = event.trial in self.lost
+            status: Status = cast(Status, ending.decision) if ending else "failed" if lost else "interrupted"
             trial_config = {**event.settings, NUMBER: event.trial, ROLE: event.role}
             run = self._run(trial_config)
             if run.record.status == "running" and status != "finished":

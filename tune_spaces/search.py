@@ -7,7 +7,7 @@ import json
 import logging
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,8 @@ from ray import tune
 from ray.tune import TuneError
 
 from csg.console import Console
-from csg.object_store import StoreGoneError, address_of
+from csg.faults import OutsideFaultError, find_outside_fault
+from csg.object_store import address_of
 from csg.parsing import JOURNAL
 from csg.settings import ConfigError
 from csg.storage import locked, make_folder, names
@@ -25,7 +26,7 @@ from csg.tasks import task_of
 from csg.tracking import StoreError, Tracker
 from csg.training.cluster import Slots, check_nodes, check_output, resources_of, start_ray
 from csg.training.evaluation import PROTOCOL_STREAMS
-from csg.training.record import source_digest
+from csg.training.record import current_source_digest, source_digest
 from csg.wording import counted
 from tune_spaces.console import SearchConsole
 from tune_spaces.journal import Event, Journal, unfinished
@@ -53,7 +54,9 @@ class Outcome:
     """MLflow run id."""
     tracker: Tracker
     ending: Ending
-    """complete: every trial ended; otherwise the search can be resumed."""
+    """complete: every trial ended, or was lost; otherwise the search can be resumed."""
+    lost: Mapping[int, str]
+    """By trial, what ended its process once too often; the same command tries those again."""
     recorded: bool
     """Whether the MLflow store has everything; otherwise it was away, or refuses."""
     refusal: str
@@ -70,7 +73,8 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
     Raises:
         ConfigError: nothing to resume, the same search at work elsewhere, an unreachable store, an unwritable folder or
             resources that can never fit; nothing was trained. Or another driver is at the search.
-        StoreGoneError: the store that holds the results does not answer any more; the search can be resumed.
+        OutsideFaultError, OSError: the store that holds the results does not answer any more, a disk is full, or the
+            like; the search can be resumed.
     """
     journal = Journal(search.folder / JOURNAL)
     if search.options.resume and not journal.events():
@@ -169,7 +173,8 @@ def _run_checked(
     ray.shutdown()  # now no process is at a run any more
     events = journal.events()
     ending: Ending = "complete"
-    if unfinished(events, options.num_samples):
+    lost = recorder.lost if current_source_digest() == source_digest() else {}
+    if unfinished(events, options.num_samples) > len(lost):
         in_time = not options.time_budget or finished - started < 60 * options.time_budget
         ending = "interrupted" if in_time else "out of time"
     try:
@@ -178,7 +183,7 @@ def _run_checked(
         refusal = recorder.refusal
     except StoreError as error:
         recorded, refusal = False, tracker.refusal(error)
-    return Outcome(search, parent, tracker, ending, recorded, refusal, started - began, finished - started)
+    return Outcome(search, parent, tracker, ending, lost, recorded, refusal, started - began, finished - started)
 
 
 def _found(search: Search) -> str:
@@ -204,9 +209,9 @@ def _one_fingerprint(search: Search) -> str:
 def _own_error(error: BaseException) -> BaseException:
     """Return this program's error for people that Tune, in whose callbacks it arose, has put into one of its own."""
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, (ConfigError, StoreGoneError)):
+    while cause is not None and not isinstance(cause, (ConfigError, OutsideFaultError)):
         cause = cause.__context__
-    return cause or error
+    return cause or find_outside_fault(error) or error
 
 
 def trial_folder(trial: Any) -> str:
@@ -214,10 +219,17 @@ def trial_folder(trial: Any) -> str:
     return f"trial-{trial.config[NUMBER]:03d}-{trial.trial_id}"
 
 
+class _TuneLog(logging.FileHandler):
+    """A log file that a full disk leaves without some lines."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Say nothing on the console."""
+
+
 @contextmanager
 def logged(path: Path) -> Iterator[None]:
     """Have Tune write to a file, and not to the console, while the block lasts."""
-    handler = logging.FileHandler(path)
+    handler = _TuneLog(path)
     before = [(logger, logger.handlers, logger.propagate) for logger in map(logging.getLogger, TUNES_LOGGERS)]
     for logger, *_ in before:
         logger.handlers, logger.propagate = [handler], False
@@ -242,7 +254,7 @@ def _tune(
 
     Raises:
         ConfigError: another driver is at the search.
-        StoreGoneError: the store that holds the results does not answer any more.
+        OutsideFaultError: the store that holds the results does not answer any more, a disk is full, or the like.
     """
     config = search.config
     resources = resources_of(config)
@@ -275,7 +287,7 @@ def _tune(
     try:
         with logged(search.folder / "tune.log"):
             tuner.fit()
-    except TuneError as error:
+    except (TuneError, OSError) as error:
         raise _own_error(error) from None
     finally:
         signal.signal(signal.SIGTERM, previous)

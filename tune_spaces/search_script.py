@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from csg.console import Console
-from csg.parsing import parse_flags
-from csg.script import not_recorded, run_script
+from csg.parsing import JOURNAL, parse_flags
+from csg.script import RunsFailedError, not_recorded, run_script
+from tune_spaces.journal import Journal
 from tune_spaces.plan import SearchOptions, plan
-from tune_spaces.search import run_search
+from tune_spaces.search import Outcome, run_search
 
 THREADS: Final = min(2, os.cpu_count() or 1)
 """On two cores, one trial at a time that uses both: no core is idle while the last trial ends, and the sampler has seen
@@ -55,6 +56,26 @@ def search_script(
             from tune_spaces.confirmation import confirm
 
             confirm(outcome, search.options.confirm_top, search.options.seeds, console)
-        return outcome.ending != "interrupted"
+        if outcome.ending == "interrupted":
+            return False
+        check_none_failed(outcome)
+        return True
 
     return run_script(body)
+
+
+def check_none_failed(outcome: Outcome) -> None:
+    """Say at the end how many trials failed.
+
+    Raises:
+        RunsFailedError: any did, or its process died.
+    """
+    events = Journal(outcome.search.folder / JOURNAL).events()
+    failed = sum(event.kind == "ended" and event.decision == "failed" for event in events)
+    parts = []
+    if failed:
+        parts.append(f"{failed} failed, for reasons of their configurations, which are not tried again")
+    if outcome.lost:
+        parts.append(f"{len(outcome.lost)} lost their processes, which the same command tries again")
+    if parts:
+        raise RunsFailedError(f"of {outcome.search.options.num_samples} trials, {' and '.join(parts)}")

@@ -13,19 +13,18 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
+from csg.faults import OutsideFaultError, find_outside_fault
 from csg.identity import config_id
-from csg.object_store import StoreGoneError
 from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError
-from csg.training.record import current_source_digest, source_digest
 from tune_spaces.journal import Event, Journal, in_flight
 from tune_spaces.space import Space
 
 NUMBER, ROLE = "number", "role"
 """Keys of a trial's Tune configuration that are no settings: its number in the search, and what it is there for."""
 SCORE, EPOCH, SECONDS, FAILED, GONE = "score", "epoch", "seconds", "failed", "gone"
-"""All that a trial reports to Tune: the selection score, the epochs done, the time they took, or why it failed, or that
-the store is gone that holds the results."""
+"""All that a trial reports to Tune: the selection score, the epochs done, the time they took, or why it failed, or what
+outside its configuration ended it: the store that holds the results is gone, or the disk is full."""
 MOST_REPEATS = 50
 """Suggestions in a row that were made before, after which the space counts as exhausted."""
 Ending = Literal["finished", "stopped", "failed"]
@@ -108,8 +107,8 @@ class JournaledOptunaSearch(OptunaSearch):
         self._endings: dict[int, tuple[Ending, float | None]] = {}
         self._told: dict[int, int] = {}
         self._in_flight: list[int] = []
-        self.broken: ConfigError | StoreGoneError | None = None
-        """What ends the search: another driver is at it, or the store that holds the results is gone."""
+        self.broken: ConfigError | OutsideFaultError | None = None
+        """What ends the search: another driver is at it, or there is a fault outside, such as a full disk."""
         self._replay(journal.events())
 
     def _replay(self, events: Sequence[Event]) -> None:
@@ -171,7 +170,7 @@ class JournaledOptunaSearch(OptunaSearch):
         None while as many are under way as the cluster takes at this moment.
 
         Raises:
-            ConfigError, StoreGoneError: see ``broken``, and :meth:`Journal.append`.
+            ConfigError, OutsideFaultError, OSError: see ``broken``, and :meth:`Journal.append`.
         """
         if self.broken is not None:
             raise self.broken
@@ -206,17 +205,19 @@ class JournaledOptunaSearch(OptunaSearch):
         """
         try:
             self._complete(trial_id, result, error)
-        except (ConfigError, StoreGoneError) as problem:
+        except (ConfigError, OutsideFaultError) as problem:
             self.broken = problem
+        except OSError as problem:
+            self.broken = find_outside_fault(problem)
 
     def _complete(self, trial_id: str, result: dict[str, Any] | None, error: bool) -> None:
         if result is not None and result.get(GONE):
-            raise StoreGoneError(result[GONE])
+            raise OutsideFaultError(result[GONE])
         number = self._numbers[trial_id]
         self._under_way.discard(trial_id)
-        ending: Ending | None = "failed" if error else ending_of(result or {}, self._epochs)
-        if ending is None or (error and current_source_digest() != source_digest()):
-            return  # in flight still: it was interrupted, or its process found other sources than the search's
+        ending = None if error else ending_of(result or {}, self._epochs)
+        if ending is None:
+            return  # in flight still: it was interrupted, or its process died, which need not be its own fault
         epoch, score = (0, None) if result is None or ending == "failed" else (result[EPOCH], result[SCORE])
         self._journal.append(Event("ended", number, epoch=epoch, score=score, decision=ending))
         self._tell(number, ending, epoch, score)

@@ -11,7 +11,8 @@ from ray import tune
 
 from csg.config import Config
 from csg.data import load_pair
-from csg.object_store import StoreGoneError
+from csg.data.pair import Pair
+from csg.faults import OutsideFaultError, find_outside_fault, is_of_the_process
 from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError
 from csg.training.loop import EpochReport
@@ -61,42 +62,56 @@ class TrainingTrial(tune.Trainable):
         """Take up a trial that was given to this process.
 
         Raises:
-            ConfigError: this machine lacks what the trial reads, or has other data than the driver.
+            ConfigError: the data cannot be used with this trial's settings of them.
+            OutsideFaultError: this machine lacks what the trial reads, or has other data than the driver.
         """
         config = trial_settings(self._base, self._trial_config)
-        pair = load_pair(config.data)
-        if self._data not in ("", pair.fingerprint):
-            raise ConfigError(
-                f"node {socket.gethostname()} has other data than the driver: fingerprint {pair.fingerprint}, "
-                f"expected {self._data}"
-            )
-        run = Run(config, pair).create()
+        run = Run(config, self._load_pair(config)).create()
         self._known = len(run.record.epochs)
         self._reports = run.epochs()
         return run
 
+    def _load_pair(self, config: Config) -> Pair:
+        try:
+            pair = load_pair(config.data)
+        except ConfigError as error:
+            if not self._data:
+                raise
+            # The driver has loaded the same data.
+            raise OutsideFaultError(f"{error}; mend that, and the same command goes on where it was") from error
+        if self._data not in ("", pair.fingerprint):
+            raise OutsideFaultError(
+                f"this node has other data than the driver: fingerprint {pair.fingerprint}, expected {self._data}; put "
+                "the same on every node, and the same command goes on where it was"
+            )
+        return pair
+
     def step(self) -> dict[str, Any]:
         """Train one epoch, or return one on record. A failure is put on record and ends the trial, not the process.
 
-        A store that is gone is no failure: it leaves the trial in flight, and ends the search.
+        What is outside the configuration, such as a full disk or a store that is gone, is no failure: it leaves the
+        trial in flight, and ends the search. Where a new process may do better, this one ends.
         """
         try:
             return self._step()
-        except StoreGoneError as error:
-            with suppress(StoreGoneError):
+        except Exception as error:
+            fault = find_outside_fault(error)
+            if fault is None:
+                raise
+            with suppress(OutsideFaultError, OSError):
                 self._reports.close()
             epochs, self._run = self._epochs(), None
-            return {EPOCH: epochs, GONE: f"node {socket.gethostname()}: {error}", "done": True}
+            return {EPOCH: epochs, GONE: f"node {socket.gethostname()}: {fault}", "done": True}
 
     def _step(self) -> dict[str, Any]:
         try:
             self._run = self._run or self._open()
             report = next(self._reports)
             final = self._run.finish() if report.epoch == self._run.config.train.epochs else {}
-        except StoreGoneError:
-            raise
-        except Exception as error:  # whatever it was, it is this trial's, and the search goes on
-            self._reports.close()
+        except Exception as error:
+            if find_outside_fault(error) is not None or is_of_the_process(error):
+                raise
+            self._reports.close()  # whatever else it was, it is this trial's, and the search goes on
             if self._run is not None:
                 self._run.fail(error)
             return {EPOCH: self._epochs(), FAILED: f"{type(error).__name__}: {error}", "done": True}
@@ -109,7 +124,7 @@ class TrainingTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Leave the trial before, which the scheduler may have stopped, and take the next in the same process."""
-        with suppress(StoreGoneError):  # no fault of the next trial's; the driver closes what is left open
+        with suppress(OutsideFaultError, OSError):  # no fault of the next trial's; the driver closes what is left open
             self._reports.close()
             if self._run is not None and self._run.record.status == "running":
                 self._run.close("stopped")

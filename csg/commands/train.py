@@ -13,7 +13,8 @@ from csg.config import Config
 from csg.console import Console
 from csg.data import load_pair, visda17
 from csg.data.pair import SOURCE_TRAIN
-from csg.object_store import StoreGoneError, address_of
+from csg.faults import find_outside_fault
+from csg.object_store import address_of
 from csg.parsing import parse_flags
 from csg.settings import ConfigError
 from csg.tasks import task_of
@@ -73,9 +74,10 @@ def train(argv: Sequence[str], console: Console) -> int:
         run.close("interrupted")
         console.print("Interrupted. The same command goes on from the last checkpoint.")
         return 130
-    except StoreGoneError:
-        raise  # no fault of the run's, which stays as it is on record
     except Exception as error:
+        fault = find_outside_fault(error)
+        if fault is not None:
+            raise fault from error  # no fault of the run's, which stays as it is on record
         run.fail(error)
         raise
     finally:

@@ -62,7 +62,7 @@ def _listed(config: DataConfig) -> tuple[Domain, Domain] | tuple[MapDomain, MapD
     try:
         return ON_DISK[config.name].read(config)
     except OSError as error:
-        raise ConfigError(f"data.name={config.name}: cannot read {error.filename} ({error.strerror})") from None
+        raise ConfigError(f"data.name={config.name}: cannot read {error.filename} ({error.strerror})") from error
 
 
 def _load_from_disk(config: DataConfig) -> Pair:

@@ -7,6 +7,7 @@ is not plain RGB becomes it (:mod:`csg.data.rgb`). Of an image with several fram
 
 from __future__ import annotations
 
+import errno
 import stat
 import warnings
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ from torch import Tensor
 from csg.config import DataConfig
 from csg.data.listing import image_formats
 from csg.data.rgb import SIDEWAYS, orientation_of, to_rgb, turn_upright
+from csg.faults import is_outside
 from csg.settings import ConfigError
 
 LONGEST: Final = 32
@@ -146,6 +148,8 @@ def read_bytes(path: Path | str) -> bytes:
     except FileNotFoundError:
         raise AbsentImageError(path, "found no such file") from None
     except OSError as error:
+        if is_outside(error) and error.errno not in (errno.EIO, errno.EACCES, errno.EPERM):
+            raise  # no fault of this file's, which may not be passed over
         raise BadImageError(path, f"cannot read it ({error.strerror})") from None
     if not content:
         raise BadImageError(path, "found an empty file")

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from csg.object_store import StoreGoneError, address_of
+from csg.faults import OutsideFaultError, is_outside
+from csg.object_store import address_of
 from csg.settings import ConfigError
 from csg.storage import opened, replacing
 
@@ -24,15 +25,18 @@ def load_state(path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: the file is missing or is no such state.
+        OSError: the machine cannot read it; see :mod:`csg.faults`.
     """
     try:
         with opened(path) as file:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError(f"expected a checkpoint, found nothing at {address_of(path)}") from None
-    except (ConfigError, StoreGoneError):
+    except (ConfigError, OutsideFaultError):
         raise  # the store's
     except Exception as error:  # torch raises many types for files that are not checkpoints
+        if isinstance(error, OSError) and is_outside(error):
+            raise
         raise ConfigError(f"{address_of(path)} is not a checkpoint of this program ({type(error).__name__})") from error
     if not isinstance(state, dict):
         raise ConfigError(f"expected a checkpoint in {address_of(path)}, found {type(state).__name__}")

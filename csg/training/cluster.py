@@ -28,7 +28,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from csg.address import is_address, sqlite_path
 from csg.config import Config
-from csg.object_store import StoreGoneError, check_store, folder_of
+from csg.faults import OutsideFaultError
+from csg.object_store import check_store, folder_of
 from csg.settings import ConfigError, places
 from csg.storage import exists, remove, replacing
 from csg.training.cluster_health import check_answers, watch
@@ -288,6 +289,6 @@ def missing(paths: Mapping[str, str], output: str, probe: str) -> list[str]:
     try:
         check_store(output)
         shared = exists(folder_of(output) / probe)
-    except (ConfigError, StoreGoneError):
+    except (ConfigError, OutsideFaultError):
         shared = False
     return [*([] if shared else ["train.output"]), *(name for name, path in paths.items() if not Path(path).exists())]

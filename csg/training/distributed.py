@@ -35,6 +35,7 @@ import ray.train.torch
 from csg.collective import agreed, is_first
 from csg.config import Config
 from csg.data import load_pair
+from csg.faults import LostProcessError, OutsideFaultError, find_outside_fault
 from csg.object_store import StoreGoneError, folder_of
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError, Flat, flatten
@@ -51,7 +52,11 @@ MAX_RETRIES = 2
 POLL_SECONDS = 0.1
 STOP_SECONDS = 60.0
 """How long workers are waited for that leave off; after that they are left to Ray, which ends them with the driver."""
-RAISED: dict[str, type[Exception]] = {"ConfigError": ConfigError, "NonFiniteLossError": NonFiniteLossError}
+RAISED: dict[str, type[Exception]] = {
+    "ConfigError": ConfigError,
+    "NonFiniteLossError": NonFiniteLossError,
+    "OutsideFaultError": OutsideFaultError,
+}
 """What a worker's error is raised as in the driver, subclasses included; all others are RuntimeErrors."""
 
 
@@ -63,7 +68,9 @@ def epochs_of_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait |
 
     Raises:
         ConfigError, NonFiniteLossError: as one process would.
-        RuntimeError: another error of a worker, or workers that died more often than MAX_RETRIES.
+        RuntimeError: another error of a worker.
+        OutsideFaultError: the disk of a worker's is full, or something else that is no fault of the run's.
+        LostProcessError: workers died more often than MAX_RETRIES.
     """
     _join_cluster(run.config)
     epochs, told, starts = run.config.train.epochs, 0, 0
@@ -93,7 +100,7 @@ def epochs_of_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait |
             launch.raise_error()
             starts = 1 if _reached(run) != reached else starts + 1
             if starts > MAX_RETRIES:
-                raise RuntimeError(
+                raise LostProcessError(
                     f"the workers died {starts} times without getting further; the last time: "
                     f"{launch.failure or 'they left off by themselves; do all nodes share train.output?'}"
                 )
@@ -183,10 +190,16 @@ class Launch:
                 on_step(*progress)
 
     def raise_error(self) -> None:
-        """Raise the error that a worker has left, if one did: it would come again, so nothing is started anew."""
+        """Raise the error that a worker has left, if one did: it would come again, so nothing is started anew.
+
+        Where even that could not be written, Ray Train's words for it hold the error.
+        """
         with contextlib.suppress(FileNotFoundError), opened(self._files.error) as file:
             kind, text = json.load(file)
             raise RAISED.get(kind, RuntimeError)(text)
+        _, is_outside, text = (self.failure or "").partition(f"{OutsideFaultError.__name__}: ")
+        if is_outside:
+            raise OutsideFaultError(text)
 
     def stop(self) -> None:
         """Have the workers leave off, and wait until they did."""
@@ -226,14 +239,17 @@ def work(loop_config: dict[str, Any]) -> None:
                 pass
             if len(run.record.epochs) == config.train.epochs:
                 run.finish()
-    except (RuntimeError, OSError, StoreGoneError):
-        raise  # perhaps of a worker whose peer died, or of a store that comes back: worth another start
-    except Exception as error:
+    except StoreGoneError:
+        raise  # it may come back: worth another start
+    except Exception as problem:
+        error = find_outside_fault(problem) or problem
+        if isinstance(error, RuntimeError) or isinstance(problem, ConnectionError):
+            raise  # perhaps of a worker whose peer died: worth another start
         kind = next((name for name, kind in RAISED.items() if isinstance(error, kind)), "")
         text = str(error) if kind else f"{type(error).__name__}: {error}"
-        with replacing(files.error) as file:
+        with contextlib.suppress(OSError), replacing(files.error) as file:  # the disk may be full
             file.write(json.dumps([kind, text]).encode())
-        raise
+        raise error from None
 
 
 @contextlib.contextmanager
