@@ -81,7 +81,7 @@ class _Written(io.FileIO):
         super().__init__(path, "wb")
         self.fault: OSError | None = None
 
-    def write(self, data: ReadableBuffer, /) -> int | None:
+    def write(self, data: ReadableBuffer, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
