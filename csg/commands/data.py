@@ -19,7 +19,7 @@ from csg.console import Console
 from csg.data import load_pair
 from csg.data.check import Report, check
 from csg.data.domain import WORDS
-from csg.data.listing import OF_SYSTEM, count_files
+from csg.data.listing import count_files
 from csg.data.pair import SOURCE_SHIFTED
 from csg.flags import HELP
 from csg.parsing import parse_flags
@@ -131,11 +131,10 @@ def _print_faults(report: Report, console: Console) -> None:
 
 def _print_verdict(report: Report, console: Console) -> None:
     """Say whether a training would start, and what it would pass over."""
-    unknown = [kind for kinds in report.passed_over.values() for kind in kinds if kind.reason != OF_SYSTEM]
     if not report.faults:
         verdict = Text("usable: nothing is wrong", style="green")
-        if unknown:
-            verdict = Text.assemble(("usable", "green"), f"; {count_files(unknown)} not used")
+        if report.unknown:
+            verdict = Text.assemble(("usable", "green"), f"; {count_files(report.unknown)} not used")
     elif report.usable:
         verdict = Text.assemble(("usable", "green"), f", with {_number(report)} that training passes over")
     else:

@@ -26,7 +26,7 @@ from csg.config import DataConfig
 from csg.data import load_domains, load_pair
 from csg.data.cache import cache_folder, keep
 from csg.data.domain import IMPASSABLE, UNREADABLE, Domain, Fault, Look, named
-from csg.data.listing import PassedOver
+from csg.data.listing import OF_SYSTEM, PassedOver
 from csg.data.loading import in_order
 from csg.data.map_domain import MapDomain
 from csg.data.map_files import FileMapStream
@@ -94,6 +94,11 @@ class Report:
     def passed_over(self) -> dict[str, tuple[PassedOver, ...]]:
         """By side: what is not used because of its name."""
         return {side: tuple(PassedOver(**kind) for kind in domain["not_used"]) for side, domain in self.domains.items()}
+
+    @property
+    def unknown(self) -> tuple[PassedOver, ...]:
+        """What is passed over on either side and may have been meant to be used: not what a system keeps for itself."""
+        return tuple(kind for kinds in self.passed_over.values() for kind in kinds if kind.reason != OF_SYSTEM)
 
     @property
     def usable(self) -> bool:

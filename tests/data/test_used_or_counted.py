@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from csg import cli
+from csg.commands.verification import open_pair
 from csg.config import DataConfig
 from csg.data import load_domains, load_pair
 from csg.data.check import Report, check, report_path
@@ -82,6 +84,10 @@ def test_files_of_class_folders_are_used_or_counted(tmp_path: Path, capsys: pyte
     assert "source: 11 files are not used:\n  2 .txt (no image format that is read), such as car/notes.txt\n" in said
     assert "  1 .heic (a format that Pillow reads only with a plug-in), such as car/p.heic\n" in said
     assert "usable; 5 files are not used" in said and "nothing is wrong" not in said
+    open_pair(
+        config_from_flat({f"data.{name}": getattr(config, name) for name in ("name", "source", "target")}), Console()
+    )
+    assert "5 files are not used, as csg data check says" in capsys.readouterr().out
 
 
 def test_what_a_system_keeps_for_itself_leaves_nothing_wrong(
