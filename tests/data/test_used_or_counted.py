@@ -84,9 +84,8 @@ def test_files_of_class_folders_are_used_or_counted(tmp_path: Path, capsys: pyte
     assert "source: 11 files are not used:\n  2 .txt (no image format that is read), such as car/notes.txt\n" in said
     assert "  1 .heic (a format that Pillow reads only with a plug-in), such as car/p.heic\n" in said
     assert "usable; 5 files are not used" in said and "nothing is wrong" not in said
-    open_pair(
-        config_from_flat({f"data.{name}": getattr(config, name) for name in ("name", "source", "target")}), Console()
-    )
+    settings = {f"data.{name}": getattr(config, name) for name in ("name", "source", "target")}
+    open_pair(config_from_flat({**settings, "train.batch_size": 8}), Console())
     assert "5 files are not used, as csg data check says" in capsys.readouterr().out
 
 
