@@ -92,5 +92,5 @@ def test_databases_are_told_from_servers_and_folders() -> None:
 
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("not a database")
-    with pytest.raises(ConfigError, match="--tracking-uri: cannot read the MLflow store"):
+    with pytest.raises(ConfigError, match="--tracking-uri: expected an SQLite database, found another file"):
         read_experiment(f"sqlite:///{tmp_path / 'mlflow.db'}", "glyphs")

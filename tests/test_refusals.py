@@ -88,11 +88,15 @@ def of_database(cause: Exception) -> MlflowException:
     return error
 
 
+def answered(code: str) -> RestException:
+    return RestException({"error_code": code, "message": "no"})  # type: ignore[no-untyped-call]
+
+
 REFUSED = [
     MlflowException("gone", codes.RESOURCE_DOES_NOT_EXIST),
     MlflowException("too long", codes.INVALID_PARAMETER_VALUE),
-    RestException({"error_code": "PERMISSION_DENIED", "message": "no"}),
-    RestException({"error_code": "401", "message": "no"}),
+    answered("PERMISSION_DENIED"),
+    answered("401"),
     MlflowException("<html>", codes.ENDPOINT_NOT_FOUND),
     InvalidUrlException("no address"),
     of_database(IntegrityError("", {}, Exception("twice"))),
@@ -100,8 +104,8 @@ REFUSED = [
 AWAY = [
     MlflowException("API request failed with exception HTTPConnectionPool: connection refused"),
     MlflowException("database is locked", codes.TEMPORARILY_UNAVAILABLE),
-    RestException({"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "slower"}),
-    RestException({"error_code": "500", "message": "no"}),
+    answered("REQUEST_LIMIT_EXCEEDED"),
+    answered("500"),
     MlflowException("late", codes.DEADLINE_EXCEEDED),
     of_database(InterfaceError("", {}, Exception("connection already closed"))),
 ]

@@ -197,13 +197,14 @@ def _put_new(path: Path) -> None:
     """Make a database with MLflow's tables, whole before it is seen."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    store = SqlAlchemyStore("sqlite:///:memory:", artifacts_of(path).as_uri())
+    store = SqlAlchemyStore("sqlite:///:memory:", artifacts_of(path).as_uri())  # type: ignore[no-untyped-call]
     temporary = temporary_for(path)
     try:
         with (
             contextlib.closing(store.engine.raw_connection()) as made,
             contextlib.closing(sqlite3.connect(temporary)) as file,
         ):
+            assert isinstance(made.driver_connection, sqlite3.Connection)
             made.driver_connection.backup(file)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 
 from csg.storage import exists
 from csg.tracking.refusals import lasts
@@ -28,13 +29,13 @@ class RunTracker:
         """Find or make the run in the store; see :meth:`~csg.tracking.tracker.Tracker.open_run`."""
         self._tracker = tracker
         self._run = run
-        self._place = {"parent": parent, "name": name, "tags": tags}
+        self._find = partial(tracker.open_run, run.config, run.pair, parent=parent, name=name, tags=tags)
         self._open()
         self.refusal = ""
         """What the store refused for good when it was last written to, and what to do; empty where it took all."""
 
     def _open(self) -> None:
-        self.run_id = self._tracker.open_run(self._run.config, self._run.pair, **self._place)
+        self.run_id = self._find()
         self._logged, self._status = self._tracker.recorded(self.run_id)
 
     def try_to_log(self) -> bool:
