@@ -200,9 +200,9 @@ def test_what_cannot_fit_or_is_missing_is_refused_before_anything_starts(cluster
     ray.init(address=cluster.address, log_to_driver=False)
     two, three = (config_from_flat({"train.workers": n, "train.batch_size": 30}) for n in (2, 3))
     try:
-        with pytest.raises(ConfigError, match=r"3 workers of 1 CPUs, each on one node; the cluster's 3 node\(s\) have"):
+        with pytest.raises(ConfigError, match=r"3 workers of 1 CPU, each on one node; the cluster's 3 nodes have"):
             Slots((two, three), asked=0, at_most=4).wait_and_check()
-        with pytest.raises(ConfigError, match=r"--concurrency: 2 runs need 2 times 2 workers of 1 CPUs"):
+        with pytest.raises(ConfigError, match=r"--concurrency: 2 runs need 2 times 2 workers of 1 CPU"):
             Slots((two,), asked=2, at_most=4).wait_and_check()
         Slots((two,), asked=0, at_most=4).wait_and_check()
         assert Slots((two,), asked=0, at_most=4).now() == 1
@@ -257,7 +257,7 @@ def test_a_search_waits_for_nodes_that_start_or_come_back_and_uses_those_that_co
         wait_until(process, lambda: len(in_flight(what_happened(output))) == 2)
         for node in nodes:
             cluster.remove_node(node)
-        wait_until(process, lambda: "Waiting for machines: a run needs 1 worker of 1 CPUs" in said.read_text())
+        wait_until(process, lambda: "Waiting for machines: a run needs 1 worker of 1 CPU" in said.read_text())
         assert "room again" not in said.read_text()
         cluster.add_node(num_cpus=1)
         ended(process)

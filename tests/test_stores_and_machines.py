@@ -272,6 +272,4 @@ def test_workers_that_wait_for_machines_say_so(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(RuntimeError, match="the workers died 3 times"):
         list(run.epochs(on_wait=said.append))
     assert len(said) == 1
-    assert said[0].startswith(
-        "Waiting for machines: a run needs 2 workers of 1 CPUs, each on one node; the cluster's 1"
-    )
+    assert said[0].startswith("Waiting for machines: a run needs 2 workers of 1 CPU, each on one node; the cluster's 1")
