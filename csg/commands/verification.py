@@ -32,7 +32,7 @@ def open_pair(config: Config, console: Console) -> Pair:
             raise SystemExit(130) from None
         if report.unknown:
             not_used = f"{count_files(report.unknown)} not used, as csg data check says: {report.path}"
-            console.print(not_used, highlight=False, markup=False, soft_wrap=True)
+            console.print(not_used)
         skipped = sum(fault.kind in UNREADABLE for fault in report.faults)
         if skipped:
             what = f"{counted(skipped, 'image')} cannot be used and {is_or_are(skipped)} skipped"
