@@ -1,10 +1,16 @@
-"""Objects from outside the package, by the place a setting gives: ``module:NAME`` or ``path/to/file.py:NAME``."""
+"""Objects from outside the package, by the place a setting gives: ``module:NAME`` or ``path/to/file.py:NAME``.
+
+A module is looked for where Python looks, and then in the current folder. A file is imported with its own folder on the
+path, as if it was run, so that it can import what lies beside it.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,17 +29,46 @@ def external_object(place: str, *, setting: str) -> Any:
     where, _, name = place.rpartition(":")
     if not where or not name:
         raise ConfigError(f"{setting}: expected module:NAME or path/to/file.py:NAME, found {place!r}")
+    if where.endswith(".py"):
+        path = user_path(where, setting)
+        if not path.is_file():
+            raise ConfigError(
+                f"{setting}: expected a Python file, found {'none' if path.exists() else 'nothing'} at {where}"
+            )
+        where = str(path)
     try:
-        module = _from_file(user_path(where, setting)) if where.endswith(".py") else importlib.import_module(where)
-    except FileNotFoundError:
-        raise ConfigError(f"{setting}: expected a Python file, found nothing at {where}") from None
+        module = _imported(where, name)
     except ConfigError as error:  # what the module declares is at fault, and says so
         raise ConfigError(f"{setting}: {where}: {error}") from None
-    except Exception as error:  # whatever a stranger's module raises when it is imported
+    except (Exception, SystemExit) as error:  # whatever a stranger's module raises when it is imported
         raise ConfigError(f"{setting}: cannot import {where} ({type(error).__name__}: {error})") from error
     if not hasattr(module, name):
         raise ConfigError(f"{setting}: {where} has no {name}")
     return getattr(module, name)
+
+
+def _imported(where: str, name: str) -> ModuleType:
+    if where.endswith(".py"):
+        return _from_file(Path(where))
+    file = _in_current_folder(where)
+    try:
+        module = importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        if file is None or error.name is None or not f"{where}.".startswith(f"{error.name}."):
+            raise
+    else:
+        # A script's own folder is on the path: a module in it is not what the user means who has one of its name here.
+        if file is None or hasattr(module, name):
+            return module
+    return _from_file(file)
+
+
+def _in_current_folder(module: str) -> Path | None:
+    """Return the file of a module in the current folder; None where there is none."""
+    if not all(part.isidentifier() for part in module.split(".")):
+        return None
+    path = Path.cwd().joinpath(*module.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -46,14 +81,38 @@ def _from_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with _first_on_path(str(path.absolute().parent)):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
     return module
 
 
+@contextmanager
+def _first_on_path(folder: str) -> Iterator[None]:
+    """Look for modules in ``folder`` first; after the block last, for what is imported when a function is called."""
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+        if folder not in sys.path:
+            sys.path.append(folder)
+
+
 def with_absolute_path(place: str) -> str:
-    """Resolve the file of ``path/to/file.py:NAME`` against the working directory; a module stays as it is."""
+    """Resolve the file of ``path/to/file.py:NAME``, or of a module in the current folder, against that folder.
+
+    Other processes have another current folder. A module that they find themselves stays as it is.
+    """
     where, _, name = place.rpartition(":")
-    return f"{absolute_path(where, 'method.path')}:{name}" if where.endswith(".py") else place
+    if where.endswith(".py"):
+        return f"{absolute_path(where, 'method.path')}:{name}"
+    file = _in_current_folder(where)
+    if file is None:
+        return place
+    module = _imported(where, name)
+    # What lies here and is no package may be on this process's path only because it was started here.
+    here = "." not in where and file.stem != "__init__" and getattr(module, "__file__", None) == str(file)
+    return f"{file}:{name}" if here or module.__name__ != where else place

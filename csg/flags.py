@@ -12,7 +12,7 @@ import difflib
 import math
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar, Union, get_args, get_origin
@@ -174,7 +174,7 @@ def value_of(word: str, hint: Any) -> Any:
         return _one_of(word, get_args(hint))
     if kind is Literal:
         return _choice(word, get_args(hint))
-    readers = {bool: _truth, int: _whole, float: _number, str: str, Path: Path}
+    readers: dict[Any, Callable[[str], Any]] = {bool: _truth, int: _whole, float: _number, str: str, Path: Path}
     return readers.get(hint, _as_yaml)(word)
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from csg.parsing import config_from_flat, parse_flags
 from csg.settings import ConfigError, flatten
+from tests.test_search_parts import searcher
 from tune_spaces import visda_search
+from tune_spaces.journal import Journal
 from tune_spaces.plan import SearchOptions, around, check_space
 from tune_spaces.space import Choice, Float, Space
 from tune_spaces.spaces import SPACES, space_named
@@ -121,10 +123,17 @@ def test_conditions_are_asked_at_combinations_of_options_too() -> None:
     stages, pooling = Choice("method.stages", "3", ("3", "4")), Choice("method.pooling", "apool", ("apool", "average"))
 
     def late(point: Any) -> bool:
-        return point["method.stages"] == "3" or point["method.pooling"] == "apool" or point["method.none"]
+        return bool(point["method.stages"] == "3") or bool(point["method.pooling"] == "apool" or point["method.none"])
 
     config = config_from_flat({})
     space = Space((stages, pooling, Float("optim.lr", 0.1, 0.01, 1, when=late)))
     base = {name: value for name, value in flatten(config).items() if name not in space.names}
     with pytest.raises(ConfigError, match=r"optim\.lr: expected its condition to answer"):
         check_space(space, base, config)
+
+
+def test_what_a_condition_is_made_of_does_not_matter_to_tune(tmp_path: Path) -> None:
+    space = Space((Float("optim.lr", 0.1, 0.01, 1, when=lambda point: True),))
+    search = searcher(Journal(tmp_path / "journal.jsonl"), space=space)
+    search.save(str(tmp_path / "searcher.pkl"))
+    assert (tmp_path / "searcher.pkl").exists()

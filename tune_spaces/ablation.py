@@ -20,7 +20,7 @@ from csg.identity import canonical
 from csg.names import folder_name
 from csg.object_store import folder_of
 from csg.parsing import config_from_flat, overlay
-from csg.settings import ConfigError, Flat
+from csg.settings import ConfigError, Flat, flatten
 from csg.storage import exists, locked, make_folder
 from csg.tasks import task_of
 from csg.tracking import RunTracker, Tracker
@@ -29,7 +29,8 @@ from csg.training.record import Status, source_digest
 from csg.training.room_watch import RoomWatch
 from csg.training.run import Run
 from csg.wording import counted, is_or_are
-from tune_spaces.cell import train_cell
+from tune_spaces.cell import train_settings
+from tune_spaces.closing import closed_on_error
 from tune_spaces.design import Cell, Design
 
 MAX_RETRIES = 2
@@ -87,11 +88,18 @@ def cells_of(design: Design, base: Flat, seeds: int) -> Iterator[tuple[Cell, Con
     """Yield each cell's configuration under each of ``seeds`` seeds, which count up from ``train.seed``.
 
     A cell of the base's own method starts from the base's settings of it, others from their method's defaults.
+
+    Raises:
+        ConfigError: a cell's settings cannot be used; names the cell.
     """
     first = base["train.seed"]
     for seed in range(first, first + seeds):
         for cell in design.cells:
-            yield cell, config_from_flat(overlay(overlay(base, design.common), cell.changes) | {"train.seed": seed})
+            try:
+                config = config_from_flat(overlay(overlay(base, design.common), cell.changes) | {"train.seed": seed})
+            except ConfigError as error:
+                raise ConfigError(f"cell {cell.name!r} of the design: {error}") from None
+            yield cell, config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,13 +129,14 @@ def run_ablation(ablation: Ablation, console: Console) -> Outcome:
     make_folder(ablation.folder, "--train.output")
     try:
         with locked(ablation.folder / ".lock", wait=False):
-            return _run_alone(ablation, console)
+            tracker = Tracker(ablation.tracking_uri, ablation.experiment)
+            with closed_on_error(tracker, "ablation", ablation.key, ablation.folder):
+                return _run_alone(ablation, tracker, console)
     except BlockingIOError:
         raise ConfigError(f"this ablation is at work in another process (folder {ablation.folder})") from None
 
 
-def _run_alone(ablation: Ablation, console: Console) -> Outcome:
-    tracker = Tracker(ablation.tracking_uri, ablation.experiment)
+def _run_alone(ablation: Ablation, tracker: Tracker, console: Console) -> Outcome:
     done = {index for index, planned in enumerate(ablation.planned) if planned.run().record.status == "finished"}
     missing = [index for index in range(len(ablation.planned)) if index not in done]
     if done:
@@ -231,7 +240,7 @@ def _task_of(config: Config) -> Any:
     head = {name: share for name, share in resources.items() if name not in ("cpu", "gpu")}
     return ray.remote(
         num_cpus=resources["cpu"], num_gpus=resources.get("gpu", 0), resources=head, max_retries=MAX_RETRIES
-    )(train_cell)
+    )(train_settings)
 
 
 def _train(ablation: Ablation, missing: list[int], slots: Slots, room: RoomWatch) -> Iterator[int]:
@@ -257,7 +266,7 @@ def _train(ablation: Ablation, missing: list[int], slots: Slots, room: RoomWatch
             while (place := slots.next_place(configs_of(waiting), configs_of(under_way.values()))) is not None:
                 index = waiting.pop(place)
                 config = ablation.planned[index].config
-                under_way[_task_of(config).remote(config, source_digest())] = index
+                under_way[_task_of(config).remote(flatten(config), source_digest())] = index
             ended, _ = ray.wait(list(under_way), num_returns=1, timeout=POLL_SECONDS)
             for reference in ended:
                 index = under_way.pop(reference)
@@ -280,15 +289,9 @@ def _interrupt(*_: object) -> None:
 
 def estimated_seconds(ablation: Ablation) -> float | None:
     """Estimate the missing runs' time from the finished ones, one at a time; None while there is none."""
-    spent: list[float] = []
-    missing = 0
-    for planned in ablation.planned:
-        record = planned.run().record
-        if record.status == "finished":
-            spent.append(seconds_of(record.epochs, record.final))
-        else:
-            missing += 1
-    return missing * sum(spent) / len(spent) if spent else None
+    records = [planned.run().record for planned in ablation.planned]
+    spent = [seconds_of(record.epochs, record.final) for record in records if record.status == "finished"]
+    return (len(records) - len(spent)) * sum(spent) / len(spent) if spent else None
 
 
 def seconds_of(epochs: list[dict[str, float]], final: Mapping[str, float]) -> float:

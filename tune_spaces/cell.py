@@ -5,8 +5,25 @@ from __future__ import annotations
 from csg.config import Config
 from csg.data import load_pair
 from csg.faults import find_outside_fault
+from csg.parsing import config_from_flat
+from csg.settings import Flat
 from csg.training.record import source_digest
 from csg.training.run import Run
+
+
+def train_settings(settings: Flat, program: str) -> None:
+    """Make a configuration in the worker's own process, and train it there; see :func:`train_cell`.
+
+    The objects of a method from a file could not be sent here: only who imported that file can read them.
+
+    Args:
+        settings: of the run, by dotted name.
+        program: digest of the driver's sources.
+
+    Raises:
+        ConfigError: the settings, or the method they name, cannot be used on this machine.
+    """
+    train_cell(config_from_flat(settings), program)
 
 
 def train_cell(config: Config, program: str) -> None:

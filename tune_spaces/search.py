@@ -28,6 +28,7 @@ from csg.training.cluster import Slots, check_nodes, check_output, resources_of,
 from csg.training.evaluation import PROTOCOL_STREAMS
 from csg.training.record import current_source_digest, source_digest
 from csg.wording import counted
+from tune_spaces.closing import closed_on_error
 from tune_spaces.console import SearchConsole
 from tune_spaces.journal import Event, Journal, unfinished
 from tune_spaces.plan import Search
@@ -100,7 +101,8 @@ def _run_alone(search: Search, journal: Journal, console: Console, trainable: ty
             start_ray()
             slots.wait_and_check()
             check_nodes(search.config)
-        return _run_checked(search, journal, console, trainable, tracker, slots=slots, began=began)
+        with closed_on_error(tracker, "search", search.name, search.folder):
+            return _run_checked(search, journal, console, trainable, tracker, slots=slots, began=began)
     finally:
         ray.shutdown()
 

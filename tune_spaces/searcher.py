@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import optuna
@@ -193,6 +194,13 @@ class JournaledOptunaSearch(OptunaSearch):
         self._numbers[trial_id] = number
         self._under_way.add(trial_id)
         return {**settings, NUMBER: number, ROLE: role}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write an empty file where Tune keeps what it would go on from: the journal is that.
+
+        A space's conditions need not be such that they can be pickled.
+        """
+        Path(checkpoint_path).touch()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take a score of a trial that goes on; the scheduler has journaled it."""

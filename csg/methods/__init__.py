@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from csg.config import Config
+from csg.config import Config, MethodConfig
 from csg.external import external_object
 from csg.methods.asg import Asg
 from csg.methods.csg import Csg
@@ -48,6 +48,14 @@ def name_of(method: type[Method]) -> str:
     return next(str(field.default) for field in dataclasses.fields(method.Config) if field.name == "name")
 
 
+def _is_named(method: type[Method]) -> bool:
+    """Whether a method's Config says what it is called."""
+    config = getattr(method, "Config", None)
+    return (
+        isinstance(config, type) and issubclass(config, MethodConfig) and isinstance(getattr(config, "name", None), str)
+    )
+
+
 def _offered(entry: EntryPoint) -> type[Method]:
     """Import a method that an installed package offers.
 
@@ -82,6 +90,11 @@ def find_method(flat: Mapping[str, Any]) -> type[Method]:
         method = external_object(path, setting="method.path")
         if not (isinstance(method, type) and issubclass(method, Method)):
             raise ConfigError(f"method.path: expected a subclass of csg.methods.method.Method, found {path}")
+        if not _is_named(method):
+            raise ConfigError(
+                f"method.path: expected {path} to have a Config, a subclass of csg.config.MethodConfig that sets the "
+                "field name: str; found none"
+            )
         if name not in (None, name_of(method)):
             raise ConfigError(f"method.name: expected {name_of(method)!r}, as {path} calls itself, found {name!r}")
         return method

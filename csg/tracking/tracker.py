@@ -126,7 +126,7 @@ class Tracker:
 
         Under the same flags, but with another ``train.output``, it is another one, whose runs are others too.
         """
-        own = {"csg.kind": kind, f"csg.{kind}": key, "csg.folder": self._name_of(folder)}
+        own = self._parent_tags(kind, key, folder)
         run_id = self.find(own)
         if run_id is None:
             own |= {NOTE: description, "commit": commit(), **(tags or {})}
@@ -134,6 +134,13 @@ class Tracker:
         self._log_params(run_id, params)
         self.client.update_run(run_id, status="RUNNING")
         return run_id
+
+    def find_parent(self, kind: str, key: str, folder: Path) -> str | None:
+        """Return the id of the run that :meth:`open_parent` makes, or None where there is none yet."""
+        return self.find(self._parent_tags(kind, key, folder))
+
+    def _parent_tags(self, kind: str, key: str, folder: Path) -> dict[str, str]:
+        return {"csg.kind": kind, f"csg.{kind}": key, "csg.folder": self._name_of(folder)}
 
     def share_view(self, parent: str, settings: Sequence[str], score: str) -> str:
         """Make a view of the runs below ``parent`` in which, of all settings, only ``settings`` have columns.
