@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from rich.console import Console
 
 from csg import cli, storage
 from csg.commands import train as train_command
-from csg.data import decoding
 from csg.data.decoding import BadImageError, read_bytes
 from csg.faults import LostProcessError, OutsideFaultError, find_outside_fault, is_of_the_process
 from csg.script import RunsFailedError, run_script
@@ -36,6 +36,7 @@ from tests.test_search import ROOT
 from tests.test_training import tiny
 from tune_spaces import cell, trial
 from tune_spaces.journal import Event, Journal, in_flight
+from tune_spaces.search_script import check_none_failed
 from tune_spaces.searcher import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, ending_of
 from tune_spaces.trial import TrainingTrial
 
@@ -112,13 +113,12 @@ def test_a_file_that_really_cannot_grow_is_named(tmp_path: Path) -> None:
     assert done.stderr == "" and list(tmp_path.iterdir()) == []
 
 
-def raised(error: BaseException, cause: BaseException | None = None, *, chained: bool = True) -> BaseException:
+def raised(error: BaseException, cause: BaseException, *, chained: bool = True) -> BaseException:
+    """Return ``error`` as it is when it was raised while ``cause`` was handled."""
     try:
         try:
-            if cause is None:
-                raise error
             raise cause
-        except type(cause) as first:  # type: ignore[arg-type]
+        except type(cause) as first:
             raise error from (first if chained else None)
     except BaseException as caught:
         return caught
@@ -315,7 +315,7 @@ def test_too_many_open_files_are_no_damaged_image(tmp_path: Path, monkeypatch: p
         def refuse(_: Path, number: int = number) -> bytes:
             raise lacking(number)
 
-        monkeypatch.setattr(decoding.Path, "read_bytes", refuse)
+        monkeypatch.setattr(Path, "read_bytes", refuse)
         with pytest.raises(kind, match=os.strerror(number)):
             read_bytes(image)
 
@@ -355,6 +355,24 @@ def test_scripts_end_with_one_line_and_a_code_of_its_kind(
     assert run_script(body) == code
     found = capsys.readouterr().err
     assert found.startswith(said) and found.count("\n") == 1
+
+
+def test_a_search_in_which_trials_failed_says_so_at_its_end(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    search: Any = SimpleNamespace(folder=tmp_path, options=SimpleNamespace(num_samples=3))
+    outcome: Any = SimpleNamespace(search=search, lost={})
+    for number, decision in enumerate(("finished", "stopped")):
+        journal.append(Event("suggested", number))
+        journal.append(Event("ended", number, decision=decision))
+    check_none_failed(outcome)
+    journal.append(Event("suggested", 2))
+    outcome.lost[2] = "the trial's process died"
+    with pytest.raises(RunsFailedError, match=r"^of 3 trials, 1 lost their processes, which the same command tries ag"):
+        check_none_failed(outcome)
+    outcome.lost.clear()
+    journal.append(Event("ended", 2, decision="failed"))
+    with pytest.raises(RunsFailedError, match=r"^of 3 trials, 1 failed, for reasons of their configurations, which"):
+        check_none_failed(outcome)
 
 
 SEARCH = [

@@ -34,6 +34,7 @@ from tests.test_training import outcome, tiny
 from tune_spaces import cell, trial
 from tune_spaces.journal import Event, Journal, in_flight, unfinished
 from tune_spaces.plan import SearchOptions, plan
+from tune_spaces.recorder import MlflowRecorder
 from tune_spaces.search import _tune
 from tune_spaces.searcher import EPOCH, GONE, NUMBER, ROLE, SCORE, SECONDS, JournaledOptunaSearch, ending_of
 from tune_spaces.trial import TrainingTrial
@@ -170,6 +171,26 @@ class TrialBesideAnotherDriver(Trial):
         return {}
 
 
+class TrialWithoutMemory(Trial):
+    def happens(self) -> dict[str, Any]:
+        raise MemoryError("not enough for the queue")
+
+
+class Recorder(MlflowRecorder):
+    """Keeps what it would write."""
+
+    def __init__(self) -> None:
+        self.lost: dict[int, str] = {}
+        self._epochs = 2
+        self.said: list[tuple[int, str, str]] = []
+
+    def _run(self, trial_config: Any) -> Any:
+        return SimpleNamespace(close=lambda *_: None)
+
+    def _record(self, trial_config: Any, epoch: int, status: str, *, error: str = "") -> None:
+        self.said.append((trial_config[NUMBER], status, error))
+
+
 def one_slot() -> int:
     return 1
 
@@ -185,18 +206,24 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str) -> N
     search = plan(parse_flags(SearchOptions, argv, prog="search", description=""))
     make_folder(search.folder, "--train.output")
 
-    def run(trials: type[Trial]) -> None:
+    def run(trials: type[Trial], *callbacks: Any) -> None:
         journal = Journal(search.folder / "journal.jsonl")
         searcher = JournaledOptunaSearch(
             search.space, fixed=search.base, references=(), journal=journal, trials=3, epochs=2, seed=0, slots=one_slot
         )
-        _tune(search, trials, searcher, journal, [], remaining=unfinished(journal.events(), 3))
+        _tune(search, trials, searcher, journal, [*callbacks], remaining=unfinished(journal.events(), 3))
 
     start_ray()
     try:
         with pytest.raises(OutsideFaultError, match=r"^train\.output: the store does not answer any more$"):
             run(TrialWithoutStore)
         assert in_flight(the_journal(address).events()) == [0]
+        recorder = Recorder()
+        run(TrialWithoutMemory, recorder)
+        said = "the trial's process died (MemoryError: not enough for the queue)"
+        assert recorder.lost == {0: said} and (0, "failed", said) in recorder.said
+        assert in_flight(the_journal(address).events()) == [0], "and the search went on with the others"
+        assert sum(event.kind == "ended" for event in the_journal(address).events()) == 2
         with pytest.raises(ConfigError, match=r"^another driver has written to"):
             run(TrialBesideAnotherDriver)
         assert in_flight(the_journal(address).events()) == [0]

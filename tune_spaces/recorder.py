@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from ray.tune import Callback
@@ -70,10 +72,7 @@ class MlflowRecorder(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note a trial whose process died too often; its training state stays, to go on from."""
-        found = trial.get_pickled_error()
-        cause = getattr(found, "cause", None) or found
-        reason = [*str(cause).strip().splitlines(), ""][0][:200]
-        error = UNKNOWN_ERROR if cause is None else f"the trial's process died ({type(cause).__name__}: {reason})"
+        error = _reason(trial.error_file)
         self.lost[trial.config[NUMBER]] = error
         self._run(trial.config).close("failed", error)
         self._record(trial.config, self._epochs, "failed", error=error)
@@ -137,3 +136,10 @@ class MlflowRecorder(Callback):
         self._tracked[number].log(record)
         if seen.status != "running":
             del self._tracked[number]
+
+
+def _reason(error_file: str | None) -> str:
+    """Say what ended a trial's process, by what Tune wrote about that."""
+    text = Path(error_file).read_text() if error_file and Path(error_file).exists() else ""
+    raised = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", text, re.MULTILINE)
+    return f"the trial's process died ({raised[-1][:200]})" if raised else UNKNOWN_ERROR
