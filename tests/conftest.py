@@ -27,6 +27,12 @@ def _fixed_threads() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test leaves in the current folder, no other one finds."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def bucket() -> Iterator[str]:
     """The end of an address ``s3://bucket/prefix`` whose store runs on this machine."""

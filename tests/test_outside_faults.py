@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
+from csg.console import Console
 
 from csg import cli, storage
 from csg.commands import train as train_command

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import InvalidUrlException, MlflowException, RestException
 from mlflow.protos import databricks_pb2 as codes
-from rich.console import Console
+from csg.console import Console
 from sqlalchemy.exc import IntegrityError, InterfaceError
 
 from csg import cli, script

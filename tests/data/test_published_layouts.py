@@ -67,7 +67,7 @@ def test_splits_are_stratified_fixed_and_blind_to_the_order_of_the_list(tmp_path
         lines = (tmp_path / split / LIST).read_text().splitlines(keepends=True)
         (tmp_path / split / LIST).write_text("".join(reversed(lines)))
     data._listed.cache_clear()
-    again = load_pair(visda(tmp_path, cache="elsewhere"))
+    again = load_pair(visda(tmp_path, cache=str(tmp_path / "elsewhere")))
     assert again is not pair and again.fingerprint == pair.fingerprint
     other = load_pair(visda(tmp_path, target_val_fraction=0.5))
     assert torch.bincount(labelled(other, TARGET_VAL).labels).tolist() == [5] * 12
@@ -94,7 +94,7 @@ def test_a_fingerprint_changes_with_a_files_name_class_and_content(tmp_path: Pat
     def changed(cache: str) -> None:
         data._listed.cache_clear()
         before = len(seen)
-        seen.add(load_pair(visda(tmp_path, cache=cache)).fingerprint)
+        seen.add(load_pair(visda(tmp_path, cache=str(tmp_path / cache))).fingerprint)
         assert len(seen) == before + 1
 
     first = next((tmp_path / "train").rglob("*.png"))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
+from csg.console import Console
 
 from csg import cli
 from csg.commands.verification import open_pair
