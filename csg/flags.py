@@ -129,7 +129,7 @@ def _unknown(flag: Flag, fields: Mapping[str, Field]) -> str:
     known = [known for known, field in fields.items() if not field.positional]
     near = difflib.get_close_matches(flag.name, known, n=1, cutoff=0.5)
     hint = f"; the nearest is --{near[0]}" if near else ""
-    return f"{flag.typed}: no such flag{hint}; --help lists all"
+    return f"{flag.typed}: unrecognized flag{hint}; --help lists all"
 
 
 def _several(flag: Flag, field: Field) -> Any:

@@ -63,7 +63,7 @@ def refusal(
             "train.workers: expected a divisor of train.batch_size (7)",
         ),
         (["--train.batch-size=-1"], "train.batch_size: expected at least 1, found -1"),
-        (["--nope", "1"], "--nope: no such flag"),
+        (["--nope", "1"], "--nope: unrecognized flag"),
     ],
 )
 def test_every_command_refuses_settings_in_one_sentence(
@@ -74,7 +74,7 @@ def test_every_command_refuses_settings_in_one_sentence(
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_script_refuses_its_flags_in_one_sentence(name: str, refusal: Callable[[Main, list[str]], str]) -> None:
-    assert "--nope: no such flag; --help lists all" in refusal(SCRIPTS[name], ["--nope"])
+    assert "--nope: unrecognized flag; --help lists all" in refusal(SCRIPTS[name], ["--nope"])
 
 
 @pytest.mark.parametrize("name", [*ALL, *SCRIPTS])
@@ -110,8 +110,8 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
         (["--config", "."], "--config: cannot read . (Is a directory)"),
         (["stray"], "stray: expected a flag (--name), found this word"),
         (["-x"], "-x: expected a flag (--name), found this word"),
-        (["--"], "--: no such flag"),
-        (["--method.name", "source_only", "--method.temperature", "1"], "--method.temperature: no such flag"),
+        (["--"], "--: unrecognized flag"),
+        (["--method.name", "source_only", "--method.temperature", "1"], "--method.temperature: unrecognized flag"),
     ],
 )
 def test_a_command_line_that_cannot_be_used_is_refused_in_one_sentence(
