@@ -236,7 +236,8 @@ def test_styles_come_from_a_folder_where_there_is_one(styles: Path) -> None:
 
 def test_a_folder_of_styles_is_known_by_what_it_holds(styles: Path, tmp_path: Path) -> None:
     def identity(folder: Path) -> str:
-        return config_id(config_from_flat({"method.name": "drpc", "method.style_images": str(folder)}))
+        style = {"method.name": "drpc", "method.style_images": str(folder)}
+        return config_id(config_from_flat(style | {"data.cache": str(tmp_path / "cache")}))
 
     first = identity(styles)
     moved = styles.rename(tmp_path / "moved")

@@ -30,7 +30,7 @@ def closed_on_error(tracker: Tracker, kind: str, key: str, folder: Path) -> Iter
         raise
     except BaseException as error:
         stopped = isinstance(error, (KeyboardInterrupt, SystemExit)) or find_outside_fault(error) is not None
-        with contextlib.suppress(StoreError):
+        with contextlib.suppress(StoreError, OSError):
             _close(tracker, tracker.find_parent(kind, key, folder), stopped=stopped)
         raise
 

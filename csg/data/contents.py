@@ -34,6 +34,8 @@ UNREADABLE: Final = b"\xff" * 32
 MANY: Final = 10_000
 """Files whose reading takes long enough for a word in the log."""
 _BLOCK: Final = 1 << 20
+_CHUNK: Final = 64
+"""Files that a thread reads before it takes others."""
 _TICK: Final = 20_000_000
 """Nanoseconds within which the kernel's clock may not tell two changes apart."""
 _COARSE_TICK: Final = 2_000_000_000
@@ -105,13 +107,14 @@ class Contents:
                 logging.getLogger(__name__).warning(
                     "reading %s files below %s, once, to know them by their content", f"{len(unknown):,}", self._folder
                 )
+            parts = np.array_split(unknown, -(-len(unknown) // _CHUNK))
             with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 16)) as readers:
-                found = list(readers.map(_digest, map(self._path, unknown.tolist())))
+                found = b"".join(readers.map(self._read, parts))
             self.learn(unknown, found)
         return self._digests[places]
 
-    def learn(self, places: npt.NDArray[np.int64], digests: Sequence[bytes]) -> None:
-        """Take and remember the digests of files that were read.
+    def learn(self, places: npt.NDArray[np.int64], digests: bytes) -> None:
+        """Take and remember the digests, one after the other, of files that were read.
 
         Raises:
             ConfigError: they cannot be remembered.
@@ -119,7 +122,7 @@ class Contents:
         known = self._recalled()
         if not len(places):
             return
-        learnt = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)
+        learnt = np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)
         new = ~known[places] | (self._digests[places] != learnt).any(axis=1)
         self._digests[places] = learnt
         known[places] = True
@@ -168,8 +171,9 @@ class Contents:
         start = 0 if place == 0 else int(self._ends[place - 1])
         return self._names[start : int(self._ends[place])].tobytes()
 
-    def _path(self, place: int) -> bytes:
-        return os.path.join(os.fsencode(self._folder), self._name(place))  # noqa: PTH118 (bytes)
+    def _read(self, places: npt.NDArray[np.int64]) -> bytes:
+        folder = os.fsencode(self._folder)
+        return b"".join(_digest(os.path.join(folder, self._name(place))) for place in places.tolist())  # noqa: PTH118
 
 
 def _are_readable(digests: Digests) -> npt.NDArray[np.bool_]:

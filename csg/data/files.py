@@ -124,7 +124,8 @@ class ImageFiles:
             ConfigError: they cannot be remembered in the cache.
         """
         read = np.array([bool(digest) for digest in digests], dtype=np.bool_) & (self.sizes >= 0)
-        self.contents.learn(self.places[read], [digest for digest, known in zip(digests, read, strict=True) if known])
+        found = b"".join(digest for digest, taken in zip(digests, read.tolist(), strict=True) if taken)
+        self.contents.learn(self.places[read], found)
 
     @property
     def fingerprint(self) -> str:
@@ -134,9 +135,10 @@ class ImageFiles:
             ConfigError: see :attr:`digests`.
         """
         digest = hashlib.sha256()
-        for index, (label, content) in enumerate(zip(self.labels.tolist(), self.digests, strict=True)):
+        contents = self.digests.tobytes().hex()
+        for index, label in enumerate(self.labels.tolist()):
             name, _ = place_in_order(self.name(index))
-            digest.update(name + f"\t{label}\t{content.tobytes().hex()}\n".encode())
+            digest.update(name + f"\t{label}\t{contents[64 * index : 64 * index + 64]}\n".encode())
         return digest.hexdigest()
 
     def counts(self, classes: int) -> list[int]:

@@ -18,6 +18,11 @@ from tests.made_up_pair import labelled
 from tests.published_trees import FAULTS, LIST, VISDA17_CLASSES, write_folders, write_image, write_visda17
 
 
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+
+
 def visda(root: Path, **settings: object) -> DataConfig:
     return DataConfig(name="visda17", root=str(root), image_size=32, **settings)  # type: ignore[arg-type]
 
