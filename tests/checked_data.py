@@ -9,7 +9,7 @@ from pathlib import Path
 from csg import data
 from csg.config import DataConfig
 from csg.data.check import check, read_report, verified
-from csg.data.domain import IMPASSABLE, UNREADABLE
+from csg.data.fault import IMPASSABLE, UNREADABLE
 from csg.settings import ConfigError
 
 

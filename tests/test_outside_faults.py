@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from csg.console import Console
 
 from csg import cli, storage
 from csg.commands import train as train_command
+from csg.console import Console
 from csg.data.decoding import BadImageError, read_bytes
 from csg.faults import LostProcessError, OutsideFaultError, find_outside_fault, is_of_the_process
 from csg.script import RunsFailedError, run_script

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import InvalidUrlException, MlflowException, RestException
 from mlflow.protos import databricks_pb2 as codes
-from csg.console import Console
 from sqlalchemy.exc import IntegrityError, InterfaceError
 
 from csg import cli, script
 from csg.commands import train as train_module
+from csg.console import Console
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError
 from csg.tracking import RunTracker, StoreError, Tracker, default_tracking_uri, read_experiment, refusal_of

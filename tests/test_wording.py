@@ -10,7 +10,7 @@ import pytest
 
 from analysis import export_runs, paper_tables, report, trace
 from analysis.pictures import Shown
-from csg.data.domain import WORDS, Kind
+from csg.data.fault import WORDS, Kind
 from csg.tracking import TrackedRun
 from csg.wording import counted, is_or_are, numbered
 from tests.analysis.test_tables import GOLDEN

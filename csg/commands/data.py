@@ -18,7 +18,7 @@ from csg.config import Config
 from csg.console import Console
 from csg.data import load_pair
 from csg.data.check import Report, check
-from csg.data.domain import WORDS
+from csg.data.fault import WORDS
 from csg.data.listing import count_files
 from csg.data.pair import SOURCE_SHIFTED
 from csg.flags import HELP

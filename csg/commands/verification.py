@@ -7,7 +7,7 @@ from csg.config import Config
 from csg.console import Console
 from csg.data import ON_DISK, load_pair
 from csg.data.check import verified
-from csg.data.domain import UNREADABLE
+from csg.data.fault import UNREADABLE
 from csg.data.listing import count_files
 from csg.data.pair import Pair
 from csg.training.loop import steps_per_epoch

@@ -11,7 +11,8 @@ from typing import Final, Generic, TypeVar
 
 from csg.config import DataConfig
 from csg.data import folders, glyph_scenes, glyphs, gta5_cityscapes, visda17
-from csg.data.domain import Domain, Kind, make_pair, named
+from csg.data.domain import Domain, make_pair
+from csg.data.fault import Kind, named
 from csg.data.map_domain import MapDomain
 from csg.data.pair import SOURCE_TRAIN, TARGET_VAL, Pair
 from csg.pairs import IDLE

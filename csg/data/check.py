@@ -25,7 +25,8 @@ from torch import Tensor
 from csg.config import DataConfig
 from csg.data import load_domains, load_pair
 from csg.data.cache import cache_folder, keep
-from csg.data.domain import IMPASSABLE, UNREADABLE, Domain, Fault, Look, named
+from csg.data.domain import Domain, Look
+from csg.data.fault import IMPASSABLE, UNREADABLE, Fault, named
 from csg.data.listing import OF_SYSTEM, PassedOver
 from csg.data.loading import in_order
 from csg.data.map_domain import MapDomain

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from csg.config import DataConfig
-from csg.data.decoding import AbsentImageError, BadImageError, inspect, read_bytes
+from csg.data.decoding import BadImageError, inspect, read_bytes
+from csg.data.fault import IMPASSABLE, Fault, Kind, fault_of, named
 from csg.data.files import FileStream, ImageFiles
-from csg.data.label_maps import OtherIdsError, UnknownIdError
 from csg.data.listing import PassedOver, count_passed_over, describe_passed_over, files_below
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.shifted import shifted
@@ -28,86 +28,6 @@ from csg.text import in_one_line
 
 SEED: Final = 17
 """Of the splits: no setting moves it."""
-SHOWN: Final = 12
-"""Faults that an error message names; a check names all."""
-Kind = Literal[
-    "malformed line",
-    "unknown class",
-    "path outside the folder",
-    "two classes",
-    "class without images",
-    "class with one image",
-    "label against folder",
-    "repeated line",
-    "present but not listed",
-    "outside the class folders",
-    "listed but absent",
-    "bad image",
-    "image without label map",
-    "label map without image",
-    "size mismatch",
-    "unknown label id",
-    "orientation not applied",
-    "palette against ids",
-    "other table of ids",
-    "mixed tables of ids",
-    "no labelled pixel",
-    "stream without labels",
-    "classes without pixels",
-]
-WORDS: Final[dict[Kind, tuple[str, str]]] = {
-    "malformed line": ("malformed line", "malformed lines"),
-    "unknown class": ("line with an unknown class", "lines with an unknown class"),
-    "path outside the folder": ("path outside the folder", "paths outside the folder"),
-    "two classes": ("image with two classes", "images with two classes"),
-    "class without images": ("class without images", "classes without images"),
-    "class with one image": ("class with one image", "classes with one image"),
-    "label against folder": ("label against the folder", "labels against the folder"),
-    "repeated line": ("repeated line", "repeated lines"),
-    "present but not listed": ("image present but not listed", "images present but not listed"),
-    "outside the class folders": ("image outside the class folders", "images outside the class folders"),
-    "listed but absent": ("image listed but absent", "images listed but absent"),
-    "bad image": ("bad image", "bad images"),
-    "image without label map": ("image without label map", "images without label map"),
-    "label map without image": ("label map without image", "label maps without image"),
-    "size mismatch": ("size mismatch", "size mismatches"),
-    "unknown label id": ("label map with an unknown id", "label maps with unknown ids"),
-}
-"""What one fault of a kind and several of it are called where they are counted."""
-IMPASSABLE: Final[tuple[Kind, ...]] = (
-    *("malformed line", "unknown class", "path outside the folder", "two classes"),
-    *("class without images", "class with one image"),
-    *("other table of ids", "no labelled pixel", "stream without labels"),
-)
-"""What nothing can be trained on, whatever ``data.on_bad_image`` says."""
-UNREADABLE: Final[tuple[Kind, ...]] = ("listed but absent", "bad image", "unknown label id", "palette against ids")
-"""What ``data.on_bad_image`` decides about."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something wrong with a data set."""
-
-    kind: Kind
-    place: str
-    """The file, or the list file and its line, or the folder."""
-    reason: str
-    """What was expected and what was found."""
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.reason}"
-
-
-def fault_of(error: BadImageError) -> Fault:
-    """Return what a check calls a file that cannot be used."""
-    kind: Kind = "bad image"
-    if isinstance(error, AbsentImageError):
-        kind = "listed but absent"
-    elif isinstance(error, UnknownIdError):
-        kind = "unknown label id"
-    elif isinstance(error, OtherIdsError):
-        kind = "palette against ids"
-    return Fault(kind, error.path, f"expected {error.wanted}, {error.reason}")
 
 
 @dataclass(frozen=True)
@@ -234,13 +154,6 @@ def _not_listed(domain: Domain) -> tuple[list[Fault], tuple[PassedOver, ...]]:
     )
     faults = [Fault(kind, str(path), reason) for path in sorted(one.path for one in found if one.reason is None)]
     return faults, count_passed_over(found, files.folder)
-
-
-def named(faults: Sequence[Fault | str], what: str) -> str:
-    """Put the first faults into words, one a line."""
-    lines = [f"  {in_one_line(str(fault))}" for fault in faults[:SHOWN]]
-    more = len(faults) - SHOWN
-    return "\n".join([what, *lines, *([f"  and {more:,} more; csg data check lists them all"] if more > 0 else [])])
 
 
 def make_pair(source: Domain, target: Domain, config: DataConfig, *, title: Callable[[DataConfig], str]) -> Pair:

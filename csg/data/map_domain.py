@@ -13,7 +13,8 @@ import torch
 
 from csg.config import Ids
 from csg.data.decoding import USUAL_LIMIT, BadImageError, PixelLimit, read_bytes
-from csg.data.domain import Fault, Look, fault_of
+from csg.data.domain import Look
+from csg.data.fault import Fault, fault_of
 from csg.data.label_maps import VOID, read_ids
 from csg.data.listing import Found, PassedOver, count_passed_over, files_below
 from csg.data.map_files import MapFiles, size_mismatch

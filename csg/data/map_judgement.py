@@ -10,7 +10,8 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from csg.data.domain import Fault, Look
+from csg.data.domain import Look
+from csg.data.fault import Fault
 from csg.data.label_maps import CLASSES, DEFINED_IDS, SELDOM_VOID, TRAIN_IDS, VOID, fit_train_ids
 from csg.data.map_files import FileMapStream, MapFiles
 from csg.data.pair import Pair

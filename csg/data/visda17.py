@@ -20,7 +20,8 @@ from typing import Final, Literal
 from csg.config import DataConfig
 from csg.data.cache import cache_folder
 from csg.data.decoding import PixelLimit
-from csg.data.domain import Domain, Fault, Kind, missing_classes
+from csg.data.domain import Domain, missing_classes
+from csg.data.fault import Fault, Kind
 from csg.data.files import ImageFiles
 from csg.data.spelling import spelling_below
 from csg.settings import ConfigError

@@ -203,7 +203,7 @@ class Tracker:
         if skipped := record.skipped_images:
             tags.append(RunTag("data.skipped_images", str(skipped)))
         if record.status in ("finished", "stopped"):  # for good: what may go on would have other figures at this step
-            last = {**record.final, "megabytes": record.megabytes, **durations(record)}
+            last = {**record.final, "megabytes": record.megabytes, **record.durations}
             metrics += [Metric(metric_name(name), value, now, len(record.epochs)) for name, value in last.items()]
         if record.error:
             tags.append(RunTag("error", printable(record.error)[:5000]))
@@ -288,14 +288,6 @@ def _error_of(write: Callable[[int, T], None], key: int, value: T) -> StoreError
     except StoreError as error:
         return error
     return None
-
-
-def durations(record: Record) -> dict[str, float]:
-    """Sum up what a run's training and measuring took, and what an epoch of training did, in seconds."""
-    spent = [value for values in record.epochs for name, value in values.items() if name.endswith("/seconds")]
-    training = [values["train/seconds"] for values in record.epochs if "train/seconds" in values]
-    total = {"duration_seconds": sum(spent) + record.final.get("test/seconds", 0.0)}
-    return total | ({"seconds_per_epoch": sum(training) / len(training)} if training else {})
 
 
 def _stored(tags: Mapping[str, str]) -> dict[str, str]:

@@ -74,6 +74,14 @@ class Record:
     """What the run keeps on disk."""
 
     @property
+    def durations(self) -> dict[str, float]:
+        """What training and measuring took in all, and what an epoch of training did, in seconds."""
+        spent = [value for values in self.epochs for name, value in values.items() if name.endswith("/seconds")]
+        training = [values["train/seconds"] for values in self.epochs if "train/seconds" in values]
+        total = {"duration_seconds": sum(spent) + self.final.get("test/seconds", 0.0)}
+        return total | ({"seconds_per_epoch": sum(training) / len(training)} if training else {})
+
+    @property
     def skipped_images(self) -> int:
         """How many images could not be read, the most of any epoch; source/shifted shows those of source/val again."""
         largest: dict[str, float] = {}

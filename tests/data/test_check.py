@@ -17,7 +17,7 @@ from csg.config import DataConfig
 from csg.data import check as check_module
 from csg.data import contents, load_pair
 from csg.data.check import check, report_path, verified
-from csg.data.domain import IMPASSABLE, UNREADABLE
+from csg.data.fault import IMPASSABLE, UNREADABLE
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL
 from csg.settings import ConfigError
 from tests.checked_data import finds_only, forget, repaint, starts

@@ -18,7 +18,7 @@ from csg.config import DataConfig
 from csg.data import load_pair, map_files
 from csg.data.check import check
 from csg.data.decoding import BadImageError
-from csg.data.domain import UNREADABLE
+from csg.data.fault import UNREADABLE
 from csg.data.gta5_cityscapes import share
 from csg.data.label_maps import CLASSES, BadMapError, UnknownIdError
 from csg.data.loading import in_order

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from csg.console import Console
 
 from csg import cli
 from csg.commands.verification import open_pair
 from csg.config import DataConfig
+from csg.console import Console
 from csg.data import load_domains, load_pair
 from csg.data.check import Report, check, report_path
 from csg.data.decoding import PixelLimit, decode, inspect, read_bytes
