@@ -265,7 +265,7 @@ def with_absolute_paths(config: Config) -> Config:
     # train.output first: data.cache lies below it unless told otherwise, and would be blamed for it.
     for name, text in sorted(places(config).items(), key=lambda place: place[0] != "train.output"):
         if not text:
-            raise ConfigError(f"{name}: expected a path, found an empty text; leave it out, or say None, for none")
+            raise ConfigError(f"{name}: expected a path, found {text!r}; leave it out, or say None, for none")
         if not is_address(text):
             found[name] = absolute_path(text, name, written=name in written)
         elif name == "train.output":

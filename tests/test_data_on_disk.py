@@ -131,6 +131,7 @@ class Killed(Exception):
     """Stands in for a kill: nothing after it runs."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augmentation", ["randaugment", "none"])
 def test_a_run_is_the_same_with_any_number_of_workers_and_when_resumed_with_another(
     tmp_path: Path, augmentation: str
@@ -173,6 +174,7 @@ def test_an_image_that_goes_bad_during_training_ends_the_run_with_its_name(tmp_p
     assert str(path) in str(refused.value)
 
 
+@pytest.mark.slow
 def test_skipped_images_are_counted_in_every_stream_and_named_in_the_runs_tags(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

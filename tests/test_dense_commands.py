@@ -63,6 +63,7 @@ def test_a_map_is_of_the_image_as_a_viewer_shows_it(
     assert turned.shape == (24, 32) and np.array_equal(turned, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["pt2", "onnx"])
 def test_the_written_file_answers_for_every_pixel(
     trained: Run,

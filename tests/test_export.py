@@ -92,6 +92,7 @@ def answers(file: str, images: Tensor) -> Tensor:
     return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", FORMATS)
 @pytest.mark.parametrize(("encoder", "weights", "method", "side"), NETWORKS)
 def test_the_file_answers_as_an_evaluation_does(
@@ -147,6 +148,7 @@ def test_nothing_of_the_training_is_in_the_file(trained: Run, capsys: pytest.Cap
         assert str(Path(export_module.__file__).parents[2]).encode() not in content
 
 
+@pytest.mark.slow
 def test_a_run_in_double_precision_is_exported_in_single(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = finished_run(tmp_path / "runs", train__precision="float64", method__name="ibn_net")
     for extension in FORMATS:
@@ -155,6 +157,7 @@ def test_a_run_in_double_precision_is_exported_in_single(tmp_path: Path, capsys:
         assert answers(f"model.{extension}", torch.full((1, 3, 32, 32), 128.0)).dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", FORMATS)
 def test_a_file_that_answers_otherwise_is_not_kept(
     extension: str, trained: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -160,6 +160,7 @@ def test_a_file_imports_what_lies_beside_it_now_and_later(tmp_path: Path) -> Non
     assert found.two_views is False and found.later() == "later"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mine_here", "space"])  # tune_spaces/space.py is on the path of a script beside it
 def test_a_module_in_the_current_folder_is_found_and_other_processes_are_told_its_file(
     name: str, example: Path, monkeypatch: pytest.MonkeyPatch

@@ -72,6 +72,7 @@ def test_a_subsample_is_seeded() -> None:
     assert hyperspherical_energy(features, samples=500) == hyperspherical_energy(features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "width", "block", "megabytes"),
     [(12_000, 8, 1024, 300), (3_000, 4_096, 256, 200)],

@@ -161,6 +161,7 @@ def test_one_seed_suggests_identical_trials(undisturbed: Journal, tmp_path: Path
     assert what_happened(other) != what_happened(undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", [rising, falling])
 def test_a_search_cut_anywhere_ends_like_one_that_was_not(tmp_path: Path, score: Landscape) -> None:
     whole = Journal(tmp_path / "whole.jsonl")

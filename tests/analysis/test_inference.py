@@ -254,6 +254,7 @@ def own_bases(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
     return rng.normal(size=(TABLES, 5, n))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 5, 10])
 @pytest.mark.parametrize("bases", [shared_base, own_bases])
 def test_five_true_nulls_give_a_false_alarm_in_at_most_5_percent_of_tables(
@@ -265,6 +266,7 @@ def test_five_true_nulls_give_a_false_alarm_in_at_most_5_percent_of_tables(
     assert 0.03 < np.mean(alarms) <= 0.05 + MONTE_CARLO
 
 
+@pytest.mark.slow
 def test_power_at_an_effect_of_two_standard_deviations() -> None:
     """One of five cells exceeds the base by twice the standard deviation of its differences; four do not."""
     alone, among_five = [], []

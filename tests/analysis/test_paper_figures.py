@@ -18,6 +18,7 @@ from tests.analysis.figure_reading import changed, output_of, retagged, shown
 from tests.analysis.made_up_experiment import ablation, write_experiment
 
 
+@pytest.mark.slow
 def test_each_figure_is_written_as_pdf_and_png(table: RunTable, tmp_path: Path) -> None:
     only = changed(table, lambda run: run if "motivating" not in run.run_id and "asg" not in run.run_id else None)
     write_experiment(only.runs, tmp_path / "runs")
@@ -50,6 +51,7 @@ def test_every_figure_names_the_runs_it_was_drawn_from(
     assert "a figure of features in" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes(table: RunTable, tmp_path: Path) -> None:
     for name in ("features_components", "sensitivity", "search_budget"):
         first, second = (

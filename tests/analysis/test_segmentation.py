@@ -230,6 +230,7 @@ def test_a_command_names_what_differs_from_its_own_pairs_defaults() -> None:
     assert command_of(settings | {"model.output_stride": 32}).endswith(" --model.output_stride 32")
 
 
+@pytest.mark.slow
 def test_the_report_and_the_figures_script_show_them(scenery: RunTable, tmp_path: Path) -> None:
     place = ["--runs", scenery.place]
     assert report.main([*place, "--out", str(tmp_path / "report.html")]) == 0

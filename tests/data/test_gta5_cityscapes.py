@@ -339,6 +339,7 @@ def test_wrong_folders_say_what_was_expected(tree: Path) -> None:
         load_pair(maps(tree))
 
 
+@pytest.mark.slow
 def test_images_of_the_published_sizes_are_read_and_checked(tmp_path: Path) -> None:
     write_gta5(tmp_path / "gta5", images=2, size=(1914, 1052))
     write_cityscapes(tmp_path / "cityscapes", train=2, val=2, size=(2048, 1024))

@@ -75,6 +75,7 @@ def test_an_error_of_the_program_itself_is_not_hidden() -> None:
         list(in_order(make, range(8), workers=1))
 
 
+@pytest.mark.slow
 def test_workers_end_with_the_iterator() -> None:
     results = in_order(lambda _: os.getpid(), range(100), workers=2)
     workers = {next(results) for _ in range(4)}
@@ -83,6 +84,7 @@ def test_workers_end_with_the_iterator() -> None:
     assert not any(_is_running(process) for process in workers)
 
 
+@pytest.mark.slow
 def test_workers_end_when_their_parent_is_killed() -> None:
     program = """
         import os, time
