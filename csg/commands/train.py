@@ -62,7 +62,7 @@ def train(argv: Sequence[str], console: Console) -> int:
             raise ConfigError(f"--tracking-uri: {refusal}") from None
     known, epochs = len(run.record.epochs), flags.config.train.epochs
     if known:
-        of_all = f"{known} of {counted(epochs, 'epoch')} {is_or_are(epochs)}"
+        of_all = f"{known} of {counted(epochs, 'epoch', 'epochs')} {is_or_are(epochs)}"
         console.print(f"{of_all} on record in {address_of(run.folder)}")
     try:
         with step_progress(console) as progress:
@@ -102,7 +102,7 @@ def _show_plan(config: Config, console: Console) -> int:
         config.method.summary,
         f"{counted(plan.images, 'source training image')} / batches of {config.train.batch_size} = "
         f"{counted(plan.steps_per_epoch, 'iteration')} per epoch (the last incomplete batch is dropped); "
-        f"{counted(config.train.epochs, 'epoch')} = {counted(plan.total_steps, 'iteration')}",
+        f"{counted(config.train.epochs, 'epoch', 'epochs')} = {counted(plan.total_steps, 'iteration')}",
         "learning rate of the new head by iteration (other groups: times their factor):",
         *(f"  {step:>9,}  {rate:.3e}" for step, rate in plan.learning_rates.items()),
         "parameter groups:",
