@@ -123,6 +123,7 @@ def test_flags_that_make_no_search_are_refused(
     assert message in said
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_once_and_can_be_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
     small = [*few_images(), *("--train.epochs", "1", "--train.batch-size", "8", "--method.name", "source_only")]
     argv = [*small, "--tracking-uri", "none"]

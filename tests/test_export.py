@@ -114,6 +114,7 @@ def test_the_file_answers_as_an_evaluation_does(
         assert torch.equal(found.argmax(dim=1), expected[:count].argmax(dim=1))
 
 
+@pytest.mark.slow
 def test_the_file_says_what_it_takes_and_gives(trained: Run, capsys: pytest.CaptureFixture[str]) -> None:
     for extension in FORMATS:
         assert export(capsys, "--checkpoint", trained.selected, "--output", f"new/model.{extension}")[0] == 0
@@ -134,6 +135,7 @@ def test_the_file_says_what_it_takes_and_gives(trained: Run, capsys: pytest.Capt
     onnx.checker.check_model("new/model.onnx", full_check=True)
 
 
+@pytest.mark.slow
 def test_nothing_of_the_training_is_in_the_file(trained: Run, capsys: pytest.CaptureFixture[str]) -> None:
     model = Deployable(trained.selected_model())
     weights = sum(parameter.numel() for parameter in model.parameters())

@@ -175,6 +175,7 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_sentence(
     assert message in refusal(train, ["--config", "c.yaml"])
 
 
+@pytest.mark.slow
 def test_a_file_that_flags_make_right_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.yaml").write_text("train.batch_size: 7\ntrain.workers: 2\n")

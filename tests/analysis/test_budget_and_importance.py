@@ -63,6 +63,7 @@ def test_searches_of_one_method_are_told_apart_by_protocol_or_key(tmp_path: Path
         budget_figure([])
 
 
+@pytest.mark.slow
 def test_importances_carry_intervals_where_asked_for() -> None:
     runs = made_up_search(30)
     plain, found = importance(runs, SCORE, NAMES), importance(runs, SCORE, NAMES, refits=12)

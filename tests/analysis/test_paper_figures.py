@@ -63,6 +63,7 @@ def test_the_same_runs_give_the_same_bytes(table: RunTable, tmp_path: Path) -> N
         assert b"CreationDate" not in first[0].read_bytes()
 
 
+@pytest.mark.slow
 def test_every_figure_is_as_wide_as_a_column_and_legible_there(figures: dict[str, RunFigure]) -> None:
     for name, figure in figures.items():
         assert figure.get_figwidth() == COLUMN
@@ -97,6 +98,7 @@ def test_what_has_no_data_is_skipped_with_its_reason(tmp_path: Path, capsys: pyt
     assert {path.stem for path in (tmp_path / "out").glob("*.pdf")} == {"diversity_accuracy", "selection_protocols"}
 
 
+@pytest.mark.slow
 def test_mixed_runs_and_unusable_flags_end_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = ablation("rivals", {"a": {}, "b": {}}, seeds=3, lifts=(0, 0.1))
     mixed = [retagged(run, commit="c1") if run.tags.get("csg.cell") == "b" else run for run in runs]

@@ -244,6 +244,7 @@ def test_a_tiny_search_has_all_its_files(runs: list[TrackedRun], tmp_path: Path)
     assert found["note"].startswith("No importance")
 
 
+@pytest.mark.slow
 def test_the_same_search_gives_the_same_files(tmp_path: Path) -> None:
     first, second = (
         write_search_figures(made_up_search(14), score=SCORE, names=NAMES, title="Twice", folder=tmp_path / name)

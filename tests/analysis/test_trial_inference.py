@@ -123,6 +123,7 @@ def test_expected_best_runs_from_the_mean_to_the_maximum() -> None:
     assert (found[0], found[-1]) == pytest.approx((np.mean(scores), max(scores)))
 
 
+@pytest.mark.slow
 def test_drawing_without_replacement_is_unbiased_and_with_is_not() -> None:
     """Ten trials of a uniform score, best of eight: the truth is 8 / 9."""
     samples = np.random.default_rng(0).random((4000, 10))

@@ -64,6 +64,7 @@ def has_ten_digits(path: Path) -> bool:
     return len(shapes) == 10 and path.stem not in ("cmsy10", "cmex10")  # these map digits to symbols
 
 
+@pytest.mark.slow
 def test_every_font_of_matplotlib_with_ten_digits_is_used_once() -> None:
     used = [name for split in glyphs.FONTS.values() for name in split]
     assert len(used) == len(set(used)) == 22
