@@ -207,8 +207,8 @@ class Run:
         if not (self._is_complete() and exists(self.selected)):
             raise ConfigError(
                 f"{address_of(self.folder)} holds no finished run of this configuration ({len(self.record.epochs)} of "
-                f"{counted(epochs, 'epoch', 'epochs')} {is_or_are(epochs)} on record); train it first: csg train with the same "
-                "flags"
+                f"{counted(epochs, 'epoch', 'epochs')} {is_or_are(epochs)} on record); train it first: csg train "
+                "with the same flags"
             )
         model = (self._training or Training(self.config, self.pair)).learner.model
         model.load_state_dict(load_state(self.selected)["model"])
