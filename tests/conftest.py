@@ -15,7 +15,7 @@ from tests.buckets import bucket_server, move_to
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--golden-dir",
-        type=Path,
+        type=lambda text: Path(text).absolute(),  # tests run in folders of their own
         default=Path(__file__).parent / "golden",
         help="folder with cases.json and one NAME.npz a case (default: the project's own copy)",
     )

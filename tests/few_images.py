@@ -19,12 +19,13 @@ EXPERIMENT: Final = "folders"
 def few_images() -> tuple[str, ...]:
     """Return flags of a run on 90 synthetic training images of three classes, and about as many to evaluate on.
 
-    The images of a process are written when it first asks; all its tests read the same, at 32 pixels a side.
+    The images of a process are written when it first asks; all its tests read the same, at 32 pixels a side. What is
+    remembered of them lies below each run's output.
     """
     root = Path(tempfile.mkdtemp(prefix="csg-few-images-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     source, target = write_folders(root, per_class=40)
     return (
         *("--data.name", "folders", "--data.source", str(source), "--data.target", str(target)),
-        *("--data.cache", str(root / "cache"), "--data.source-val-fraction", "0.25", "--data.image-size", "32"),
+        *("--data.source-val-fraction", "0.25", "--data.image-size", "32"),
     )

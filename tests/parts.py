@@ -39,25 +39,26 @@ def main() -> int:
     """Run the parts up to the first that fails.
 
     Returns:
-        0, or the exit code of the part that failed.
+        0, the exit code of the part that failed, or pytest's where the arguments leave no test at all.
     """
-    given = sys.argv[1:]
-    quick = "--quick" in given
-    parts = list_parts([argument for argument in given if argument != "--quick"], quick=quick)
+    arguments = [argument for argument in sys.argv[1:] if argument != "--quick"]
+    parts = list_parts(arguments, quick="--quick" in sys.argv)
     took: dict[str, float] = {}
-    code = 0
+    failed, without_tests = 0, 0
     for name, command in parts.items():
         began = time.monotonic()
         code = subprocess.run(command, check=False).returncode
-        code = 0 if code == NO_TESTS and given else code
         took[name] = time.monotonic() - began
-        if code:
+        if code == NO_TESTS and arguments:  # of one part: the other one may have some
+            without_tests += 1
+        elif code:
+            failed = code
             break
     print()
     for name, seconds in took.items():
-        print(f"{name:<20}{seconds:6.0f} s" + ("   failed" if code and name == list(took)[-1] else ""))
+        print(f"{name:<20}{seconds:6.0f} s" + ("   failed" if failed and name == list(took)[-1] else ""))
     print(f"{'all':<20}{sum(took.values()):6.0f} s", flush=True)
-    return code
+    return failed or (NO_TESTS if without_tests == sum(name.endswith("tests") for name in parts) else 0)
 
 
 if __name__ == "__main__":

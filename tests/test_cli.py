@@ -23,11 +23,6 @@ def train(argv: list[str]) -> int:
     return cli.main(["train", *argv])
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def run(main: Main, argv: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """Run a command; return its exit code and what it said, line breaks and boxes taken out."""
     try:

@@ -46,11 +46,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return finished_run(tmp_path_factory.mktemp("runs"))
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def glyphs(side: int) -> Pair:
     return load_pair(DataConfig(image_size=side, source_images=40, cache="cache"))
 

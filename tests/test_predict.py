@@ -34,11 +34,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return finished_run(tmp_path_factory.mktemp("runs"))
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
 def photos(tmp_path: Path, trained: Run) -> Path:
     write_images(tmp_path / "photos", trained.pair, TARGET_TEST)
