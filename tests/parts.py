@@ -17,20 +17,21 @@ from typing import Final
 BIN: Final = Path(sys.executable).parent
 PROCESSES: Final = max(2, min(4, os.cpu_count() or 1))
 """That run tests at a time: one test of this suite keeps a core or two busy, and one of Ray waits half of its time."""
-PYTEST: Final = (sys.executable, "-m", "pytest", "--numprocesses", str(PROCESSES))
+PYTEST: Final = (sys.executable, "-m", "pytest", "--numprocesses", str(PROCESSES), "--dist", "loadfile")
+"""A file's tests run in one process, so that they can share what takes long to make."""
 NO_TESTS: Final = 5
 """Pytest's exit code where the arguments leave none of a part."""
 
 
 def list_parts(arguments: Sequence[str], *, quick: bool) -> dict[str, tuple[str, ...]]:
     """Return the command of every part by its name."""
-    slow = {"slow tests": (*PYTEST, "--dist", "loadgroup", "-m", "slow", *arguments)}
+    slow = {"slow tests": (*PYTEST, "--no-loadscope-reorder", "-m", "slow", *arguments)}
     return {
         "linter": (str(BIN / "ruff"), "check", "."),
         "formatter": (str(BIN / "ruff"), "format", "--check", "."),
         "type checker": (str(BIN / "mypy"),),
         "layering contracts": (str(BIN / "lint-imports"),),
-        "quick tests": (*PYTEST, "--dist", "loadfile", "-m", "not slow", *arguments),
+        "quick tests": (*PYTEST, "-m", "not slow", *arguments),
         **({} if quick else slow),
     }
 

@@ -36,8 +36,6 @@ SMALL = [
     *("--data.source-images", "40", "--train.epochs", "2", "--train.batch-size", "8"),
     *("--optim.warmup-steps", "2", "--train.checkpoint-minutes", "0", "--train.threads", "1", *SEARCHED),
 ]
-TOGETHER = pytest.mark.xdist_group("the simulated cluster")
-"""Tests of one cluster, which one process runs."""
 
 
 def test_a_worker_lies_on_one_node_and_a_run_on_several() -> None:
@@ -195,7 +193,6 @@ def asked_for(cluster: Cluster) -> list[dict[str, float]] | None:
 
 
 @pytest.mark.slow
-@TOGETHER
 def test_what_cannot_fit_or_is_missing_is_refused_before_anything_starts(cluster: Cluster, tmp_path: Path) -> None:
     ray.init(address=cluster.address, log_to_driver=False)
     two, three = (config_from_flat({"train.workers": n, "train.batch_size": 30}) for n in (2, 3))
@@ -215,12 +212,11 @@ def test_what_cannot_fit_or_is_missing_is_refused_before_anything_starts(cluster
 
 
 @pytest.mark.slow
-@TOGETHER
 def test_a_search_survives_a_node_that_goes_while_another_comes_and_a_killed_driver(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     """At concurrency 1 the same trials end with the same values, each once, as in one undisturbed process."""
-    exact = ("--num-samples", "3", "--train.precision", "float64", "--data.source-images", "24")
+    exact = ("--num-samples", "2", "--train.precision", "float64", "--data.source-images", "24")
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     beside = start(undisturbed, *exact, "--concurrency", "1")
     workers = (*exact, "--train.workers", "2")

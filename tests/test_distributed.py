@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,14 +23,10 @@ from csg.training.checkpoint import load_state
 from csg.training.distributed import Launch, held
 from csg.training.evaluation import validation_metrics
 from csg.training.loop import Training, fit
-from csg.training.outputs import OUTPUTS
-from csg.training.pictures import PICTURES
 from csg.training.run import Run
 from csg.training.step import task_loss
 from tests.made_up_pair import TINY, made_up_pair
 from tests.process_group import Result, disagreeing, masked, trained, unequal
-from tests.process_tree import descends, processes_named
-from tests.published_trees import write_folders
 
 SCENES = {
     "data.name": "glyph_scenes",
@@ -71,7 +62,6 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("one process's runs")
 @pytest.mark.parametrize("world", [2, 3])
 def test_workers_end_with_what_one_process_would(world: int, one: dict[str, Result], tmp_path: Path) -> None:
     """Losses, weights, queues and their pointers, importances, choices and metrics, after 12 steps in float64."""
@@ -183,139 +173,6 @@ def test_workers_must_divide_the_batch() -> None:
         config_from_flat({"train.workers": 2, "model.frozen_statistics": False})
     with pytest.raises(ConfigError, match=r"train\.gpus_per_worker: expected a whole number"):
         config_from_flat({"train.workers": 2, "train.gpus_per_worker": 0.5})
-
-
-SMALL = [
-    *("--data.name", "folders", "--data.image-size", "32", "--train.epochs", "4", "--train.batch-size", "8"),
-    *("--train.precision", "float64", "--train.checkpoint-minutes", "0", "--tracking-uri", "none"),
-    *("--method.queue-size", "256"),
-]
-TOGETHER = pytest.mark.xdist_group("the run of two workers")
-"""Tests that look at one run, which one process trains."""
-
-
-def command(output: Path, *flags: str) -> list[str]:
-    """Train on few images, so that processes are waited for, not evaluations; they are the same beside any output."""
-    renders, photographs = output.parent / "renders", output.parent / "photographs"
-    if not renders.exists():
-        write_folders(output.parent, per_class=24)
-    data = ["--data.source", str(renders), "--data.target", str(photographs)]
-    return [sys.executable, "-m", "csg", "train", *SMALL, *data, "--train.output", str(output), *flags]
-
-
-def record(output: Path) -> dict[str, Any]:
-    (path,) = output.rglob("record.json")
-    read: dict[str, Any] = json.loads(path.read_text())
-    return read
-
-
-def figures(output: Path) -> list[dict[str, float]]:
-    """What a run has on record, times left out."""
-    held = record(output)
-    return [{k: v for k, v in metrics.items() if "second" not in k} for metrics in (*held["epochs"], held["final"])]
-
-
-@pytest.fixture(scope="module")
-def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("two") / "runs"
-    done = subprocess.run(command(output, "--train.workers", "2"), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not re.search(r"warning|\(pid=|Traceback", done.stdout + done.stderr, re.IGNORECASE)
-    return output
-
-
-@pytest.mark.slow
-@TOGETHER
-def test_a_ray_train_run_of_two_workers_is_the_run_of_one(two_workers: Path, tmp_path: Path) -> None:
-    output = tmp_path / "runs"
-    subprocess.run(command(output), capture_output=True, text=True, check=True)
-    assert record(output)["identity"] == record(two_workers)["identity"], "the worker count is no part of it"
-    for mine, theirs in zip(figures(two_workers), figures(output), strict=True):
-        assert mine == pytest.approx(theirs, rel=1e-9, abs=1e-9)
-    assert kept(two_workers) == {"record.json", "selected.pt", "test_outputs.npz", "test_pictures.npz", ".lock"}
-
-
-KEPT = {"record.json", "selected.pt", OUTPUTS, PICTURES, ".lock"}
-"""What a finished run's folder holds."""
-
-
-def kept(output: Path) -> set[str]:
-    (folder,) = (output / "trained").iterdir()
-    return {path.name for path in folder.iterdir()}
-
-
-def started(output: Path, *, epochs: int = 1) -> subprocess.Popen[str]:
-    """Start two workers and wait until so many epochs are on record and the next under way."""
-    process = subprocess.Popen(
-        command(output, "--train.workers", "2"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    wait_for_epochs(process, output, epochs)
-    return process
-
-
-def wait_for_epochs(process: subprocess.Popen[str], output: Path, epochs: int) -> None:
-    """Wait until so many epochs of a run are on record."""
-    while not any(output.rglob("record.json")) or len(record(output)["epochs"]) < epochs:
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
-
-
-def workers_of(driver: int) -> list[int]:
-    """Find the training workers below a driver: Ray names processes after their actors."""
-    return [process for process in processes_named("ray::RayTrainWorker") if descends(process, driver)]
-
-
-@pytest.mark.slow
-def test_a_workers_error_reaches_the_user_at_once(tmp_path: Path) -> None:
-    flags = ["--train.workers", "2", "--method.temperature", "1e-300"]
-    done = subprocess.run(command(tmp_path / "runs", *flags), capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert re.search(r"training failed: loss\w* is \w+ at step \d", done.stderr)
-    assert record(tmp_path / "runs")["status"] == "failed"
-
-
-@pytest.mark.slow
-@TOGETHER
-def test_a_run_survives_a_killed_worker_and_goes_on_after_its_driver_was_interrupted_and_killed(
-    two_workers: Path, tmp_path: Path
-) -> None:
-    output = tmp_path / "runs"
-    process = started(output)
-    workers = workers_of(process.pid)
-    assert len(workers) == 2
-    os.kill(workers[1], signal.SIGKILL)
-    wait_for_epochs(process, output, 2)
-    assert not set(workers) & set(workers_of(process.pid)), "both were started anew"
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate()
-    assert process.returncode == 130 and "Interrupted. The same command goes on" in said
-    assert record(output)["status"] == "interrupted"
-    process = started(output, epochs=3)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert len(record(output)["epochs"]) < 4
-    done = subprocess.run(command(output, "--train.workers", "2"), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert figures(output) == figures(two_workers)
-    assert kept(output) == KEPT
-
-
-@pytest.mark.slow
-@TOGETHER
-def test_two_that_want_the_same_run_under_different_workers_train_it_once(two_workers: Path, tmp_path: Path) -> None:
-    output = tmp_path / "runs"
-    together = started(output)
-    alone = subprocess.Popen(command(output), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    first_epoch = record(output)["epochs"][0]
-    said, _ = together.communicate()
-    assert together.returncode == 0, said
-    trained_once = record(output)
-    said, _ = alone.communicate()
-    assert alone.returncode == 0, said
-    assert record(output) == trained_once, "with every second that it took: nothing was measured again"
-    assert trained_once["epochs"][0] == first_epoch
-    assert figures(output) == figures(two_workers)
-    assert kept(output) == KEPT
 
 
 class DyingLaunch(Launch):

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,8 +32,6 @@ SEARCH = [
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 """How long processes may take to be gone after their job was stopped."""
-TOGETHER = pytest.mark.xdist_group("the head that asks for a token")
-"""Tests of one head, which one process runs."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,11 @@ class Head:
 
 @contextmanager
 def started_head(authentication: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
-    """Start a head, and make a clone to submit from."""
-    home, clone = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("clone") / "clone"
+    """Start a head, and make a clone to submit from.
+
+    The head's folder has a short name: those of its sockets may have 107 characters.
+    """
+    home, clone = Path(tempfile.mkdtemp(prefix="csg-")), tmp_path_factory.mktemp("clone") / "clone"
     ignored = shutil.ignore_patterns(".venv", "runs", ".git", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis")
     shutil.copytree(ROOT, clone, ignore=ignored)
     (clone / "runs").mkdir()
@@ -103,6 +105,7 @@ def started_head(authentication: str, tmp_path_factory: pytest.TempPathFactory) 
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
+        shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +116,6 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
 
 
 @pytest.mark.slow
-@TOGETHER
 def test_a_job_that_is_stopped_and_sent_again_finishes_the_search(head: Head, tmp_path: Path) -> None:
     output = tmp_path / "runs"
     sent = head.submit("--train.output", str(output), wait=False)
@@ -162,7 +164,6 @@ def test_a_head_that_asks_for_no_token_takes_a_job_too(
 
 
 @pytest.mark.slow
-@TOGETHER
 def test_a_job_says_that_its_own_folder_is_no_place_for_results_and_fails(head: Head) -> None:
     done = head.submit()
     assert done.returncode != 0

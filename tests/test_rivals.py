@@ -47,7 +47,6 @@ def glyphs_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("the same glyphs")
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_lowers_its_loss_on_glyphs(name: str, glyphs_cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from csg.data import load_pair

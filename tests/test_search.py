@@ -41,8 +41,6 @@ SMALL = [
 ]
 SCRIPT = str(ROOT / "tune_spaces" / "visda_search.py")
 SCORE_METRIC = "source/val/mean_class_accuracy"
-TOGETHER = pytest.mark.xdist_group("the undisturbed search")
-"""Tests that look at one search, which one process runs."""
 
 
 def command(output: Path | str, *flags: str) -> list[str]:
@@ -100,7 +98,6 @@ Undisturbed = tuple[Path, "subprocess.CompletedProcess[str]"]
 
 
 @pytest.mark.slow
-@TOGETHER
 def test_the_console_says_what_was_run_and_nothing_else(undisturbed: Undisturbed) -> None:
     output, done = undisturbed
     said = re.sub(r"^(checked \d+ of 240 images\n)+", "", done.stdout)
@@ -114,7 +111,6 @@ def test_the_console_says_what_was_run_and_nothing_else(undisturbed: Undisturbed
 
 
 @pytest.mark.slow
-@TOGETHER
 def test_mlflow_holds_one_parent_and_a_child_per_trial(undisturbed: Undisturbed) -> None:
     tracker, parent, runs = tracked(undisturbed[0])
     assert [run.tags["csg.role"] for run in runs] == ["source_only", "default", "suggested", "suggested", "suggested"]
@@ -139,7 +135,6 @@ def test_mlflow_holds_one_parent_and_a_child_per_trial(undisturbed: Undisturbed)
 
 
 @pytest.mark.slow
-@TOGETHER
 def test_nothing_measured_on_real_images_reaches_tune_or_optuna(undisturbed: Undisturbed) -> None:
     """Neither by name nor by value: every figure of the target is looked for in all that Tune and the search wrote."""
     output = undisturbed[0]
@@ -157,7 +152,6 @@ def test_nothing_measured_on_real_images_reaches_tune_or_optuna(undisturbed: Und
 
 
 @pytest.mark.slow
-@TOGETHER
 def test_stopped_trials_keep_no_state_and_finished_ones_only_their_weights(undisturbed: Undisturbed) -> None:
     kept: dict[str, set[str]] = {}
     for folder in (undisturbed[0] / "trained").iterdir():
@@ -172,7 +166,6 @@ def test_stopped_trials_keep_no_state_and_finished_ones_only_their_weights(undis
 
 
 @pytest.mark.slow
-@TOGETHER
 def test_the_same_command_again_repeats_nothing(undisturbed: Undisturbed) -> None:
     output, first = undisturbed
     before = {path: path.stat().st_mtime_ns for path in output.rglob("record.json")}
@@ -206,7 +199,6 @@ def ended(trial: int) -> Callable[[list[Event]], bool]:
 
 
 @pytest.mark.slow
-@TOGETHER
 def test_a_search_that_is_ended_in_any_way_resumes_to_the_same_trials_and_values(
     undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,7 +248,6 @@ def finished_records(output: Path) -> dict[Path, int]:
 
 
 @pytest.mark.slow
-@TOGETHER
 def test_a_search_killed_on_one_machine_goes_on_on_another_that_shares_an_object_store_with_it(
     undisturbed: Undisturbed, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
