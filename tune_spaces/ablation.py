@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import signal
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,26 +16,23 @@ import ray
 from csg.config import Config
 from csg.console import Console
 from csg.data.pair import TARGET_TEST, Pair
-from csg.faults import find_outside_fault
 from csg.identity import canonical
 from csg.names import folder_name
 from csg.object_store import folder_of
 from csg.parsing import config_from_flat, overlay
-from csg.settings import ConfigError, Flat, flatten
+from csg.settings import ConfigError, Flat
 from csg.storage import exists, locked, make_folder
 from csg.tasks import task_of
 from csg.tracking import RunTracker, Tracker
-from csg.training.cluster import Slots, check_nodes, check_output, inputs, resources_of, start_ray
+from csg.training.cluster import Slots, check_nodes, check_output, inputs, start_ray
 from csg.training.record import Status, source_digest
 from csg.training.room_watch import RoomWatch
 from csg.training.run import Run
 from csg.wording import counted, is_or_are
-from tune_spaces.cell import train_settings
+from tune_spaces.cell_task import end_cell, start_cell
 from tune_spaces.closing import closed_on_error
 from tune_spaces.design import Cell, Design
 
-MAX_RETRIES = 2
-"""Restarts of a run whose process died; it goes on from its checkpoint."""
 POLL_SECONDS = 1.0
 
 
@@ -45,6 +43,11 @@ class Planned:
     cell: Cell
     config: Config
     pair: Pair
+
+    @property
+    def label(self) -> str:
+        """Names the run for people."""
+        return f"{self.cell.name} seed {self.config.train.seed}"
 
     def run(self) -> Run:
         """Open the training run as it is on disk now."""
@@ -140,8 +143,8 @@ def _run_alone(ablation: Ablation, tracker: Tracker, console: Console) -> Outcom
     done = {index for index, planned in enumerate(ablation.planned) if planned.run().record.status == "finished"}
     missing = [index for index in range(len(ablation.planned)) if index not in done]
     if done:
-        planned = len(ablation.planned)
-        console.print(f"{len(done)} of {counted(planned, 'run')} {is_or_are(planned)} on record.")
+        runs = len(ablation.planned)
+        console.print(f"{len(done)} of {counted(runs, 'run')} {is_or_are(runs)} on record.")
     if missing:
         start_ray()
     try:
@@ -202,9 +205,8 @@ class Ledger:
     def _write(self, index: int, status: Status | None) -> None:
         planned = self._ablation.planned[index]
         run = planned.run()
-        name = f"{planned.cell.name} seed {planned.config.train.seed}"
         tags = {"csg.cell": planned.cell.name}
-        tracked = RunTracker(self._tracker, run, parent=self._parent, name=name, tags=tags)
+        tracked = RunTracker(self._tracker, run, parent=self._parent, name=planned.label, tags=tags)
         tracked.log(dataclasses.replace(run.record, status=status or run.record.status))
 
 
@@ -234,15 +236,6 @@ def _slots(ablation: Ablation, missing: list[int]) -> Slots:
     return slots
 
 
-def _task_of(config: Config) -> Any:
-    """Return the Ray task that trains a run, with the resources that it takes."""
-    resources = resources_of(config)
-    head = {name: share for name, share in resources.items() if name not in ("cpu", "gpu")}
-    return ray.remote(
-        num_cpus=resources["cpu"], num_gpus=resources.get("gpu", 0), resources=head, max_retries=MAX_RETRIES
-    )(train_settings)
-
-
 def _train(ablation: Ablation, missing: list[int], slots: Slots, room: RoomWatch) -> Iterator[int]:
     """Yield each missing run as it ends; a failure is on record and ends that run alone.
 
@@ -253,6 +246,7 @@ def _train(ablation: Ablation, missing: list[int], slots: Slots, room: RoomWatch
     """
     waiting = list(missing)
     under_way: dict[Any, int] = {}
+    tries: Counter[int] = Counter()
 
     def configs_of(indices: Iterable[int]) -> list[Config]:
         return [ablation.planned[index].config for index in indices]
@@ -265,19 +259,16 @@ def _train(ablation: Ablation, missing: list[int], slots: Slots, room: RoomWatch
             room.look(slots)
             while (place := slots.next_place(configs_of(waiting), configs_of(under_way.values()))) is not None:
                 index = waiting.pop(place)
-                config = ablation.planned[index].config
-                under_way[_task_of(config).remote(flatten(config), source_digest())] = index
+                under_way[start_cell(ablation.planned[index].run())] = index
             ended, _ = ray.wait(list(under_way), num_returns=1, timeout=POLL_SECONDS)
             for reference in ended:
                 index = under_way.pop(reference)
-                try:
-                    ray.get(reference)
-                except ray.exceptions.RayTaskError as error:
-                    raise find_outside_fault(error.cause) or ConfigError(str(error.cause)) from None
-                except ray.exceptions.RayError as error:
-                    run = ablation.planned[index].run()
-                    run.close("failed", f"the run's process died {MAX_RETRIES + 1} times ({type(error).__name__})")
-                yield index
+                planned = ablation.planned[index]
+                tries[index] += 1
+                if end_cell(reference, planned.run(), planned.label, tries=tries[index]):
+                    yield index
+                else:
+                    waiting.insert(0, index)
     finally:
         signal.signal(signal.SIGTERM, previous)
 

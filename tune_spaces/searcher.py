@@ -21,8 +21,9 @@ from csg.settings import ConfigError
 from tune_spaces.journal import Event, Journal, in_flight
 from tune_spaces.space import Space
 
-NUMBER, ROLE = "number", "role"
-"""Keys of a trial's Tune configuration that are no settings: its number in the search, and what it is there for."""
+NUMBER, ROLE, CONFIG_ID = "number", "role", "config_id"
+"""Keys of a trial's Tune configuration that are no settings: its number in the search, what it is there for, and what
+its configuration is called on the driver's machine."""
 SCORE, EPOCH, SECONDS, FAILED, GONE = "score", "epoch", "seconds", "failed", "gone"
 """All that a trial reports to Tune: the selection score, the epochs done, the time they took, or why it failed, or what
 outside its configuration ended it: the store that holds the results is gone, or the disk is full."""
@@ -42,7 +43,7 @@ def ending_of(result: Mapping[str, Any], epochs: int) -> Ending | None:
 
 def settings_of(trial_config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings in a trial's Tune configuration."""
-    return {name: value for name, value in trial_config.items() if name not in (NUMBER, ROLE)}
+    return {name: value for name, value in trial_config.items() if name not in (NUMBER, ROLE, CONFIG_ID)}
 
 
 class JournaledOptunaSearch(OptunaSearch):
@@ -193,7 +194,7 @@ class JournaledOptunaSearch(OptunaSearch):
             self._journal.append(Event("suggested", number, settings=settings, role=role))
         self._numbers[trial_id] = number
         self._under_way.add(trial_id)
-        return {**settings, NUMBER: number, ROLE: role}
+        return {**settings, NUMBER: number, ROLE: role, CONFIG_ID: self._identity(settings)}
 
     def save(self, checkpoint_path: str) -> None:
         """Write an empty file where Tune keeps what it would go on from: the journal is that.

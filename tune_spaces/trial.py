@@ -10,15 +10,13 @@ from typing import Any
 from ray import tune
 
 from csg.config import Config
-from csg.data import load_pair
-from csg.data.pair import Pair
 from csg.faults import OutsideFaultError, find_outside_fault, is_of_the_process
 from csg.parsing import config_from_flat, overlay
-from csg.settings import ConfigError
 from csg.training.loop import EpochReport
 from csg.training.record import source_digest
 from csg.training.run import Run
-from tune_spaces.searcher import EPOCH, FAILED, GONE, SCORE, SECONDS, settings_of
+from tune_spaces.opening import open_run
+from tune_spaces.searcher import CONFIG_ID, EPOCH, FAILED, GONE, SCORE, SECONDS, settings_of
 
 
 def trial_settings(base: Mapping[str, Any], trial_config: Mapping[str, Any]) -> Config:
@@ -62,29 +60,13 @@ class TrainingTrial(tune.Trainable):
         """Take up a trial that was given to this process.
 
         Raises:
-            ConfigError: the data cannot be used with this trial's settings of them.
-            OutsideFaultError: this machine lacks what the trial reads, or has other data than the driver.
+            ConfigError, OutsideFaultError: see :func:`tune_spaces.opening.open_run`.
         """
-        config = trial_settings(self._base, self._trial_config)
-        run = Run(config, self._load_pair(config)).create()
+        config_id = self._trial_config.get(CONFIG_ID, "")
+        run = open_run(self._base, settings_of(self._trial_config), config_id=config_id, data=self._data).create()
         self._known = len(run.record.epochs)
         self._reports = run.epochs()
         return run
-
-    def _load_pair(self, config: Config) -> Pair:
-        try:
-            pair = load_pair(config.data)
-        except ConfigError as error:
-            if not self._data:
-                raise
-            # The driver has loaded the same data.
-            raise OutsideFaultError(f"{error}; mend that, and the same command goes on where it was") from error
-        if self._data not in ("", pair.fingerprint):
-            raise OutsideFaultError(
-                f"this node has other data than the driver: fingerprint {pair.fingerprint}, expected {self._data}; put "
-                "the same on every node, and the same command goes on where it was"
-            )
-        return pair
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, or return one on record. A failure is put on record and ends the trial, not the process.
