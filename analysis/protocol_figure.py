@@ -29,6 +29,7 @@ from analysis.task_figures import task_of
 from analysis.trial_inference import RankCorrelation, weighted_rho
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
+from csg.wording import counted
 
 
 def protocol_figure(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> RunFigure:
@@ -57,7 +58,8 @@ def protocol_figure(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) ->
     assert grid is not None
     _forest(figure.add_subplot(grid[1, :]), found, task.score_words)
     caption = (
-        f"Above: {len(chosen.runs):,} distinct finished runs, score: {task.score_words} on the protocol's stream. "
+        f"Above: {counted(len(chosen.runs), 'distinct finished run')}, score: {task.score_words} on the protocol's "
+        "stream. "
         f"Below: Spearman's rho of score and real {task.score_words} on target/test, 95 % bootstrap intervals (from "
         f"{INTERVAL_FROM} runs on). {best_protocol(scored, found)}{chosen.note}"
     )

@@ -23,7 +23,7 @@ def measure(concurrency: int, flags: list[str]) -> None:
     """Run a search and print what it took."""
     with tempfile.TemporaryDirectory() as folder:
         given = ["--train.output", folder, "--concurrency", str(concurrency), *flags]
-        search = plan(parse_flags(SearchOptions, given, prog="search_overhead", description=""))
+        search = plan(parse_flags(SearchOptions, given, prog="search_overhead", description=""), Console())
         with (Path(folder) / "console").open("w") as said:
             outcome = run_search(search, Console(file=said))
         events = Journal(search.folder / "journal.jsonl").events()

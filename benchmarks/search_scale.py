@@ -74,7 +74,7 @@ def measure(trials: int) -> None:
     JournaledOptunaSearch.suggest = timed  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         argv = ["--num-samples", str(trials), "--train.output", folder, "--train.epochs", str(EPOCHS)]
-        search = plan(parse_flags(SearchOptions, argv, prog="search_scale", description=""))
+        search = plan(parse_flags(SearchOptions, argv, prog="search_scale", description=""), Console())
         quiet = Console(file=(Path(folder) / "console").open("w"))
         cpu, memory = cpu_seconds(), resident_megabytes()
         outcome = run_search(search, quiet, TrivialTrial)

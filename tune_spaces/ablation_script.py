@@ -140,16 +140,19 @@ def conclude(outcome: Outcome, console: Console) -> None:
         console.print("The ablation was interrupted. The same command goes on with it.")
 
 
-def check_none_failed(outcome: Outcome) -> None:
-    """Say at the end how many runs failed.
+def check_no_run_failed(outcome: Outcome) -> None:
+    """Say at the end how many runs of a complete ablation failed.
 
     Raises:
         RunsFailedError: any did.
     """
     planned = outcome.ablation.planned
-    failed = sum(each.run().record.status == "failed" for each in planned)
+    failed = sum(each.run().record.status != "finished" for each in planned)
     if failed:
-        raise RunsFailedError(f"{failed} of {len(planned)} runs failed; the same command tries them again")
+        raise RunsFailedError(
+            f"{failed} of {counted(len(planned), 'run')} failed; the same command tries "
+            f"{'it' if failed == 1 else 'them'} again"
+        )
 
 
 def run_design(
@@ -184,7 +187,7 @@ def run_design(
             raise not_recorded(outcome.tracker.uri, outcome.refusal)
         conclude(outcome, console)
         if outcome.complete:
-            check_none_failed(outcome)
+            check_no_run_failed(outcome)
         return outcome.complete
 
     return run_script(body)

@@ -21,28 +21,32 @@ from csg.text import printable
 from csg.tracking import TrackedRun
 from csg.wording import counted
 from tune_spaces.ablation import Ablation, run_ablation
-from tune_spaces.ablation_script import check_none_failed, planned_runs
+from tune_spaces.ablation_script import check_no_run_failed, planned_runs
 from tune_spaces.design import Cell, Design
 from tune_spaces.plan import Search
 from tune_spaces.search import Outcome
 
 
 def winners(outcome: Outcome, count: int) -> list[TrackedRun]:
-    """Return the finished trials of the space with the best selection scores, the best first.
+    """Return the finished trials of the space with the best selection scores, the best first; at least one.
 
     Raises:
-        ConfigError: the search has not finished.
+        ConfigError: there is none.
     """
-    if outcome.ending != "complete":
-        raise ConfigError("--confirm-top: expected a finished search; run the same command to its end first")
-    return best_trials(outcome.tracker.children(outcome.parent))[:count]
+    best = best_trials(outcome.tracker.children(outcome.parent))[:count]
+    if not best:
+        raise ConfigError("--confirm-top: no trial of the space has finished, so there is nothing to confirm")
+    return best
 
 
-def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> None:
-    """Train the ``count`` best trials under ``seeds`` fresh seeds, and print what became of their scores.
+def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> bool:
+    """Train the ``count`` best trials of a finished search under ``seeds`` fresh seeds, and print how they score.
+
+    Returns:
+        Whether every run ended; otherwise it was interrupted.
 
     Raises:
-        ConfigError: the search has not finished, or see :func:`tune_spaces.ablation.run_ablation`.
+        ConfigError: no trial of the space has finished, or see :func:`tune_spaces.ablation.run_ablation`.
         RunsFailedError: some of them failed.
     """
     search, best = outcome.search, winners(outcome, count)
@@ -71,8 +75,11 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> None:
         confirmed.tracker.log_artifact(outcome.parent, path)
     console.print(table.rich())
     console.print(table.caption)
-    if confirmed.complete:
-        check_none_failed(confirmed)
+    if not confirmed.complete:
+        console.print("The confirmation was interrupted. The same command goes on with it.")
+        return False
+    check_no_run_failed(confirmed)
+    return True
 
 
 def confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequence[TrackedRun]) -> Table:

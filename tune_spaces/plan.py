@@ -156,7 +156,7 @@ def check_space(space: Space, base: Mapping[str, Any], config: Config) -> None:
         raise ConfigError(f"--space: does not fit --method.name {config.method.name}: {error}") from None
 
 
-def plan(flags: Flags[SearchOptions]) -> Search:
+def plan(flags: Flags[SearchOptions], console: Console) -> Search:
     """Check everything that can be checked before anything is started.
 
     Raises:
@@ -197,7 +197,7 @@ def plan(flags: Flags[SearchOptions]) -> Search:
     check_space(space, base, config)
     check_store(config.train.output)
     check_weights(config.model, old_head=method_of(config).uses_old_head(config.method))
-    pair = open_pair(config, Console())
+    pair = open_pair(config, console)
     check_buildable(config, classes=len(pair.classes))
     return Search(
         config=config,

@@ -10,6 +10,8 @@ from typing import Final
 from csg.console import Console
 from csg.parsing import JOURNAL, parse_flags
 from csg.script import RunsFailedError, not_recorded, run_script
+from csg.settings import ConfigError
+from csg.wording import counted
 from tune_spaces.journal import Journal
 from tune_spaces.plan import SearchOptions, plan
 from tune_spaces.search import Outcome, run_search
@@ -43,7 +45,7 @@ def search_script(
     def body(console: Console) -> bool:
         given = sys.argv[1:] if argv is None else argv
         start = {"data.name": pair, "train.threads": THREADS}
-        search = plan(parse_flags(options, given, prog=prog, description=description, base=start))
+        search = plan(parse_flags(options, given, prog=prog, description=description, base=start), console)
         console.print(search.where, style="bold")
         outcome = run_search(search, console)
         # What draws figures and tables takes seconds to import: a search does not start later for it.
@@ -52,30 +54,62 @@ def search_script(
         if not outcome.recorded:
             raise not_recorded(outcome.tracker.uri, outcome.refusal)
         conclude(outcome, console)
-        if search.options.confirm_top:
-            from tune_spaces.confirmation import confirm
-
-            confirm(outcome, search.options.confirm_top, search.options.seeds, console)
-        if outcome.ending == "interrupted":
-            return False
-        check_none_failed(outcome)
-        return True
+        return _end(outcome, console)
 
     return run_script(body)
 
 
-def check_none_failed(outcome: Outcome) -> None:
+def _end(outcome: Outcome, console: Console) -> bool:
+    """Confirm the best trials if that was asked for, and return whether everything was done.
+
+    Raises:
+        ConfigError, RunsFailedError: of the search and of its confirmation, in one message.
+    """
+    if outcome.ending == "interrupted":
+        return False
+    done, said = True, []
+    try:
+        check_no_trial_failed(outcome)
+    except RunsFailedError as error:
+        said.append(str(error))
+    try:
+        done = _confirm(outcome, console) if outcome.search.options.confirm_top else True
+    except RunsFailedError as error:
+        said.append(str(error))
+    except ConfigError as error:
+        raise ConfigError("; ".join([*said, str(error)])) from None
+    if done and said:
+        raise RunsFailedError("; ".join(said))
+    return done
+
+
+def _confirm(outcome: Outcome, console: Console) -> bool:
+    """Train the best trials again where the search is over; return whether nothing interrupted that."""
+    if outcome.ending != "complete" or outcome.lost:
+        console.print("--confirm-top: left out until every trial has ended; the same command goes on with them first.")
+        return True
+    from tune_spaces.confirmation import confirm
+
+    return confirm(outcome, outcome.search.options.confirm_top, outcome.search.options.seeds, console)
+
+
+def check_no_trial_failed(outcome: Outcome) -> None:
     """Say at the end how many trials failed.
 
     Raises:
         RunsFailedError: any did, or its process died.
     """
     events = Journal(outcome.search.folder / JOURNAL).events()
+    given = outcome.search.options.num_samples
+    trials = next((event.trial for event in events if event.kind == "exhausted"), given)
     failed = sum(event.kind == "ended" and event.decision == "failed" for event in events)
+    lost = len(outcome.lost)
     parts = []
     if failed:
-        parts.append(f"{failed} failed, for reasons of their configurations, which are not tried again")
-    if outcome.lost:
-        parts.append(f"{len(outcome.lost)} lost their processes, which the same command tries again")
+        whose = "its configuration, which is" if failed == 1 else "their configurations, which are"
+        parts.append(f"{failed} failed, for reasons of {whose} not tried again")
+    if lost:
+        processes = "its process" if lost == 1 else "their processes"
+        parts.append(f"{lost} lost {processes}, which the same command tries again")
     if parts:
-        raise RunsFailedError(f"of {outcome.search.options.num_samples} trials, {' and '.join(parts)}")
+        raise RunsFailedError(f"of {counted(trials, 'trial')}, {' and '.join(parts)}")

@@ -148,7 +148,7 @@ def _print_result(
     task = task_of(search.config.data)
     images = int(best.metrics[f"{TARGET_TEST}/images"])
     console.print(
-        f"On the {images} real images of target/test, which no search has seen"
+        f"On the {counted(images, 'real image')} of target/test, which no search has seen"
         f"{' (95 % Wilson interval of the accuracy)' if task.one_label else ''}:"
     )
     source_only = [run for run in finished if run.tags["csg.role"] == "source_only"]
