@@ -57,7 +57,7 @@ def find_outside_fault(error: BaseException) -> OutsideFaultError | None:
     That is ``error`` itself where it comes from the operating system, or what of that kind it was raised from or
     while handling: torch's writer puts an error of its own in the place of a full disk's.
     """
-    for place, each in enumerate(_chain(error)):
+    for place, each in enumerate(chain(error)):
         if isinstance(each, OutsideFaultError):
             return each
         if isinstance(each, OSError) and not isinstance(each, BrokenPipeError) and (place == 0 or is_outside(each)):
@@ -74,11 +74,12 @@ def is_of_the_process(error: BaseException) -> bool:
     lost = (MemoryError, LostProcessError, torch.OutOfMemoryError, torch.AcceleratorError)
     return any(
         isinstance(each, lost) or (isinstance(each, RuntimeError) and MEMORY.search(str(each)) is not None)
-        for each in _chain(error)
+        for each in chain(error)
     )
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield ``error``, then what it was raised from or while handling, and so on."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

@@ -9,6 +9,7 @@ from pathlib import Path
 from csg.faults import find_outside_fault
 from csg.tracking import StoreError, Tracker
 from csg.training.record import Status
+from tune_spaces.journal import AnotherDriverError
 
 
 @contextlib.contextmanager
@@ -16,7 +17,8 @@ def closed_on_error(tracker: Tracker, kind: str, key: str, folder: Path) -> Iter
     """Where the block raises, end the parent run that it opened, and the runs below that were under way.
 
     Runs under way are interrupted, for the same command goes on with them; so is the parent where what ended the driver
-    lies outside of it, or it was told to stop. Where MLflow does not answer, all stays as it is there.
+    lies outside of it, or it was told to stop. Where MLflow does not answer, all stays as it is there; so it does where
+    another driver is at work below the same parent.
 
     Args:
         tracker: where they are.
@@ -26,7 +28,7 @@ def closed_on_error(tracker: Tracker, kind: str, key: str, folder: Path) -> Iter
     """
     try:
         yield
-    except StoreError:
+    except (StoreError, AnotherDriverError):
         raise
     except BaseException as error:
         stopped = isinstance(error, (KeyboardInterrupt, SystemExit)) or find_outside_fault(error) is not None

@@ -21,6 +21,10 @@ from csg.settings import ConfigError
 from csg.storage import naming, opened, replacing, stamp
 
 
+class AnotherDriverError(ConfigError):
+    """Another driver is at the same search; what both share in MLflow is its own now."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Event:
     """One thing that happened to one trial."""
@@ -58,7 +62,7 @@ class Journal:
         """Write one event, whole, before going on; in a store after those that this process read first.
 
         Raises:
-            ConfigError: the journal lies in an object store, and another driver has written there since.
+            AnotherDriverError: the journal lies in an object store, and another driver has written there since.
             StoreGoneError: the store does not answer any more.
             OSError: this event, or one before it, could not be written; the file ends with the last one that was.
         """
@@ -92,7 +96,7 @@ class Journal:
         published = self._whole_lines() if self._published is None else self._published
         found = stamp(self.path)
         if (found.size if found else 0) != len(published):
-            raise ConfigError(
+            raise AnotherDriverError(
                 f"another driver has written to {address_of(self.path)} since this one did; expected one driver a "
                 "search: end this one and leave the other one at work"
             )

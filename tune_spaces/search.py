@@ -17,7 +17,7 @@ from ray import tune
 from ray.tune import TuneError
 
 from csg.console import Console
-from csg.faults import OutsideFaultError, find_outside_fault
+from csg.faults import OutsideFaultError, chain, find_outside_fault
 from csg.object_store import address_of
 from csg.parsing import JOURNAL
 from csg.settings import ConfigError
@@ -210,10 +210,8 @@ def _one_fingerprint(search: Search) -> str:
 
 def _own_error(error: BaseException) -> BaseException:
     """Return this program's error for people that Tune, in whose callbacks it arose, has put into one of its own."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, (ConfigError, OutsideFaultError)):
-        cause = cause.__context__
-    return cause or find_outside_fault(error) or error
+    own = (each for each in chain(error) if isinstance(each, (ConfigError, OutsideFaultError)))
+    return next(own, None) or find_outside_fault(error) or error
 
 
 def trial_folder(trial: Any) -> str:
