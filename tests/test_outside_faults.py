@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -15,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
 import torch
+from ray.exceptions import RayTaskError
 
 from csg import cli, storage
 from csg.commands import train as train_command
@@ -34,10 +37,12 @@ from csg.training.step import NonFiniteLossError
 from tests.made_up_pair import made_up_pair
 from tests.test_search import ROOT
 from tests.test_training import tiny
-from tune_spaces import cell, trial
+from tune_spaces import opening
+from tune_spaces.cell import train_cell
+from tune_spaces.cell_task import end_cell
 from tune_spaces.journal import Event, Journal, in_flight
-from tune_spaces.search_script import check_none_failed
-from tune_spaces.searcher import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, ending_of
+from tune_spaces.search_script import check_no_trial_failed
+from tune_spaces.searcher import CONFIG_ID, EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, ending_of
 from tune_spaces.trial import TrainingTrial
 
 FULL = "No space left on device"
@@ -179,7 +184,7 @@ def test_a_trial_on_a_full_disk_did_not_fail_and_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = made_up_pair()
-    monkeypatch.setattr(trial, "load_pair", lambda _: pair)
+    monkeypatch.setattr(opening, "load_pair", lambda _: pair)
     config = tiny(tmp_path)
     first = started(config)
     told = first.step()
@@ -196,7 +201,7 @@ def test_a_trial_on_a_full_disk_did_not_fail_and_goes_on_where_it_was(
 
 
 def test_a_trial_whose_folder_cannot_even_be_made_did_not_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "load_pair", lambda _: made_up_pair())
+    monkeypatch.setattr(opening, "load_pair", lambda _: made_up_pair())
 
     def refuse(*_: object, **__: object) -> None:
         raise lacking(errno.ENOSPC)
@@ -205,19 +210,19 @@ def test_a_trial_whose_folder_cannot_even_be_made_did_not_fail(tmp_path: Path, m
     assert FULL in started(tiny(tmp_path)).step()[GONE]
 
 
+def epochs_that_raise(error: Exception) -> Callable[[Run], Iterator[Any]]:
+    def epochs(_: Run) -> Iterator[Any]:
+        raise error
+        yield
+
+    return epochs
+
+
 def test_a_trials_own_failure_is_one_and_a_process_without_memory_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = made_up_pair()
-    monkeypatch.setattr(trial, "load_pair", lambda _: pair)
-
-    def epochs_that_raise(error: Exception) -> Callable[[Run], Iterator[Any]]:
-        def epochs(_: Run) -> Iterator[Any]:
-            raise error
-            yield
-
-        return epochs
-
+    monkeypatch.setattr(opening, "load_pair", lambda _: pair)
     monkeypatch.setattr(Run, "epochs", epochs_that_raise(MemoryError()))
     with pytest.raises(MemoryError):
         started(tiny(tmp_path)).step()
@@ -235,19 +240,79 @@ def test_a_node_with_other_data_than_the_driver_ends_the_search_and_no_trial(
 
     begun = started(tiny(tmp_path))
     begun._data = "the driver's"
-    monkeypatch.setattr(trial, "load_pair", lambda _: made_up_pair())
+    monkeypatch.setattr(opening, "load_pair", lambda _: made_up_pair())
     assert "has other data than the driver" in begun.step()[GONE]
-    monkeypatch.setattr(trial, "load_pair", refuse)
+    begun._data, begun._trial_config = made_up_pair().fingerprint, {NUMBER: 0, CONFIG_ID: "the driver's"}
+    assert "other weights, another method file" in begun.step()[GONE]
+    monkeypatch.setattr(opening, "load_pair", refuse)
     assert "expected a folder, found nothing; mend that" in begun.step()[GONE]
+
+
+def trained_cell(config: Any, **other: str) -> None:
+    """Train a cell in this process, of a driver that has the same but for ``other``."""
+    train_cell(flatten(config), dataclasses.replace(Run(config, made_up_pair()).identity, **other))
+
+
+def test_a_node_with_other_data_than_the_driver_ends_the_ablation_and_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise ConfigError("data.source: expected a folder, found nothing")
+
+    monkeypatch.setattr(opening, "load_pair", lambda _: made_up_pair())
+    with pytest.raises(OutsideFaultError, match=r"^node .*: this node has other data than the driver: fingerprint"):
+        trained_cell(tiny(tmp_path), data_fingerprint="the driver's")
+    with pytest.raises(OutsideFaultError, match=r"^node .*: this node has other weights, another method file"):
+        trained_cell(tiny(tmp_path), config_id="the driver's")
+    assert not list(tmp_path.rglob("record.json"))
+    settings, identity = flatten(tiny(tmp_path)), Run(tiny(tmp_path), made_up_pair()).identity
+    with pytest.raises(OutsideFaultError, match=r"^node .*: method\.path: .* found nothing .*; mend that, and"):
+        train_cell(settings | {"method.path": "/nowhere.py:Method"}, identity)
+    monkeypatch.setattr(opening, "load_pair", refuse)
+    with pytest.raises(OutsideFaultError, match=r"^node .*: data\.source: expected a folder, .*; mend that, and"):
+        trained_cell(tiny(tmp_path))
+
+
+def test_a_cell_whose_process_was_lost_is_tried_again_and_fails_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair, config = made_up_pair(), tiny(tmp_path)
+    monkeypatch.setattr(opening, "load_pair", lambda _: pair)
+    killed = RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed.")
+    for error in (MemoryError("no room"), LostProcessError("the workers died 3 times"), killed):
+        monkeypatch.setattr(Run, "epochs", epochs_that_raise(error))
+        with pytest.raises(LostProcessError, match=f"^{type(error).__name__}: "):
+            trained_cell(config)
+        assert Run(config, pair).record.status == "running", "it is tried again"
+
+    def lost(_: object) -> None:
+        raise RayTaskError("train_cell", "Traceback", LostProcessError("MemoryError: no room"))
+
+    monkeypatch.setattr(ray, "get", lost)
+    assert not end_cell(None, Run(config, pair), "csg seed 0", tries=2), "and it is started again"
+    assert end_cell(None, Run(config, pair), "csg seed 0", tries=3)
+    record = Run(config, pair).record
+    assert (record.status, record.error) == ("failed", "the run's process died 3 times (MemoryError: no room)")
+
+
+def test_a_cell_that_ended_without_its_end_on_record_ends_the_ablation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tiny(tmp_path), made_up_pair())
+    monkeypatch.setattr(ray, "get", lambda _: None)
+    with pytest.raises(OutsideFaultError, match=r"^csg seed 0 has ended, but .* has no end of it on record \(status r"):
+        end_cell(None, run, "csg seed 0", tries=1)
+    run.close("failed", "loss")
+    assert end_cell(None, run, "csg seed 0", tries=1)
 
 
 def test_a_cell_on_a_full_disk_did_not_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = made_up_pair()
-    monkeypatch.setattr(cell, "load_pair", lambda _: pair)
+    monkeypatch.setattr(opening, "load_pair", lambda _: pair)
     with full_disk(monkeypatch, 50_000), pytest.raises(OutsideFaultError, match=FULL):
-        cell.train_cell(tiny(tmp_path), source_digest())
+        trained_cell(tiny(tmp_path))
     assert Run(tiny(tmp_path), pair).record.status == "running"
-    cell.train_cell(tiny(tmp_path), source_digest())
+    trained_cell(tiny(tmp_path))
     assert Run(tiny(tmp_path), pair).record.status == "finished"
 
 
@@ -359,20 +424,27 @@ def test_scripts_end_with_one_line_and_a_code_of_its_kind(
 
 def test_a_search_in_which_trials_failed_says_so_at_its_end(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
-    search: Any = SimpleNamespace(folder=tmp_path, options=SimpleNamespace(num_samples=3))
+    search: Any = SimpleNamespace(folder=tmp_path, options=SimpleNamespace(num_samples=12))
     outcome: Any = SimpleNamespace(search=search, lost={})
     for number, decision in enumerate(("finished", "stopped")):
         journal.append(Event("suggested", number))
         journal.append(Event("ended", number, decision=decision))
-    check_none_failed(outcome)
+    check_no_trial_failed(outcome)
     journal.append(Event("suggested", 2))
     outcome.lost[2] = "the trial's process died"
-    with pytest.raises(RunsFailedError, match=r"^of 3 trials, 1 lost their processes, which the same command tries ag"):
-        check_none_failed(outcome)
+    with pytest.raises(
+        RunsFailedError, match=r"^of 12 trials, 1 lost its process, which the same command tries again$"
+    ):
+        check_no_trial_failed(outcome)
     outcome.lost.clear()
     journal.append(Event("ended", 2, decision="failed"))
-    with pytest.raises(RunsFailedError, match=r"^of 3 trials, 1 failed, for reasons of their configurations, which"):
-        check_none_failed(outcome)
+    journal.append(Event("exhausted", 3))
+    own = r"^of 3 trials, 1 failed, for reasons of its configuration, which is not tried again"
+    with pytest.raises(RunsFailedError, match=f"{own}$"):
+        check_no_trial_failed(outcome)
+    outcome.lost.update({0: "died", 1: "died"})
+    with pytest.raises(RunsFailedError, match=f"{own} and 2 lost their processes, which the same command tries again$"):
+        check_no_trial_failed(outcome)
 
 
 SEARCH = [
@@ -404,5 +476,6 @@ def test_a_search_on_a_disk_that_fills_up_goes_on_when_it_has_room(tmp_path: Pat
         assert again.returncode == 0, again.stdout + again.stderr
         statuses = {json.loads(record.read_text())["status"] for record in output.rglob("record.json")}
         assert statuses == {"finished"} and in_flight(Journal(path).events()) == []
+        subprocess.run(["umount", "-l", str(output)], check=True)
     finally:
-        subprocess.run(["umount", str(output)], check=True)
+        subprocess.run(["umount", "-l", str(output)], capture_output=True, check=False)

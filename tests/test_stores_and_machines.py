@@ -31,7 +31,8 @@ from csg.training.run import Run
 from tests.buckets import move_to
 from tests.made_up_pair import made_up_pair
 from tests.test_training import outcome, tiny
-from tune_spaces import cell, trial
+from tune_spaces import opening
+from tune_spaces.cell import train_cell
 from tune_spaces.journal import Event, Journal, in_flight, unfinished
 from tune_spaces.plan import SearchOptions, plan
 from tune_spaces.recorder import MlflowRecorder
@@ -98,7 +99,7 @@ def test_a_trial_whose_store_goes_away_is_in_flight_and_goes_on_where_it_was(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = made_up_pair()
-    monkeypatch.setattr(trial, "load_pair", lambda _: pair)
+    monkeypatch.setattr(opening, "load_pair", lambda _: pair)
     config = tiny(address)  # type: ignore[arg-type]
 
     def started() -> TrainingTrial:
@@ -122,11 +123,12 @@ def test_a_trial_whose_store_goes_away_is_in_flight_and_goes_on_where_it_was(
 
 def test_a_cell_whose_store_goes_away_did_not_fail(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = made_up_pair()
-    monkeypatch.setattr(cell, "load_pair", lambda _: pair)
+    monkeypatch.setattr(opening, "load_pair", lambda _: pair)
     config = tiny(address)  # type: ignore[arg-type]
     monkeypatch.setattr(Run, "fail", lambda run, error: pytest.fail(f"failed: {error}"))
-    with store_away(monkeypatch), pytest.raises(StoreGoneError, match="does not answer any more"):
-        cell.train_cell(config, source_digest())
+    identity = Run(config, pair).identity
+    with store_away(monkeypatch), pytest.raises(OutsideFaultError, match=r"^node .* does not answer any more"):
+        train_cell(flatten(config), identity)
 
 
 def test_a_store_that_is_away_ends_a_script_with_a_line_and_a_code_of_its_own(
@@ -180,8 +182,7 @@ class Recorder(MlflowRecorder):
     """Keeps what it would write."""
 
     def __init__(self) -> None:
-        self.lost: dict[int, str] = {}
-        self._epochs = 2
+        super().__init__(SimpleNamespace(uri="", experiment=""), parent="", base={}, epochs=2)  # type: ignore[arg-type]
         self.said: list[tuple[int, str, str]] = []
 
     def _run(self, trial_config: Any) -> Any:
@@ -203,7 +204,7 @@ def the_journal(output: str) -> Journal:
 @pytest.mark.slow
 def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str) -> None:
     argv = ["--num-samples", "3", "--train.output", address, "--data.source-images", "40", "--train.epochs", "2"]
-    search = plan(parse_flags(SearchOptions, argv, prog="search", description=""))
+    search = plan(parse_flags(SearchOptions, argv, prog="search", description=""), Console())
     make_folder(search.folder, "--train.output")
 
     def run(trials: type[Trial], *callbacks: Any) -> None:
