@@ -149,6 +149,10 @@ def test_a_design_needs_distinct_names_and_a_base_among_them() -> None:
         Design(title="", base="two", cells=(cell,))
     with pytest.raises(ConfigError, match="'one' is compared with 'one'; expected another"):
         Design(title="", base="two", cells=(Cell("one", {}, against="one"), Cell("two", {})))
+    for name in ("a\u200fb", "a\x1b[1m", "a\udcdf", "a\nb", "a\tb", ""):
+        with pytest.raises(ConfigError, match="design: expected a cell's name to be a text in one line") as refused:
+            Design(title="", base=name, cells=(Cell(name, {}),))
+        assert str(refused.value).endswith(f"found {name!r}")
     with pytest.raises(ConfigError, match="--design: expected one of rivals"):
         design_named("no such", "glyphs")
 

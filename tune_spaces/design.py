@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from csg.settings import ConfigError
+from csg.text import in_one_line
 
 Changes = Mapping[str, Any]
 
@@ -35,6 +36,11 @@ class Design:
 
     def __post_init__(self) -> None:
         names = [cell.name for cell in self.cells]
+        for name in names:
+            if not isinstance(name, str) or not name or in_one_line(name) != name:
+                raise ConfigError(
+                    f"design: expected a cell's name to be a text in one line without hidden characters, found {name!r}"
+                )
         if len(set(names)) < len(names) or self.base not in names:
             raise ConfigError(f"design: expected cells of different names, {self.base!r} among them, found {names}")
         for cell in self.cells:
