@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from analysis.run_table import AblationRuns
+from analysis.run_table import AblationRuns, SearchRuns
 from csg.wording import counted
+
+FamilyT = TypeVar("FamilyT", AblationRuns, SearchRuns)
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,26 @@ def unambiguous(ablation: AblationRuns, among: Sequence[AblationRuns]) -> str:
     Versions without a finished run do not count, so that a newer one takes no name away.
     """
     same = [other for other in among if other.design == ablation.design]
-    counted = [other.key for other in same if other.finished] or [other.key for other in same]
-    return ablation.design if counted == [ablation.key] else ablation.key
+    versions = [other for other in same if other.finished] or same
+    alone = [other.parent.run_id for other in versions] == [ablation.parent.run_id]
+    return ablation.design if alone else distinct_key(ablation, among)
+
+
+def distinct_key(family: FamilyT, among: Sequence[FamilyT]) -> str:
+    """Return a key that none of the others gets.
+
+    Of those that have one key, in several output folders, all but the oldest end in their number.
+
+    Args:
+        family: an ablation or a search.
+        among: all of them, the oldest first.
+    """
+    twins = [other.parent.run_id for other in among if other.key == family.key]
+    place = twins.index(family.parent.run_id) + 1
+    return family.key if place == 1 else f"{family.key}-{place}"
 
 
 def _extent(ablation: AblationRuns) -> str:
     cells = {run.tags.get("csg.cell") for run in ablation.finished}
-    return f"{counted(len(ablation.finished), 'finished run')} in {len(cells)} of {len(ablation.comparisons)} cells"
+    all_cells = counted(len(ablation.comparisons), "cell")
+    return f"{counted(len(ablation.finished), 'finished run')} in {len(cells)} of {all_cells}"

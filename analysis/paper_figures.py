@@ -18,7 +18,7 @@ from analysis.feature_panels import density_of
 from analysis.figure_style import RunFigure, write_figure
 from analysis.histories import with_scores
 from analysis.importance import compared_trials, importance, importance_figure
-from analysis.newest import unambiguous
+from analysis.newest import distinct_key, unambiguous
 from analysis.pictures import attention_figure, pictures_figure
 from analysis.protocol_figure import protocol_figure
 from analysis.run_table import AblationRuns, RunTable, SearchRuns
@@ -71,7 +71,9 @@ def _makers(table: RunTable, options: FigureOptions) -> dict[str, Maker]:
         "search_budget": lambda: budget_figure(searches, mix=options.mix),
         "selection_protocols": lambda: protocol_figure(table.runs, mix=options.mix),
     }
-    makers |= {f"importance_{search.key}": _importance(table, search, options) for search in searches}
+    makers |= {
+        f"importance_{distinct_key(search, searches)}": _importance(table, search, options) for search in searches
+    }
     if task_of(table.runs).name == "segmentation":
         makers["pictures"] = lambda: pictures_figure(table, mix=options.mix)
     return makers | {"attention": lambda: attention_figure(table, mix=options.mix)}

@@ -22,6 +22,7 @@ from analysis.figure_style import (
     set_log_ticks,
 )
 from analysis.inference import Interval
+from analysis.newest import distinct_key
 from analysis.run_table import SearchRuns
 from analysis.search_summary import SELECTION_SCORE
 from analysis.task_figures import task_of
@@ -95,7 +96,7 @@ def _labels(searches: Sequence[SearchRuns]) -> list[str]:
     if len({search.protocol for search in searches}) < 2:
         full = methods
     return [
-        f"{label} ({search.key})" if full.count(label) > 1 else label
+        f"{label} ({distinct_key(search, searches)})" if full.count(label) > 1 else label
         for label, search in zip(full, searches, strict=True)
     ]
 

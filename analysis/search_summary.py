@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from scipy.stats import binomtest
 
+from analysis.newest import distinct_key
 from analysis.run_table import SearchRuns
 from analysis.table import MISSING, Entry, Row, Table
 from analysis.task_figures import task_of
@@ -27,7 +28,9 @@ def search_summary(searches: Sequence[SearchRuns]) -> Table:
     """
     task = task_of(run for search in searches for run in search.runs)
     columns = (*COLUMNS, f"real {task.headline_words} %", "source only %", "gain")
-    rows = tuple(Row(search.key, tuple(_entries(search, task, len(columns) - 1))) for search in searches)
+    rows = tuple(
+        Row(distinct_key(search, searches), tuple(_entries(search, task, len(columns) - 1))) for search in searches
+    )
     caption = (
         "Chosen: the finished trial with the best score under the search's own protocol; its real "
         f"{task.headline_words}, on target/test, was measured once and seen by no search"

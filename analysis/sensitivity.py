@@ -156,12 +156,16 @@ def _newest(ablations: Sequence[AblationRuns], pattern: re.Pattern[str], mix: Co
         try:
             curve = curve_of(ablation, pattern, mix=mix)
         except MixedRunsError as error:
-            refused[ablation.key] = MixedRunsError(f"{ablation.key}: {error}")
+            refused[ablation.parent.run_id] = MixedRunsError(f"{ablation.key}: {error}")
             continue
         if curve is None or not curve.points:
             continue
         newer = [each for each in ablations[place + 1 :] if each.design == ablation.design]
-        hidden = [f"Newer, but not shown here: {each.key}, which mixes runs." for each in newer if each.key in refused]
+        hidden = [
+            f"Newer, but not shown here: {each.key}, which mixes runs."
+            for each in newer
+            if each.parent.run_id in refused
+        ]
         said = (*curve.said, *filter(None, [note_of_empty(newer)]), *hidden)
         curve = dataclasses.replace(curve, said=said)
         if len(curve.points) > 1:

@@ -18,7 +18,7 @@ from analysis.table import Table
 from csg.tracking import TrackedRun
 from csg.training.record import Status
 from tests.analysis.figure_reading import output_of, words
-from tests.analysis.made_up_experiment import CSG, SOURCE_ONLY, ablation, finished_run, write_experiment
+from tests.analysis.made_up_experiment import CSG, SOURCE_ONLY, ablation, finished_run, search, write_experiment
 
 NOTHING_STORED = Path(__file__).parent
 NEWER = "Newer, but without a finished run, and not shown here: "
@@ -150,3 +150,30 @@ def test_a_commit_leaves_out_what_was_run_at_others() -> None:
     kept = RunTable("nowhere", "glyphs", runs).of_commit("c0")
     assert [each.key for each in kept.ablations()] == ["components-0"]
     assert {run.run_id for run in kept.runs} == {run.run_id for run in COMPONENTS}
+
+
+def elsewhere(runs: list[TrackedRun], folder: str) -> list[TrackedRun]:
+    """The same ablation or search once more, below another output folder: its key is the same."""
+    made = []
+    for run in runs:
+        tags = {**run.tags, "csg.folder": folder}
+        if "mlflow.parentRunId" in tags:
+            tags["mlflow.parentRunId"] += folder
+        made.append(dataclasses.replace(run, run_id=f"{run.run_id}{folder}", tags=tags))
+    return made
+
+
+@pytest.mark.parametrize("status", ["finished", "failed"])
+def test_ablations_and_searches_of_one_key_get_files_of_their_own(status: Status, tmp_path: Path) -> None:
+    other = elsewhere(again(COMPONENTS, "0", lambda _: status), "other")
+    found = search("s-1")
+    searches = [*found, *elsewhere(found, "other")]
+    names = {"ablation_components-0", "ablation_components-0-2"}
+    if status == "failed":
+        names = {"ablation_components", "ablation_components-0-2"}
+    made = tables_of(*COMPONENTS, *other, *searches)
+    assert {name for name in made if name.startswith("ablation")} == names
+    assert [row.label for row in made["search_summary"].rows] == ["s-1", "s-1-2"]
+    figures = makers_of(RunTable(str(tmp_path), "glyphs", (*COMPONENTS, *other, *searches)), FigureOptions())
+    assert {name for name in figures if name.startswith("importance")} == {"importance_s-1", "importance_s-1-2"}
+    assert {name.replace("features", "ablation") for name in figures if name.startswith("features")} == names
