@@ -26,6 +26,7 @@ from csg.console import Console
 from csg.script import run_script
 from csg.settings import ConfigError
 from csg.storage import check_file, replacing
+from csg.text import printable
 from csg.tracking import TrackedRun
 from csg.tracking.view import run_address
 from csg.wording import counted, numbered
@@ -112,7 +113,7 @@ def _origin(table: RunTable, link_of: Callable[[str], str]) -> Iterator[str]:
     for search in table.searches():
         yield f"<h3>Search {html.escape(search.key)}</h3><p>{_note(search.parent)}</p>"
         for best in best_trials(search.runs)[:1]:
-            yield f"<p>Chosen: <a href='{link_of(best.run_id)}'>{html.escape(best.name)}</a></p>"
+            yield f"<p>Chosen: <a href='{html.escape(link_of(best.run_id))}'>{html.escape(best.name)}</a></p>"
             yield f"<pre>{html.escape(command_of(best.params))}</pre>"
     for ablation in table.ablations():
         yield f"<h3>Ablation {html.escape(ablation.key)}</h3><p>{_note(ablation.parent)}</p>"
@@ -141,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_file(options.file, "--out")
         text = page(table, options)
         with replacing(options.file) as file:
-            file.write(text.encode())
+            file.write(printable(text).encode())
         console.print(str(options.file))
         return True
 

@@ -31,6 +31,7 @@ from analysis.importance import importance, importance_figure
 from analysis.parallel_coordinates import parallel_coordinates, parallel_coordinates_html
 from analysis.trials import REFERENCES, Trial, protocol_of_score, trials_of
 from csg.storage import replacing
+from csg.text import printable
 from csg.tracking import TrackedRun
 
 MARKS = {"suggested": ("o", BLUE, 14), "source_only": ("s", GREEN, 26), "default": ("D", ORANGE, 26)}
@@ -184,5 +185,5 @@ def write_search_figures(
     }
     for name, text in texts.items():
         with replacing(folder / name) as file:
-            file.write(text.encode())
+            file.write(printable(text).encode())
     return [folder / name for name in (*figures, *texts)]

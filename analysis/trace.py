@@ -21,7 +21,7 @@ from csg.console import Console
 from csg.parsing import config_from_flat
 from csg.script import run_script
 from csg.settings import ConfigError, flatten, places
-from csg.text import shell_quoted
+from csg.text import in_one_line, shell_quoted
 from csg.wording import counted
 
 
@@ -102,18 +102,28 @@ def _read(folder: Path, name: str, origin: _Origin) -> dict[str, Any]:
 
 
 def command_of(settings: Mapping[str, Any]) -> str:
-    """Return the command that trains a run: what its settings change of the defaults."""
+    """Return the command that trains a run: what its settings change of the defaults.
+
+    Where its method is not on this machine, as the file of somebody's own need not be, nobody knows the defaults: all
+    settings are in the command, below a line that says so.
+    """
     method = {name: settings[name] for name in ("method.name", "method.path") if settings.get(name) is not None}
-    usual = config_from_flat({}).data.name
-    config = config_from_flat({**method, "data.name": str(settings.get("data.name", usual))})
-    defaults, written = {**flatten(config), "data.name": usual}, places(config, "written")
+    usual = config_from_flat({})
+    said = ""
+    try:
+        config = config_from_flat({**method, "data.name": str(settings.get("data.name", usual.data.name))})
+        defaults = {**flatten(config), "data.name": usual.data.name}
+    except ConfigError as error:
+        said = f"# the method is not on this machine ({in_one_line(str(error))}): all settings, whatever the defaults\n"
+        defaults = {}
+    written = places(usual, "written")
     changed = {
         name: value
         for name, value in settings.items()
         if name not in written and (name in method or name == "train.seed" or defaults.get(name) != value)
     }
     ordered = sorted(changed.items(), key=lambda item: item[0] not in method)  # the method's name first
-    return " ".join(["csg train", *(f"--{name} {shell_quoted(str(value))}" for name, value in ordered)])
+    return said + " ".join(["csg train", *(f"--{name} {shell_quoted(str(value))}" for name, value in ordered)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -139,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             lines.append(
                 "  " + "  ".join(f"{name} {run[name] or 'none'}" for name in (*IDENTITY, "selection.protocol"))
             )
-            lines.append(f"  {command_of(run['settings'])}")
+            lines += [f"  {line}" for line in command_of(run["settings"]).split("\n")]
         for line in lines:
             console.print(line)
         return True
