@@ -27,7 +27,8 @@ search: install
 	$(BIN)/python tune_spaces/visda_search.py $(ARGS)
 
 ui: install
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db --host 127.0.0.1 --workers 1
+	$(BIN)/mlflow ui --host 127.0.0.1 --workers 1 --backend-store-uri \
+		"$$($(BIN)/python -c 'from csg.tracking import default_tracking_uri as uri; print(uri("runs"))')"
 
 test: install browser
 	$(BIN)/python -m tests.parts $(ARGS)

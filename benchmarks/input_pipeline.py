@@ -196,8 +196,9 @@ def print_memory(root: Path, *, workers: int, epochs: int, side: int) -> None:
     files = ImageFiles.of(str(many), listing.labels)
     listed = time.perf_counter() - began
     stream = FileStream(files, side)
-    assert stream.fingerprint
-    print(f"listing {len(files):,} lines: {listed:.1f} s, with its fingerprint {time.perf_counter() - began:.1f} s")
+    fingerprint = stream.fingerprint
+    both = time.perf_counter() - began
+    print(f"listing {len(files):,} lines: {listed:.1f} s, with its fingerprint {fingerprint[:8]} {both:.1f} s")
     held = files.names.nbytes + files.ends.nbytes + files.stamps.nbytes + files.digests.nbytes + files.labels.nbytes
     print(f"  held in {held / 1e6:.1f} MB, shared by all processes")
 

@@ -22,6 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from csg.address import sqlite_address
 from csg.tracking import Tracker
 from csg.tracking.reading import PARENT, as_text
 
@@ -39,7 +40,7 @@ def fill(store: Path, runs: int) -> int:
     Returns:
         How many there are, parents among them.
     """
-    tracker = Tracker(f"sqlite:///{store}", "glyphs")
+    tracker = Tracker(sqlite_address(store), "glyphs")
     templates = [json.loads(line) for line in (GOLDEN / "runs.jsonl").read_text().splitlines()]
     rng = random.Random(0)  # noqa: S311 (no secret)
     written = 0
@@ -133,7 +134,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "mlflow.db"
         count = fill(store, arguments.runs)
-        script = [sys.executable, str(ROOT / "analysis" / "paper_tables.py"), "--tracking-uri", f"sqlite:///{store}"]
+        script = [sys.executable, str(ROOT / "analysis" / "paper_tables.py"), "--tracking-uri", sqlite_address(store)]
         began = time.perf_counter()
         subprocess.run([*script, "--out", f"{folder}/tables"], check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - began

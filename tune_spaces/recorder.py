@@ -20,9 +20,8 @@ from tune_spaces.trial import trial_settings
 
 ROLE_NAMES = {"source_only": "source only", "default": "default setting"}
 """Names of the reference points, for people."""
-
-
 UNKNOWN_ERROR = "the trial's process died; see tune.log"
+"""What is said of a trial whose end nobody saw."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +139,6 @@ class MlflowRecorder(Callback):
 
 def _reason(error_file: str | None) -> str:
     """Say what ended a trial's process, by what Tune wrote about that."""
-    text = Path(error_file).read_text() if error_file and Path(error_file).exists() else ""
+    text = Path(error_file).read_text(errors="replace") if error_file and Path(error_file).exists() else ""
     raised = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", text, re.MULTILINE)
     return f"the trial's process died ({raised[-1][:200]})" if raised else UNKNOWN_ERROR
