@@ -8,8 +8,14 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from analysis import export_runs, paper_tables, report, trace
+from analysis import paper_tables, report, trace
+from analysis.export_runs import ExportOptions
+from analysis.motivating_example import ExampleOptions
+from analysis.paper_figures import FigureOptions
+from analysis.paper_tables import TableOptions
 from analysis.pictures import Shown
+from analysis.report import ReportOptions
+from csg.config import TrainConfig
 from csg.data.fault import WORDS, Kind
 from csg.tracking import TrackedRun
 from csg.wording import counted, is_or_are, numbered
@@ -117,8 +123,9 @@ def test_a_report_goes_into_a_folder_or_is_the_page_that_is_named(
 
 
 def test_what_scripts_write_by_default_is_ignored_in_a_clone() -> None:
-    defaults = [paper_tables.TableOptions().out, report.ReportOptions().out, export_runs.ExportOptions().out]
-    written = [*(str(path) for path in defaults), "figures", "runs/x", "predictions/a.png", "predictions.csv", "m.onnx"]
+    options = (TableOptions(), ReportOptions(), ExportOptions(), FigureOptions(), ExampleOptions())
+    own = [*(str(each.out) for each in options), TrainConfig().output]
+    written = list(dict.fromkeys([*own, "predictions/a.png", "predictions.csv", "m.onnx"]))
     folders = [name if "." in name or "/" in name else f"{name}/file" for name in written]
     found = subprocess.run(
         ["git", "check-ignore", "--no-index", *folders],
