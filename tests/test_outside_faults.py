@@ -248,7 +248,7 @@ def test_a_node_with_other_data_than_the_driver_ends_the_search_and_no_trial(
     assert "expected a folder, found nothing; mend that" in begun.step()[GONE]
 
 
-def trained_cell(config: Any, **other: str) -> None:
+def trained_cell(config: Any, **other: Any) -> None:
     """Train a cell in this process, of a driver that has the same but for ``other``."""
     train_cell(flatten(config), dataclasses.replace(Run(config, made_up_pair()).identity, **other))
 
