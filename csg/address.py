@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from csg.settings import ConfigError
+from csg.text import is_utf8
 
 SECRETS = {"access_key", "secret_key", "session_token", "client_secret", "account_key", "sas_token"}
 """Names of an address's query that hold a secret."""
@@ -29,9 +30,16 @@ def checked_address(text: str, setting: str) -> str:
     """Return an address in the one form that names a working folder.
 
     Raises:
-        ConfigError: it holds a password, which would be written into every record, or no name.
+        ConfigError: it holds a password, which would be written into every record, no name, or what no address can.
     """
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:  # of brackets that enclose no address of a machine, say
+        raise ConfigError(
+            f"{setting}: expected an address such as s3://bucket/prefix, found {text!r} ({error})"
+        ) from None
+    if not is_utf8(text):
+        raise ConfigError(f"{setting}: expected an address in UTF-8, found {text!r}; choose another one")
     secret = {name for name, _ in parse_qsl(parts.query)} & SECRETS
     if secret or parts.password is not None or (parts.username and parts.scheme == "s3"):
         raise ConfigError(

@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from csg.settings import ConfigError
-from csg.text import as_bytes
+from csg.text import as_bytes, is_utf8
 
 DIGITS: Final = 10
 LONGEST_METRIC: Final = 250
@@ -31,10 +31,8 @@ def check_experiment(name: str) -> None:
     Raises:
         ConfigError: it holds bytes that are no text.
     """
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise ConfigError(f"--experiment: expected a name in UTF-8, found {name!r}; choose another name") from None
+    if not is_utf8(name):
+        raise ConfigError(f"--experiment: expected a name in UTF-8, found {name!r}; choose another name")
 
 
 def folder_name(name: str) -> str:

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
-from csg.settings import ConfigError
+from csg.settings import ConfigError, flag_name
+from csg.text import is_utf8
 
 Options = TypeVar("Options")
 
@@ -21,7 +22,9 @@ def user_path(text: str | Path, setting: str) -> Path:
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
-        raise ConfigError(f"{setting}: expected a path, found {str(text)!r}, which no file can be named") from None
+        raise ConfigError(
+            f"{setting}: expected a path, found {str(text)!r}, which cannot be the name of a file"
+        ) from None
     if "\0" in str(text):
         raise ConfigError(f"{setting}: expected a path, found {str(text)!r}, which holds a NUL character")
     return Path(os.path.expanduser(text))  # noqa: PTH111 (Path's own raises where there is no such home)
@@ -40,11 +43,6 @@ def absolute_path(text: str, setting: str, *, written: bool = False) -> str:
     return path
 
 
-def is_utf8(path: str) -> bool:
-    """Whether all of a path's bytes are text."""
-    return not any("\udc80" <= character <= "\udcff" for character in path)
-
-
 def with_user_paths(options: Options) -> Options:
     """Return a command's own flags with each path as it is meant; see :func:`user_path`.
 
@@ -55,5 +53,5 @@ def with_user_paths(options: Options) -> Options:
     for field in dataclasses.fields(options):  # type: ignore[arg-type]
         value: Any = getattr(options, field.name)
         if isinstance(value, Path):
-            found[field.name] = user_path(value, f"--{field.name.replace('_', '-')}")
+            found[field.name] = user_path(value, flag_name(field.name))
     return dataclasses.replace(options, **found) if found else options  # type: ignore[type-var]

@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import reprlib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, cast, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, cast, get_type_hints
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError
@@ -76,6 +76,8 @@ class Within:
         return no_info_after_validator_function(check, handler(source))
 
 
+DIGITS: Final = 18
+"""Of the largest whole number, which then has room in 64 bits."""
 Count = Annotated[int, Within(ge=1)]
 NOT_IDENTITY = NotIdentity()
 
@@ -169,6 +171,11 @@ def explain(error: ValidationError, prefix: str = "") -> str:
         reason = " ".join(reason.split())
         lines.append(f"{name}: {reason}, found {reprlib.repr(problem['input'])}" if name != prefix else reason)
     return "; ".join(dict.fromkeys(lines))
+
+
+def flag_name(name: str) -> str:
+    """Return how a field, or a setting by its dotted name, is written on a command line."""
+    return f"--{name.replace('_', '-')}"
 
 
 def unknown(name: str, known: list[str]) -> str:

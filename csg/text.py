@@ -17,7 +17,7 @@ _HIDDEN: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u20
 def printable(text: str) -> str:
     r"""Return ``text`` with escapes for what cannot be shown: ``\x1b`` for ESC, ``\xdf`` for that byte.
 
-    Line breaks and tabs stay.
+    Line breaks and tabs stay. A character beyond ASCII has ``\u``, so that none is taken for a byte.
     """
     return _HIDDEN.sub(lambda found: _escape(found[0]), text)
 
@@ -25,6 +25,21 @@ def printable(text: str) -> str:
 def in_one_line(text: str) -> str:
     """Return what :func:`printable` does, with escapes for line breaks and tabs too."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def first_line(text: str, limit: int = 300) -> str:
+    """Return the first line of ``text`` that is not blank, cut to ``limit`` characters; empty where there is none."""
+    return ["", *text.strip().splitlines()][:2][-1].strip()[:limit]
+
+
+def last_line(text: str, limit: int = 300) -> str:
+    """Return the last line of ``text`` that is not blank, cut to ``limit`` characters; empty where there is none."""
+    return ["", *text.strip().splitlines()][-1].strip()[:limit]
+
+
+def is_utf8(text: str) -> bool:
+    """Whether all of ``text`` can be encoded, which what stands for a byte of a file's name cannot."""
+    return not re.search("[\ud800-\udfff]", text)
 
 
 def as_bytes(text: str) -> bytes:
@@ -42,4 +57,6 @@ def shell_quoted(text: str) -> str:
 
 def _escape(character: str) -> str:
     code = ord(character)
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else repr(character)[1:-1]
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\u{code:04x}" if code >= 0x80 else repr(character)[1:-1]

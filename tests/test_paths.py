@@ -76,6 +76,23 @@ def test_what_can_be_no_path_is_refused_by_its_setting(tmp_path: Path) -> None:
     assert parsed("--data.source", "stra\udcdfe").config.data.source == str(Path("stra\udcdfe").absolute())
 
 
+@pytest.mark.parametrize("address", ["s3://b/\udcff", "s3://b\udcff/a", "s3://[b/a"])
+def test_what_can_be_no_address_is_refused_by_its_setting(address: str) -> None:
+    for flag in ("--train.output", "--config"):
+        with pytest.raises(ConfigError, match=f"{flag[2:]}: expected an address"):
+            parsed(flag, address)
+    with pytest.raises(ConfigError, match="--checkpoint: expected an address"):
+        file_of(address, "--checkpoint")
+
+
+@pytest.mark.parametrize(
+    "uri", ["a\udcff?b/m.db", "sqlite:///a\udcff?b/m.db", "sqlite:////a\udcff/m.db", "http://h/\udcff"]
+)
+def test_a_store_whose_address_is_no_text_is_refused(uri: str) -> None:
+    with pytest.raises(ConfigError, match=r"--tracking-uri: expected an address in UTF-8, found '.*\\udcff"):
+        absolute_uri(uri)
+
+
 def test_addresses_of_object_stores_stay() -> None:
     assert parsed("--train.output", "s3://bucket/a%20b?region=x").config.train.output == "s3://bucket/a%20b?region=x"
     assert folder_of("runs?q") == Path("runs?q")

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from csg.cli import main
 from csg.console import Console
-from csg.text import as_bytes, in_one_line, printable, shell_quoted
+from csg.text import as_bytes, first_line, in_one_line, is_utf8, last_line, printable, shell_quoted
 
 ODD = [
     "car [old]",
@@ -27,6 +27,7 @@ ODD = [
     "a b",
     ":smile:",
     "Tür",
+    "a\x85\udc85b",
 ]
 
 
@@ -40,6 +41,18 @@ def test_what_a_terminal_obeys_and_what_is_no_text_is_shown_as_escapes() -> None
     assert printable("a\x1b[1mb\r\u202e\n") == "a\\x1b[1mb\\r\\u202e\n"
     assert printable("stra\udcdfe, Tür, 漢字, 👍") == "stra\\xdfe, Tür, 漢字, 👍"
     assert in_one_line("a\n\tb") == "a\\n\\tb"
+
+
+def test_a_character_and_a_byte_of_one_number_have_escapes_of_their_own() -> None:
+    assert printable("\x85\udc85") == "\\u0085\\x85"
+    assert is_utf8("\x85 Tür") and not is_utf8("\udc85") and not is_utf8("\ud800")
+
+
+def test_one_line_of_a_text_is_not_blank_and_not_long() -> None:
+    assert (first_line("\n a b \nc"), last_line("a\n c \n\n")) == ("a b", "c")
+    assert first_line("") == last_line(" \n ") == ""
+    assert first_line("x" * 500) == last_line("x" * 500) == "x" * 300
+    assert first_line("x" * 500, 5) == "x" * 5
 
 
 def test_bytes_of_a_files_name_are_hashed_as_they_are() -> None:

@@ -22,6 +22,7 @@ from csg.address import sqlite_address, sqlite_path, sqlite_query
 from csg.object_store import folder_of
 from csg.paths import user_path
 from csg.settings import ConfigError
+from csg.text import first_line, is_utf8
 from csg.tracking.artifacts import artifacts_of, settle_artifacts
 from csg.tracking.database_file import check_database, make_database
 from csg.tracking.refusals import deleted_experiment, refusal_of
@@ -43,10 +44,14 @@ def default_tracking_uri(output: str) -> str:
 
 
 def absolute_uri(uri: str) -> str:
-    """Resolve the path of an SQLite store against the working directory; a path to such a file is one too."""
-    if is_sqlite_file(uri):
-        return sqlite_address(user_path(uri, "--tracking-uri"))
-    path = sqlite_path(uri)
+    """Resolve the path of an SQLite store against the working directory; a path to such a file is one too.
+
+    Raises:
+        ConfigError: bytes that are no UTF-8, which MLflow does not take.
+    """
+    path = user_path(uri, "--tracking-uri") if is_sqlite_file(uri) else sqlite_path(uri)
+    if not is_utf8(uri if path is None else str(path.absolute())):
+        raise ConfigError(f"--tracking-uri: expected an address in UTF-8, found {uri!r}; name another store")
     return uri if path is None else sqlite_address(path) + sqlite_query(uri)
 
 
@@ -124,7 +129,7 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
     except ConfigError:
         raise
     except (MlflowException, OSError, ValueError, ImportError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        reason = first_line(str(error)) or type(error).__name__
         if isinstance(error, MlflowException):
             reason = refusal_of(error) or reason
         raise ConfigError(f"--tracking-uri: cannot reach the MLflow store {uri} ({reason})") from None
