@@ -1,7 +1,8 @@
 """What goes wrong outside a configuration: a full disk, a store that is away, a process that is killed.
 
 A configuration that fails would fail again. What is named here is no fault of its own: the run stays as it is on disk,
-and the same command goes on with it when the cause is gone.
+and the same command goes on with it when the cause is gone. Whether there is such a run only the command knows, which
+then says so (:mod:`csg.exit_codes`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 NUMBERS: Final = frozenset(
     {
@@ -26,20 +27,23 @@ REMEDIES: Final = {
     errno.EDQUOT: "free some space there, or have the quota raised",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
     errno.EROFS: "have it mounted for writing",
-    errno.EACCES: "give this user the right to write there",
-    errno.EPERM: "give this user the right to write there",
+    errno.EACCES: "give this user the right to it",
+    errno.EPERM: "give this user the right to it",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
     errno.ENFILE: "raise the system's limit on open files",
     errno.ENOMEM: "leave more memory free",
 }
 MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|can't allocate memory|^DataLoader worker ")
 """How a RuntimeError of torch's begins, or what it holds, where memory or a process was taken away."""
-WORDS = re.compile(r"(?P<words>[A-Z][A-Za-z/' ]+) \((?P<number>\d+)\)")
+SYSTEM_WORDS = re.compile(r"(?P<words>[A-Z][A-Za-z/' ]+) \((?P<number>\d+)\)")
 """How torch's compiled code puts an error of the system into a RuntimeError: "No space left on device (28)"."""
 
 
 class OutsideFaultError(Exception):
-    """Something outside its configuration ended what was under way, which the same command goes on with later."""
+    """Something outside its configuration ended what was under way; the message says what, and what to do."""
+
+    later: ClassVar[str] = "the same command goes on where it was"
+    """What a command that can go on does when the cause is gone."""
 
 
 class LostProcessError(RuntimeError):
@@ -49,6 +53,11 @@ class LostProcessError(RuntimeError):
 def is_outside(error: OSError) -> bool:
     """Whether the machine lacks something, rather than the file being another than expected."""
     return error.errno in NUMBERS
+
+
+def is_shortage(error: OSError) -> bool:
+    """Whether the machine is short of something, such as space, rather than closed to this user in one place."""
+    return is_outside(error) and error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def find_outside_fault(error: BaseException) -> OutsideFaultError | None:
@@ -90,7 +99,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 def _system_error(error: RuntimeError) -> OSError | None:
     """Return what the operating system said, which torch's compiled code has put into words."""
-    for found in WORDS.finditer(str(error)):
+    for found in SYSTEM_WORDS.finditer(str(error)):
         number = int(found["number"])
         if number in NUMBERS and found["words"].strip() == os.strerror(number):
             return OSError(number, str(error).strip().partition("\n")[0][:200])
@@ -101,7 +110,7 @@ def _explain(error: OSError) -> str:
     what = error.strerror or str(error) or type(error).__name__
     where = "" if error.filename is None else f": {os.fsdecode(error.filename)}{_room(error)}"
     remedy = REMEDIES.get(error.errno or 0, "mend that")
-    return f"{what}{where}; nothing is lost: {remedy}, and the same command goes on where it was"
+    return f"{what}{where}; {remedy}"
 
 
 def _room(error: OSError) -> str:

@@ -30,6 +30,7 @@ from csg.address import checked_address, is_address
 from csg.faults import OutsideFaultError
 from csg.paths import user_path
 from csg.settings import ConfigError
+from csg.text import first_line
 
 ATOMIC = ("s3", "gcs")
 """Kinds of stores that show an object when it is whole, never before; elsewhere it gets another name first."""
@@ -129,7 +130,7 @@ class ObjectStore:
         if failures and isinstance(failures[0], ConfigError):
             raise failures[0]
         if thread.is_alive() or failures:
-            reason = _first_line(failures[0]) if failures else f"no answer within {REACH_SECONDS:.0f} s"
+            reason = _said(failures[0]) if failures else f"no answer within {REACH_SECONDS:.0f} s"
             raise ConfigError(
                 f"{setting}: cannot {what} {self._address.geturl()} ({reason}); expected a bucket that exists and "
                 "credentials for it in the environment, on every machine"
@@ -234,8 +235,8 @@ class ObjectStore:
             except OSError as error:
                 if time.monotonic() > deadline:
                     raise StoreGoneError(
-                        f"train.output: {self._address.geturl()} does not answer any more ({_first_line(error)}); the "
-                        "same command goes on from what is there"
+                        f"train.output: {self._address.geturl()} does not answer any more ({_said(error)}); try again "
+                        "when it does"
                     ) from None
             time.sleep(pause)
             pause = min(2 * pause, 10.0)
@@ -295,5 +296,5 @@ def address_of(path: Path) -> str:
     return str(path) if store is None else store.address(path)
 
 
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {first_line(str(error))}"

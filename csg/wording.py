@@ -16,7 +16,7 @@ def counted(count: float, noun: str, plural: str = "") -> str:
     if count == 1:
         return f"1 {noun}"
     number = f"{count:,}" if isinstance(count, int) else f"{count:,g}"
-    return f"{number} {plural or noun + ('es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's')}"
+    return f"{number} {plural or noun + ('es' if noun.endswith(('s', 'x', 'sh')) else 's')}"
 
 
 def is_or_are(count: float) -> str:

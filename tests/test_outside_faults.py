@@ -18,16 +18,19 @@ import numpy as np
 import pytest
 import ray
 import torch
+from mlflow import MlflowException
 from ray.exceptions import RayTaskError
 
 from csg import cli, storage
 from csg.commands import train as train_command
 from csg.console import Console
 from csg.data.decoding import BadImageError, read_bytes
+from csg.exit_codes import RunsFailedError
 from csg.faults import LostProcessError, OutsideFaultError, find_outside_fault, is_of_the_process
-from csg.script import RunsFailedError, run_script
+from csg.script import run_script
 from csg.settings import ConfigError, flatten
 from csg.storage import replacing
+from csg.tracking.refusals import StoreAwayError
 from csg.training import distributed
 from csg.training.checkpoint import load_state, save_state
 from csg.training.launch_files import LaunchFiles
@@ -95,7 +98,7 @@ def test_a_full_disk_is_named_whatever_library_writes(
     assert fault is not None
     said = str(fault)
     assert said.startswith(f"{FULL}: {path} (") and "MB are free on its disk, more than " in said
-    assert said.endswith("free some space there, and the same command goes on where it was")
+    assert said.endswith("; free some space there")
     assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]
 
 
@@ -110,11 +113,7 @@ def test_a_file_that_really_cannot_grow_is_named(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     command = [sys.executable, "-c", script, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-    assert (
-        done.stdout
-        == f"File too large: {path}; nothing is lost: raise the limit on the size of files (ulimit -f), and "
-        "the same command goes on where it was\n"
-    )
+    assert done.stdout == f"File too large: {path}; raise the limit on the size of files (ulimit -f)\n"
     assert done.stderr == "" and list(tmp_path.iterdir()) == []
 
 
@@ -136,12 +135,12 @@ def lacking(number: int) -> OSError:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (lacking(errno.ESTALE), "Stale file handle: /there/file; nothing is lost: mend that, and the same command"),
-        (lacking(errno.EROFS), "Read-only file system: /there/file; nothing is lost: have it mounted for writing"),
+        (lacking(errno.ESTALE), "Stale file handle: /there/file; mend that"),
+        (lacking(errno.EROFS), "Read-only file system: /there/file; have it mounted for writing"),
         (lacking(errno.EDQUOT), "Disk quota exceeded: /there/file ("),
-        (lacking(errno.EMFILE), "Too many open files: /there/file; nothing is lost: raise the limit on open files"),
+        (lacking(errno.EMFILE), "Too many open files: /there/file; raise the limit on open files"),
         (FileNotFoundError(errno.ENOENT, "No such file", "/there"), "No such file: /there"),
-        (raised(ConfigError("data.cache"), lacking(errno.EACCES)), "Permission denied: /there/file"),
+        (raised(ConfigError("data.cache"), lacking(errno.EACCES)), "/there/file; give this user the right to it"),
         (RuntimeError("unable to write to file </torch_1>: No space left on device (28)"), "unable to write to file"),
         (OutsideFaultError("said"), "said"),
         (raised(ValueError("x"), lacking(errno.ENOENT)), None),
@@ -406,8 +405,10 @@ def test_a_checkpoint_on_a_disk_that_cannot_be_read_is_still_one(
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (lacking(errno.EROFS), 3, "error: Read-only file system: /there/file; nothing is lost: have it mounted"),
-        (OutsideFaultError("the disk is full"), 3, "error: the disk is full\n"),
+        (lacking(errno.EROFS), 3, "error: Read-only file system: /there/file; have it mounted for writing"),
+        (OutsideFaultError("the disk is full"), 3, "error: the disk is full"),
+        (StoreAwayError("x"), 3, "error: the MLflow store does not answer as it should (x)"),
+        (MlflowException("refused\nhere"), 3, "error: the MLflow store does not answer as it should (refused)"),
         (RunsFailedError("2 of 3 runs failed"), 1, "error: 2 of 3 runs failed\n"),
     ],
 )
@@ -417,9 +418,11 @@ def test_scripts_end_with_one_line_and_a_code_of_its_kind(
     def body(console: Console) -> bool:
         raise error
 
-    assert run_script(body) == code
-    found = capsys.readouterr().err
-    assert found.startswith(said) and found.count("\n") == 1
+    for resumes in (False, True):
+        assert run_script(body, resumes=resumes) == code
+        found = capsys.readouterr().err
+        assert found.startswith(said) and found.count("\n") == 1
+        assert ("; nothing is lost: the same command " in found) == (resumes and code == 3)
 
 
 def test_a_search_in_which_trials_failed_says_so_at_its_end(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -119,7 +121,7 @@ def test_refusals_end_with_2_and_outages_with_3(error: MlflowException, capsys: 
     def body(_: Console) -> bool:
         raise error
 
-    assert script.run_script(body) == (2 if refused else 3)
+    assert script.run_script(body, resumes=True) == (2 if refused else 3)
     said = capsys.readouterr().err
     assert ("and would again" in said) == refused
     assert ("does not answer as it should" in said) != refused and "nothing" in said and "lost" in said
@@ -141,6 +143,48 @@ def test_artifacts_that_cannot_be_kept_are_the_stores_error(store: Tracker, monk
         with pytest.raises(StoreError, match="cannot keep test_refusals") as caught:
             store.log_artifact(run_id, Path(__file__))
         assert lasts(caught.value) == lasting
+
+
+def test_training_goes_on_without_its_store_and_ends_with_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MlflowException("connection refused")
+
+    monkeypatch.setattr(train_module, "open_run", lambda *_: new_run(tmp_path).create())
+    flags = ["--train.output", str(tmp_path), "--tracking-uri", default_tracking_uri(str(tmp_path))]
+    monkeypatch.setattr(Tracker, "open_run", refuse)
+    assert cli.main(["train", *flags]) == 3, "it was reached, and then went away"
+    assert new_run(tmp_path).record.epochs == []
+    monkeypatch.undo()
+    monkeypatch.setattr(train_module, "open_run", lambda *_: new_run(tmp_path).create())
+    with monkeypatch.context() as away:
+        away.setattr(Tracker, "log_record", refuse)
+        assert cli.main(["train", *flags]) == 3
+    assert new_run(tmp_path).record.status == "finished"
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2 and all("does not answer as it should" in line for line in errors)
+    assert errors[1].endswith("; nothing is lost: the same command fills it in and shows the result")
+    assert cli.main(["train", *flags]) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "goes_on"),
+    [("train", True), ("evaluate", False), ("predict", False), ("export", False), ("data", False)],
+)
+def test_only_a_command_that_goes_on_says_so(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for raised, code in ((OSError(errno.EACCES, os.strerror(errno.EACCES), "/there"), 3), (KeyboardInterrupt(), 130)):
+
+        def refuse(*_: object, raised: BaseException = raised) -> None:
+            raise raised
+
+        monkeypatch.setattr(f"csg.commands.{command}.{command}", refuse)
+        assert cli.main([command]) == code
+        said = "".join(capsys.readouterr())
+        assert ("the same command goes on where it was" in said.lower()) == (command == "train")
+        assert code == 130 or "/there; give this user the right to it" in said
 
 
 def test_training_goes_on_without_its_experiment_and_ends_with_2(

@@ -17,15 +17,16 @@ from csg.commands.verification import open_pair
 from csg.config import Config, DataConfig
 from csg.console import Console
 from csg.data.pair import Pair
+from csg.exit_codes import RunsFailedError
 from csg.methods import method_of
 from csg.models.weights import check_weights
 from csg.object_store import address_of, check_store
 from csg.parsing import Flags, parse_flags
-from csg.script import RunsFailedError, not_recorded, run_script
+from csg.script import run_script
 from csg.settings import ConfigError, flatten
 from csg.tasks import task_of
 from csg.text import printable
-from csg.tracking import default_tracking_uri
+from csg.tracking import default_tracking_uri, not_recorded
 from csg.training.dry_run import check_buildable
 from csg.training.record import Identity
 from csg.wording import counted
@@ -190,4 +191,4 @@ def run_design(
             check_no_run_failed(outcome)
         return outcome.complete
 
-    return run_script(body)
+    return run_script(body, resumes=True)

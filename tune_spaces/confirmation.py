@@ -14,11 +14,10 @@ from analysis.table import MISSING, Entry, Row, Table, write_tables
 from csg.console import Console
 from csg.data.pair import TARGET_TEST
 from csg.parsing import config_from_flat
-from csg.script import not_recorded
 from csg.settings import ConfigError
 from csg.tasks import task_of
 from csg.text import printable
-from csg.tracking import TrackedRun
+from csg.tracking import TrackedRun, not_recorded
 from csg.wording import counted
 from tune_spaces.ablation import Ablation, run_ablation
 from tune_spaces.ablation_script import check_no_run_failed, planned_runs

@@ -11,8 +11,6 @@ from csg.parsing import config_from_flat, overlay
 from csg.settings import ConfigError
 from csg.training.run import Run
 
-GOES_ON = "and the same command goes on where it was"
-
 
 def open_run(base: Mapping[str, Any], changes: Mapping[str, Any], *, config_id: str, data: str) -> Run:
     """Open the run that the driver means, on this machine's data, weights and method.
@@ -36,15 +34,15 @@ def open_run(base: Mapping[str, Any], changes: Mapping[str, Any], *, config_id: 
     except ConfigError as error:
         if not data:
             raise
-        raise OutsideFaultError(f"{error}; mend that, {GOES_ON}") from error
+        raise OutsideFaultError(f"{error}; mend that") from error
     if data not in ("", run.pair.fingerprint):
         raise OutsideFaultError(
             f"this node has other data than the driver: fingerprint {run.pair.fingerprint}, expected {data}; put the "
-            f"same on every node, {GOES_ON}"
+            "same on every node"
         )
     if config_id not in ("", run.identity.config_id):
         raise OutsideFaultError(
             "this node has other weights, another method file or another file that a setting names than the driver: "
-            f"configuration {run.identity.config_id}, expected {config_id}; put the same on every node, {GOES_ON}"
+            f"configuration {run.identity.config_id}, expected {config_id}; put the same on every node"
         )
     return run

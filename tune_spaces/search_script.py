@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from csg.console import Console
-from csg.parsing import JOURNAL, parse_flags
-from csg.script import RunsFailedError, not_recorded, run_script
+from csg.exit_codes import RunsFailedError
+from csg.layout import JOURNAL
+from csg.parsing import parse_flags
+from csg.script import run_script
 from csg.settings import ConfigError
+from csg.tracking import not_recorded
 from csg.wording import counted
 from tune_spaces.journal import Journal
 from tune_spaces.plan import SearchOptions, plan
@@ -56,7 +59,7 @@ def search_script(
         conclude(outcome, console)
         return _end(outcome, console)
 
-    return run_script(body)
+    return run_script(body, resumes=True)
 
 
 def _end(outcome: Outcome, console: Console) -> bool:

@@ -16,9 +16,8 @@ from csg.data.pair import SOURCE_TRAIN
 from csg.faults import find_outside_fault
 from csg.object_store import address_of
 from csg.parsing import parse_flags
-from csg.settings import ConfigError
 from csg.tasks import task_of
-from csg.text import in_one_line
+from csg.text import first_line, in_one_line
 from csg.training.dry_run import dry_run
 from csg.training.loop import EpochReport
 from csg.wording import counted, is_or_are
@@ -50,19 +49,19 @@ def train(argv: Sequence[str], console: Console) -> int:
     run = open_run(flags.config, console)
     options = flags.options
     track: RunTracker | None = None
+    uri = options.tracking_uri or ""
     if options.tracking_uri != "none":
         from csg import tracking
 
-        uri = options.tracking_uri or tracking.default_tracking_uri(flags.config.train.output)
+        uri = uri or tracking.default_tracking_uri(flags.config.train.output)
         try:
             store = tracking.Tracker(uri, options.experiment or flags.config.data.name)
             track = tracking.RunTracker(store, run)
         except tracking.StoreError as error:
-            refusal = tracking.refusal_of(error) or f"the MLflow store {uri} does not answer ({error})"
-            raise ConfigError(f"--tracking-uri: {refusal}") from None
+            raise tracking.not_recorded(first_line(str(error)), tracking.refusal_of(error)) from None
     known, epochs = len(run.record.epochs), flags.config.train.epochs
     if known:
-        of_all = f"{known} of {counted(epochs, 'epoch', 'epochs')} {is_or_are(epochs)}"
+        of_all = f"{known} of {counted(epochs, 'epoch')} {is_or_are(epochs)}"
         console.print(f"{of_all} on record in {address_of(run.folder)}")
     try:
         with step_progress(console) as progress:
@@ -81,11 +80,11 @@ def train(argv: Sequence[str], console: Console) -> int:
         run.fail(error)
         raise
     finally:
-        _log(track, console)
+        recorded = _log(track, console)
     _print_final(console, final)
     console.print(f"weights: {address_of(run.selected)}")
-    if track is not None and track.refusal:
-        raise ConfigError(track.refusal)
+    if track is not None and not recorded:
+        raise tracking.not_recorded(uri, track.refusal)
     return 0
 
 
@@ -102,7 +101,7 @@ def _show_plan(config: Config, console: Console) -> int:
         config.method.summary,
         f"{counted(plan.images, 'source training image')} / batches of {config.train.batch_size} = "
         f"{counted(plan.steps_per_epoch, 'iteration')} per epoch (the last incomplete batch is dropped); "
-        f"{counted(config.train.epochs, 'epoch', 'epochs')} = {counted(plan.total_steps, 'iteration')}",
+        f"{counted(config.train.epochs, 'epoch')} = {counted(plan.total_steps, 'iteration')}",
         "learning rate of the new head by iteration (other groups: times their factor):",
         *(f"  {step:>9,}  {rate:.3e}" for step, rate in plan.learning_rates.items()),
         "parameter groups:",
@@ -119,14 +118,17 @@ def _show_plan(config: Config, console: Console) -> int:
     return 0
 
 
-def _log(track: RunTracker | None, console: Console) -> None:
-    """Write what the store lacks; where it is away, or refuses, training goes on."""
+def _log(track: RunTracker | None, console: Console) -> bool:
+    """Write what the store lacks, and return whether it has all; where it is away, or refuses, training goes on."""
     if track is None:
-        return
+        return True
     before = track.refusal
-    if not track.try_to_log() and (not before or track.refusal != before):
+    if track.try_to_log():
+        return True
+    if not before or track.refusal != before:
         said = track.refusal or "The MLflow store is away; the next epoch, or the same command again, fills it in."
         console.print(said)
+    return False
 
 
 def _epoch_line(report: EpochReport, config: Config) -> str:

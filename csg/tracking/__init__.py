@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from csg.tracking.reading import TrackedRun, artifact_places, read_artifact, read_experiment, with_histories
-from csg.tracking.refusals import refusal_of
+from csg.tracking.refusals import not_recorded, refusal_of
 from csg.tracking.run_tracker import RunTracker
 from csg.tracking.store import StoreError, default_tracking_uri
 from csg.tracking.tracker import Tracker
@@ -15,6 +15,7 @@ __all__ = [
     "Tracker",
     "artifact_places",
     "default_tracking_uri",
+    "not_recorded",
     "read_artifact",
     "read_experiment",
     "refusal_of",

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Executable, column, create_engine, select, ta
 from sqlalchemy.exc import SQLAlchemyError
 
 from csg.address import sqlite_path
+from csg.text import first_line
 from csg.tracking.store import StoreError
 
 ENGINES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -130,4 +131,4 @@ def connected(uri: str) -> Iterator[Connection]:
         finally:
             engine.dispose()
     except SQLAlchemyError as error:
-        raise StoreError(f"{type(error).__name__}: {str(error).partition(chr(10))[0][:300]}") from error
+        raise StoreError(f"{type(error).__name__}: {first_line(str(error))}") from error

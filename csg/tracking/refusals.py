@@ -8,6 +8,10 @@ from typing import Final
 from mlflow.exceptions import InvalidUrlException, MlflowException
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, TimeoutError
 
+from csg.faults import OutsideFaultError
+from csg.settings import ConfigError
+from csg.text import first_line
+
 CREDENTIALS: Final = (
     "expected credentials that may write there (MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and "
     "MLFLOW_TRACKING_PASSWORD)"
@@ -32,6 +36,21 @@ OUTAGES: Final = (OperationalError, InterfaceError, InternalError, TimeoutError)
 DELETED_RUN: Final = re.compile(r"run '?([0-9a-f]{32})'? must be in the 'active' state", re.IGNORECASE)
 
 
+class StoreAwayError(OutsideFaultError):
+    """The MLflow store did not answer; everything is on disk."""
+
+    later = "the same command fills it in and shows the result"
+
+    def __init__(self, what: str) -> None:
+        """Name the store, or what it answered last."""
+        super().__init__(f"the MLflow store does not answer as it should ({what})")
+
+
+def not_recorded(what: str, refusal: str) -> Exception:
+    """Return the error of a store that lacks something: it refuses, for ``refusal``, or is away where that is empty."""
+    return ConfigError(refusal) if refusal else StoreAwayError(what)
+
+
 def lasts(error: MlflowException) -> bool:
     """Whether the same request would be refused again; what is away for a while, busy or locked is no refusal."""
     if isinstance(error, InvalidUrlException):
@@ -43,7 +62,7 @@ def refusal_of(error: MlflowException) -> str:
     """Say what a store refuses for good, and what to do; empty where it is away for a while."""
     if not lasts(error):
         return ""
-    said = str(error).partition("\n")[0][:300]
+    said = first_line(str(error))
     deleted = DELETED_RUN.search(said)
     if deleted:
         return (

@@ -30,8 +30,9 @@ from csg.address import is_address, sqlite_path
 from csg.config import Config
 from csg.faults import OutsideFaultError
 from csg.object_store import check_store, folder_of
-from csg.settings import ConfigError, places
+from csg.settings import ConfigError, flag_name, places
 from csg.storage import exists, remove, replacing
+from csg.text import first_line
 from csg.training.cluster_health import check_answers, watch
 from csg.wording import counted
 
@@ -207,8 +208,8 @@ def check_output(config: Config, tracking_uri: str | None = None) -> None:
     for name, path in paths.items():
         if JOB_FOLDER in path:
             raise ConfigError(
-                f"--{name}: a submitted job's working folder is removed when it ends; expected an absolute path that "
-                f"all nodes see, found {path}"
+                f"{flag_name(name)}: a submitted job's working folder is removed when it ends; expected an absolute "
+                f"path that all nodes see, found {path}"
             )
 
 
@@ -254,8 +255,8 @@ def check_nodes(config: Config) -> None:
                 lacks = ray.get(answer, timeout=PATIENCE_SECONDS)
             except ray.exceptions.RayError as error:
                 raise ConfigError(
-                    f"cluster: {where} runs nothing ({type(error).__name__}: {_first_line(error)}); is csg installed "
-                    "there, with the driver's versions?"
+                    f"cluster: {where} runs nothing ({type(error).__name__}: {first_line(str(error))}); is csg "
+                    "installed there, with the driver's versions?"
                 ) from error
             if "train.output" in lacks and is_address(output):
                 raise ConfigError(
@@ -269,13 +270,11 @@ def check_nodes(config: Config) -> None:
                 )
             if lacks:
                 name = lacks[0]
-                raise ConfigError(f"--{name}: {where} has no {wanted[name]}; put it on every node, or on a shared path")
+                raise ConfigError(
+                    f"{flag_name(name)}: {where} has no {wanted[name]}; put it on every node, or on a shared path"
+                )
     finally:
         remove(probe)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]
 
 
 def inputs(config: Config) -> dict[str, str]:

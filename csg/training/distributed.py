@@ -36,10 +36,12 @@ from csg.collective import agreed, is_first
 from csg.config import Config
 from csg.data import load_pair
 from csg.faults import LostProcessError, OutsideFaultError, find_outside_fault
+from csg.layout import TRAINED
 from csg.object_store import StoreGoneError, folder_of
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError, Flat, flatten
 from csg.storage import opened, remove, replacing, stamp
+from csg.text import last_line
 from csg.training.cluster import Slots, check_nodes, check_output, start_ray
 from csg.training.launch_files import LaunchFiles, Progress, Unwanted, pause
 from csg.training.loop import EpochReport, OnStep, OnWait, Stop
@@ -157,8 +159,7 @@ class Launch:
             self._trainer(files).fit()
         except Exception as error:  # Ray Train's errors for what its workers did or did not survive
             causes = list(getattr(error, "worker_failures", {}).values()) or [error]
-            last_line = ["", *str(causes[0]).strip().splitlines()][-1]
-            self.failure = f"{type(causes[0]).__name__}: {last_line}"
+            self.failure = f"{type(causes[0]).__name__}: {last_line(str(causes[0]), 2000)}"
 
     def _trainer(self, files: LaunchFiles) -> ray.train.torch.TorchTrainer:
         config = self._run.config
@@ -221,7 +222,7 @@ def work(loop_config: dict[str, Any]) -> None:
     """
     settings: Flat = loop_config["settings"]
     config = config_from_flat(settings)
-    folder = folder_of(config.train.output) / "trained" / loop_config["run"]
+    folder = folder_of(config.train.output) / TRAINED / loop_config["run"]
     files = LaunchFiles(folder, loop_config["launch"])
     stop = Unwanted(files.wanted)
     try:
