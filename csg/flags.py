@@ -20,8 +20,9 @@ from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar, Union, get
 import tyro
 import yaml
 
+from csg import yaml_text
 from csg.paths import with_user_paths
-from csg.settings import ConfigError, hints
+from csg.settings import DIGITS, ConfigError, flag_name, hints
 
 OptionsT = TypeVar("OptionsT")
 HELP: Final = ("-h", "--help")
@@ -39,11 +40,19 @@ class Field:
     """Whether its value stands alone, without a flag."""
     empty: bool = False
     """Whether an empty text is a value."""
+    required: bool = False
+    """Whether there is no default."""
+    metavar: str = ""
+    """What stands for its value in a usage."""
 
     @property
     def many(self) -> bool:
         """Whether it takes several words."""
         return get_origin(self.hint) in (tuple, list)
+
+    def shown(self, name: str) -> str:
+        """Return what a user knows the field of this name by."""
+        return self.metavar or name if self.positional else flag_name(name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +118,7 @@ class CommandLine:
             alone += [(word, f" after {flag.typed}") for word in left]
         for name, field in fields.items():
             if field.positional and alone:
-                values[name] = _one(alone.pop(0)[0], field, name)
+                values[name] = _one(alone.pop(0)[0], field, field.shown(name))
         if alone:
             word, where = alone[0]
             raise ConfigError(f"{word}: expected a flag (--name), found this word{where}")
@@ -128,7 +137,7 @@ def _word(flag: Flag) -> tuple[str, tuple[str, ...]]:
 def _unknown(flag: Flag, fields: Mapping[str, Field]) -> str:
     known = [known for known, field in fields.items() if not field.positional]
     near = difflib.get_close_matches(flag.name, known, n=1, cutoff=0.5)
-    hint = f"; the nearest is --{near[0]}" if near else ""
+    hint = f"; the nearest is {flag_name(near[0])}" if near else ""
     return f"{flag.typed}: unrecognized flag{hint}; --help lists all"
 
 
@@ -194,9 +203,10 @@ def _truth(word: str) -> bool:
 def _whole(word: str) -> int:
     if not re.fullmatch(r"[+-]?\d+(_\d+)*", word):
         raise ValueError("a whole number")
-    if len(word) > 20 or abs(int(word)) >= 2**63:
-        raise ValueError("a whole number of at most 18 digits")
-    return int(word)
+    digits = word.lstrip("+-").replace("_", "").lstrip("0")
+    if len(digits) > DIGITS:
+        raise ValueError(f"a whole number of at most {DIGITS} digits")
+    return -int(digits or "0") if word.startswith("-") else int(digits or "0")
 
 
 def _one_of(word: str, kinds: Sequence[Any]) -> Any:
@@ -222,8 +232,8 @@ def _number(word: str) -> float:
 def _as_yaml(word: str) -> Any:
     """Read what a method of somebody's own declares."""
     try:
-        return yaml.safe_load(word)
-    except (yaml.YAMLError, RecursionError):
+        return yaml_text.load(word)
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise ValueError("a value as in YAML") from None
 
 
@@ -238,21 +248,22 @@ def fields_of(options: type[Any]) -> dict[str, Field]:
             switch=plain[field.name] is bool,
             positional=tyro.conf.Positional in marks,
             empty=field.default == "",
+            required=field.default is field.default_factory is dataclasses.MISSING,
+            metavar=next((mark.metavar for mark in marks if getattr(mark, "metavar", None)), ""),
         )
     return fields
 
 
-def made(options: type[OptionsT], values: Mapping[str, Any]) -> OptionsT:
+def make_options(options: type[OptionsT], values: Mapping[str, Any]) -> OptionsT:
     """Make a dataclass of flags from those that were given.
 
     Raises:
         ConfigError: one without a default was not; or see :func:`csg.paths.with_user_paths`.
     """
     for name, field in fields_of(options).items():
-        declared = next(each for each in dataclasses.fields(options) if each.name == name)  # type: ignore[arg-type]
-        if name not in values and declared.default is declared.default_factory is dataclasses.MISSING:
-            what = f"{name}: expected a word without a flag" if field.positional else f"--{name}: expected this flag"
-            raise ConfigError(f"{what}, found none; --help says what it is for")
+        if name not in values and field.required:
+            wanted = "a word without a flag" if field.positional else "this flag"
+            raise ConfigError(f"{field.shown(name)}: expected {wanted}, found none; --help says what it is for")
     return with_user_paths(options(**values))
 
 
@@ -271,7 +282,6 @@ def show_help(
         prog=prog,
         description=description,
         default=default,
-        use_underscores=True,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     raise SystemExit(0)
@@ -281,8 +291,8 @@ def read_options(options: type[OptionsT], argv: Sequence[str], *, prog: str, des
     """Read a command line into a dataclass with a field for each flag; ``--help`` ends the program.
 
     Raises:
-        ConfigError: see :meth:`CommandLine.values`, and :func:`made`.
+        ConfigError: see :meth:`CommandLine.values`, and :func:`make_options`.
     """
     if wants_help(argv):
         show_help(options, prog=prog, description=description)
-    return made(options, CommandLine.of(argv).values(fields_of(options)))
+    return make_options(options, CommandLine.of(argv).values(fields_of(options)))

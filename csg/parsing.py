@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Generic, NoReturn, TypeVar
@@ -12,51 +11,34 @@ import tyro
 import yaml
 from pydantic import ValidationError
 
+from csg import yaml_text
 from csg.address import checked_address, is_address
 from csg.config import Config
 from csg.external import with_absolute_path
-from csg.flags import CommandLine, Field, fields_of, made, show_help, wants_help
+from csg.flags import CommandLine, Field, fields_of, make_options, show_help, wants_help
+from csg.layout import JOURNAL, SEARCHES
 from csg.methods import find_method, name_of
 from csg.object_store import address_of, file_of
 from csg.pairs import defaults_of
 from csg.paths import absolute_path
-from csg.settings import ConfigError, Flat, build, explain, field_hints, field_names, flatten, hints, places, unknown
+from csg.settings import (
+    DIGITS,
+    ConfigError,
+    Flat,
+    build,
+    explain,
+    field_hints,
+    field_names,
+    flatten,
+    hints,
+    places,
+    unknown,
+)
 from csg.storage import opened
 
 OptionsT = TypeVar("OptionsT")
-SEARCHES: Final = "searches"
-"""Folder below ``train.output`` that holds the searches' own."""
-JOURNAL: Final = "journal.jsonl"
-"""File in a search's folder."""
 DECISIVE: Final = ("data.name", "method.name", "method.path")
 """Settings that decide about others and their defaults."""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which ``1e-4`` is a number, as everyone who writes a learning rate expects, and a name comes once."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Make a dictionary.
-
-        Raises:
-            ConstructorError: a name comes twice.
-        """
-        names: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in names:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is set twice", key.start_mark)
-            names.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes the texts that :class:`_Loader` would take for numbers."""
-
-
-for _side in (_Loader, _Dumper):
-    _side.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
-    )
 
 
 def config_from_flat(flat: Mapping[str, Any]) -> Config:
@@ -74,8 +56,8 @@ def config_from_flat(flat: Mapping[str, Any]) -> Config:
     for given, value in flat.items():
         if given not in known:
             raise ConfigError(unknown(given, known))
-        if isinstance(value, int) and abs(value) >= 2**63:
-            raise ConfigError(f"{given}: expected a number of at most 18 digits, found a larger one")
+        if isinstance(value, int) and abs(value) >= 10**DIGITS:
+            raise ConfigError(f"{given}: expected a number of at most {DIGITS} digits, found a larger one")
     sections = {
         section: build(
             cls,
@@ -106,13 +88,13 @@ def read_yaml(path: Path) -> Flat:
     """
     try:
         with opened(path) as file:
-            loaded = yaml.load(file, Loader=_Loader)  # noqa: S506 (a SafeLoader with one more number form)
+            loaded = yaml_text.load(file)
     except FileNotFoundError:
         raise ConfigError(f"--config: cannot read {address_of(path)} (there is no such file)") from None
     except OSError as error:
         raise ConfigError(f"--config: cannot read {path} ({error.strerror})") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"--config: cannot read {path} as YAML: {_in_one_line(error)}") from None
+        raise ConfigError(f"--config: cannot read {path} as YAML: {yaml_text.explain(error)}") from None
     except (ValueError, RecursionError) as error:  # of a date that is none, say
         raise ConfigError(
             f"--config: {path} has a value that cannot be read ({str(error).partition(';')[0]})"
@@ -143,14 +125,6 @@ def _from_file(path: Path) -> Flat:
     return flat | moved
 
 
-def _in_one_line(error: yaml.YAMLError) -> str:
-    """Say what is wrong, and in which line."""
-    mark = getattr(error, "problem_mark", None)
-    where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
-    what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    return where + " ".join(str(what).split())
-
-
 def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield each setting's dotted name and value."""
     for name, value in tree.items():
@@ -162,7 +136,7 @@ def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def to_yaml(config: Config) -> str:
     """Write every setting as ``dotted.name: value``, readable by :func:`read_yaml` and by people."""
-    return yaml.dump(flatten(config), Dumper=_Dumper, sort_keys=False)
+    return yaml_text.dump(flatten(config))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +172,7 @@ def parse_flags(
     """
     line = CommandLine.of(argv)
     if wants_help(argv):
-        _show_help(options, _start(line, base, lenient=True), prog=prog, description=description)
+        _show_help(options, _start_of_help(line, base), prog=prog, description=description)
     start = _start(line, base)
     settings = {f"method.{name}": hint for name, hint in field_hints(find_method(start).Config).items()}
     settings = {name: hint for name, hint in field_hints(Config).items() if not name.startswith("method.")} | settings
@@ -213,31 +187,31 @@ def parse_flags(
     config = with_absolute_paths(config)
     flat = flatten(config)
     stated = frozenset([*given, *(start if line.text("config") is not None else ())])
-    made_options = made(options, {name: value for name, value in values.items() if name in own})
-    return Flags(made_options, config, {name: flat[name] for name in given}, stated)
+    made = make_options(options, {name: value for name, value in values.items() if name in own})
+    return Flags(made, config, {name: flat[name] for name in given}, stated)
 
 
-def _start(line: CommandLine, base: Mapping[str, Any] | None, *, lenient: bool = False) -> Flat:
+def _start(line: CommandLine, base: Mapping[str, Any] | None) -> Flat:
     """Return the settings that flags change: those of ``--config``, or ``base``, under the chosen pair and method.
-
-    Args:
-        line: the command line.
-        base: settings to start from without ``--config``.
-        lenient: whether to return ``base`` where the command line cannot be used.
 
     Raises:
         ConfigError: ``--config`` names an unusable file, or there is no such method.
     """
+    file = line.text("config")
+    start = dict(base or {}) if file is None else _from_file(file_of(file, "--config"))
+    chosen = {name: line.text(name) for name in DECISIVE}
+    start = overlay(start, {name: text for name, text in chosen.items() if text not in (None, "None")})
+    find_method(start)
+    return start
+
+
+def _start_of_help(line: CommandLine, base: Mapping[str, Any] | None) -> Flat:
+    """Return the settings that help shows as defaults: ``base`` where the command line cannot be used."""
     try:
-        file = line.text("config")
-        start = dict(base or {}) if file is None else _from_file(file_of(file, "--config"))
-        chosen = {name: line.text(name) for name in DECISIVE}
-        start = overlay(start, {name: text for name, text in chosen.items() if text not in (None, "None")})
-        config_from_flat(start) if lenient else find_method(start)
+        start = _start(line, base)
+        config_from_flat(start)
     except ConfigError:
-        if lenient:
-            return dict(base or {})
-        raise
+        return dict(base or {})
     return start
 
 
@@ -265,7 +239,7 @@ def with_absolute_paths(config: Config) -> Config:
     # train.output first: data.cache lies below it unless told otherwise, and would be blamed for it.
     for name, text in sorted(places(config).items(), key=lambda place: place[0] != "train.output"):
         if not text:
-            raise ConfigError(f"{name}: expected a path, found {text!r}; leave it out, or say None, for none")
+            raise ConfigError(f"{name}: expected a path, found {text!r}; omit it, or set None")
         if not is_address(text):
             found[name] = absolute_path(text, name, written=name in written)
         elif name == "train.output":

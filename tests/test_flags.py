@@ -11,7 +11,8 @@ from analysis import export_runs, paper_figures, paper_tables, report, trace
 from analysis import motivating_example as drawn_example
 from csg import cli
 from csg.flags import value_of
-from csg.parsing import parse_flags
+from csg.parsing import config_from_flat, parse_flags
+from csg.settings import ConfigError
 from tests.test_cli import Main, train
 from tune_spaces import gta5_search, motivating_example, visda_ablation, visda_search
 from tune_spaces.plan import SearchOptions
@@ -127,7 +128,7 @@ def test_a_command_line_that_cannot_be_used_is_refused_in_one_sentence(
         (cli.main, ["trian"], "found 'trian'; the nearest is train"),
         (cli.main, ["data", "chek"], "csg data: expected a command (check), found 'chek'; the nearest is check"),
         (ALL["evaluate"], ["--streams"], "--streams: expected at least one value, found none"),
-        (SCRIPTS["predict"], ["--checkpoint", "x"], "folder: expected a word without a flag, found none"),
+        (SCRIPTS["predict"], ["--checkpoint", "x"], "DIR: expected a word without a flag, found none"),
         (SCRIPTS["predict"], ["a", "b", "--checkpoint", "x"], "b: expected a flag (--name), found this word"),
         (SCRIPTS["predict"], ["a"], "--checkpoint: expected this flag, found none"),
         (SCRIPTS["tables"], ["--mix", "commit", "x"], "--mix: expected one of commit, program, data, protocol, found"),
@@ -192,4 +193,24 @@ def test_a_word_is_a_value_of_its_type() -> None:
     assert value_of("-3", int) == -3 and value_of("1_000", int) == 1000
     assert value_of("None", str | None) is None and value_of("None", str) == "None"
     assert value_of("1e-4", float | None) == 1e-4
-    assert value_of("{a: 1}", dict[str, int]) == {"a": 1}
+    assert value_of("{a: 1e-4}", dict[str, float]) == {"a": 1e-4}
+    assert value_of("0" * 5000 + "7", int) == 7 and value_of("-" + "9" * 18, int) == 1 - 10**18
+
+
+@pytest.mark.parametrize("word", ["2020-13-45", "{a: 1, a: 2}", "[", "[" * 3000])
+def test_a_word_that_is_no_value_of_a_strangers_type_is_refused(word: str) -> None:
+    with pytest.raises(ValueError, match=r"^a value as in YAML$"):
+        value_of(word, dict[str, float])
+
+
+@pytest.mark.parametrize("number", [10**18, -(10**18), 10**40])
+def test_a_whole_number_has_18_digits_at_most_wherever_it_stands(number: int) -> None:
+    with pytest.raises(ValueError, match="at most 18 digits"):
+        value_of(str(number), int)
+    with pytest.raises(ConfigError, match="at most 18 digits"):
+        config_from_flat({"train.seed": number})
+
+
+def test_flags_are_written_with_hyphens(refusal: Callable[[Main, list[str]], str]) -> None:
+    assert "the nearest is --train.batch-size;" in refusal(train, ["--train.batchsize", "1"])
+    assert refusal(SCRIPTS["export"], ["--output", "a"]).startswith("--checkpoint: expected this flag")

@@ -17,6 +17,7 @@ from csg.config import Config
 from csg.console import Console
 from csg.data.pair import TARGET_TEST, Pair
 from csg.identity import canonical
+from csg.layout import ABLATIONS
 from csg.names import folder_name
 from csg.object_store import folder_of
 from csg.parsing import config_from_flat, overlay
@@ -84,7 +85,7 @@ class Ablation:
     def folder(self) -> Path:
         """Where the ablation keeps its tables."""
         output = folder_of(self.planned[0].config.train.output)
-        return output / "ablations" / folder_name(self.experiment) / self.key
+        return output / ABLATIONS / folder_name(self.experiment) / self.key
 
 
 def cells_of(design: Design, base: Flat, seeds: int) -> Iterator[tuple[Cell, Config]]:

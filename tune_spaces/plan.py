@@ -15,6 +15,7 @@ from csg.config import Config
 from csg.console import Console
 from csg.data.pair import Pair
 from csg.identity import canonical
+from csg.layout import SEARCHES
 from csg.methods import method_of
 from csg.models.weights import check_weights
 from csg.names import folder_name
@@ -102,7 +103,7 @@ class Search:
     @property
     def folder(self) -> Path:
         """Where the search keeps its journal and its figures."""
-        return folder_of(self.config.train.output) / "searches" / folder_name(self.experiment) / self.name
+        return folder_of(self.config.train.output) / SEARCHES / folder_name(self.experiment) / self.name
 
     @property
     def score_metric(self) -> str:

@@ -18,8 +18,8 @@ from ray.tune import TuneError
 
 from csg.console import Console
 from csg.faults import OutsideFaultError, chain, find_outside_fault
+from csg.layout import JOURNAL
 from csg.object_store import address_of
-from csg.parsing import JOURNAL
 from csg.settings import ConfigError
 from csg.storage import locked, make_folder, names
 from csg.tasks import task_of

@@ -14,8 +14,9 @@ from analysis.search_figures import write_search_figures
 from analysis.search_summary import SELECTION_SCORE, best_trials, wilson_text
 from csg.console import Console
 from csg.data.pair import TARGET_TEST
+from csg.layout import JOURNAL
 from csg.object_store import address_of
-from csg.parsing import JOURNAL, config_from_flat, overlay, to_yaml
+from csg.parsing import config_from_flat, overlay, to_yaml
 from csg.storage import replacing
 from csg.tasks import task_of
 from csg.tasks.task import Task

