@@ -101,6 +101,25 @@ def _first_on_path(folder: str) -> Iterator[None]:
             sys.path.append(folder)
 
 
+def depends_on_folder(place: str) -> bool:
+    """Whether another thing may be imported from ``place`` in another current folder. Nothing is imported to say so."""
+    where, _, _ = place.rpartition(":")
+    if where.endswith(".py"):
+        return not Path(where).is_absolute()
+    file = _in_current_folder(where)
+    if file is None:
+        return False
+    try:
+        found = importlib.util.find_spec(where.partition(".")[0])
+    except ValueError:  # a module that was made without one
+        return True
+    parts = where.split(".")[1:]
+    if found is None or not parts:
+        return found is None or found.origin == str(file)
+    below = [Path(folder, *parts) for folder in found.submodule_search_locations or ()]
+    return not any(path.with_suffix(".py").is_file() or (path / "__init__.py").is_file() for path in below)
+
+
 def with_absolute_path(place: str) -> str:
     """Resolve the file of ``path/to/file.py:NAME``, or of a module in the current folder, against that folder.
 

@@ -265,14 +265,25 @@ def test_weights_without_class_names_are_refused(
     assert "found no classes and no flip_averaging: an earlier version of csg wrote it; train it again" in said
 
 
-def test_weights_that_do_not_fit_their_own_settings_are_refused(
-    trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
+def test_weights_that_do_not_fit_their_own_settings_are_refused_and_import_nothing(
+    trained: Run, photos: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = torch.load(trained.selected, weights_only=True)["config"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "json").mkdir()
+    for file in ("mine.py", "json/mine.py"):
+        (tmp_path / file).write_text("raise SystemExit('imported')")
     for changes, message in [
         ({"classes": ["a", "b"]}, "expected the weights of a tiny with 2 classes"),
         ({"config": config | {"model.head_width": 17}}, "size mismatch for head.0.weight"),
         ({"config": config | {"method.path": "mine.py:Mine"}}, "expected an absolute path as method.path"),
+        ({"config": config | {"method.path": 5}}, "cannot be used here: method.path: expected a text, found 5"),
+        (
+            {"config": config | {"method.path": "gone.away:Mine"}},
+            "method.path: cannot import gone.away (ModuleN",
+        ),
+        ({"config": config | {"method.path": "mine:Mine"}}, "expected an absolute path as method.path"),
+        ({"config": config | {"method.path": "json.mine:Mine"}}, "expected an absolute path as method.path"),
         ({"config": config | {"model.width": 17}}, "its settings cannot be used here: model.width: no such setting"),
     ]:
         code, said = predict(capsys, photos, "--checkpoint", edited(trained.selected, **changes))

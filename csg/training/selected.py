@@ -10,12 +10,13 @@ from torch import Tensor
 
 from csg.config import Config
 from csg.data.pair import Pair
-from csg.external import with_absolute_path
+from csg.external import depends_on_folder
 from csg.models import encoder_named
 from csg.models.model import Model
 from csg.models.weights import check_numbers
 from csg.parsing import config_from_flat
 from csg.settings import ConfigError, Flat, flatten
+from csg.text import first_line
 from csg.training.checkpoint import load_state, save_state
 from csg.training.step import make_model, placed
 
@@ -50,9 +51,11 @@ class Selected:
         try:
             model.load_state_dict(self.state)
         except RuntimeError as error:
+            first_fault = str(error).strip().partition("\n")[2] or str(error)  # below torch's heading
             raise ConfigError(
                 f"{self.path}: expected the weights of a {config.model.name} with {len(self.classes)} classes, "
-                f"as {config.method.name} builds it; {_first_line(error)}; was it trained by another version of csg?"
+                f"as {config.method.name} builds it; {first_line(first_fault).rstrip('.')}; was it trained by another "
+                "version of csg?"
             ) from None
         check_numbers(model, f"{self.path}")
         return model
@@ -109,7 +112,7 @@ def load_selected(path: Path) -> Selected:
             "same flags)"
         )
     method = state["config"].get("method.path")
-    if method is not None and method != with_absolute_path(method):
+    if isinstance(method, str) and depends_on_folder(method):
         raise ConfigError(f"{path}: expected an absolute path as method.path, found {method!r}, which is not imported")
     try:
         config = config_from_flat(state["config"])
@@ -121,9 +124,3 @@ def load_selected(path: Path) -> Selected:
 def _few(state: dict[str, object], limit: int = 4) -> str:
     more = f" and {len(state) - limit} more" if len(state) > limit else ""
     return ", ".join(map(str, list(state)[:limit])) + more
-
-
-def _first_line(error: RuntimeError) -> str:
-    """Return the first fault that torch lists, below its heading."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[min(1, len(lines) - 1)][:200].rstrip(".")
