@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-TAG: Final = "csg.classes"
+CLASSES_TAG: Final = "csg.classes"
 PIECE: Final = 4000
 """Characters of one tag; MLflow takes 8,000."""
 
@@ -15,12 +15,12 @@ def class_tags(classes: Iterable[str]) -> dict[str, str]:
     """Return tags that hold the names: one, or several numbered ones where they are long."""
     text = json.dumps(list(classes))
     pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
-    return {f"{TAG}.{number}" if number else TAG: piece for number, piece in enumerate(pieces)}
+    return {f"{CLASSES_TAG}.{number}" if number else CLASSES_TAG: piece for number, piece in enumerate(pieces)}
 
 
 def classes_of(tags: Mapping[str, str]) -> tuple[str, ...]:
     """Return the names that :func:`class_tags` has put into tags; none where there are no such tags."""
-    pieces = [tags[TAG]] if TAG in tags else []
-    while f"{TAG}.{len(pieces)}" in tags:
-        pieces.append(tags[f"{TAG}.{len(pieces)}"])
+    pieces = [tags[CLASSES_TAG]] if CLASSES_TAG in tags else []
+    while f"{CLASSES_TAG}.{len(pieces)}" in tags:
+        pieces.append(tags[f"{CLASSES_TAG}.{len(pieces)}"])
     return tuple(json.loads("".join(pieces))) if pieces else ()

@@ -26,8 +26,8 @@ from csg.tracking.artifacts import artifacts_of
 
 COMPANIONS: Final = ("-journal", "-wal", "-shm")
 """Ends of the names of files that SQLite keeps beside a database; with another database they would spoil it."""
-SOMEBODYS: Final = {"alembic_version": "0", "workspaces": "0", "experiments": "name <> 'Default'"}
-"""Which rows are somebody's, of the tables in which MLflow puts some itself."""
+NOT_MLFLOWS: Final = {"alembic_version": "0", "workspaces": "0", "experiments": "name <> 'Default'"}
+"""Condition of the rows that a user has made, of the tables in which MLflow puts some itself."""
 SETTLED_SECONDS: Final = 5.0
 """How long a half-made file must not have changed before nobody is taken to be making it any more."""
 
@@ -129,7 +129,7 @@ def _contents(path: Path) -> Contents:
 
 def _has_rows(database: sqlite3.Connection, table: str) -> bool:
     quoted = table.replace('"', '""')
-    query = f'SELECT 1 FROM "{quoted}" WHERE {SOMEBODYS.get(table, "1")} LIMIT 1'  # noqa: S608
+    query = f'SELECT 1 FROM "{quoted}" WHERE {NOT_MLFLOWS.get(table, "1")} LIMIT 1'  # noqa: S608
     return database.execute(query).fetchone() is not None
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,10 +19,11 @@ from csg.object_store import StoreGoneError, address_of, store_of
 from csg.storage import fetched
 from csg.text import in_one_line, printable
 from csg.tracking.classes import class_tags
+from csg.tracking.commit import commit
 from csg.tracking.reading import PARENT, TrackedRun, as_text, as_tracked, read_runs
 from csg.tracking.refusals import deleted_experiment, refusal_of
 from csg.tracking.store import DELETED, StoreError, absolute_uri, connect
-from csg.tracking.view import TAG, view_address, view_state
+from csg.tracking.view import VIEW_TAG, view_address, view_state
 from csg.training.record import Identity, Record, Status
 
 NOTE = "mlflow.note.content"
@@ -42,19 +41,6 @@ LOSS = "train/loss"
 """The metric that every epoch has."""
 PLAIN = re.compile(r"[\w\-. /:+~]*", re.ASCII)
 """A text that can stand in a condition, in which nothing can be escaped."""
-
-
-@lru_cache(maxsize=1)
-def commit() -> str:
-    """Return the git commit of the working tree, marked where it has changes; empty outside a repository."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        found = subprocess.run(  # noqa: S603
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return found.stdout.strip()
 
 
 class Tracker:
@@ -151,7 +137,7 @@ class Tracker:
             Its address, after the server's; the parent's description links to it.
         """
         key = f"csg-{parent[:12]}"
-        self.client.set_experiment_tag(self.experiment_id, f"{TAG}{key}", view_state(parent, settings, score))
+        self.client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{key}", view_state(parent, settings, score))
         address = view_address(self.experiment_id, key)
         note = self.client.get_run(parent).data.tags.get(NOTE, "").partition("\n\n[")[0]
         self.client.set_tag(parent, NOTE, f"{note}\n\n[All its runs, the best first]({address[1:]})")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from csg.tracking.reading import PARENT
 
-TAG = "mlflow.sharedViewState."
+VIEW_TAG = "mlflow.sharedViewState."
 TAGS = ("status", "best", "csg.cell")
 
 
