@@ -19,11 +19,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from csg.faults import is_shortage
 from csg.object_store import LEFTOVER_SECONDS, Stamp, store_of
 from csg.settings import ConfigError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+_BLOCK = 1 << 20
+"""Bytes of a file that are read at once where all of them would be too many."""
 
 
 @contextmanager
@@ -186,6 +190,7 @@ def make_folder(path: Path, setting: str) -> Path:
 
     Raises:
         ConfigError: it cannot; the message names ``setting``.
+        OSError: the machine is short of something, such as space.
     """
     probe = path / f".probe-{uuid.uuid4().hex[:8]}"
     try:
@@ -193,6 +198,9 @@ def make_folder(path: Path, setting: str) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
+        if is_shortage(error):
+            error.filename = str(path)
+            raise
         raise ConfigError(f"{setting}: cannot write to {path} ({error.strerror}); choose another folder") from error
     return path
 
@@ -202,6 +210,7 @@ def check_file(path: Path, setting: str) -> None:
 
     Raises:
         ConfigError: it cannot; the message names ``setting``.
+        OSError: see :func:`make_folder`.
     """
     make_folder(path.parent, setting)
     if path.is_dir():
@@ -226,4 +235,17 @@ def file_digest(path: str) -> str:
 
 @lru_cache(maxsize=64)
 def _digest(path: str, _stamp: tuple[int, ...]) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return content_digest(path).hex()
+
+
+def content_digest(path: str | bytes) -> bytes:
+    """SHA-256 of a file's bytes, of which few are in memory at once.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (a path may be bytes)
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.digest()

@@ -16,7 +16,7 @@ from analysis.paper_tables import TableOptions
 from analysis.pictures import Shown
 from analysis.report import ReportOptions
 from csg.config import TrainConfig
-from csg.data.fault import WORDS, Kind
+from csg.data.fault import KINDS_IN_WORDS, Kind
 from csg.tracking import TrackedRun
 from csg.wording import counted, is_or_are, numbered
 from tests.analysis.test_tables import GOLDEN
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
         (1204, "image", "1,204 images"),
         (1, "class", "1 class"),
         (2, "class", "2 classes"),
-        (3, "search", "3 searches"),
+        (3, "epoch", "3 epochs"),
         (1.0, "CPU", "1 CPU"),
         (8.0, "CPU", "8 CPUs"),
         (0.5, "GPU", "0.5 GPUs"),
@@ -45,6 +45,7 @@ def test_a_noun_follows_its_number(count: float, noun: str, text: str) -> None:
 
 def test_irregular_nouns_and_verbs_too() -> None:
     assert counted(1, "target query", "target queries") == "1 target query"
+    assert counted(3, "search", "searches") == "3 searches"
     assert counted(0, "target query", "target queries") == "0 target queries"
     assert (is_or_are(0), is_or_are(1), is_or_are(2)) == ("are", "is", "are")
 
@@ -57,10 +58,10 @@ def test_things_are_named_once_and_in_order() -> None:
 
 
 def test_every_kind_of_fault_has_a_singular_and_a_plural() -> None:
-    assert set(WORDS) == set(get_args(Kind))
-    assert counted(2, *WORDS["class without images"]) == "2 classes without images"
-    assert counted(1, *WORDS["class without images"]) == "1 class without images"
-    assert counted(3, *WORDS["listed but absent"]) == "3 images listed but absent"
+    assert set(KINDS_IN_WORDS) == set(get_args(Kind))
+    assert counted(2, *KINDS_IN_WORDS["class without images"]) == "2 classes without images"
+    assert counted(1, *KINDS_IN_WORDS["class without images"]) == "1 class without images"
+    assert counted(3, *KINDS_IN_WORDS["listed but absent"]) == "3 images listed but absent"
 
 
 def test_a_search_offers_the_protocols_that_it_takes() -> None:

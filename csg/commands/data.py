@@ -18,13 +18,13 @@ from csg.config import Config
 from csg.console import Console
 from csg.data import load_pair
 from csg.data.check import Report, check
-from csg.data.fault import WORDS
-from csg.data.listing import count_files
+from csg.data.fault import KINDS_IN_WORDS
+from csg.data.listing import files_in_words
 from csg.data.pair import SOURCE_SHIFTED
 from csg.flags import HELP
 from csg.parsing import parse_flags
 from csg.settings import ConfigError
-from csg.text import in_one_line, printable
+from csg.text import first_line, in_one_line, printable
 from csg.training.loop import steps_per_epoch
 from csg.wording import counted
 
@@ -121,7 +121,7 @@ def _print_faults(report: Report, console: Console) -> None:
     if not report.faults:
         return
     kinds = Counter(fault.kind for fault in report.faults)
-    counts = ", ".join(counted(count, *WORDS[kind]) for kind, count in kinds.items())
+    counts = ", ".join(counted(count, *KINDS_IN_WORDS[kind]) for kind, count in kinds.items())
     console.print(f"{_number(report)}: {counts}")
     for fault in report.faults[:SHOWN]:
         console.print(f"  {fault.kind}: {in_one_line(str(fault))}")
@@ -133,12 +133,12 @@ def _print_verdict(report: Report, console: Console) -> None:
     """Say whether a training would start, and what it would pass over."""
     if not report.faults:
         verdict = Text("usable: nothing is wrong", style="green")
-        if report.unknown:
-            verdict = Text.assemble(("usable", "green"), f"; {count_files(report.unknown)} not used")
+        if report.not_used:
+            verdict = Text.assemble(("usable", "green"), f"; {files_in_words(report.not_used)} not used")
     elif report.usable:
         verdict = Text.assemble(("usable", "green"), f", with {_number(report)} that training passes over")
     else:
-        refusal = str(report.refusal(report.on_bad_image)).splitlines()[0].rstrip(":")
+        refusal = first_line(str(report.refusal(report.on_bad_image)), 1000).rstrip(":")
         verdict = Text.assemble(("not usable", "red"), f": {printable(refusal)}")
     console.print(verdict)
 

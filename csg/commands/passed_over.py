@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from csg.console import Console
-from csg.data.listing import PassedOver, count_files
+from csg.data.listing import PassedOver, files_in_words
 
 
 def print_not_used(kinds: Sequence[PassedOver], several_frames: int, console: Console, *, side: str = "") -> None:
     """Print how many files are not used, by suffix and reason, and of how many images only the first frame is."""
     start = f"{side}: " if side else ""
-    lines = [f"{start}{count_files(kinds)} not used:", *(f"  {kind}" for kind in kinds)] if kinds else []
+    lines = [f"{start}{files_in_words(kinds)} not used:", *(f"  {kind}" for kind in kinds)] if kinds else []
     if several_frames:
         images = "1 image has" if several_frames == 1 else f"{several_frames:,} images have"
         lines.append(f"{start}{images} several frames or pages, of which the first is used")

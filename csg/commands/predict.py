@@ -169,9 +169,8 @@ def classified(
     torch.set_num_threads(config.train.threads)
     inference = Inference(selected.model(config), config)
     averaging = config.data.flip_averaging if selected.flip_averaging else "none"
-    files = ImageFiles.of(
-        str(folder), dict.fromkeys(names, 0), limit=limit
-    )  # a stream has labels; these are not looked at
+    unused = dict.fromkeys(names, 0)  # a stream has labels
+    files = ImageFiles.of(str(folder), unused, limit=limit)
     stream = FileStream(files, config.data.image_size)
     batches = torch.split(torch.arange(len(files)), config.train.evaluation_batch_size)
     for reading in in_order(lambda n: stream.read(batches[n]), range(len(batches)), workers=config.data.workers):

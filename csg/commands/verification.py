@@ -8,7 +8,7 @@ from csg.console import Console
 from csg.data import ON_DISK, load_pair
 from csg.data.check import verified
 from csg.data.fault import UNREADABLE
-from csg.data.listing import count_files
+from csg.data.listing import files_in_words
 from csg.data.pair import Pair
 from csg.training.loop import steps_per_epoch
 from csg.wording import counted, is_or_are
@@ -30,8 +30,8 @@ def open_pair(config: Config, console: Console) -> Pair:
         except KeyboardInterrupt:
             console.print("Interrupted; nothing was trained.")
             raise SystemExit(130) from None
-        if report.unknown:
-            not_used = f"{count_files(report.unknown)} not used, as csg data check says: {report.path}"
+        if report.not_used:
+            not_used = f"{files_in_words(report.not_used)} not used, as csg data check says: {report.path}"
             console.print(not_used)
         skipped = sum(fault.kind in UNREADABLE for fault in report.faults)
         if skipped:

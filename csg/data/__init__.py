@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 from csg.config import DataConfig
 from csg.data import folders, glyph_scenes, glyphs, gta5_cityscapes, visda17
 from csg.data.domain import Domain, make_pair
-from csg.data.fault import Kind, named
+from csg.data.fault import Kind, name_faults
 from csg.data.map_domain import MapDomain
 from csg.data.pair import SOURCE_TRAIN, TARGET_VAL, Pair
 from csg.pairs import IDLE
@@ -71,7 +71,7 @@ def _load_from_disk(config: DataConfig) -> Pair:
     for kind, what in HONOURED.items():
         odd = [fault for domain in (source, target) for fault in domain.faults if fault.kind == kind]
         if odd:
-            logging.getLogger(__name__).warning(named(odd, what))
+            logging.getLogger(__name__).warning(name_faults(odd, what))
     pair: Pair = ON_DISK[config.name].make_pair(source, target, config)  # type: ignore[arg-type]
     return pair
 

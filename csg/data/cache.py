@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from csg.config import DataConfig
+from csg.faults import is_shortage
 from csg.object_store import home
 from csg.settings import ConfigError
 from csg.storage import replacing
@@ -15,17 +19,21 @@ def cache_folder(config: DataConfig) -> Path:
     return home() / "data" if config.cache is None else Path(config.cache)
 
 
-def keep(path: Path, content: bytes) -> None:
-    """Write a file of the cache, whole or not at all; other processes may read or write it meanwhile.
+@contextmanager
+def kept_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file of the cache to write it, whole or not at all; others may read or write the same one meanwhile.
 
     Raises:
         ConfigError: the folder cannot be written to.
+        OSError: the machine is short of something, such as space.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
-            file.write(content)
+            yield file
     except OSError as error:
+        if is_shortage(error):
+            raise
         raise ConfigError(
             f"data.cache: cannot write {path} ({error.strerror}); choose another folder with --data.cache"
         ) from error

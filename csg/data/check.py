@@ -24,9 +24,9 @@ from torch import Tensor
 
 from csg.config import DataConfig
 from csg.data import load_domains, load_pair
-from csg.data.cache import cache_folder, keep
+from csg.data.cache import cache_folder, kept_file
 from csg.data.domain import Domain, Look
-from csg.data.fault import IMPASSABLE, UNREADABLE, Fault, named
+from csg.data.fault import IMPASSABLE, UNREADABLE, Fault, name_faults
 from csg.data.listing import OF_SYSTEM, PassedOver
 from csg.data.loading import in_order
 from csg.data.map_domain import MapDomain
@@ -81,7 +81,7 @@ class Report:
     """By side: folder, images, those of them that can be read, bytes, images per class, width and height in pixels,
     hashes of names and of contents; how many images hold further frames or pages, and what is passed over for its name
     (:class:`PassedOver`). Where labels are maps, images per class are those that show it, and the pixels of each class
-    are counted too, the share of those of any class is told, and the maps that have none are named."""
+    are counted too, as is the share of the pixels that have a class, and the maps without such a pixel are named."""
     streams: dict[str, dict[str, Any]]
     """By stream, as the settings of the check split the images: images, images per class, fingerprint. None where a
     side is at fault."""
@@ -97,7 +97,7 @@ class Report:
         return {side: tuple(PassedOver(**kind) for kind in domain["not_used"]) for side, domain in self.domains.items()}
 
     @property
-    def unknown(self) -> tuple[PassedOver, ...]:
+    def not_used(self) -> tuple[PassedOver, ...]:
         """What is passed over on either side and may have been meant to be used: not what a system keeps for itself."""
         return tuple(kind for kinds in self.passed_over.values() for kind in kinds if kind.reason != OF_SYSTEM)
 
@@ -110,7 +110,7 @@ class Report:
         """Say why a training under that setting would not start on these data; None where it would."""
         impassable = [fault for fault in self.faults if fault.kind in IMPASSABLE]
         if impassable:
-            return named(impassable, "the data cannot be used:")
+            return name_faults(impassable, "the data cannot be used:")
         bad = [fault for fault in self.faults if fault.kind in UNREADABLE]
         if bad and on_bad_image == "error":
             images = sum(domain["images"] for domain in self.domains.values())
@@ -118,7 +118,7 @@ class Report:
                 f"{len(bad):,} of {counted(images, 'image')} cannot be used; "
                 f"repair them, or leave them out with --data.on-bad-image skip (report: {self.path}):"
             )
-            return named(bad, what)
+            return name_faults(bad, what)
         for side, domain in self.domains.items():
             if not domain["readable_images"]:
                 return f"expected {side} images, found none that can be read in {domain['folder']}"
@@ -262,8 +262,8 @@ def _stream(pair: Pair, name: str, domains: Sequence[Domain | MapDomain], seen: 
     plain = pair.streams[SOURCE_VAL] if name == SOURCE_SHIFTED else stream
     if isinstance(plain, FileMapStream):
         side = next(domain.side for domain in domains if domain.files.folder == plain.files.folder)
-        counted = seen[side].pixels
-        per_class = _per_class(pair.classes, pixels=None if counted is None else counted[plain.places.numpy()])
+        of_all = seen[side].pixels
+        per_class = _per_class(pair.classes, pixels=None if of_all is None else of_all[plain.places.numpy()])
     else:
         assert isinstance(stream, LabelledImages)
         per_class = _per_class(pair.classes, labels=stream.labels)
@@ -293,4 +293,5 @@ def _write(report: Report) -> None:
         "streams": report.streams,
         "faults": [dataclasses.asdict(fault) for fault in report.faults],
     }
-    keep(report.path, json.dumps(content, indent=1).encode())
+    with kept_file(report.path) as file:
+        file.write(json.dumps(content, indent=1).encode())

@@ -20,7 +20,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from csg.data.cache import keep
+from csg.data.cache import kept_file
+from csg.storage import content_digest
+from csg.text import in_one_line
 
 Digests = npt.NDArray[np.uint8]
 Stamps = npt.NDArray[np.int64]
@@ -29,11 +31,10 @@ ABSENT: Final = -1
 """In every column of the stamp of what is no file."""
 NO_FILE: Final = bytes(32)
 """The digest of what is no file."""
-UNREADABLE: Final = b"\xff" * 32
+NOT_READ: Final = b"\xff" * 32
 """The digest of a file that cannot be read, which is not remembered."""
 MANY: Final = 10_000
 """Files whose reading takes long enough for a word in the log."""
-_BLOCK: Final = 1 << 20
 _CHUNK: Final = 64
 """Files that a thread reads before it takes others."""
 _TICK: Final = 20_000_000
@@ -105,7 +106,9 @@ class Contents:
         if len(unknown):
             if len(unknown) >= MANY:
                 logging.getLogger(__name__).warning(
-                    "reading %s files below %s, once, to know them by their content", f"{len(unknown):,}", self._folder
+                    "reading %s files below %s, once, to know them by their content",
+                    f"{len(unknown):,}",
+                    in_one_line(self._folder),
                 )
             parts = np.array_split(unknown, -(-len(unknown) // _CHUNK))
             with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 16)) as readers:
@@ -158,10 +161,11 @@ class Contents:
         entries["digest"] = self._digests[kept]
         before = _read_memory(self._memory)
         both = np.concatenate([entries, before[~np.isin(before["name"][:, 0], entries["name"][:, 0])]])
-        file = io.BytesIO()
-        np.save(file, both[np.argsort(both["name"][:, 0], kind="stable")], allow_pickle=False)
-        content = file.getvalue()
-        keep(self._memory, hashlib.sha256(content).digest() + content)
+        held = io.BytesIO()
+        np.save(held, both[np.argsort(both["name"][:, 0], kind="stable")], allow_pickle=False)
+        content = held.getvalue()
+        with kept_file(self._memory) as file:
+            file.write(hashlib.sha256(content).digest() + content)
 
     def _hashed_names(self) -> npt.NDArray[np.uint64]:
         hashed = b"".join(hashlib.sha256(self._name(place)).digest()[:16] for place in range(len(self._ends)))
@@ -178,7 +182,7 @@ class Contents:
 
 def _are_readable(digests: Digests) -> npt.NDArray[np.bool_]:
     """Return (n,) whether digests are of what could be read."""
-    readable: npt.NDArray[np.bool_] = (digests != np.frombuffer(UNREADABLE, dtype=np.uint8)).any(axis=1)
+    readable: npt.NDArray[np.bool_] = (digests != np.frombuffer(NOT_READ, dtype=np.uint8)).any(axis=1)
     return readable
 
 
@@ -208,13 +212,9 @@ def _stamp(path: bytes) -> tuple[int, int, int, int]:
 
 
 def _digest(path: bytes) -> bytes:
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (bytes)
-            while block := file.read(_BLOCK):
-                digest.update(block)
+        return content_digest(path)
     except FileNotFoundError:
         return NO_FILE
     except OSError:
-        return UNREADABLE
-    return digest.digest()
+        return NOT_READ

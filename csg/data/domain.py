@@ -16,7 +16,7 @@ from torch import Tensor
 
 from csg.config import DataConfig
 from csg.data.decoding import BadImageError, inspect, read_bytes
-from csg.data.fault import IMPASSABLE, Fault, Kind, fault_of, named
+from csg.data.fault import IMPASSABLE, Fault, Kind, fault_of, name_faults
 from csg.data.files import FileStream, ImageFiles
 from csg.data.listing import PassedOver, count_passed_over, describe_passed_over, files_below
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
@@ -172,7 +172,7 @@ def make_pair(source: Domain, target: Domain, config: DataConfig, *, title: Call
     if faults:
         lacking = any(fault.kind == "class without images" for fault in faults)
         hint = " (--data.allow-missing-classes True accepts classes without images)" if lacking else ""
-        raise ConfigError(named(faults, f"data.name={config.name}: these data cannot be used{hint}:"))
+        raise ConfigError(name_faults(faults, f"data.name={config.name}: these data cannot be used{hint}:"))
     held_out, rest = split(source, config.source_val_fraction, "data.source_val_fraction", config)
     if config.source_images is not None:
         part = part_of(source.files.labels[rest], config.source_images)

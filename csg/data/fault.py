@@ -37,7 +37,7 @@ Kind = Literal[
     "stream without labels",
     "classes without pixels",
 ]
-WORDS: Final[dict[Kind, tuple[str, str]]] = {
+KINDS_IN_WORDS: Final[dict[Kind, tuple[str, str]]] = {
     "malformed line": ("malformed line", "malformed lines"),
     "unknown class": ("line with an unknown class", "lines with an unknown class"),
     "path outside the folder": ("path outside the folder", "paths outside the folder"),
@@ -99,7 +99,7 @@ def fault_of(error: BadImageError) -> Fault:
     return Fault(kind, error.path, f"expected {error.wanted}, {error.reason}")
 
 
-def named(faults: Sequence[Fault | str], what: str) -> str:
+def name_faults(faults: Sequence[Fault | str], what: str) -> str:
     """Put the first faults into words, one a line."""
     lines = [f"  {in_one_line(str(fault))}" for fault in faults[:SHOWN]]
     more = len(faults) - SHOWN

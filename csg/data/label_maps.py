@@ -129,11 +129,6 @@ def read_ids(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) 
     return IdMap(path, ids, None if palette is None else np.array(palette, dtype=np.uint8).reshape(-1, 3))
 
 
-def class_map(path: Path | str, content: bytes, table: Bytes) -> Bytes:
-    """Return the (H, W) class of every pixel of a label file: see :func:`read_ids` and :meth:`IdMap.classes`."""
-    return read_ids(path, content).classes(table)
-
-
 def may_contradict(palette: Bytes, table: Bytes) -> bool:
     """Whether the palette gives some id, be it shown or not, the colour of another class than the table's."""
     by_colour, differ = _against(palette, table)

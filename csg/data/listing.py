@@ -17,6 +17,8 @@ from typing import Final
 from PIL import Image, features
 
 from csg.settings import ConfigError
+from csg.text import in_one_line
+from csg.wording import counted, is_or_are
 
 USUAL: Final = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".webp")
 """Suffixes that a message names; there are many more."""
@@ -66,7 +68,8 @@ class PassedOver:
     """The first of them, as a path below the folder."""
 
     def __str__(self) -> str:
-        return f"{self.files:,} {self.suffix or 'without suffix'} ({self.reason}), such as {self.example}"
+        kind = self.suffix or "without suffix"
+        return in_one_line(f"{self.files:,} {kind} ({self.reason}), such as {self.example}")
 
 
 def files_below(folder: Path | str) -> Iterator[Found]:
@@ -142,13 +145,13 @@ def count_passed_over(found: Iterable[Found], folder: Path | str) -> tuple[Passe
 def describe_passed_over(kinds: Iterable[PassedOver]) -> str:
     """Put into one line how many files are not used and why; empty where there are none."""
     kinds = tuple(kinds)
-    return f"{count_files(kinds)} not used: {'; '.join(map(str, kinds))}" if kinds else ""
+    return f"{files_in_words(kinds)} not used: {'; '.join(map(str, kinds))}" if kinds else ""
 
 
-def count_files(kinds: Iterable[PassedOver]) -> str:
-    """Put a number of files into words."""
+def files_in_words(kinds: Iterable[PassedOver]) -> str:
+    """Return how many files there are, with the verb: ``3 files are``."""
     files = sum(kind.files for kind in kinds)
-    return "1 file is" if files == 1 else f"{files:,} files are"
+    return f"{counted(files, 'file')} {is_or_are(files)}"
 
 
 def image_suffixes() -> frozenset[str]:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from csg.config import DataConfig
 from csg.data.decoding import BadImageError
 from csg.settings import ConfigError
+from csg.text import in_one_line
 
 T = TypeVar("T")
 
@@ -97,4 +98,4 @@ def _end_with(parent: int) -> None:
 
 @lru_cache(maxsize=100_000)
 def _log_once(message: str) -> None:
-    logging.getLogger(__name__).warning("skipped: %s", message)
+    logging.getLogger(__name__).warning("skipped: %s", in_one_line(message))

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from csg.config import Ids
-from csg.data.cache import keep
+from csg.data.cache import kept_file
 from csg.data.decoding import USUAL_LIMIT, PixelLimit, read_bytes, stored
 from csg.data.files import ImageFiles
 from csg.data.label_maps import LABEL_IDS, TRAIN_IDS, BadMapError, Bytes, IdMap, read_ids
@@ -146,9 +146,8 @@ class MapFiles:
         if kept is None:
             found = [png_size(files.path(place)) for files in (self.images, self.maps) for place in range(len(self))]
             kept = np.array(found, dtype=np.int32).reshape(2, len(self), 2)
-            file = io.BytesIO()
-            np.save(file, kept, allow_pickle=False)
-            keep(path, file.getvalue())
+            with kept_file(path) as file:
+                np.save(file, kept, allow_pickle=False)
         return kept[0], kept[1]
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from csg.settings import ConfigError
-from csg.storage import replacing
+from csg.data.cache import kept_file
 
 Images = npt.NDArray[np.uint8]
 
@@ -31,7 +30,8 @@ def load_or_render(
     arrays = _read(path, shapes)
     if arrays is None:
         arrays = {name: render(name) for name in shapes}
-        _write(path, arrays)
+        with kept_file(path) as file:
+            np.savez(file, allow_pickle=False, **arrays)
     return arrays
 
 
@@ -44,16 +44,3 @@ def _read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Images
         return None
     whole = all(array.dtype == np.uint8 and array.shape == shapes[name] for name, array in arrays.items())
     return arrays if whole else None
-
-
-def _write(path: Path, arrays: Mapping[str, Images]) -> None:
-    """Store the arrays; other processes may read, or write the same, meanwhile."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            np.savez(file, allow_pickle=False, **arrays)
-    except OSError as error:
-        raise ConfigError(
-            f"data.cache: expected a folder that can be written, found {str(path.parent)!r} ({error.strerror}); "
-            "choose another folder with data.cache"
-        ) from error

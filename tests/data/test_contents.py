@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from csg.data import contents
-from csg.data.contents import NO_FILE, UNREADABLE
+from csg.data.contents import NO_FILE, NOT_READ
 from csg.data.files import ImageFiles
 from csg.settings import ConfigError
 from tests.checked_data import repaint
@@ -145,7 +145,7 @@ def test_what_is_no_file_and_what_cannot_be_read_have_digests_of_their_own(
         held = listed(folder, cache="other")
         assert held.contents._memory is not None
         held.contents._memory = None
-        assert held.digests[0].tobytes() == UNREADABLE
+        assert held.digests[0].tobytes() == NOT_READ
         seen.add(held.fingerprint)
     assert len(seen) == 4
     seen.add(listed(folder).fingerprint)

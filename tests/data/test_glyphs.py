@@ -242,5 +242,5 @@ def test_another_number_of_images_has_a_cache_file_of_its_own(config: DataConfig
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ConfigError, match=r"data\.cache: expected a folder that can be written.*file/cache"):
+    with pytest.raises(ConfigError, match=r"data\.cache: cannot write .*file/cache.*choose another"):
         glyphs.load(DataConfig(cache=str(tmp_path / "file" / "cache"), source_images=10))

@@ -14,11 +14,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from csg.data.label_maps import CLASSES, DEFINED_IDS, LABEL_IDS, TRAIN_IDS, VOID, BadMapError, UnknownIdError, class_map
+from csg.data.label_maps import (
+    CLASSES,
+    DEFINED_IDS,
+    LABEL_IDS,
+    TRAIN_IDS,
+    VOID,
+    BadMapError,
+    Bytes,
+    UnknownIdError,
+    read_ids,
+)
 from csg.data.map_crops import GREY, SCALES, centre_crop, random_crop, whole_image
 from csg.data.pair import IGNORED
 from csg.randomness import generator
 from tests.published_maps import IDS
+
+
+def class_map(path: Path | str, content: bytes, table: Bytes) -> Bytes:
+    return read_ids(path, content).classes(table)
 
 
 def png(ids: np.ndarray, mode: str = "L") -> bytes:

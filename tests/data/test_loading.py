@@ -46,7 +46,7 @@ def test_batches_are_the_same_bit_for_bit_with_any_number_of_processes(tmp_path:
 
 
 def test_a_bad_image_is_an_error_with_advice_or_is_counted(caplog: pytest.LogCaptureFixture) -> None:
-    bad = [BadImageError("a.png", "found an empty file"), BadImageError("b.png", "found no such file")]
+    bad = [BadImageError("a.png", "found an empty file"), BadImageError("b.png\n\x1b[2J", "found no such file")]
     with pytest.raises(
         BadImageError, match=r"a\.png: expected an image, found an empty file; .*--data\.on-bad-image skip"
     ):
@@ -54,7 +54,7 @@ def test_a_bad_image_is_an_error_with_advice_or_is_counted(caplog: pytest.LogCap
     assert admit(bad, DataConfig(on_bad_image="skip")) == 2
     assert admit(bad, DataConfig(on_bad_image="skip")) == 2
     assert admit([], DataConfig()) == 0
-    assert [record.getMessage().split(":")[1].strip() for record in caplog.records] == ["a.png", "b.png"]
+    assert [record.getMessage().split(":")[1].strip() for record in caplog.records] == ["a.png", "b.png\\n\\x1b[2J"]
 
 
 def test_a_killed_worker_is_a_clear_error() -> None:
