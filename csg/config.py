@@ -44,11 +44,9 @@ class DataConfig(Section):
     """gta5_cityscapes: what GTA5's label files hold: label_ids, train_ids (0 to 18 and 255), or what their names say,
     which is train_ids where they end in _labelTrainIds.png and label_ids elsewhere."""
     target_ids: Ids = "by_name"
-    """gta5_cityscapes: the same of Cityscapes' label files; train_ids prefers *_labelTrainIds.png where there are both
-    kinds."""
+    """gta5_cityscapes: the same of Cityscapes' label files; train_ids prefers *_labelTrainIds.png where both exist."""
     cache: Annotated[str | None, Place("written"), NOT_IDENTITY] = "runs/cache"
-    """Folder for rendered images, for the results of checks and for what is known of files; None for one in each
-    machine's home."""
+    """Folder for rendered images, results of checks and what is known of files; None for one in each machine's home."""
     image_size: Annotated[int, Within(ge=32, le=2048)] = 64
     """Side of the square input, in pixels."""
     source_images: Annotated[int, Within(ge=10)] | None = None
@@ -69,8 +67,7 @@ class DataConfig(Section):
     augmentation_magnitude: Annotated[int, Within(ge=0, le=30)] = 6
     """RandAugment magnitude, of 30."""
     jitter: Annotated[float, Within(ge=0, le=0.5)] = 0.4
-    """Strength of colour jitter: of brightness, contrast and saturation as a factor, of the hue as a part of the
-    circle."""
+    """Strength of colour jitter: of brightness, contrast and saturation a factor, of the hue a part of the circle."""
     window: Annotated[int, Within(ge=32)] | None = None
     """Segmentation: side of the windows that an image is evaluated in, in pixels (unset: data.image_size)."""
     window_stride: Annotated[float, Within(gt=0, le=1)] = 5 / 6

@@ -234,10 +234,8 @@ class ObjectStore:
                 raise
             except OSError as error:
                 if time.monotonic() > deadline:
-                    raise StoreGoneError(
-                        f"train.output: {self._address.geturl()} does not answer any more ({_said(error)}); try again "
-                        "when it does"
-                    ) from None
+                    gone = f"train.output: {self._address.geturl()} does not answer any more ({_said(error)})"
+                    raise StoreGoneError(f"{gone}; try again when it does") from None
             time.sleep(pause)
             pause = min(2 * pause, 10.0)
 
