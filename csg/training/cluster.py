@@ -33,7 +33,7 @@ from csg.object_store import check_store, folder_of
 from csg.settings import ConfigError, flag_name, places
 from csg.storage import exists, remove, replacing
 from csg.text import first_line
-from csg.training.cluster_health import check_answers, watch
+from csg.training.cluster_health import check_answers, gone_seconds, watch
 from csg.wording import counted
 
 
@@ -45,19 +45,22 @@ def start_ray() -> None:
     cluster does not, so that no actor could start.
 
     Raises:
-        ConfigError: no cluster can be joined at RAY_ADDRESS; see :func:`csg.training.cluster_health.check_answers`.
+        ConfigError: no cluster can be joined at RAY_ADDRESS; see :func:`csg.training.cluster_health.check_answers` and
+            :func:`csg.training.cluster_health.gone_seconds`.
     """
     if ray.is_initialized():
         return
+    gone_after = gone_seconds()
     logging.getLogger("ray").setLevel(logging.ERROR)
     address = os.environ.get("RAY_ADDRESS")
     if address and address != "local":
         check_answers(address)
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
-        watch(ray.nodes, ray.is_initialized, f"the Ray cluster at RAY_ADDRESS={address}")
+        where = f"the Ray cluster at RAY_ADDRESS={address}"
     else:
         ray.init(address="local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-        watch(ray.nodes, ray.is_initialized, "the Ray that this command started")
+        where = "the Ray that this command started"
+    watch(ray.nodes, ray.is_initialized, where, gone_after=gone_after)
 
 
 JOB_FOLDER = "runtime_resources/working_dir_files"

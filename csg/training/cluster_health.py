@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from csg.console import Console
 from csg.settings import ConfigError
 
 JOIN_SECONDS = 60.0
@@ -26,9 +27,11 @@ JOIN_SECONDS = 60.0
 ATTEMPT_SECONDS = 10.0
 """What an attempt gets at least, where something began to listen only just before the wait is over."""
 BEAT_SECONDS = 5.0
-"""How often a cluster in use is asked whether it is there."""
-GONE_SECONDS = max(10.0, float(os.environ.get("RAY_gcs_rpc_server_reconnect_timeout_s", "60")) - 10.0)  # noqa: SIM112 (Ray's own spelling)
-"""How long a cluster in use may not answer. Somewhat later Ray would end this process by itself, without our words."""
+"""How often a cluster in use is asked whether it is there; who looks less often than that stood still meanwhile."""
+LOOK_SECONDS = 1.0
+"""How often it is looked at when it answered last."""
+PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
+"""Names the seconds after which Ray itself ends a process whose cluster does not answer."""
 JOIN = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')"
 OF_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Makes a process the driver of a submitted job, which the attempt is not."""
@@ -105,11 +108,12 @@ def _attempt(address: str, deadline: float) -> str:
         ConfigError: what kept it from that does not pass by itself.
     """
     ends = max(deadline, time.monotonic() + ATTEMPT_SECONDS)
-    environment = {name: value for name, value in os.environ.items() if name != OF_A_JOB}
+    environment = {name: value for name, value in os.environ.items() if name != OF_A_JOB} | {"PYTHONSAFEPATH": "1"}
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", JOIN, address],
             env=environment,
+            cwd=os.path.sep,  # as PYTHONSAFEPATH from Python 3.11 on: nobody's types.py is imported for the one meant
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
@@ -144,42 +148,73 @@ def _check_words(address: str, file: int) -> str:
     return text
 
 
-def watch(ask: Callable[[], object], in_use: Callable[[], bool], where: str) -> None:
-    """End this process, with one line and exit code 3, when the cluster has not answered for GONE_SECONDS.
+def gone_seconds() -> float:
+    """Return how long a cluster in use may not answer; somewhat later Ray would end this process without our words.
+
+    Raises:
+        ConfigError: what tells Ray so is no number of seconds.
+    """
+    text = os.environ.get(PATIENCE, "60")
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ConfigError(f"{PATIENCE}: expected a whole number of seconds, found {text!r}; set one, or unset it")
+    return max(10.0, float(text) - 10.0)
+
+
+class Silence:
+    """How long a cluster has not answered, in the time in which this process could hear it."""
+
+    def __init__(self) -> None:
+        self._answered = self._looked = time.monotonic()
+
+    def end(self) -> None:
+        """Take note of an answer."""
+        self._answered = time.monotonic()
+
+    def seconds(self) -> float:
+        """Return how long it lasts; to be asked often."""
+        now = time.monotonic()
+        if now - self._looked > BEAT_SECONDS:  # this process stood still, as Ctrl-Z has it: nothing could be heard
+            self._answered = now
+        self._looked = now
+        return now - self._answered
+
+
+def watch(ask: Callable[[], object], in_use: Callable[[], bool], where: str, *, gone_after: float) -> None:
+    """End this process, with one line and exit code 3, when the cluster has not answered for long.
 
     Args:
         ask: asks the cluster something; where it is gone, this may wait without end, or raise.
         in_use: whether this process still uses the cluster; when it does not, nobody looks any more.
         where: the cluster, in words.
+        gone_after: for how many seconds; see :func:`gone_seconds`.
     """
-    answered = time.monotonic()
+    silence = Silence()
 
     def beat() -> None:
-        nonlocal answered
         while in_use():
             with contextlib.suppress(Exception):  # whatever it is, it is no answer
                 ask()
-                answered = time.monotonic()
+                silence.end()
             time.sleep(BEAT_SECONDS)
 
     def look() -> None:
         while in_use():
-            if time.monotonic() - answered > GONE_SECONDS:
-                _end(where)
-            time.sleep(1)
+            if silence.seconds() > gone_after:
+                _end(where, gone_after)
+            time.sleep(LOOK_SECONDS)
 
     for each in (beat, look):
         threading.Thread(target=each, daemon=True).start()
 
 
-def _end(where: str) -> None:
+def _end(where: str, seconds: float) -> None:
     """Leave as Ray would a moment later: calls into it do not return, so that nothing can be unwound."""
-    if sys.stderr.isatty():
-        print("\x1b[?25h", end="", file=sys.stderr)  # the cursor, which a live table hides
-    print(
-        f"error: {where} has not answered for {GONE_SECONDS:.0f} s; what was under way is on disk: when a cluster is "
-        "there again, the same command goes on with it",
-        file=sys.stderr,
-        flush=True,
-    )
-    os._exit(3)
+    try:
+        console = Console(stderr=True)
+        console.show_cursor()  # which a live table hides
+        console.complain(
+            f"{where} has not answered for {seconds:.0f} s; what was under way is on disk: when a cluster is there "
+            "again, the same command goes on with it"
+        )
+    finally:
+        os._exit(3)
