@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from csg.faults import OutsideFaultError
 from csg.settings import ConfigError
-from csg.tracking import Tracker, database_file, read_experiment
+from csg.tracking import StoreError, Tracker, database_file, read_experiment, store
 
 CONNECT = "import sys; from csg.tracking import Tracker; Tracker(sys.argv[1], 'mine'); print('connected')"
 BY_MLFLOW = "import sys; from mlflow import MlflowClient; print('go', flush=True); MlflowClient(sys.argv[1])"
@@ -173,3 +175,45 @@ def test_two_processes_that_start_at_once_make_one_store(tmp_path: Path) -> None
     both = [child(CONNECT, tmp_path / "mlflow.db") for _ in range(2)]
     assert [process.communicate()[0].strip() for process in both] == ["connected", "connected"]
     assert names(tmp_path / "mlflow.db") == {"mlflow.db"}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (
+            sqlite3.OperationalError("database or disk is full"),
+            OutsideFaultError,
+            "disk is full.; free some space there",
+        ),
+        (
+            StoreError("(sqlite3.OperationalError) database is locked\n[SQL: x]"),
+            OutsideFaultError,
+            "database is locked",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/there/mlflow.db"),
+            OutsideFaultError,
+            "device: /there/mlflow",
+        ),
+        (OSError(errno.EACCES, "Permission denied", "/there"), ConfigError, "--tracking-uri: cannot reach .*denied"),
+        (sqlite3.OperationalError("no such table: runs"), ConfigError, "--tracking-uri: .*no such table: runs"),
+    ],
+)
+def test_a_store_that_cannot_be_opened_says_whose_fault_that_is(
+    error: Exception, kind: type[Exception], said: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    for name in ("make_database", "_client"):
+        with monkeypatch.context() as refusing:
+            refusing.setattr(store, name, refuse)
+            with pytest.raises(kind, match=said) as raised:
+                Tracker(f"sqlite:///{path}", "mine")
+        assert "\n" not in str(raised.value)
+        assert isinstance(error, OSError) or str(path) in str(raised.value)
+
+
+def test_a_refusal_at_the_start_is_no_outage(path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^--tracking-uri: the MLflow store refuses what it is asked"):
+        Tracker(f"sqlite:///{path}", "x" * 1000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Final
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
@@ -19,6 +20,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from csg.address import sqlite_address, sqlite_path, sqlite_query
+from csg.faults import OutsideFaultError, find_outside_fault, is_of_the_machine
 from csg.object_store import folder_of
 from csg.paths import user_path
 from csg.settings import ConfigError
@@ -33,6 +35,12 @@ DELETED = "deleted"
 """Stage of an experiment or a run that MLflow keeps, but does not show."""
 SERVERS = ("http://", "https://", "databricks")
 """Addresses of stores that know themselves where artifacts go."""
+OUTSIDE: Final = {
+    "database or disk is full": "free some space there",
+    "database is locked": "end what holds it for long, or try again",
+    "disk I/O error": "mend that",
+}
+"""What SQLite says of a file that it cannot use at the moment, whatever is in it, and what to do."""
 
 
 def default_tracking_uri(output: str) -> str:
@@ -65,6 +73,7 @@ def reach(uri: str) -> MlflowClient:
 
     Raises:
         ConfigError: there is none at ``uri``, or it does not answer.
+        OutsideFaultError: see :func:`connect`.
     """
     path = sqlite_path(uri)
     if path is not None:
@@ -76,8 +85,10 @@ def reach(uri: str) -> MlflowClient:
         check_database(path)
     try:
         return _client(uri)
+    except MemoryError:
+        raise
     except Exception as error:  # SQLAlchemy's errors have no base that MLflow exports
-        raise ConfigError(f"--tracking-uri: cannot read the MLflow store {uri} ({type(error).__name__})") from error
+        raise _explained(error, uri) from error
 
 
 def _client(uri: str) -> MlflowClient:
@@ -101,6 +112,7 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
 
     Raises:
         ConfigError: the store cannot be reached or written to.
+        OutsideFaultError: the disk of a store in a file is full, another process holds the file, or the like.
     """
     try:
         path = sqlite_path(uri)
@@ -126,12 +138,22 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
             if found is None:
                 raise
             return client, found.experiment_id
-    except ConfigError:
+    except (ConfigError, MemoryError):
         raise
-    except (MlflowException, OSError, ValueError, ImportError) as error:
-        reason = first_line(str(error)) or type(error).__name__
-        if isinstance(error, MlflowException):
-            reason = refusal_of(error) or reason
-        raise ConfigError(f"--tracking-uri: cannot reach the MLflow store {uri} ({reason})") from None
     except Exception as error:  # SQLAlchemy's errors have no base that MLflow exports
-        raise ConfigError(f"--tracking-uri: cannot use the MLflow store {uri} ({type(error).__name__})") from error
+        raise _explained(error, uri) from error
+
+
+def _explained(error: Exception, uri: str) -> Exception:
+    """Return what to raise where a store cannot be opened: whose fault that is, and what to do."""
+    reason = first_line(str(error)) or type(error).__name__
+    fault = find_outside_fault(error) if is_of_the_machine(error) else None
+    if fault is not None:
+        return fault
+    for words, remedy in OUTSIDE.items():
+        if words in str(error):
+            return OutsideFaultError(f"the MLflow store {uri} cannot be used ({words}); {remedy}")
+    refusal = refusal_of(error) if isinstance(error, MlflowException) else ""
+    if refusal:
+        return ConfigError(f"--tracking-uri: {refusal}")
+    return ConfigError(f"--tracking-uri: cannot reach the MLflow store {uri} ({reason})")
