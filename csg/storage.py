@@ -5,11 +5,14 @@ A path below the working folder of an address (see :mod:`csg.object_store`) stan
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import hashlib
 import io
 import os
+import re
+import stat
 import tempfile
 import time
 import uuid
@@ -17,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from csg.faults import is_shortage
 from csg.object_store import LEFTOVER_SECONDS, Stamp, store_of
@@ -30,18 +33,22 @@ _BLOCK = 1 << 20
 """Bytes of a file that are read at once where all of them would be too many."""
 
 
+TEMPORARY: Final = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}", re.DOTALL)
+"""Names by :func:`temporary_for`."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of ``path`` when the block ends.
 
     A kill leaves the old file or the new one, never a part; several processes may write at once. What kills left
-    before is removed when it is so old that nobody is at it any more.
+    before this process first wrote to the folder is removed when it is so old that nobody is at it any more.
 
     Raises:
         OSError: it cannot be written, as on a full disk; also where a library, which wrote to the file, raised an error
             of its own for that. It names ``path``.
     """
-    for left in leftovers(path):
+    for left in _found_at_first(path.parent.absolute()).get(path.name, ()):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
                 left.unlink()
@@ -76,6 +83,21 @@ def temporary_for(path: Path) -> Path:
 def leftovers(path: Path) -> list[Path]:
     """List the files beside ``path`` that have a name by :func:`temporary_for`: of writers, or left by kills."""
     return list(path.parent.glob(f".{glob.escape(path.name)}.{8 * '[0-9a-f]'}"))
+
+
+@lru_cache(maxsize=256)
+def _found_at_first(folder: Path) -> dict[str, list[Path]]:
+    """List what lay in a folder with a name by :func:`temporary_for`, by the file whose place it was to take.
+
+    A process looks once: who writes many files into one folder would look through it for each of them.
+    """
+    found: dict[str, list[Path]] = {}
+    with suppress(OSError), os.scandir(folder) as entries:  # whoever writes says what is wrong with it
+        for entry in entries:
+            temporary = TEMPORARY.fullmatch(entry.name)
+            if temporary is not None:
+                found.setdefault(temporary["name"], []).append(folder / entry.name)
+    return found
 
 
 class _Written(io.FileIO):
@@ -228,8 +250,14 @@ def remove_leftovers(*paths: Path) -> None:
 
 
 def file_digest(path: str) -> str:
-    """SHA-256 of a file's bytes; read again when its size, a time of change or its number on the disk is another."""
+    """SHA-256 of a file's bytes; read again when its size, a time of change or its number on the disk is another.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+    """
     found = Path(path).stat()
+    if not stat.S_ISREG(found.st_mode):  # reading a pipe would never end
+        raise OSError(errno.EINVAL, "not a regular file", path)
     return _digest(path, (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
 
 

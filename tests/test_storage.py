@@ -7,6 +7,7 @@ import hashlib
 import os
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,3 +67,24 @@ def test_a_folder_that_is_closed_to_this_user_asks_for_another_one(
         make_folder(tmp_path / "runs", "train.output")
     with pytest.raises(ConfigError, match=r"data\.cache: cannot write"), kept_file(tmp_path / "cache" / "a"):
         pass
+
+
+def test_who_writes_many_files_looks_through_their_folder_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[object] = []
+    scandir = os.scandir
+
+    def counting(folder: Any) -> Any:
+        looked.append(folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", counting)
+    for number in range(5):
+        with replacing(tmp_path / f"{number}.png") as file:
+            file.write(b"whole")
+    assert looked == [tmp_path]
+
+
+def test_a_pipe_has_no_digest(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "weights.pth")
+    with pytest.raises(OSError, match="not a regular file"):
+        file_digest(str(tmp_path / "weights.pth"))
