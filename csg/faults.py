@@ -76,6 +76,18 @@ def find_outside_fault(error: BaseException) -> OutsideFaultError | None:
     return None
 
 
+def is_of_the_machine(error: BaseException) -> bool:
+    """Whether reading failed for what the machine lacks, rather than for what was read or who may read it."""
+    if isinstance(error, OSError):
+        return is_outside(error) and not isinstance(error, PermissionError)
+    return isinstance(error, MemoryError)
+
+
+def is_of_one_file(error: OSError) -> bool:
+    """Whether one of many files cannot be read: where the machine lacks something, the others cannot be either."""
+    return error.errno == errno.EIO or not is_of_the_machine(error)
+
+
 def is_of_the_process(error: BaseException) -> bool:
     """Whether a new process may do better: memory ran out, here or on the GPU, or a process was killed."""
     import torch  # which takes a second: commands that only explain themselves do without
@@ -99,10 +111,12 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 def _system_error(error: RuntimeError) -> OSError | None:
     """Return what the operating system said, which torch's compiled code has put into words."""
-    for found in SYSTEM_WORDS.finditer(str(error)):
+    text = str(error)
+    for found in SYSTEM_WORDS.finditer(text):
         number = int(found["number"])
         if number in NUMBERS and found["words"].strip() == os.strerror(number):
-            return OSError(number, str(error).strip().partition("\n")[0][:200])
+            line = text[text.rfind("\n", 0, found.start()) + 1 : found.end()]
+            return OSError(number, line.strip()[-200:])
     return None
 
 

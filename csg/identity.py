@@ -13,6 +13,7 @@ from csg.config import SECTIONS, Config
 from csg.data.cache import cache_folder
 from csg.data.files import ImageFiles
 from csg.data.listing import image_files
+from csg.faults import is_of_the_machine
 from csg.methods import method_of
 from csg.settings import ConfigError, Flat, NotIdentity, Section, hints, places
 from csg.storage import file_digest
@@ -40,6 +41,7 @@ def canonical(config: Config) -> Flat:
 
     Raises:
         ConfigError: a file or a folder that a setting names cannot be read.
+        OSError: the machine cannot read it; see :mod:`csg.faults`.
     """
     flat: Flat = {}
     for section in SECTIONS:
@@ -63,16 +65,21 @@ def canonical(config: Config) -> Flat:
     for name, path in places(config).items():
         if name in flat:
             try:
-                flat[name] = "sha256:" + (_folder_digest(path, config) if Path(path).is_dir() else file_digest(path))
+                is_folder = Path(path).is_dir()
+                digest = _folder_digest(path, cache_folder(config.data)) if is_folder else file_digest(path)
             except OSError as error:
-                raise ConfigError(f"{name}: cannot read {error.filename} ({error.strerror})") from None
+                if is_of_the_machine(error):
+                    raise
+                raise ConfigError(f"{name}: cannot read {error.filename} ({error.strerror})") from error
+            flat[name] = f"sha256:{digest}"
     return flat
 
 
-def _folder_digest(folder: str, config: Config) -> str:
-    """Digest the paths and contents of the images below a folder, as a data fingerprint does."""
+@lru_cache(maxsize=64)
+def _folder_digest(folder: str, cache: Path) -> str:
+    """Digest the paths and contents of the images below a folder, as a data fingerprint does; a process asks once."""
     listed = {str(path.relative_to(folder)): 0 for path in image_files(folder)}
-    return ImageFiles.of(folder, listed, cache=cache_folder(config.data)).fingerprint
+    return ImageFiles.of(folder, listed, cache=cache).fingerprint
 
 
 @lru_cache(maxsize=64)

@@ -15,6 +15,7 @@ from csg import yaml_text
 from csg.address import checked_address, is_address
 from csg.config import Config
 from csg.external import with_absolute_path
+from csg.faults import is_of_the_machine
 from csg.flags import CommandLine, Field, fields_of, make_options, show_help, wants_help
 from csg.layout import JOURNAL, SEARCHES
 from csg.methods import find_method, name_of
@@ -85,6 +86,7 @@ def read_yaml(path: Path) -> Flat:
 
     Raises:
         ConfigError: the file is missing or holds something else than settings.
+        OSError: the machine cannot read it; see :mod:`csg.faults`.
     """
     try:
         with opened(path) as file:
@@ -92,7 +94,9 @@ def read_yaml(path: Path) -> Flat:
     except FileNotFoundError:
         raise ConfigError(f"--config: cannot read {address_of(path)} (there is no such file)") from None
     except OSError as error:
-        raise ConfigError(f"--config: cannot read {path} ({error.strerror})") from None
+        if is_of_the_machine(error):
+            raise
+        raise ConfigError(f"--config: cannot read {path} ({error.strerror})") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"--config: cannot read {path} as YAML: {yaml_text.explain(error)}") from None
     except (ValueError, RecursionError) as error:  # of a date that is none, say

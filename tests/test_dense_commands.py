@@ -58,7 +58,9 @@ def test_a_map_is_of_the_image_as_a_viewer_shows_it(
     upright = Image.fromarray(image.permute(1, 2, 0).numpy()).convert("RGBA").crop((0, 0, 32, 24))
     upright.save("photos/upright.png")
     upright.transpose(Image.Transpose.ROTATE_90).save("photos/turned.png", exif=exif)
-    assert predict(capsys, "photos", "--checkpoint", trained.selected)[0] == 0
+    upright.save("photos/moving.gif", save_all=True, append_images=[upright.rotate(180)])
+    code, said = predict(capsys, "photos", "--checkpoint", trained.selected)
+    assert code == 0 and "1 image has several frames or pages, of which the first is used" in said
     turned, expected = (np.asarray(Image.open(f"predictions/{name}.png.png")) for name in ("turned", "upright"))
     assert turned.shape == (24, 32) and np.array_equal(turned, expected)
 

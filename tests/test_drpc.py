@@ -15,7 +15,7 @@ from torch import Tensor
 
 from csg.data.decoding import BadImageError, decode
 from csg.data.fourier_style import low_amplitudes, with_low_amplitudes
-from csg.identity import config_id
+from csg.identity import _folder_digest, config_id
 from csg.losses.pyramid_consistency import pyramid_consistency
 from csg.methods.drpc import Drpc, StyledBatch
 from csg.methods.method import Batch
@@ -236,6 +236,7 @@ def test_styles_come_from_a_folder_where_there_is_one(styles: Path) -> None:
 
 def test_a_folder_of_styles_is_known_by_what_it_holds(styles: Path, tmp_path: Path) -> None:
     def identity(folder: Path) -> str:
+        _folder_digest.cache_clear()  # as in another process
         style = {"method.name": "drpc", "method.style_images": str(folder)}
         return config_id(config_from_flat(style | {"data.cache": str(tmp_path / "cache")}))
 

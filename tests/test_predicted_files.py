@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,15 @@ def test_what_is_passed_over_is_counted_and_frames_are_reported(
     (photos / "other" / "1.heic").touch()
     code, said = predict(capsys, photos / "other", "--checkpoint", trained.selected)
     assert code == 2 and "found none; 1 file is not used: 1 .heic" in said
+
+
+def test_a_pipe_among_images_is_named_and_not_waited_for(
+    trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(photos / "pipe.png")
+    code, said = predict(capsys, photos, "--checkpoint", trained.selected)
+    assert code == 1 and "pipe.png: expected an image, found a pipe or a device" in said
+    assert "15 of 16 images are classified" in said
 
 
 def test_orientation_and_the_limit_of_pixels_are_those_of_training(

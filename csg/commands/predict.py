@@ -16,7 +16,7 @@ from csg.commands.passed_over import print_not_used
 from csg.commands.predict_maps import write_maps
 from csg.commands.progress import CountProgress, image_progress
 from csg.console import Console
-from csg.data.decoding import BadImageError, PixelLimit, count_with_several_frames
+from csg.data.decoding import BadImageError, PixelLimit
 from csg.data.files import FileStream, ImageFiles
 from csg.data.listing import USUAL, PassedOver, count_passed_over, describe_passed_over, files_below, images_among
 from csg.data.loading import in_order
@@ -58,6 +58,8 @@ class Answers:
     """File, class and probability of the images that could be read."""
     bad: tuple[BadImageError, ...]
     """The others."""
+    several_frames: int
+    """Images of which more frames or pages follow the one that counts."""
 
 
 def predict(argv: Sequence[str], console: Console) -> int:
@@ -88,17 +90,17 @@ def predict(argv: Sequence[str], console: Console) -> int:
                 config = selected.on(options.device)
                 torch.set_num_threads(config.train.threads)
                 inference = Inference(selected.model(config), config)
-                bad = write_maps(
+                bad, several_frames = write_maps(
                     options.folder, names, output, inference=inference, config=config, limit=limit, progress=progress
                 )
             else:
-                bad = _write_table(output, options, names, selected, limit=limit, progress=progress)
+                bad, several_frames = _write_table(output, options, names, selected, limit=limit, progress=progress)
     except KeyboardInterrupt:
         console.print(f"Interrupted; {'the maps so far are in ' + str(output) if dense else 'nothing was written'}.")
         return 130
     images = f"{counted(len(names), 'image')} {is_or_are(len(names))}"
     console.print(f"{len(names) - len(bad):,} of {images} classified: {output}")
-    print_not_used(passed_over, count_with_several_frames(options.folder / name for name in names), console)
+    print_not_used(passed_over, several_frames, console)
     if bad:
         errors = Console(stderr=True)
         errors.complain(f"{counted(len(bad), 'image')} cannot be read and {is_or_are(len(bad))} left out:")
@@ -115,9 +117,14 @@ def _write_table(
     *,
     limit: PixelLimit,
     progress: CountProgress,
-) -> list[BadImageError]:
-    """Write a row for every image that can be read; return why the others cannot."""
+) -> tuple[list[BadImageError], int]:
+    """Write a row for every image that can be read.
+
+    Returns:
+        Why the others cannot; and of how many images more frames or pages follow the one that counts.
+    """
     bad: list[BadImageError] = []
+    several_frames = 0
     with replacing(path) as file:
         table = csv.writer(codecs.getwriter("utf-8")(file, "surrogateescape"), lineterminator="\n")
         table.writerow(COLUMNS)
@@ -125,9 +132,10 @@ def _write_table(
         for answers in classified(options.folder, names, selected, limit=limit, device=options.device):
             table.writerows(answers.rows)
             bad += answers.bad
+            several_frames += answers.several_frames
             done += len(answers.rows) + len(answers.bad)
             progress(done, len(names))
-    return bad
+    return bad, several_frames
 
 
 def _names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
@@ -186,4 +194,4 @@ def classified(
                     reading.indices.tolist(), predicted.flatten().tolist(), chances, strict=True
                 )
             ]
-        yield Answers(rows, reading.bad)
+        yield Answers(rows, reading.bad, reading.several_frames)

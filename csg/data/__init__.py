@@ -15,6 +15,7 @@ from csg.data.domain import Domain, make_pair
 from csg.data.fault import Kind, name_faults
 from csg.data.map_domain import MapDomain
 from csg.data.pair import SOURCE_TRAIN, TARGET_VAL, Pair
+from csg.faults import is_of_the_machine
 from csg.pairs import IDLE
 from csg.settings import ConfigError
 
@@ -51,6 +52,7 @@ def load_domains(config: DataConfig) -> tuple[Domain, Domain] | tuple[MapDomain,
 
     Raises:
         ConfigError: the pair is not one on disk, or there are no data where the settings say.
+        OSError: the machine cannot read them; see :mod:`csg.faults`.
     """
     _refuse_idle_paths(config)
     if config.name not in ON_DISK:
@@ -63,6 +65,8 @@ def _listed(config: DataConfig) -> tuple[Domain, Domain] | tuple[MapDomain, MapD
     try:
         return ON_DISK[config.name].read(config)
     except OSError as error:
+        if is_of_the_machine(error):
+            raise
         raise ConfigError(f"data.name={config.name}: cannot read {error.filename} ({error.strerror})") from error
 
 

@@ -27,7 +27,7 @@ from csg.data import load_domains, load_pair
 from csg.data.cache import cache_folder, kept_file
 from csg.data.domain import Domain, Look
 from csg.data.fault import IMPASSABLE, UNREADABLE, Fault, name_faults
-from csg.data.listing import OF_SYSTEM, PassedOver
+from csg.data.listing import EXPECTED, PassedOver
 from csg.data.loading import in_order
 from csg.data.map_domain import MapDomain
 from csg.data.map_files import FileMapStream
@@ -37,7 +37,7 @@ from csg.settings import ConfigError
 from csg.text import as_bytes
 from csg.wording import counted
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Raise it whenever the same files would be judged otherwise, or the report's form changes."""
 CHUNK: Final = 64
 """Images that a process looks at before it reports."""
@@ -98,8 +98,8 @@ class Report:
 
     @property
     def not_used(self) -> tuple[PassedOver, ...]:
-        """What is passed over on either side and may have been meant to be used: not what a system keeps for itself."""
-        return tuple(kind for kinds in self.passed_over.values() for kind in kinds if kind.reason != OF_SYSTEM)
+        """What is passed over on either side and may have been meant to be used."""
+        return tuple(kind for kinds in self.passed_over.values() for kind in kinds if kind.reason not in EXPECTED)
 
     @property
     def usable(self) -> bool:

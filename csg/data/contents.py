@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csg.data.cache import kept_file
+from csg.faults import is_of_one_file
 from csg.storage import content_digest
 from csg.text import in_one_line
 
@@ -50,6 +51,9 @@ def read_stamps(folder: str, names: Sequence[bytes]) -> Stamps:
 
     Files that have changed a moment ago are looked at again a moment later: a second change within one tick of the
     clock would leave the stamp as it is.
+
+    Raises:
+        OSError: the machine lacks something, which is no fault of a file's.
     """
     paths = [os.path.join(os.fsencode(folder), name) for name in names]  # noqa: PTH118 (bytes)
     began = time.time_ns()
@@ -101,6 +105,7 @@ class Contents:
 
         Raises:
             ConfigError: what was read cannot be remembered.
+            OSError: see :func:`read_stamps`.
         """
         unknown = np.flatnonzero(~self._recalled())
         if len(unknown):
@@ -204,7 +209,9 @@ def _read_memory(path: Path | None) -> npt.NDArray[np.void]:
 def _stamp(path: bytes) -> tuple[int, int, int, int]:
     try:
         found = os.stat(path)  # noqa: PTH116 (a Path a file would double the time)
-    except OSError:
+    except OSError as error:
+        if not is_of_one_file(error):
+            raise  # absent, it would change what the data are
         return ABSENT, ABSENT, ABSENT, ABSENT
     if not stat.S_ISREG(found.st_mode):
         return ABSENT, ABSENT, ABSENT, ABSENT
@@ -216,5 +223,7 @@ def _digest(path: bytes) -> bytes:
         return content_digest(path)
     except FileNotFoundError:
         return NO_FILE
-    except OSError:
+    except OSError as error:
+        if not is_of_one_file(error):
+            raise
         return NOT_READ

@@ -7,10 +7,9 @@ is not plain RGB becomes it (:mod:`csg.data.rgb`). Of an image with several fram
 
 from __future__ import annotations
 
-import errno
 import stat
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -25,7 +24,7 @@ from torch import Tensor
 from csg.config import DataConfig
 from csg.data.listing import image_formats
 from csg.data.rgb import SIDEWAYS, orientation_of, to_rgb, turn_upright
-from csg.faults import is_outside
+from csg.faults import is_of_one_file
 from csg.settings import ConfigError
 
 LONGEST: Final = 32
@@ -111,8 +110,19 @@ def resized(path: Path | str, side: int, limit: PixelLimit = USUAL_LIMIT) -> Ten
     Raises:
         BadImageError: see :func:`decode`.
     """
-    image, _ = _fitted(path, opened(path, read_bytes(path), limit), side)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    return read_resized(path, side, limit)[0]
+
+
+def read_resized(path: Path | str, side: int, limit: PixelLimit = USUAL_LIMIT) -> tuple[Tensor, bool]:
+    """Return what :func:`resized` does, and whether more frames or pages follow the one that counts.
+
+    Raises:
+        BadImageError: see :func:`decode`.
+    """
+    image = opened(path, read_bytes(path), limit)
+    fitted, _ = _fitted(path, image, side)
+    pixels = torch.from_numpy(np.array(fitted)).permute(2, 0, 1).contiguous()
+    return pixels, _has_several_frames(image)
 
 
 def centre_crop(image: Tensor, side: int) -> Tensor:
@@ -148,21 +158,23 @@ def read_bytes(path: Path | str) -> bytes:
     except FileNotFoundError:
         raise AbsentImageError(path, "found no such file") from None
     except OSError as error:
-        if is_outside(error) and error.errno not in (errno.EIO, errno.EACCES, errno.EPERM):
-            raise  # no fault of this file's, which may not be passed over
+        if not is_of_one_file(error):
+            raise  # the file may not be passed over
         raise BadImageError(path, f"cannot read it ({error.strerror})") from None
     if not content:
         raise BadImageError(path, "found an empty file")
     return content
 
 
-def whole(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) -> Image.Image:
-    """Return an image as RGB at its full size, as a viewer shows it.
+def read_whole(path: Path | str, limit: PixelLimit = USUAL_LIMIT) -> tuple[Image.Image, bool]:
+    """Return an image as RGB at its full size, as a viewer shows it, and whether more frames or pages follow it.
 
     Raises:
         BadImageError: see :func:`decode`.
     """
-    return turn_upright(*stored(path, content, limit))
+    image = opened(path, read_bytes(path), limit)
+    picture, orientation, _ = _pixels(path, image, side=None)
+    return turn_upright(picture, orientation), _has_several_frames(image)
 
 
 def stored(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) -> tuple[Image.Image, int]:
@@ -182,7 +194,7 @@ def opened(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) ->
         BadImageError: the content is of no image, its one side is far longer than the other, or it has more pixels than
             ``limit``.
     """
-    with _refusing(path):
+    with refusing(path):
         try:
             image = _open(BytesIO(content))
         except UnidentifiedImageError:
@@ -201,24 +213,11 @@ def opened(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) ->
     return image
 
 
-def count_with_several_frames(paths: Iterable[Path]) -> int:
-    """Count the images of which more frames or pages follow the one that counts; only their headers are read."""
-    return sum(_several_frames_in(path) for path in paths)
-
-
-def _several_frames_in(path: Path) -> bool:
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        return False
-    try:
-        with path.open("rb") as file:
-            return _has_several_frames(_open(file))
-    except Exception:  # that it cannot be read, its decoding says
-        return False
-
-
 def _has_several_frames(image: Image.Image) -> bool:
     try:
         return image.format not in ONE_PICTURE and bool(getattr(image, "is_animated", False))
+    except MemoryError:
+        raise
     except Exception:  # a damaged frame that is not used
         return False
 
@@ -232,7 +231,7 @@ def _fitted(path: Path | str, image: Image.Image, side: int) -> tuple[Image.Imag
     picture, orientation, size = _pixels(path, image, side)
     if orientation in SIDEWAYS:
         size = size[::-1]
-    with _refusing(path):
+    with refusing(path):
         width, height = (max(side, round(length * side / min(size))) for length in size)
         # Turned first, an image is the same to the last bit as one that was stored upright.
         return turn_upright(picture, orientation).resize((width, height), Image.Resampling.BILINEAR), size
@@ -243,7 +242,7 @@ def _pixels(path: Path | str, image: Image.Image, side: int | None) -> tuple[Ima
 
     Photographs are decoded at the smallest JPEG scale that leaves ``side`` pixels, which is faster.
     """
-    with _refusing(path):
+    with refusing(path):
         coding = str(image.tile[0].args) if isinstance(image, ImageFile.ImageFile) and image.tile else ""
         size = image.size
         if side is not None:
@@ -256,13 +255,11 @@ def _pixels(path: Path | str, image: Image.Image, side: int | None) -> tuple[Ima
 
 
 @contextmanager
-def _refusing(path: Path | str) -> Iterator[None]:
-    """Name the file in whatever Pillow raises, which is of many types for damaged files."""
+def refusing(path: Path | str, kind: type[BadImageError] = BadImageError) -> Iterator[None]:
+    """Name the file in whatever Pillow raises, which is of many types for damaged files; not in a lack of memory."""
     try:
         yield
-    except BadImageError:
+    except (BadImageError, MemoryError):
         raise
-    except MemoryError:
-        raise BadImageError(path, "found more pixels than fit into memory") from None
     except Exception as error:
-        raise BadImageError(path, f"found a damaged file ({error})") from None
+        raise kind(path, f"found a damaged file ({error})") from None

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from csg.data.contents import Contents, Digests, Stamps, read_stamps
-from csg.data.decoding import USUAL_LIMIT, BadImageError, PixelLimit, centre_crop, resized
+from csg.data.decoding import USUAL_LIMIT, BadImageError, PixelLimit, centre_crop, read_resized
 from csg.data.pair import LabelledImages, Reading
 from csg.data.spelling import place_in_order
 from csg.randomness import generator
@@ -126,8 +126,9 @@ class ImageFiles:
         read = np.array([bool(digest) for digest in digests], dtype=np.bool_) & (self.sizes >= 0)
         found = b"".join(digest for digest, taken in zip(digests, read.tolist(), strict=True) if taken)
         self.contents.learn(self.places[read], found)
+        vars(self).pop("fingerprint", None)  # of what they held before
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of every file's path below the folder (letters composed), class and content.
 
@@ -186,17 +187,19 @@ class FileStream(LabelledImages):
         squares = torch.empty(views, len(indices), 3, self._side, self._side, dtype=torch.uint8)
         kept: list[int] = []
         bad: list[BadImageError] = []
+        of_several = 0
         for index in indices.tolist():
             try:
-                image = resized(self.files.path(index), self._side, self.files.limit)
+                image, several_frames = read_resized(self.files.path(index), self._side, self.files.limit)
             except BadImageError as error:
                 bad.append(error)
                 continue
+            of_several += several_frames
             for view, square in enumerate(cut(image, index)):
                 squares[view, len(kept)] = square
             kept.append(index)
         places = torch.tensor(kept, dtype=torch.int64)
-        return Reading(tuple(squares[:, : len(kept)]), self.labels[places], places, tuple(bad))
+        return Reading(tuple(squares[:, : len(kept)]), self.labels[places], places, tuple(bad), of_several)
 
 
 def random_crop(image: Tensor, side: int, rng: np.random.Generator) -> Tensor:

@@ -13,6 +13,8 @@ target/test is the published ``val``, target/val a part of the published ``train
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +39,12 @@ from csg.wording import counted
 PICTURES: Final = "leftImg8bit"
 LABELS: Final = "gtFine"
 TRAIN, VAL = "train", "val"
+COMPANIONS: Final = re.compile(
+    rf"({PICTURES}|{LABELS})/test/.+"
+    rf"|{LABELS}/({TRAIN}|{VAL})/.+_gtFine_(color|instanceIds|instanceTrainIds|labelIds|labelTrainIds|polygons)\.\w+"
+    r"|README|license\.txt"
+)
+"""Paths below the folder of Cityscapes of what it is published with, or its scripts make, beside what is read here."""
 
 
 def read(config: DataConfig) -> tuple[MapDomain, MapDomain]:
@@ -105,10 +113,11 @@ def share(places: Tensor, fraction: float, side: str) -> tuple[Tensor, Tensor]:
 
 def _gta5(config: DataConfig) -> MapDomain:
     folder = _folder(config, "source", "the folder of GTA5 with images/ and labels/", ("images", "labels"))
-    by_train_ids = _named(folder, "labels", TRAIN_IDS_END)
-    others = {name: path for name, path in _named(folder, "labels", ".png").items() if not path.endswith(TRAIN_IDS_END)}
+    labels = _list_images(folder, "labels")
+    by_train_ids = _named(labels, "labels", TRAIN_IDS_END)
+    others = {name: path for name, path in _named(labels, "labels", ".png").items() if not path.endswith(TRAIN_IDS_END)}
     maps = _preferred(others, by_train_ids, config.source_ids)
-    return _domain("source", folder, _named(folder, "images", ".png"), maps, config)
+    return _domain("source", folder, _named(_list_images(folder, "images"), "images", ".png"), maps, config)
 
 
 def _cityscapes(config: DataConfig) -> MapDomain:
@@ -118,21 +127,27 @@ def _cityscapes(config: DataConfig) -> MapDomain:
     images: dict[str, str] = {}
     maps: dict[str, str] = {}
     for split in (TRAIN, VAL):
-        images |= _named(folder, f"{PICTURES}/{split}", "_leftImg8bit.png", split)
-        by_train_ids = _named(folder, f"{LABELS}/{split}", f"_gtFine{TRAIN_IDS_END}", split)
-        others = _named(folder, f"{LABELS}/{split}", "_gtFine_labelIds.png", split)
+        pictures, labels = f"{PICTURES}/{split}", f"{LABELS}/{split}"
+        images |= _named(_list_images(folder, pictures), pictures, "_leftImg8bit.png", split)
+        found = _list_images(folder, labels)
+        by_train_ids = _named(found, labels, f"_gtFine{TRAIN_IDS_END}", split)
+        others = _named(found, labels, "_gtFine_labelIds.png", split)
         maps |= _preferred(others, by_train_ids, config.target_ids)
     return _domain("target", folder, images, maps, config)
 
 
-def _named(folder: Path, below: str, end: str, split: str = "") -> dict[str, str]:
-    """Return the paths, from ``folder``, of files whose names end so, by split and name without that end.
+def _list_images(folder: Path, below: str) -> list[str]:
+    """Return the paths, from ``folder``/``below``, of the image files there."""
+    return [str(path.relative_to(folder / below)) for path in image_files(folder / below)]
+
+
+def _named(names: Sequence[str], below: str, end: str, split: str = "") -> dict[str, str]:
+    """Return the paths, from the folder above ``below``, of files whose names end so, by split and name without it.
 
     Letters are composed in what they are found by; of two names that are one then, the second stays as it is.
     """
     found: dict[str, str] = {}
-    for path in image_files(folder / below):
-        name = str(path.relative_to(folder / below))
+    for name in names:
         if name.endswith(end):
             stem = f"{split}/{name.removesuffix(end)}"
             found[stem if composed(stem) in found else composed(stem)] = f"{below}/{name}"
@@ -166,7 +181,9 @@ def _domain(side: str, folder: Path, images: dict[str, str], maps: dict[str, str
             + (passed_over and f" ({passed_over})")
         )
     named = frozenset([*images.values(), *maps.values()])
-    return MapDomain("source" if side == "source" else "target", CLASSES, files, faults, named)
+    if side == "source":
+        return MapDomain("source", CLASSES, files, faults, named)
+    return MapDomain("target", CLASSES, files, faults, named, COMPANIONS)
 
 
 def _in_split(target: MapDomain, split: str) -> Tensor:

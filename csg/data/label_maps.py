@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from csg.data.decoding import USUAL_LIMIT, BadImageError, PixelLimit, opened
+from csg.data.decoding import USUAL_LIMIT, BadImageError, PixelLimit, opened, refusing
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -121,10 +121,8 @@ def read_ids(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) 
     image = opened(path, content, limit)
     if image.mode not in ("L", "P"):
         raise BadMapError(path, f"found pixels of mode {image.mode}, not ids of one byte (grey or with a palette)")
-    try:
+    with refusing(path, BadMapError):
         ids: Bytes = np.asarray(image)
-    except Exception as error:  # Pillow raises many types for damaged files
-        raise BadMapError(path, f"found a damaged file ({error})") from None
     palette = image.getpalette("RGB") if image.mode == "P" else None
     return IdMap(path, ids, None if palette is None else np.array(palette, dtype=np.uint8).reshape(-1, 3))
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from PIL import Image, features
 
+from csg.faults import is_of_the_machine
 from csg.settings import ConfigError
 from csg.text import in_one_line
 from csg.wording import counted, is_or_are
@@ -41,6 +42,9 @@ SYSTEM: Final = frozenset(
 )
 """Names of files and folders, in lower case, that systems and programs keep for themselves."""
 OF_SYSTEM: Final = "hidden, or kept by a system for itself"
+COMPANION: Final = "published with the images, and not needed"
+EXPECTED: Final = (COMPANION, OF_SYSTEM)
+"""Reasons of what nobody can have meant to be used."""
 CLOSED: Final = "a folder that cannot be listed"
 NO_SUFFIX: Final = "no suffix says what it is"
 NEEDS_PLUG_IN: Final = "a format that Pillow reads only with a plug-in"
@@ -77,6 +81,7 @@ def files_below(folder: Path | str) -> Iterator[Found]:
 
     Raises:
         ConfigError: ``folder`` is no folder.
+        OSError: the machine lacks something, which is no fault of a folder's.
     """
     if not Path(folder).is_dir():
         raise ConfigError(
@@ -89,7 +94,13 @@ def files_below(folder: Path | str) -> Iterator[Found]:
     suffixes = image_suffixes()
     seen: set[str] = set()
     closed: list[OSError] = []
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=closed.append):
+
+    def pass_over(error: OSError) -> None:
+        if is_of_the_machine(error):
+            raise error
+        closed.append(error)
+
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=pass_over):
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()
@@ -132,13 +143,15 @@ def images_among(found: Iterable[Found]) -> list[Path]:
 
 
 def count_passed_over(found: Iterable[Found], folder: Path | str) -> tuple[PassedOver, ...]:
-    """Count what is passed over by suffix and reason; what a system keeps comes last."""
+    """Count what is passed over by suffix and reason; what nobody can have meant to be used comes last."""
     left_out = sorted((one for one in found if one.reason is not None), key=lambda one: one.path)
     counts = Counter((suffix_of(one.path.name), str(one.reason)) for one in left_out)
     first: dict[tuple[str, str], Path] = {}
     for one in left_out:
         first.setdefault((suffix_of(one.path.name), str(one.reason)), one.path)
-    kinds = sorted(counts, key=lambda kind: (kind[1] == OF_SYSTEM, -counts[kind], kind))
+    kinds = sorted(
+        counts, key=lambda kind: (EXPECTED.index(kind[1]) if kind[1] in EXPECTED else -1, -counts[kind], kind)
+    )
     return tuple(PassedOver(*kind, counts[kind], first[kind].relative_to(folder).as_posix()) for kind in kinds)
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Generic, TypeVar
 
@@ -31,13 +32,15 @@ def in_order(make: Callable[[int], T], places: range, *, workers: int) -> Iterat
 
     Raises:
         ConfigError: a worker process was killed.
+        Exception: whatever ``make`` raises; of what the machine lacks, or the settings are to blame for, the same that
+            it would be without processes.
     """
     if workers == 0 or len(places) == 0:
         yield from map(make, places)
         return
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")  # how many there are is the user's choice
-        loader: DataLoader[T] = DataLoader(
+        loader: DataLoader[T | _Raised] = DataLoader(
             _Results(make),
             batch_size=None,
             sampler=places,
@@ -48,7 +51,10 @@ def in_order(make: Callable[[int], T], places: range, *, workers: int) -> Iterat
         )
         results = iter(loader)
     try:
-        yield from results
+        for result in results:
+            if isinstance(result, _Raised):
+                raise result.error
+            yield result
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
@@ -74,14 +80,24 @@ def admit(bad: Sequence[BadImageError], config: DataConfig) -> int:
     return len(bad)
 
 
-class _Results(Dataset[T], Generic[T]):
+@dataclass(frozen=True)
+class _Raised:
+    """An error on its way out of a worker: torch would make another of it, whose one argument is a traceback."""
+
+    error: Exception
+
+
+class _Results(Dataset["T | _Raised"], Generic[T]):
     """Results by their place."""
 
     def __init__(self, make: Callable[[int], T]) -> None:
         self._make = make
 
-    def __getitem__(self, place: int) -> T:
-        return self._make(place)
+    def __getitem__(self, place: int) -> T | _Raised:
+        try:
+            return self._make(place)
+        except (OSError, MemoryError, ConfigError) as error:
+            return _Raised(error)
 
 
 def _start_worker(parent: int, _: int) -> None:

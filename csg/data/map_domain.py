@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from csg.data.decoding import USUAL_LIMIT, BadImageError, PixelLimit, read_bytes
 from csg.data.domain import Look
 from csg.data.fault import Fault, fault_of
 from csg.data.label_maps import VOID, read_ids
-from csg.data.listing import Found, PassedOver, count_passed_over, files_below
+from csg.data.listing import COMPANION, OF_SYSTEM, Found, PassedOver, count_passed_over, files_below
 from csg.data.map_files import MapFiles, size_mismatch
 from csg.data.map_judgement import judge_maps
 
@@ -36,15 +37,24 @@ class MapDomain:
     """What is wrong with the listing, and which sizes differ; the pixels were not looked at."""
     named: frozenset[str] = frozenset()
     """Paths of all images and label maps, those among them that have no partner."""
+    companions: re.Pattern[str] | None = None
+    """Paths of what is published beside them; None for nothing."""
 
     def beyond_the_listing(self, *, allow_missing: bool) -> tuple[list[Fault], tuple[PassedOver, ...]]:
         """Count what is passed over for its name; what has no partner is among the faults of the listing."""
         found = [
-            Found(one.path, one.reason or OTHER)
+            Found(one.path, self._reason(one))
             for one in files_below(self.files.folder)
             if str(one.path.relative_to(self.files.folder)) not in self.named
         ]
         return [], count_passed_over(found, self.files.folder)
+
+    def _reason(self, found: Found) -> str:
+        """Say why a file is not used."""
+        path = found.path.relative_to(self.files.folder).as_posix()
+        if found.reason != OF_SYSTEM and self.companions is not None and self.companions.fullmatch(path):
+            return COMPANION
+        return found.reason or OTHER
 
     def count_unknown(self) -> int:
         """Return how many files would have to be read to know what they hold."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ from csg.data.files import ImageFiles
 from csg.data.label_maps import LABEL_IDS, TRAIN_IDS, BadMapError, Bytes, IdMap, read_ids
 from csg.data.map_stream import MapStream
 from csg.data.spelling import place_in_order
+from csg.faults import is_of_one_file
 
 Sizes = npt.NDArray[np.int32]
 
@@ -182,11 +184,19 @@ def size_mismatch(of_map: tuple[int, int], of_image: tuple[int, int]) -> str:
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    """Return width and height by the header of a PNG file; (0, 0) where it has none."""
+    """Return width and height by the header of a PNG file; (0, 0) where it has none.
+
+    Raises:
+        OSError: the machine lacks something, which is no fault of the file's.
+    """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would never end
+            return 0, 0
         with path.open("rb") as file:
             header = file.read(_HEADER)
-    except OSError:
+    except OSError as error:
+        if not is_of_one_file(error):
+            raise
         return 0, 0
     if len(header) < _HEADER or not header.startswith(_PNG):
         return 0, 0

@@ -37,6 +37,8 @@ class Reading:
     """(n,) places in the stream of the images that could be read."""
     bad: tuple[BadImageError, ...] = ()
     """One for every image that could not."""
+    several_frames: int = 0
+    """Images on disk among those read of which more frames or pages follow the one that counts; of labelled ones."""
 
 
 class Stream(ABC):

@@ -24,6 +24,7 @@ from csg.data.domain import Domain, missing_classes
 from csg.data.fault import Fault, Kind
 from csg.data.files import ImageFiles
 from csg.data.spelling import spelling_below
+from csg.faults import is_of_the_machine
 from csg.settings import ConfigError
 
 CLASSES: Final = (
@@ -69,12 +70,15 @@ def _read_domain(folder: Path, side: Literal["source", "target"], config: DataCo
     path = folder / LIST
     if not folder.is_dir():
         raise ConfigError(f"data.root: expected the folder {folder.name}/ with the {side} images, found none: {folder}")
+    wanted = "data.root: expected a list of lines 'relative/path.png label'"
+    if path.exists() and not path.is_file():  # reading a pipe would never end
+        raise ConfigError(f"{wanted}, found a folder, a pipe or a device at {path}")
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ConfigError(
-            f"data.root: expected a list of lines 'relative/path.png label', cannot read {path} ({error.strerror})"
-        ) from None
+        if is_of_the_machine(error):
+            raise
+        raise ConfigError(f"{wanted}, cannot read {path} ({error.strerror})") from error
     listing = parse_list(content, str(path), spelling_below(folder))
     limit = PixelLimit(config.max_megapixels)
     files = ImageFiles.of(str(folder), listing.labels, cache=cache_folder(config), limit=limit)

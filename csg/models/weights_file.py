@@ -17,6 +17,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from csg.faults import is_of_the_machine
 from csg.settings import ConfigError
 
 WRAPPERS: Final = (
@@ -54,6 +55,7 @@ def state_dicts(path: Path, setting: str, digest: str) -> Iterator[StateDict]:
 
     Raises:
         ConfigError: the file cannot be read without running code, or holds no tensors by name.
+        OSError, MemoryError: the machine cannot read it; see :mod:`csg.faults`.
     """
     for tensors in _read(path, setting, digest):
         for prefix in _prefixes(tensors):
@@ -118,6 +120,8 @@ def _torch(path: Path, setting: str) -> Any:
             "whole model"
         ) from None
     except Exception as error:  # torch raises many types for files that are not its own
+        if is_of_the_machine(error):
+            raise
         if "TorchScript" in str(error):
             raise ConfigError(
                 f"{setting}: {path} is a TorchScript program, which is not loaded because it can run code; expected a "
@@ -133,7 +137,9 @@ def _safetensors(path: Path, setting: str) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ConfigError(f"{setting}: {path} is not a safetensors file, or not a whole one ({error})") from None
+        if is_of_the_machine(error):
+            raise
+        raise ConfigError(f"{setting}: {path} is not a safetensors file, or not a whole one ({error})") from error
     return tensors
 
 

@@ -25,15 +25,15 @@ def load_state(path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: the file is missing or is no such state.
-        OSError: the machine cannot read it; see :mod:`csg.faults`.
+        OSError, MemoryError: the machine cannot read it; see :mod:`csg.faults`.
     """
     try:
         with opened(path) as file:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError(f"expected a checkpoint, found nothing at {address_of(path)}") from None
-    except (ConfigError, OutsideFaultError):
-        raise  # the store's
+    except (ConfigError, OutsideFaultError, MemoryError):
+        raise  # the store's, or the machine's
     except Exception as error:  # torch raises many types for files that are not checkpoints
         if isinstance(error, OSError) and is_outside(error):
             raise

@@ -7,12 +7,13 @@ import shutil
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from csg.data import contents
+from csg.data import contents, files
 from csg.data.contents import NO_FILE, NOT_READ
 from csg.data.files import ImageFiles
 from csg.settings import ConfigError
@@ -174,3 +175,20 @@ def test_a_cache_that_cannot_be_written_to_is_named(folder: Path) -> None:
     (folder.parent / "file").touch()
     with pytest.raises(ConfigError, match=r"data\.cache: cannot write .*choose another folder with --data\.cache"):
         assert listed(folder, cache="file").fingerprint
+
+
+def test_a_fingerprint_is_found_once_until_other_contents_are_learnt(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, named = listed(folder), []
+    order = files.place_in_order
+
+    def counting(name: str) -> Any:
+        named.append(name)
+        return order(name)
+
+    monkeypatch.setattr(files, "place_in_order", counting)
+    first = held.fingerprint
+    assert held.fingerprint == first and len(named) == len(held)
+    held.learn([bytes(32)] * len(held))
+    assert held.fingerprint != first

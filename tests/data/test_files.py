@@ -53,13 +53,13 @@ def test_each_view_is_cut_at_a_place_of_its_own_from_one_decoding(
     stream: FileStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[object] = []
-    resized = decoding.resized
+    read = decoding.read_resized
 
-    def counting(path: Path, side: int, limit: PixelLimit) -> torch.Tensor:
+    def counting(path: Path, side: int, limit: PixelLimit) -> tuple[torch.Tensor, bool]:
         decoded.append(path)
-        return resized(path, side, limit)
+        return read(path, side, limit)
 
-    monkeypatch.setattr(files, "resized", counting)
+    monkeypatch.setattr(files, "read_resized", counting)
     reading = stream.read_crops(torch.arange(8), seed=0, epoch=0, views=2)
     assert len(decoded) == 8
     assert [view.shape for view in reading.views] == [(8, 3, SIDE, SIDE)] * 2

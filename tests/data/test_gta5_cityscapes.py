@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 
 from csg import cli
 from csg.config import DataConfig
-from csg.data import load_pair, map_files
+from csg.data import gta5_cityscapes, load_pair, map_files
 from csg.data.check import check
 from csg.data.decoding import BadImageError
 from csg.data.fault import UNREADABLE
@@ -352,3 +353,24 @@ def test_images_of_the_published_sizes_are_read_and_checked(tmp_path: Path) -> N
     report = check(config)
     assert report.usable and not report.faults
     assert report.domains["target"]["pixels"]["width"]["median"] == 2048
+
+
+def test_each_folder_is_looked_through_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walked: list[str] = []
+    look = gta5_cityscapes.image_files
+
+    def counting(folder: Path) -> list[Path]:
+        walked.append(folder.relative_to(tree).as_posix())
+        return look(folder)
+
+    monkeypatch.setattr(gta5_cityscapes, "image_files", counting)
+    load_pair(maps(tree))
+    expected = [f"cityscapes/{kind}/{split}" for kind in ("leftImg8bit", "gtFine") for split in ("train", "val")]
+    assert sorted(walked) == sorted([*expected, "gta5/images", "gta5/labels"])
+
+
+def test_a_pipe_is_not_waited_for(tree: Path) -> None:
+    path = gta5(tree, "labels", 3)
+    path.unlink()
+    os.mkfifo(path)
+    finds_only(maps(tree), kind="bad image", place=str(path))

@@ -6,11 +6,12 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, features
 
 from csg.data import listing
-from csg.data.decoding import BadImageError, count_with_several_frames, decode, inspect, read_bytes
+from csg.data.decoding import BadImageError, decode, inspect, read_bytes, read_resized, read_whole
 from csg.data.listing import (
     CLOSED,
     NEEDS_PLUG_IN,
@@ -154,4 +155,8 @@ def test_of_several_frames_the_first_is_seen_and_the_others_are_reported(tmp_pat
         assert not inspect(path, read_bytes(path)).several_frames
     frames[0].save(tmp_path / "c.mpo", save_all=True, append_images=frames[1:])
     assert not inspect(tmp_path / "c.mpo", read_bytes(tmp_path / "c.mpo")).several_frames, "previews of one picture"
-    assert count_with_several_frames([*animated, *single, tmp_path / "c.mpo", tmp_path / "absent.gif"]) == 5
+    for path in (*animated, *single, tmp_path / "c.mpo"):
+        of_several = path in animated
+        assert read_resized(path, 32)[1] == read_whole(path)[1] == of_several, path
+        first = np.asarray(read_whole(path)[0])
+        assert first[..., 0].min() > 200 and first[..., 1].max() < 50, "the first frame, after others were looked for"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -73,6 +74,29 @@ def test_an_error_of_the_program_itself_is_not_hidden() -> None:
 
     with pytest.raises(RuntimeError, match="a bug"):
         list(in_order(make, range(8), workers=1))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files", "/there/a.png"),
+        ConfigError("data.source: expected something else"),
+        BadImageError("a.png", "found an empty file"),
+        MemoryError("of 8 GB"),
+    ],
+)
+def test_an_error_out_of_a_worker_is_the_one_that_was_raised_there(error: Exception) -> None:
+    def make(place: int) -> int:
+        if place == 2:
+            raise error
+        return place
+
+    results = in_order(make, range(8), workers=2)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(type(error)) as raised:
+        next(results)
+    assert str(raised.value) == str(error) and vars(raised.value) == vars(error)
+    assert getattr(raised.value, "errno", None) == getattr(error, "errno", None)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from csg.data.decoding import decode, inspect, read_bytes, resized, stored, whole
+from csg.data.decoding import decode, inspect, read_bytes, read_whole, resized, stored
 from csg.data.rgb import ORIENTATION, UPRIGHT
 
 
@@ -68,7 +68,7 @@ def test_a_turned_image_is_seen_as_the_upright_one(tmp_path: Path, suffix: str, 
         picture(mode).save(turned, exif=tag(orientation), **kept)
         picture(mode).transpose(turn).save(upright, **kept)
         assert torch.equal(resized(turned, 32), resized(upright, 32)), orientation
-        full, expected = (np.array(whole(path, read_bytes(path))) for path in (turned, upright))
+        full, expected = (np.array(read_whole(path)[0]) for path in (turned, upright))
         assert np.array_equal(full, expected), orientation
         assert inspect(turned, read_bytes(turned)) == inspect(upright, read_bytes(upright))
 
@@ -134,7 +134,7 @@ def test_an_orientation_that_is_no_number_counts_as_upright(
     picture().save(path, exif=UNREADABLE[kind])
     assert inspect(path, read_bytes(path)).size == (96, 64)
     assert resized(path, 32).shape == (3, 32, 48)
-    assert whole(path, read_bytes(path)).size == (96, 64)
+    assert read_whole(path)[0].size == (96, 64)
     assert stored(path, read_bytes(path))[1] == 1
 
 

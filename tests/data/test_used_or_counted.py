@@ -20,6 +20,7 @@ from csg.data import load_domains, load_pair
 from csg.data.check import Report, check, report_path
 from csg.data.decoding import PixelLimit, decode, inspect, read_bytes
 from csg.data.files import ImageFiles
+from csg.data.listing import COMPANION
 from csg.data.pair import SOURCE_TRAIN
 from csg.identity import config_id
 from csg.parsing import config_from_flat
@@ -136,12 +137,37 @@ def test_files_beside_label_maps_are_used_or_counted(tmp_path: Path) -> None:
     all_are_told(report, files_an_image=2)
     reasons = {kind.suffix: kind for kind in report.passed_over["target"]}
     assert reasons[".png"].files == 10 and reasons[".png"].example.endswith("_gtFine_color.png")
-    assert reasons[".json"].files == 10 and "neither an image of this layout" in reasons[".png"].reason
+    assert reasons[".json"].files == 10 and reasons[".json"].reason == reasons[".png"].reason == COMPANION
+    assert {kind.suffix for kind in report.unknown} == {".mat", ".jpg"}
     for path in (source / "images").glob("*.png"):
         path.rename(path.with_suffix(".heic"))
     forget()
     with pytest.raises(ConfigError, match=r"found 0 images and 8 label maps .* \(.*8 \.heic \(a format that Pillow"):
         load_pair(config)
+
+
+def test_a_published_cityscapes_as_it_was_unpacked_makes_no_start_speak(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = write_maps(tmp_path)
+    test = "berlin/berlin_000000_000019"
+    add(target, f"leftImg8bit/test/{test}_leftImg8bit.png", f"gtFine/test/{test}_gtFine_labelIds.png", "README")
+    add(target, f"gtFine/test/{test}_gtFine_polygons.json", "license.txt")
+    for path in list(target.rglob("*_gtFine_color.png")):
+        for end in ("instanceIds.png", "labelTrainIds.png"):
+            (path.parent / path.name.replace("color.png", end)).touch()
+    settings = {"data.name": "gta5_cityscapes", "data.source": str(source), "data.target": str(target)}
+    config = config_from_flat(settings | {"train.batch_size": 2})
+    open_pair(config, Console())
+    assert "not used" not in capsys.readouterr().out
+    report = check(config.data)
+    all_are_told(report, files_an_image=2)
+    assert {kind.reason for kind in report.passed_over["target"]} == {COMPANION}
+    add(target, "gtFine/train/aachen/mine.png", "leftImg8bit/val/frankfurt/notes.txt")
+    forget()
+    assert sorted(kind.suffix for kind in check(config.data).unknown) == [".png", ".txt"]
+    open_pair(config, Console())
+    assert "2 files are not used, as csg data check says" in capsys.readouterr().out
 
 
 def test_an_image_with_a_label_map_stays_as_it_is_stored_and_the_check_says_so(tmp_path: Path) -> None:
