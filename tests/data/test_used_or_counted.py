@@ -138,7 +138,7 @@ def test_files_beside_label_maps_are_used_or_counted(tmp_path: Path) -> None:
     reasons = {kind.suffix: kind for kind in report.passed_over["target"]}
     assert reasons[".png"].files == 10 and reasons[".png"].example.endswith("_gtFine_color.png")
     assert reasons[".json"].files == 10 and reasons[".json"].reason == reasons[".png"].reason == COMPANION
-    assert {kind.suffix for kind in report.unknown} == {".mat", ".jpg"}
+    assert {kind.suffix for kind in report.not_used} == {".mat", ".jpg"}
     for path in (source / "images").glob("*.png"):
         path.rename(path.with_suffix(".heic"))
     forget()
@@ -165,7 +165,7 @@ def test_a_published_cityscapes_as_it_was_unpacked_makes_no_start_speak(
     assert {kind.reason for kind in report.passed_over["target"]} == {COMPANION}
     add(target, "gtFine/train/aachen/mine.png", "leftImg8bit/val/frankfurt/notes.txt")
     forget()
-    assert sorted(kind.suffix for kind in check(config.data).unknown) == [".png", ".txt"]
+    assert sorted(kind.suffix for kind in check(config.data).not_used) == [".png", ".txt"]
     open_pair(config, Console())
     assert "2 files are not used, as csg data check says" in capsys.readouterr().out
 
