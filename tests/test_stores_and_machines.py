@@ -68,7 +68,7 @@ def test_a_store_that_is_away_for_a_moment_is_asked_again_and_one_that_stays_awa
     assert store._patiently(ask) == "here" and slept == [1.0, 2.0]
     monkeypatch.setattr(object_store, "PATIENCE_SECONDS", -1.0)
     answers = itertools.repeat(OSError("away\nfor good"))
-    gone = r"train\.output: .* does not answer any more \(OSError: away\); the same"
+    gone = r"train\.output: .* does not answer any more \(OSError: away\); try again"
     with pytest.raises(StoreGoneError, match=gone):
         store._patiently(ask)
 
