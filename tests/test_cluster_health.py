@@ -130,7 +130,7 @@ def test_what_does_not_pass_by_itself_is_not_waited_for(
         runs.append(attempts[-1].poll() is None)
         return check(address, file)
 
-    monkeypatch.setattr(cluster_health.subprocess, "Popen", starting)
+    monkeypatch.setattr(subprocess, "Popen", starting)
     monkeypatch.setattr(cluster_health, "_check_words", reading)
     with deaf(port):
         assert message in refusal(f"127.0.0.1:{port}")
@@ -223,7 +223,8 @@ def test_a_cluster_that_answers_ends_nothing_and_is_not_asked_once_it_is_left(mo
     monkeypatch.setattr(cluster_health, "_end", lambda *given: ended.append(given))
     monkeypatch.setattr(cluster_health, "BEAT_SECONDS", 0.01)
     monkeypatch.setattr(cluster_health, "LOOK_SECONDS", 0.01)
-    asked, left = [], threading.Event()
+    asked: list[None] = []
+    left = threading.Event()
 
     def ask() -> None:
         asked.append(None)

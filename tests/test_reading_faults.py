@@ -58,7 +58,7 @@ def test_a_file_that_cannot_be_looked_up_is_absent_only_where_it_is(
     number: int, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as lack:
-        lack.setattr(contents.os, "stat", raising(lacking(number)))
+        lack.setattr(os, "stat", raising(lacking(number)))
         if number in SHORTAGES:
             with pytest.raises(OSError, match=os.strerror(number)):
                 read_stamps(str(image.parent), [b"a.png"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ COMPANIONS: Final = ("-journal", "-wal", "-shm")
 """Ends of the names of files that SQLite keeps beside a database; with another database they would spoil it."""
 NOT_MLFLOWS: Final = {"alembic_version": "0", "workspaces": "0", "experiments": "name <> 'Default'"}
 """Condition of the rows that a user has made, of the tables in which MLflow puts some itself."""
+DB_MIGRATIONS: Final = Path(mlflow.__file__).parent / "store" / "db_migrations"
+"""Where MLflow keeps the history of its schema."""
 SETTLED_SECONDS: Final = 5.0
 """How long a half-made file must not have changed before nobody is taken to be making it any more."""
 
@@ -94,7 +97,7 @@ def _is_whole(path: Path) -> bool:
             f"--tracking-uri: expected an SQLite database, found another file, or a damaged one, at {path} ({error}); "
             "name another store, or move the file away"
         ) from None
-    if found.revision == _head():
+    if found.revision is not None and _is_current(found.revision):
         return True
     address = sqlite_address(path)
     if found.revision is not None and not _is_known(found.revision):
@@ -122,7 +125,7 @@ def _contents(path: Path) -> Contents:
         revision = None
         if "alembic_version" in tables:
             (revision,) = database.execute("SELECT max(version_num) FROM alembic_version").fetchone()
-        if revision == _head():
+        if revision is not None and _is_current(revision):
             return Contents(revision, used=True)
         return Contents(revision, used=any(_has_rows(database, table) for table in tables))
 
@@ -133,20 +136,30 @@ def _has_rows(database: sqlite3.Connection, table: str) -> bool:
     return database.execute(query).fetchone() is not None
 
 
-@lru_cache(maxsize=1)
-def _head() -> str | None:
-    """Return the revision of the schema of the MLflow that is installed."""
+@lru_cache(maxsize=8)
+def _is_current(revision: str) -> bool:
+    """Whether a revision is that of the schema of the MLflow that is installed: known, and followed by no other.
+
+    Alembic, which runs all migrations' files to know, takes most of a second and is asked only where their text does
+    not tell.
+    """
+    quoted = re.compile(f"[\"']{re.escape(revision)}[\"']")
+    files = _migrations()
+    others = (path for of, path in files.items() if of != revision)
+    if revision in files and not any(quoted.search(path.read_text(encoding="utf-8")) for path in others):
+        return True
     from alembic.script import ScriptDirectory
 
-    return ScriptDirectory(str(_migrations())).get_current_head()
+    return revision == ScriptDirectory(str(DB_MIGRATIONS)).get_current_head()
 
 
 def _is_known(revision: str) -> bool:
-    return any((_migrations() / "versions").glob(f"{revision}_*.py"))
+    return revision in _migrations()
 
 
-def _migrations() -> Path:
-    return Path(mlflow.__file__).parent / "store" / "db_migrations"
+def _migrations() -> dict[str, Path]:
+    """Return the file of every migration by its revision."""
+    return {path.stem.partition("_")[0]: path for path in (DB_MIGRATIONS / "versions").glob("[0-9a-f]*_*.py")}
 
 
 def _is_left_alone(path: Path) -> bool:

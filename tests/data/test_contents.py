@@ -16,6 +16,7 @@ import torch
 from csg.data import contents, files
 from csg.data.contents import NO_FILE, NOT_READ
 from csg.data.files import ImageFiles
+from csg.data.spelling import place_in_order
 from csg.settings import ConfigError
 from tests.checked_data import repaint
 
@@ -180,12 +181,12 @@ def test_a_cache_that_cannot_be_written_to_is_named(folder: Path) -> None:
 def test_a_fingerprint_is_found_once_until_other_contents_are_learnt(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held, named = listed(folder), []
-    order = files.place_in_order
+    held = listed(folder)
+    named: list[str] = []
 
     def counting(name: str) -> Any:
         named.append(name)
-        return order(name)
+        return place_in_order(name)
 
     monkeypatch.setattr(files, "place_in_order", counting)
     first = held.fingerprint

@@ -22,6 +22,7 @@ from csg.data.decoding import BadImageError
 from csg.data.fault import UNREADABLE
 from csg.data.gta5_cityscapes import share
 from csg.data.label_maps import CLASSES, BadMapError, UnknownIdError
+from csg.data.listing import image_files
 from csg.data.loading import in_order
 from csg.data.map_files import FileMapStream
 from csg.data.pair import IGNORED, SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
@@ -357,11 +358,10 @@ def test_images_of_the_published_sizes_are_read_and_checked(tmp_path: Path) -> N
 
 def test_each_folder_is_looked_through_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     walked: list[str] = []
-    look = gta5_cityscapes.image_files
 
     def counting(folder: Path) -> list[Path]:
         walked.append(folder.relative_to(tree).as_posix())
-        return look(folder)
+        return image_files(folder)
 
     monkeypatch.setattr(gta5_cityscapes, "image_files", counting)
     load_pair(maps(tree))
