@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from csg.console import Console
+from csg.exit_codes import RunsFailedError
 from csg.faults import OutsideFaultError
-from csg.script import RunsFailedError
 from csg.settings import ConfigError
 from csg.tracking import TrackedRun
 from tests.made_up_pair import made_up_pair

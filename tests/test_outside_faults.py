@@ -265,10 +265,10 @@ def test_a_node_with_other_data_than_the_driver_ends_the_ablation_and_no_run(
         trained_cell(tiny(tmp_path), config_id="the driver's")
     assert not list(tmp_path.rglob("record.json"))
     settings, identity = flatten(tiny(tmp_path)), Run(tiny(tmp_path), made_up_pair()).identity
-    with pytest.raises(OutsideFaultError, match=r"^node .*: method\.path: .* found nothing .*; mend that, and"):
+    with pytest.raises(OutsideFaultError, match=r"^node .*: method\.path: .* found nothing .*; mend that"):
         train_cell(settings | {"method.path": "/nowhere.py:Method"}, identity)
     monkeypatch.setattr(opening, "load_pair", refuse)
-    with pytest.raises(OutsideFaultError, match=r"^node .*: data\.source: expected a folder, .*; mend that, and"):
+    with pytest.raises(OutsideFaultError, match=r"^node .*: data\.source: expected a folder, .*; mend that"):
         trained_cell(tiny(tmp_path))
 
 

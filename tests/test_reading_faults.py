@@ -13,10 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from csg import identity, parsing
+from csg import identity, parsing, storage
 from csg.config import DataConfig
-from csg.data import contents, load_pair
-from csg.data.contents import ABSENT, NO_FILE, UNREADABLE, read_stamps
+from csg.data import load_pair
+from csg.data.contents import ABSENT, NO_FILE, NOT_READ, read_stamps
 from csg.data.decoding import BadImageError, decode
 from csg.data.files import ImageFiles
 from csg.data.label_maps import BadMapError, read_ids
@@ -73,12 +73,12 @@ def test_a_file_that_cannot_be_opened_has_no_other_content_for_that(
     files = ImageFiles.of(str(image.parent), {"a.png": 0})
     whole = ImageFiles.of(str(image.parent), {"a.png": 0}).fingerprint
     with monkeypatch.context() as lack:
-        lack.setattr(contents, "open", raising(lacking(number)), raising=False)
+        lack.setattr(storage, "open", raising(lacking(number)), raising=False)
         if number in SHORTAGES:
             with pytest.raises(OSError, match=os.strerror(number)):
                 files.fingerprint  # noqa: B018
         else:
-            assert files.digests.tobytes() == (NO_FILE if number == errno.ENOENT else UNREADABLE)
+            assert files.digests.tobytes() == (NO_FILE if number == errno.ENOENT else NOT_READ)
             return
     assert files.fingerprint == whole
 
