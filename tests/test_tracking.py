@@ -150,5 +150,5 @@ def test_parameters_of_inactive_settings_are_not_logged() -> None:
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////proc/none/mlflow.db", "gopher://x"])
 def test_a_store_that_cannot_be_reached_is_refused_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(ConfigError, match=r"--tracking-uri: (cannot|the MLflow store refuses)"):
+    with pytest.raises(ConfigError, match="--tracking-uri: cannot"):
         Tracker(uri, "x")

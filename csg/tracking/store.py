@@ -88,7 +88,7 @@ def reach(uri: str) -> MlflowClient:
     except MemoryError:
         raise
     except Exception as error:  # SQLAlchemy's errors have no base that MLflow exports
-        raise _explained(error, uri) from error
+        raise _explained(error, uri, asked=False) from error
 
 
 def _client(uri: str) -> MlflowClient:
@@ -114,6 +114,7 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
         ConfigError: the store cannot be reached or written to.
         OutsideFaultError: the disk of a store in a file is full, another process holds the file, or the like.
     """
+    client: MlflowClient | None = None
     try:
         path = sqlite_path(uri)
         if path is not None:
@@ -141,11 +142,17 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
     except (ConfigError, MemoryError):
         raise
     except Exception as error:  # SQLAlchemy's errors have no base that MLflow exports
-        raise _explained(error, uri) from error
+        raise _explained(error, uri, asked=client is not None) from error
 
 
-def _explained(error: Exception, uri: str) -> Exception:
-    """Return what to raise where a store cannot be opened: whose fault that is, and what to do."""
+def _explained(error: Exception, uri: str, *, asked: bool) -> Exception:
+    """Return what to raise where a store cannot be opened: whose fault that is, and what to do.
+
+    Args:
+        error: what came up.
+        uri: of the store.
+        asked: whether something was asked of it, which it may refuse.
+    """
     reason = first_line(str(error)) or type(error).__name__
     fault = find_outside_fault(error) if is_of_the_machine(error) else None
     if fault is not None:
@@ -153,7 +160,7 @@ def _explained(error: Exception, uri: str) -> Exception:
     for words, remedy in OUTSIDE.items():
         if words in str(error):
             return OutsideFaultError(f"the MLflow store {uri} cannot be used ({words}); {remedy}")
-    refusal = refusal_of(error) if isinstance(error, MlflowException) else ""
+    refusal = refusal_of(error) if asked and isinstance(error, MlflowException) else ""
     if refusal:
         return ConfigError(f"--tracking-uri: {refusal}")
     return ConfigError(f"--tracking-uri: cannot reach the MLflow store {uri} ({reason})")
