@@ -91,9 +91,14 @@ def reach(uri: str) -> MlflowClient:
         raise _explained(error, uri, asked=False) from error
 
 
+def _hush() -> None:
+    """Keep MLflow from telling of each table that it makes."""
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
 def _client(uri: str) -> MlflowClient:
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
+    _hush()
     mlflow.set_tracking_uri(uri)
     return MlflowClient(uri)
 
@@ -119,6 +124,7 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
         path = sqlite_path(uri)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _hush()
             make_database(path)
             settle_artifacts(path)
             artifacts = artifacts_of(path)
