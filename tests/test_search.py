@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -273,8 +274,9 @@ def test_a_search_killed_on_one_machine_goes_on_on_another_that_shares_an_object
     figures = tail[tail.index("Best configuration") : tail.index("Compare the runs")]
     assert figures in resumed.stdout
     where = re.search(r"csg train --config (\S+best\.yaml\S*) --train", resumed.stdout)
-    assert where is not None and where[1].startswith("s3://")
-    assert read_yaml(file_of(where[1], "--config"))["train.output"] == output
+    assert where is not None
+    (place,) = shlex.split(where[1])
+    assert place.startswith("s3://") and read_yaml(file_of(place, "--config"))["train.output"] == output
     mine = sorted(tracked(output)[2], key=lambda run: run.tags["csg.trial"])
     assert [everything(run) for run in mine] == [everything(run) for run in tracked(undisturbed[0])[2]]
     kept = [path.name for path in (tmp_path / "second").rglob("*.pt")]
