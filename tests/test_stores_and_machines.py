@@ -202,7 +202,10 @@ def the_journal(output: str) -> Journal:
 
 
 @pytest.mark.slow
-def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str) -> None:
+def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = str(Path(__file__).parents[1])  # where the trials' processes find this file
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("PYTHONPATH", root)
     argv = ["--num-samples", "3", "--train.output", address, "--data.source-images", "40", "--train.epochs", "2"]
     search = plan(parse_flags(SearchOptions, argv, prog="search", description=""), Console())
     make_folder(search.folder, "--train.output")
