@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.run_table import RUNS, RunTable
-from analysis.source import SourceOptions, options_of
+from analysis.runs.run_table import RUNS, RunTable
+from analysis.runs.source import SourceOptions, options_of
+from csg.commands.script import run_script
 from csg.config import DataConfig, TrainConfig
-from csg.console import Console
-from csg.script import run_script
-from csg.settings import place_names
-from csg.storage import make_folder, replacing
+from csg.config.settings import place_names
+from csg.messages.console import Console
+from csg.messages.wording import counted
+from csg.storage.files import make_folder, replacing
 from csg.tracking import TrackedRun, with_histories
 from csg.tracking.reading import PARENT
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
-from csg.wording import counted
 
 PLACES = {f"data.{name}" for name in place_names(DataConfig)} | {f"train.{name}" for name in place_names(TrainConfig)}
 """Settings whose very last folder may be somebody's name."""
@@ -54,7 +54,7 @@ def export_runs(table: RunTable, folder: Path, *, features: bool = False, pictur
     Features, by far the largest part, and pictures only where asked for.
 
     Raises:
-        ConfigError: the folder cannot be written to.
+        UserError: the folder cannot be written to.
     """
     make_folder(folder, "--out")
     lines = []
@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Export runs.
 
     Returns:
-        An exit code; see :func:`~csg.script.run_script`.
+        An exit code; see :func:`~csg.commands.script.run_script`.
     """
 
     def body(console: Console) -> bool:

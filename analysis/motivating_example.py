@@ -12,18 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from analysis.cells import by_seed, whole
-from analysis.comparable import NoDataError
-from analysis.feature_panels import E0_METRIC, density_of, finished_cells
-from analysis.figure_style import write_figure
-from analysis.inference import mean_interval
-from analysis.newest import Newest, newest
-from analysis.published import published
-from analysis.run_table import AblationRuns, RunTable
-from analysis.source import SourceOptions, options_of
-from csg.console import Console
-from csg.script import run_script
-from csg.settings import ConfigError
+from analysis.figures.feature_panels import E0_METRIC, density_of, finished_cells
+from analysis.figures.figure_style import write_figure
+from analysis.runs.cells import by_seed, whole
+from analysis.runs.comparable import NoDataError
+from analysis.runs.newest import Newest, newest
+from analysis.runs.run_table import AblationRuns, RunTable
+from analysis.runs.source import SourceOptions, options_of
+from analysis.statistics.inference import mean_interval
+from analysis.tables.published import published
+from csg.commands.script import run_script
+from csg.messages.console import Console
+from csg.messages.errors import UserError
 from csg.tracking import TrackedRun
 
 DESIGN: Final = "motivating_example"
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Draw the example.
 
     Returns:
-        An exit code; see :func:`~csg.script.run_script`.
+        An exit code; see :func:`~csg.commands.script.run_script`.
     """
 
     def body(console: Console) -> bool:
@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             paths = write_figure(density_of(table, chosen.ablation, mix=options.mix), options.out, DESIGN)
         except NoDataError as error:
-            raise ConfigError(f"the figure cannot be drawn: {error}") from None
+            raise UserError(f"the figure cannot be drawn: {error}") from None
         console.print(str(paths[0]))
         return True
 

@@ -11,24 +11,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from analysis.cells import check_unmixed
-from analysis.comparable import NoDataError
-from analysis.diversity_accuracy import diversity_accuracy
-from analysis.feature_panels import density_of
-from analysis.figure_style import RunFigure, write_figure
-from analysis.histories import with_scores
-from analysis.importance import compared_trials, importance, importance_figure
-from analysis.newest import distinct_key, unambiguous
-from analysis.pictures import attention_figure, pictures_figure
-from analysis.protocol_figure import protocol_figure
-from analysis.run_table import AblationRuns, RunTable, SearchRuns
-from analysis.search_budget import budget_figure
-from analysis.sensitivity import sensitivity
-from analysis.source import SourceOptions, options_of
-from analysis.task_figures import task_of
-from csg.console import Console
-from csg.script import run_script
-from csg.settings import ConfigError
+from analysis.figures.diversity_accuracy import diversity_accuracy
+from analysis.figures.feature_panels import density_of
+from analysis.figures.figure_style import RunFigure, write_figure
+from analysis.figures.importance import compared_trials, importance, importance_figure
+from analysis.figures.pictures import attention_figure, pictures_figure
+from analysis.figures.protocol_figure import protocol_figure
+from analysis.figures.search_budget import budget_figure
+from analysis.figures.sensitivity import sensitivity
+from analysis.runs.cells import check_unmixed
+from analysis.runs.comparable import NoDataError
+from analysis.runs.histories import with_scores
+from analysis.runs.newest import distinct_key, unambiguous
+from analysis.runs.run_table import AblationRuns, RunTable, SearchRuns
+from analysis.runs.source import SourceOptions, options_of
+from analysis.runs.task_figures import task_of
+from csg.commands.script import run_script
+from csg.messages.console import Console
+from csg.messages.errors import UserError
 
 Maker = Callable[[], RunFigure]
 
@@ -48,7 +48,7 @@ class FigureOptions(SourceOptions):
 def makers_of(table: RunTable, options: FigureOptions) -> dict[str, Maker]:
     """Return what draws each figure, by the stem of its files, in the order of the paper.
 
-    Each raises :class:`~analysis.comparable.NoDataError` where there is nothing to draw, and ConfigError where runs
+    Each raises :class:`~analysis.runs.comparable.NoDataError` where there is nothing to draw, and UserError where runs
     would be mixed that must not be.
     """
     parts = table.by_task()
@@ -97,39 +97,39 @@ def _importance(table: RunTable, search: SearchRuns, options: FigureOptions) -> 
     return draw
 
 
-def _drawn(name: str, draw: Maker, folder: Path) -> Path | str | ConfigError:
+def _drawn(name: str, draw: Maker, folder: Path) -> Path | str | UserError:
     """Write a figure; return its PDF, why it is skipped, or why it is refused."""
     try:
         return write_figure(draw(), folder, name)[0]
     except NoDataError as error:
         return f"skipped {name}: {error}"
-    except ConfigError as error:
-        return ConfigError(f"{name}: {error}")
+    except UserError as error:
+        return UserError(f"{name}: {error}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw the figures.
 
     Returns:
-        An exit code; see :func:`~csg.script.run_script`. 2 also where a figure would mix runs that must not be mixed,
-        or where none has data; all others are drawn.
+        An exit code; see :func:`~csg.commands.script.run_script`. 2 also where a figure would mix runs that must not be
+        mixed, or where none has data; all others are drawn.
     """
 
     def body(console: Console) -> bool:
         options = options_of(FigureOptions, argv, script=__file__, description=__doc__)
         if options.importance_refits < 0:
-            raise ConfigError(f"--importance-refits: expected 0 or more, found {options.importance_refits}")
+            raise UserError(f"--importance-refits: expected 0 or more, found {options.importance_refits}")
         table = options.read()
         results = []
         for name, draw in makers_of(table, options).items():
             results.append(said := _drawn(name, draw, options.out))
-            if not isinstance(said, ConfigError):
+            if not isinstance(said, UserError):
                 console.print(str(said))
-        refused = [str(said) for said in results if isinstance(said, ConfigError)]
+        refused = [str(said) for said in results if isinstance(said, UserError)]
         if refused:
-            raise ConfigError("these figures were not drawn:\n" + "\n".join(f"  {line}" for line in refused))
+            raise UserError("these figures were not drawn:\n" + "\n".join(f"  {line}" for line in refused))
         if not any(isinstance(said, Path) for said in results):
-            raise ConfigError("no figure can be drawn, for the reasons above; run a search or an ablation first")
+            raise UserError("no figure can be drawn, for the reasons above; run a search or an ablation first")
         return True
 
     return run_script(body)

@@ -12,16 +12,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from analysis.comparisons import ablation_table, diversity_table, main_comparison, per_class_table
-from analysis.newest import Newest, newest, unambiguous
-from analysis.protocol_table import distinct_finished, protocol_table
-from analysis.run_table import AblationRuns, RunTable
-from analysis.search_summary import search_summary
-from analysis.source import SourceOptions, options_of
-from analysis.table import Table, write_tables
-from csg.console import Console
-from csg.script import run_script
-from csg.settings import ConfigError
+from analysis.runs.newest import Newest, newest, unambiguous
+from analysis.runs.run_table import AblationRuns, RunTable
+from analysis.runs.source import SourceOptions, options_of
+from analysis.tables.comparisons import ablation_table, diversity_table, main_comparison, per_class_table
+from analysis.tables.protocol_table import distinct_finished, protocol_table
+from analysis.tables.search_summary import search_summary
+from analysis.tables.table import Table, write_tables
+from csg.commands.script import run_script
+from csg.messages.console import Console
+from csg.messages.errors import UserError
 
 CONFIRMATION = "confirm-"
 """How ablations are named that only train a search's winners again."""
@@ -47,7 +47,7 @@ def tables_of(table: RunTable, options: TableOptions) -> tuple[list[Table], list
         The tables; and why others cannot be made, a sentence each.
 
     Raises:
-        ConfigError: ``--main`` names no ablation.
+        UserError: ``--main`` names no ablation.
     """
     check_named(table.ablations(), options.main)
     parts = table.by_task()
@@ -83,7 +83,7 @@ def _makers(table: RunTable, options: TableOptions) -> dict[str, Callable[[], Ta
 def _made(name: str, make: Callable[[], Table]) -> Table | str:
     try:
         return dataclasses.replace(make(), name=name)
-    except ConfigError as error:
+    except UserError as error:
         return f"{name}: {error}"
 
 
@@ -99,11 +99,11 @@ def check_named(ablations: Sequence[AblationRuns], name: str) -> None:
     """Refuse a name (empty for none) that no ablation has, whatever its task.
 
     Raises:
-        ConfigError: with the names there are.
+        UserError: with the names there are.
     """
     found = dict.fromkeys(known for each in ablations for known in (each.design, each.key))
     if name and name not in found:
-        raise ConfigError(f"--main: expected one of {', '.join(found) or 'none'}, found {name!r}")
+        raise UserError(f"--main: expected one of {', '.join(found) or 'none'}, found {name!r}")
 
 
 def chosen_ablation(ablations: Sequence[AblationRuns], name: str) -> Newest:
@@ -127,7 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the tables.
 
     Returns:
-        An exit code; see :func:`~csg.script.run_script`. 2 also where a table could not be made; the others are.
+        An exit code; see :func:`~csg.commands.script.run_script`. 2 also where a table could not be made;
+        the others are.
     """
 
     def body(console: Console) -> bool:
@@ -138,9 +139,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for each in made:
             console.print(f"{options.out / each.name}.md")
         if refused:
-            raise ConfigError("these tables were not made:\n" + "\n".join(f"  {line}" for line in refused))
+            raise UserError("these tables were not made:\n" + "\n".join(f"  {line}" for line in refused))
         if not made:
-            raise ConfigError("no table can be made: no run has finished; run a search or an ablation first")
+            raise UserError("no table can be made: no run has finished; run a search or an ablation first")
         return True
 
     return run_script(body)

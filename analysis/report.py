@@ -15,21 +15,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from analysis.cells import DIMENSIONS
 from analysis.paper_figures import FigureOptions, Maker, makers_of
 from analysis.paper_tables import TableOptions, tables_of
-from analysis.run_table import RunTable
-from analysis.search_summary import best_trials
-from analysis.source import options_of
+from analysis.runs.cells import DIMENSIONS
+from analysis.runs.run_table import RunTable
+from analysis.runs.source import options_of
+from analysis.tables.search_summary import best_trials
 from analysis.trace import command_of
-from csg.console import Console
-from csg.script import run_script
-from csg.settings import ConfigError
-from csg.storage import check_file, replacing
-from csg.text import printable
+from csg.commands.script import run_script
+from csg.messages.console import Console
+from csg.messages.errors import UserError
+from csg.messages.text import printable
+from csg.messages.wording import counted, numbered
+from csg.storage.files import check_file, replacing
 from csg.tracking import TrackedRun
 from csg.tracking.view import run_address
-from csg.wording import counted, numbered
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; }
@@ -100,7 +100,7 @@ def _summary(table: RunTable) -> str:
 def _figure(name: str, draw: Maker) -> str:
     try:
         drawn = draw()
-    except ConfigError as error:
+    except UserError as error:
         return f"<p class='note'>{html.escape(name)}: {html.escape(str(error))}</p>"
     picture = io.BytesIO()
     drawn.savefig(picture, format="png")
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the page.
 
     Returns:
-        An exit code; see :func:`~csg.script.run_script`.
+        An exit code; see :func:`~csg.commands.script.run_script`.
     """
 
     def body(console: Console) -> bool:

@@ -15,14 +15,15 @@ from typing import Annotated, Any
 
 import tyro
 
-from analysis.provenance import IDENTITY, SUFFIX
-from analysis.source import options_of
-from csg.console import Console
-from csg.parsing import config_from_flat
-from csg.script import run_script
-from csg.settings import ConfigError, flatten, places
-from csg.text import in_one_line, shell_quoted
-from csg.wording import counted
+from analysis.runs.provenance import IDENTITY, SUFFIX
+from analysis.runs.source import options_of
+from csg.commands.script import run_script
+from csg.config.parsing import config_from_flat
+from csg.config.settings import flatten, places
+from csg.messages.console import Console
+from csg.messages.errors import UserError
+from csg.messages.text import in_one_line, shell_quoted
+from csg.messages.wording import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,18 +42,18 @@ def read_cell(folder: Path, cell: str) -> dict[str, Any]:
     """Return a cell's text and metric, and its ``runs`` with the value of each.
 
     Raises:
-        ConfigError: there is no such table or cell; with the nearest.
+        UserError: there is no such table or cell; with the nearest.
     """
     name, _, address = cell.partition(":")
     table = _read(folder, name, _Origin("--tables", "paper_tables.py", "TABLE:ROW:COLUMN with a table of"))
     cells: dict[str, dict[str, Any]] = table["cells"]
     if not cells:
-        raise ConfigError(f"cell: no run is behind any figure of the table {name} in {folder}")
+        raise UserError(f"cell: no run is behind any figure of the table {name} in {folder}")
     if not address:
-        raise ConfigError(f"cell: {name} is a table; expected a cell of it, such as {f'{name}:{next(iter(cells))}'!r}")
+        raise UserError(f"cell: {name} is a table; expected a cell of it, such as {f'{name}:{next(iter(cells))}'!r}")
     if address not in cells:
         near = difflib.get_close_matches(address, cells, n=3, cutoff=0.3) or list(cells)[:3]
-        raise ConfigError(
+        raise UserError(
             f"cell: {name} has no {address!r} that runs are behind; the nearest: {', '.join(map(repr, near))}"
         )
     found = cells[address]
@@ -63,7 +64,7 @@ def read_figure(folder: Path, name: str) -> list[dict[str, Any]]:
     """Return the runs that a figure was drawn from.
 
     Raises:
-        ConfigError: there is no such figure.
+        UserError: there is no such figure.
     """
     found = _read(folder, name, _Origin("--figures", "paper_figures.py", "TABLE:ROW:COLUMN, or a figure of"))
     return [{"run_id": run_id, **run} for run_id, run in found["runs"].items()]
@@ -90,13 +91,13 @@ def _read(folder: Path, name: str, origin: _Origin) -> dict[str, Any]:
     """Read what lies beside a table or figure."""
     paths = _names(folder)
     if not paths:
-        raise ConfigError(
+        raise UserError(
             f"{origin.flag}: expected a folder that analysis/{origin.script} wrote, found "
             f"{'none of its files in' if folder.is_dir() else 'no folder'} {folder}; run python "
             f"analysis/{origin.script} --out {folder} first"
         )
     if name not in paths:
-        raise ConfigError(f"cell: expected {origin.wanted} {', '.join(paths)} in {folder}, found {name!r}")
+        raise UserError(f"cell: expected {origin.wanted} {', '.join(paths)} in {folder}, found {name!r}")
     found: dict[str, Any] = json.loads(paths[name].read_text())
     return found
 
@@ -113,7 +114,7 @@ def command_of(settings: Mapping[str, Any]) -> str:
     try:
         config = config_from_flat({**method, "data.name": str(settings.get("data.name", usual.data.name))})
         defaults = {**flatten(config), "data.name": usual.data.name}
-    except ConfigError as error:
+    except UserError as error:
         said = f"# the method is not on this machine ({in_one_line(str(error))}): all settings, whatever the defaults\n"
         defaults = {}
     written = places(usual, "written")
@@ -130,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print a cell's origin.
 
     Returns:
-        An exit code; see :func:`~csg.script.run_script`.
+        An exit code; see :func:`~csg.commands.script.run_script`.
     """
 
     def body(console: Console) -> bool:

@@ -19,9 +19,9 @@ import time
 import torch.distributed as dist
 
 from benchmarks.step_time import random_pair
-from csg.parsing import config_from_flat
+from csg.config.parsing import config_from_flat
+from csg.messages.wording import counted
 from csg.training.loop import Training, train
-from csg.wording import counted
 
 
 def step_seconds(arguments: argparse.Namespace, *, workers: int, threads: int) -> float:

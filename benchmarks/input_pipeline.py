@@ -31,19 +31,20 @@ import torch
 from PIL import Image
 
 from csg.config import Config
-from csg.data import load_pair, visda17
-from csg.data.augmentation import Views, train_views
-from csg.data.decoding import decode
-from csg.data.files import FileStream, ImageFiles
-from csg.data.loading import in_order
+from csg.config.parsing import config_from_flat
+from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN, Stream
+from csg.data.pairs import visda17
+from csg.data.reading.decoding import decode
+from csg.data.reading.image_files import FileStream, ImageFiles
+from csg.data.reading.loading import in_order
+from csg.data.views.augmentation import Views, train_views
+from csg.messages.wording import counted
 from csg.methods import method_of
 from csg.methods.method import Batch
-from csg.parsing import config_from_flat
 from csg.randomness import generator
 from csg.tasks.measurement import to_input
 from csg.training.step import make_learner
-from csg.wording import counted
 
 SIZE = (640, 480)
 LINES = 152_397

@@ -19,11 +19,11 @@ from typing import Any
 
 from ray import tune
 
-from csg.console import Console
-from csg.parsing import parse_flags
-from tune_spaces.plan import SearchOptions, plan
-from tune_spaces.search import run_search
-from tune_spaces.searcher import EPOCH, SCORE, SECONDS, JournaledOptunaSearch
+from csg.config.parsing import parse_flags
+from csg.messages.console import Console
+from tune_spaces.search.plan import SearchOptions, plan
+from tune_spaces.search.search import run_search
+from tune_spaces.search.searcher import EPOCH, SCORE, SECONDS, JournaledOptunaSearch
 
 EPOCHS = 3
 

@@ -20,10 +20,10 @@ from typing import Any
 import torch
 
 from csg.config import Config
+from csg.config.parsing import config_from_flat
 from csg.data.pair import ArrayStream, Pair
 from csg.models import encoder_named
 from csg.models.folding import FoldedEncoder
-from csg.parsing import config_from_flat
 from csg.tasks.measurement import to_input
 from csg.training.loop import Training, train
 

@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from csg.address import sqlite_address
+from csg.storage.address import sqlite_address
 from csg.tracking import Tracker
 from csg.tracking.reading import PARENT, as_text
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from csg.text import as_bytes
+from csg.messages.text import as_bytes
 
 
 def _words(address: tuple[int | str, ...]) -> list[int]:

@@ -12,7 +12,7 @@ from unittest.mock import patch
 from moto.server import ThreadedMotoServer
 from pyarrow.fs import S3FileSystem
 
-from csg import object_store
+from csg.storage import object_store
 from tests.process_group import free_port
 
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}

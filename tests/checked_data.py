@@ -10,7 +10,7 @@ from csg import data
 from csg.config import DataConfig
 from csg.data.check import check, read_report, verified
 from csg.data.fault import IMPASSABLE, UNREADABLE
-from csg.settings import ConfigError
+from csg.messages.errors import UserError
 
 
 def forget() -> None:
@@ -41,7 +41,7 @@ def starts(config: DataConfig) -> bool:
     try:
         data.load_pair(config)
         verified(config)
-    except ConfigError:
+    except UserError:
         would = False
     else:
         would = True

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from csg import object_store
+from csg.storage import object_store
 from tests.buckets import bucket_server, move_to
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from csg.data.label_maps import VOID
-from csg.data.map_shifted import ShiftedMaps
-from csg.data.map_stream import ArrayMapStream
+from csg.data.maps.label_maps import VOID
+from csg.data.maps.shifted import ShiftedMaps
+from csg.data.maps.stream import ArrayMapStream
 from csg.data.pair import Pair
 
 CLASSES = ("ground", "bar", "spot")

@@ -18,8 +18,8 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import start_processes
 
 from csg.collective import barrier, check_agreement, joined, summed
+from csg.config.parsing import config_from_flat
 from csg.data.pair import IGNORED, LabelledImages, Pair
-from csg.parsing import config_from_flat
 from csg.training import loop, step
 from csg.training.loop import Training, train
 from tests.made_up_pair import TINY, made_up_pair

@@ -10,7 +10,7 @@ from torch import Tensor
 from csg.methods.method import Batch, Term
 from csg.models.model import Output
 from csg.training.step import Learner
-from tests.test_methods import batch, learner
+from tests.csg.methods.test_methods import batch, learner
 
 
 def doubles(seed: int = 0) -> Batch:

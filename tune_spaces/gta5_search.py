@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tune_spaces.plan import SearchOptions
-from tune_spaces.search_script import search_script
+from tune_spaces.search.plan import SearchOptions
+from tune_spaces.search.script import search_script
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Options(SearchOptions):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a search; see :func:`~tune_spaces.search_script.search_script`."""
+    """Run a search; see :func:`~tune_spaces.search.script.search_script`."""
     return search_script(argv, prog="gta5_search.py", description=__doc__ or "", pair="glyph_scenes", options=Options)
 
 

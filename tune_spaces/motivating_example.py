@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from csg.config.parsing import Flags
 from csg.data import load_pair
 from csg.data.pair import TARGET_VAL
-from csg.parsing import Flags
-from tune_spaces.ablation_script import AblationOptions, run_design
-from tune_spaces.design import Cell, Design
+from tune_spaces.ablation.script import AblationOptions, run_design
+from tune_spaces.designs.design import Cell, Design
 
 NAME = "motivating_example"
 
@@ -32,7 +32,7 @@ def design_of(flags: Flags[AblationOptions]) -> tuple[str, Design]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train the three; see :func:`~tune_spaces.ablation_script.run_design`."""
+    """Train the three; see :func:`~tune_spaces.ablation.script.run_design`."""
     return run_design(argv, AblationOptions, design_of, prog="motivating_example.py", description=__doc__ or "")
 
 

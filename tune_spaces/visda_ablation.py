@@ -11,10 +11,10 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from csg.parsing import Flags
-from tune_spaces.ablation_script import AblationOptions, run_design
-from tune_spaces.design import Design
-from tune_spaces.designs import design_named
+from csg.config.parsing import Flags
+from tune_spaces.ablation.script import AblationOptions, run_design
+from tune_spaces.designs.design import Design
+from tune_spaces.designs.shipped import design_named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ def chosen(flags: Flags[DesignOptions]) -> tuple[str, Design]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run an ablation; see :func:`~tune_spaces.ablation_script.run_design`."""
+    """Run an ablation; see :func:`~tune_spaces.ablation.script.run_design`."""
     return run_design(argv, DesignOptions, chosen, prog="visda_ablation.py", description=__doc__ or "")
 
 

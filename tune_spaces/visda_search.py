@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tune_spaces.search_script import search_script
+from tune_spaces.search.script import search_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a search; see :func:`~tune_spaces.search_script.search_script`."""
+    """Run a search; see :func:`~tune_spaces.search.script.search_script`."""
     return search_script(argv, prog="visda_search.py", description=__doc__ or "", pair="glyphs")
 
 

@@ -15,18 +15,18 @@ from csg.commands import check_command
 from csg.commands.passed_over import print_not_used
 from csg.commands.progress import image_progress
 from csg.config import Config
-from csg.console import Console
+from csg.config.flags import HELP
+from csg.config.parsing import parse_flags
 from csg.data import load_pair
 from csg.data.check import Report, check
 from csg.data.fault import KINDS_IN_WORDS
-from csg.data.listing import files_in_words
 from csg.data.pair import SOURCE_SHIFTED
-from csg.flags import HELP
-from csg.parsing import parse_flags
-from csg.settings import ConfigError
-from csg.text import first_line, in_one_line, printable
+from csg.data.reading.listing import files_in_words
+from csg.messages.console import Console
+from csg.messages.errors import UserError
+from csg.messages.text import first_line, in_one_line, printable
+from csg.messages.wording import counted
 from csg.training.loop import steps_per_epoch
-from csg.wording import counted
 
 USAGE = "usage: csg data check [flags] (csg data check --help shows them)"
 SHOWN = 100
@@ -48,7 +48,7 @@ def data(argv: Sequence[str], console: Console) -> int:
         0 when a training with these settings would start on these data, 1 when it would not, 130 when interrupted.
 
     Raises:
-        ConfigError: there is no such sub-command, there are no data, or settings ask for more images than there are.
+        UserError: there is no such sub-command, there are no data, or settings ask for more images than there are.
     """
     if argv and argv[0] in HELP:
         console.print(USAGE)
@@ -80,7 +80,7 @@ def _refuse_a_batch_too_large(config: Config) -> None:
     """Raise what a training would raise; where the data make no pair, the check itself says why."""
     try:
         pair = load_pair(config.data)
-    except ConfigError:
+    except UserError:
         return
     steps_per_epoch(config, pair)
 

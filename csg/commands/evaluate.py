@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from csg.commands.opening import open_run
-from csg.console import Console
-from csg.parsing import parse_flags
-from csg.settings import ConfigError
+from csg.config.parsing import parse_flags
+from csg.messages.console import Console
+from csg.messages.errors import UserError
 from csg.tasks import task_of
 from csg.tasks.measurement import Inference
 from csg.training.evaluation import energies, figures
@@ -33,7 +33,7 @@ def evaluate(argv: Sequence[str], console: Console) -> int:
     run = open_run(flags.config, console, writing=False)
     unknown = [stream for stream in flags.options.streams if stream not in run.pair.streams]
     if unknown:
-        raise ConfigError(f"--streams: expected some of {', '.join(run.pair.streams)}, found {', '.join(unknown)}")
+        raise UserError(f"--streams: expected some of {', '.join(run.pair.streams)}, found {', '.join(unknown)}")
     inference, task = Inference(run.selected_model(), flags.config), task_of(flags.config.data)
     for stream in flags.options.streams:
         measured = task.measure(inference, flags.config, run.pair, stream)

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from csg.config import Config
-from csg.console import Console
-from csg.flags import read_options
+from csg.config.flags import read_options
+from csg.messages.console import Console
+from csg.messages.errors import UserError
 from csg.models.deployable import Deployable
-from csg.object_store import file_of
-from csg.settings import ConfigError
-from csg.storage import check_file, replacing
+from csg.storage.files import check_file, replacing
+from csg.storage.object_store import file_of
 from csg.training.selected import Selected, load_selected
 
 TOLERANCE: Final = 1e-3
@@ -99,7 +99,7 @@ def export_to(path: Path, kind: Format, selected: Selected) -> float:
 
     Raises:
         MismatchError: it is beyond ``TOLERANCE``; ``path`` is as it was.
-        ConfigError: the weights do not fit, or give no probabilities.
+        UserError: the weights do not fit, or give no probabilities.
     """
     model = Deployable(selected.model(selected.on("cpu")))
     side = side_of(selected.config)
@@ -205,10 +205,10 @@ def _format_of(path: Path) -> Format:
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         found = f"found {path.suffix}" if path.suffix else "found no extension"
-        raise ConfigError(f"--output: expected a name that ends in {' or '.join(FORMATS)}, {found} ({path})")
+        raise UserError(f"--output: expected a name that ends in {' or '.join(FORMATS)}, {found} ({path})")
     missing = [package for package in kind.packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise ConfigError(
+        raise UserError(
             f"--output: a {path.suffix} file needs {', '.join(missing)}, which are not installed; install them from "
             f"the project's folder: pip install -c constraints.txt -e '.[export]' (or write {_others(path)})"
         )
@@ -235,7 +235,7 @@ def _random_images(side: int) -> Iterator[Tensor]:
 def _difference(answer: Answer, model: Deployable, images: Tensor, selected: Selected) -> float:
     expected = model(images)
     if not torch.isfinite(expected).all():
-        raise ConfigError(f"{selected.path}: expected weights that give probabilities, found some that give NaN")
+        raise UserError(f"{selected.path}: expected weights that give probabilities, found some that give NaN")
     difference = (answer(images) - expected).abs().max()
     return float(difference.nan_to_num(nan=float("inf")))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from csg.commands.verification import open_pair
 from csg.config import Config
-from csg.console import Console
+from csg.messages.console import Console
 from csg.methods import method_of
 from csg.models.weights import check_weights
-from csg.object_store import check_store
+from csg.storage.object_store import check_store
 from csg.training.run import Run
 
 
@@ -15,7 +15,7 @@ def open_run(config: Config, console: Console, *, writing: bool = True) -> Run:
     """Check the store and the weights, load the data and open the run; only to read it, unless it is for ``writing``.
 
     Raises:
-        ConfigError: the weights, the data or the output folder cannot be used.
+        UserError: the weights, the data or the output folder cannot be used.
     """
     check_store(config.train.output, writing=writing)
     check_weights(config.model, old_head=method_of(config).uses_old_head(config.method))

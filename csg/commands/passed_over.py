@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from csg.console import Console
-from csg.data.listing import PassedOver, files_in_words
+from csg.data.reading.listing import PassedOver, files_in_words
+from csg.messages.console import Console
 
 
 def print_not_used(kinds: Sequence[PassedOver], several_frames: int, console: Console, *, side: str = "") -> None:

@@ -15,20 +15,27 @@ import tyro
 from csg.commands.passed_over import print_not_used
 from csg.commands.predict_maps import write_maps
 from csg.commands.progress import CountProgress, image_progress
-from csg.console import Console
-from csg.data.decoding import BadImageError, PixelLimit
-from csg.data.files import FileStream, ImageFiles
-from csg.data.listing import USUAL, PassedOver, count_passed_over, describe_passed_over, files_below, images_among
-from csg.data.loading import in_order
-from csg.flags import read_options
-from csg.object_store import file_of
-from csg.settings import ConfigError
-from csg.storage import check_file, make_folder, replacing
+from csg.config.flags import read_options
+from csg.data.reading.decoding import BadImageError, PixelLimit
+from csg.data.reading.image_files import FileStream, ImageFiles
+from csg.data.reading.listing import (
+    USUAL,
+    PassedOver,
+    count_passed_over,
+    describe_passed_over,
+    files_below,
+    images_among,
+)
+from csg.data.reading.loading import in_order
+from csg.messages.console import Console
+from csg.messages.errors import UserError
+from csg.messages.text import in_one_line
+from csg.messages.wording import counted, is_or_are
+from csg.storage.files import check_file, make_folder, replacing
+from csg.storage.object_store import file_of
 from csg.tasks.classification import class_scores
 from csg.tasks.measurement import Inference
-from csg.text import in_one_line
 from csg.training.selected import Selected, load_selected
-from csg.wording import counted, is_or_are
 
 COLUMNS = ("file", "class", "probability")
 
@@ -77,12 +84,12 @@ def predict(argv: Sequence[str], console: Console) -> int:
     selected = load_selected(file_of(options.checkpoint, "--checkpoint"))
     names, passed_over = _names(options.folder)
     if options.max_megapixels is not None and options.max_megapixels < 1:
-        raise ConfigError(f"--max-megapixels: expected at least 1, found {options.max_megapixels}")
+        raise UserError(f"--max-megapixels: expected at least 1, found {options.max_megapixels}")
     limit = PixelLimit(options.max_megapixels or selected.config.data.max_megapixels, "--max-megapixels")
     dense = selected.config.data.task == "segmentation"
     output = options.output or Path("predictions" if dense else "predictions.csv")
     if dense and output.resolve().is_relative_to(options.folder.resolve()):
-        raise ConfigError(f"--output: expected a folder outside {options.folder}, which is read; found {output}")
+        raise UserError(f"--output: expected a folder outside {options.folder}, which is read; found {output}")
     make_folder(output, "--output") if dense else check_file(output, "--output")
     try:
         with image_progress(console, "classifying", "classified") as progress:
@@ -142,14 +149,14 @@ def _names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
     """List the image files below ``folder``, as paths below it, and count what is passed over for its name.
 
     Raises:
-        ConfigError: it is no folder, or has no images.
+        UserError: it is no folder, or has no images.
     """
     found = list(files_below(folder))
     names = [path.relative_to(folder).as_posix() for path in images_among(found)]
     passed_over = count_passed_over(found, folder)
     if not names:
         instead = f"; {describe_passed_over(passed_over)}" if passed_over else ""
-        raise ConfigError(
+        raise UserError(
             f"{folder}: expected images ({', '.join(USUAL)} and other formats that Pillow reads) in it or below it, "
             f"found none{instead}"
         )
@@ -171,7 +178,7 @@ def classified(
     evaluation does so. (With ``data.flip_averaging=sigmoid``, the authors', the classes' do not sum to one.)
 
     Raises:
-        ConfigError: the weights do not fit, or there is no such device.
+        UserError: the weights do not fit, or there is no such device.
     """
     config = selected.on(device)
     torch.set_num_threads(config.train.threads)

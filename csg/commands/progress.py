@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from csg.console import Console
-from csg.wording import counted
+from csg.messages.console import Console
+from csg.messages.wording import counted
 
 
 class CountProgress:

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 from csg.commands.opening import open_run
 from csg.commands.progress import step_progress
 from csg.config import Config
-from csg.console import Console
-from csg.data import load_pair, visda17
+from csg.config.parsing import parse_flags
+from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN
-from csg.faults import find_outside_fault
-from csg.object_store import address_of
-from csg.parsing import parse_flags
+from csg.data.pairs import visda17
+from csg.messages.console import Console
+from csg.messages.faults import find_outside_fault
+from csg.messages.text import first_line, in_one_line
+from csg.messages.wording import counted, is_or_are
+from csg.storage.object_store import address_of
 from csg.tasks import task_of
-from csg.text import first_line, in_one_line
 from csg.training.dry_run import dry_run
 from csg.training.loop import EpochReport
-from csg.wording import counted, is_or_are
 
 if TYPE_CHECKING:
     from csg.tracking import RunTracker

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from csg.commands.progress import image_progress
 from csg.config import Config
-from csg.console import Console
 from csg.data import ON_DISK, load_pair
 from csg.data.check import verified
 from csg.data.fault import UNREADABLE
-from csg.data.listing import files_in_words
 from csg.data.pair import Pair
+from csg.data.reading.listing import files_in_words
+from csg.messages.console import Console
+from csg.messages.wording import counted, is_or_are
 from csg.training.loop import steps_per_epoch
-from csg.wording import counted, is_or_are
 
 
 def open_pair(config: Config, console: Console) -> Pair:
     """Load a pair that can be trained on. Images on disk are all looked at, unless they were before.
 
     Raises:
-        ConfigError: the data are not there, are at fault, or are fewer than a batch.
+        UserError: the data are not there, are at fault, or are fewer than a batch.
         SystemExit: 130, when Ctrl-C ends the looking.
     """
     pair = load_pair(config.data)

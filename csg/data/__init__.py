@@ -10,14 +10,14 @@ from functools import lru_cache, partial
 from typing import Final, Generic, TypeVar
 
 from csg.config import DataConfig
-from csg.data import folders, glyph_scenes, glyphs, gta5_cityscapes, visda17
+from csg.config.pairs import IDLE
 from csg.data.domain import Domain, make_pair
 from csg.data.fault import Kind, name_faults
-from csg.data.map_domain import MapDomain
+from csg.data.maps.domain import MapDomain
 from csg.data.pair import SOURCE_TRAIN, TARGET_VAL, Pair
-from csg.faults import is_of_the_machine
-from csg.pairs import IDLE
-from csg.settings import ConfigError
+from csg.data.pairs import folders, glyph_scenes, glyphs, gta5_cityscapes, visda17
+from csg.messages.errors import UserError
+from csg.messages.faults import is_of_the_machine
 
 DomainT = TypeVar("DomainT", Domain, MapDomain)
 
@@ -51,12 +51,12 @@ def load_domains(config: DataConfig) -> tuple[Domain, Domain] | tuple[MapDomain,
     """List the files of a pair on disk; a process keeps the last two.
 
     Raises:
-        ConfigError: the pair is not one on disk, or there are no data where the settings say.
-        OSError: the machine cannot read them; see :mod:`csg.faults`.
+        UserError: the pair is not one on disk, or there are no data where the settings say.
+        OSError: the machine cannot read them; see :mod:`csg.messages.faults`.
     """
     _refuse_idle_paths(config)
     if config.name not in ON_DISK:
-        raise ConfigError(f"data.name: expected a pair on disk ({', '.join(ON_DISK)}), found {config.name!r}")
+        raise UserError(f"data.name: expected a pair on disk ({', '.join(ON_DISK)}), found {config.name!r}")
     return _listed(_shared(config, image_size=DataConfig.image_size, source_images=None))
 
 
@@ -67,7 +67,7 @@ def _listed(config: DataConfig) -> tuple[Domain, Domain] | tuple[MapDomain, MapD
     except OSError as error:
         if is_of_the_machine(error):
             raise
-        raise ConfigError(f"data.name={config.name}: cannot read {error.filename} ({error.strerror})") from error
+        raise UserError(f"data.name={config.name}: cannot read {error.filename} ({error.strerror})") from error
 
 
 def _load_from_disk(config: DataConfig) -> Pair:
@@ -91,10 +91,10 @@ def load_pair(config: DataConfig) -> Pair:
     """Return the pair that ``config`` names; a process keeps the last two, so that trials do not load it again.
 
     Raises:
-        ConfigError: the name is unknown, or the pair cannot be made from these settings.
+        UserError: the name is unknown, or the pair cannot be made from these settings.
     """
     if config.name not in PAIRS:
-        raise ConfigError(f"data.name: no such pair; expected one of {', '.join(PAIRS)}, found {config.name!r}")
+        raise UserError(f"data.name: no such pair; expected one of {', '.join(PAIRS)}, found {config.name!r}")
     _refuse_idle_paths(config)
     return _loaded(_shared(config, source_images=config.source_images_asked))
 
@@ -104,7 +104,7 @@ def _refuse_idle_paths(config: DataConfig) -> None:
     for name in ("root", "source", "target"):
         if getattr(config, name) is not None and name in IDLE.get(config.name, ()):
             pairs = " or ".join(pair for pair, idle in IDLE.items() if name not in idle)
-            raise ConfigError(f"data.{name}: expected data.name={pairs} with it, found data.name={config.name}")
+            raise UserError(f"data.{name}: expected data.name={pairs} with it, found data.name={config.name}")
 
 
 def _shared(config: DataConfig, **changes: int | None) -> DataConfig:

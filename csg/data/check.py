@@ -24,18 +24,18 @@ from torch import Tensor
 
 from csg.config import DataConfig
 from csg.data import load_domains, load_pair
-from csg.data.cache import cache_folder, kept_file
 from csg.data.domain import Domain, Look
 from csg.data.fault import IMPASSABLE, UNREADABLE, Fault, name_faults
-from csg.data.listing import EXPECTED, PassedOver
-from csg.data.loading import in_order
-from csg.data.map_domain import MapDomain
-from csg.data.map_files import FileMapStream
-from csg.data.map_judgement import describe_labels, judge_streams
+from csg.data.maps.domain import MapDomain
+from csg.data.maps.files import FileMapStream
+from csg.data.maps.judgement import describe_labels, judge_streams
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, LabelledImages, Pair
-from csg.settings import ConfigError
-from csg.text import as_bytes
-from csg.wording import counted
+from csg.data.reading.cache import cache_folder, kept_file
+from csg.data.reading.listing import EXPECTED, PassedOver
+from csg.data.reading.loading import in_order
+from csg.messages.errors import UserError
+from csg.messages.text import as_bytes
+from csg.messages.wording import counted
 
 VERSION: Final = 4
 """Raise it whenever the same files would be judged otherwise, or the report's form changes."""
@@ -131,7 +131,7 @@ def check(config: DataConfig, on_images: OnImages | None = None) -> Report:
     Uses ``data.workers`` processes, or as many as there are CPUs.
 
     Raises:
-        ConfigError: there are no data where the settings say, they cannot be split into streams, or ``data.cache``
+        UserError: there are no data where the settings say, they cannot be split into streams, or ``data.cache``
             cannot be written.
     """
     domains = load_domains(config)
@@ -174,7 +174,7 @@ def verified(config: DataConfig, on_images: OnImages | None = None) -> Report:
     """Return the report on these very files: from an earlier check, or from one that is made now.
 
     Raises:
-        ConfigError: see :func:`check`; or no training would start on these data.
+        UserError: see :func:`check`; or no training would start on these data.
     """
     unknown = sum(domain.count_unknown() for domain in load_domains(config))
     report = read_report(report_path(config)) if unknown <= FEW else None
@@ -187,7 +187,7 @@ def verified(config: DataConfig, on_images: OnImages | None = None) -> Report:
         report = dataclasses.replace(report, faults=tuple(faults))
     refusal = report.refusal(config.on_bad_image)
     if refusal is not None:
-        raise ConfigError(refusal)
+        raise UserError(refusal)
     return report
 
 
@@ -197,7 +197,7 @@ def report_path(config: DataConfig) -> Path:
     So do the settings that decide what is a fault.
 
     Raises:
-        ConfigError: there are no data where the settings say, or ``data.cache`` cannot be written.
+        UserError: there are no data where the settings say, or ``data.cache`` cannot be written.
     """
     settings = f"{config.allow_missing_classes} {config.max_megapixels}"
     digest = hashlib.sha256(f"{VERSION} {PIL.__version__} {settings}".encode())

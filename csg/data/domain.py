@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 from csg.config import DataConfig
-from csg.data.decoding import BadImageError, inspect, read_bytes
 from csg.data.fault import IMPASSABLE, Fault, Kind, fault_of, name_faults
-from csg.data.files import FileStream, ImageFiles
-from csg.data.listing import PassedOver, count_passed_over, describe_passed_over, files_below
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
-from csg.data.shifted import shifted
-from csg.data.spelling import composed, find_near
+from csg.data.reading.decoding import BadImageError, inspect, read_bytes
+from csg.data.reading.image_files import FileStream, ImageFiles
+from csg.data.reading.listing import PassedOver, count_passed_over, describe_passed_over, files_below
+from csg.data.reading.spelling import composed, find_near
+from csg.data.views.shifted import shifted
+from csg.messages.errors import UserError
+from csg.messages.text import in_one_line
 from csg.randomness import generator
-from csg.settings import ConfigError
-from csg.text import in_one_line
 
 SEED: Final = 17
 """Of the splits: no setting moves it."""
@@ -74,7 +74,7 @@ class Domain:
         """Remember what the files held when they were all looked at.
 
         Raises:
-            ConfigError: the cache cannot be written to.
+            UserError: the cache cannot be written to.
         """
         self.files.learn([look.contents[0] for look in looks])
 
@@ -166,20 +166,20 @@ def make_pair(source: Domain, target: Domain, config: DataConfig, *, title: Call
         title: says in words what the two domains are.
 
     Raises:
-        ConfigError: the listing of a side is at fault, or a stream would miss a class.
+        UserError: the listing of a side is at fault, or a stream would miss a class.
     """
     faults = [fault for domain in (source, target) for fault in domain.faults if fault.kind in IMPASSABLE]
     if faults:
         lacking = any(fault.kind == "class without images" for fault in faults)
         hint = " (--data.allow-missing-classes True accepts classes without images)" if lacking else ""
-        raise ConfigError(name_faults(faults, f"data.name={config.name}: these data cannot be used{hint}:"))
+        raise UserError(name_faults(faults, f"data.name={config.name}: these data cannot be used{hint}:"))
     held_out, rest = split(source, config.source_val_fraction, "data.source_val_fraction", config)
     if config.source_images is not None:
         part = part_of(source.files.labels[rest], config.source_images)
         missing = set(source.files.labels[rest].tolist()) - set(source.files.labels[rest][part].tolist())
         if missing and not config.allow_missing_classes:
             classes = ", ".join(repr(source.classes[label]) for label in sorted(missing))
-            raise ConfigError(
+            raise UserError(
                 f"data.source_images: expected enough for an image of every class, found {config.source_images:,}, "
                 f"which leave none of {classes}; take more, or go without them with --data.allow-missing-classes True"
             )
@@ -209,11 +209,11 @@ def split(domain: Domain, fraction: float, setting: str, config: DataConfig) -> 
     """Split a domain's files in two: of every class ``fraction`` (rounded, but one image at least) and the rest.
 
     Raises:
-        ConfigError: a class has a single image, and missing classes are not allowed.
+        UserError: a class has a single image, and missing classes are not allowed.
     """
     single = () if config.allow_missing_classes else single_images(domain)
     if single:
-        raise ConfigError(f"{setting}: {single[0].reason}: {single[0].place}")
+        raise UserError(f"{setting}: {single[0].reason}: {single[0].place}")
     labels = domain.files.labels
     first = torch.zeros(len(labels), dtype=torch.bool)
     for label in range(len(domain.classes)):
@@ -228,10 +228,10 @@ def part_of(labels: Tensor, images: int) -> Tensor:
     """Choose ``images`` places, every class in proportion: whole numbers first, the largest remainders next.
 
     Raises:
-        ConfigError: there are not as many.
+        UserError: there are not as many.
     """
     if images > len(labels):
-        raise ConfigError(
+        raise UserError(
             f"data.source_images: expected at most the {len(labels):,} synthetic images left for training, "
             f"found {images:,}; leave it unset for all of them"
         )

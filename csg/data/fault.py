@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from csg.data.decoding import AbsentImageError, BadImageError
-from csg.data.label_maps import OtherIdsError, UnknownIdError
-from csg.text import in_one_line
+from csg.data.maps.label_maps import OtherIdsError, UnknownIdError
+from csg.data.reading.decoding import AbsentImageError, BadImageError
+from csg.messages.text import in_one_line
 
 SHOWN: Final = 12
 """Faults that an error message names; a check names all."""

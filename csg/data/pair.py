@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from csg.data.decoding import BadImageError
-from csg.text import as_bytes
+from csg.data.reading.decoding import BadImageError
+from csg.messages.text import as_bytes
 
 SOURCE_TRAIN: Final = "source/train"
 SOURCE_VAL: Final = "source/val"

@@ -9,7 +9,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from csg.config import Config, MethodConfig
-from csg.external import external_object
+from csg.config.external import external_object
+from csg.messages.errors import UserError
 from csg.methods.asg import Asg
 from csg.methods.csg import Csg
 from csg.methods.drpc import Drpc
@@ -20,7 +21,6 @@ from csg.methods.oracle_imagenet import OracleImageNet
 from csg.methods.source_only import SourceOnly
 from csg.methods.synaptic_intelligence import SynapticIntelligence
 from csg.methods.weight_l2 import WeightL2
-from csg.settings import ConfigError
 
 METHODS: dict[str, type[Method]] = {
     "csg": Csg,
@@ -60,17 +60,17 @@ def _offered(entry: EntryPoint) -> type[Method]:
     """Import a method that an installed package offers.
 
     Raises:
-        ConfigError: it cannot be imported, is no method, or calls itself otherwise.
+        UserError: it cannot be imported, is no method, or calls itself otherwise.
     """
     what = f"method.name: the entry point {entry.name} = {entry.value}"
     try:
         method = entry.load()
     except Exception as error:  # whatever a stranger's module raises when it is imported
-        raise ConfigError(f"{what} cannot be imported ({type(error).__name__}: {error})") from error
+        raise UserError(f"{what} cannot be imported ({type(error).__name__}: {error})") from error
     if not (isinstance(method, type) and issubclass(method, Method)):
-        raise ConfigError(f"{what} should be a subclass of csg.methods.method.Method, found {method!r}")
+        raise UserError(f"{what} should be a subclass of csg.methods.method.Method, found {method!r}")
     if name_of(method) != entry.name:
-        raise ConfigError(
+        raise UserError(
             f"{what} calls itself {name_of(method)!r}; expected its Config to have the field name: str = {entry.name!r}"
         )
     return method
@@ -80,23 +80,23 @@ def find_method(flat: Mapping[str, Any]) -> type[Method]:
     """Find the method of some settings: by ``method.path`` where it is set, else by ``method.name``.
 
     Raises:
-        ConfigError: no such method, or what was found is none.
+        UserError: no such method, or what was found is none.
     """
     path, name = flat.get("method.path"), flat.get("method.name")
     for setting, value in (("method.path", path), ("method.name", name)):
         if not (value is None or isinstance(value, str)):
-            raise ConfigError(f"{setting}: expected a text, found {value!r}")
+            raise UserError(f"{setting}: expected a text, found {value!r}")
     if path is not None:
         method = external_object(path, setting="method.path")
         if not (isinstance(method, type) and issubclass(method, Method)):
-            raise ConfigError(f"method.path: expected a subclass of csg.methods.method.Method, found {path}")
+            raise UserError(f"method.path: expected a subclass of csg.methods.method.Method, found {path}")
         if not _is_named(method):
-            raise ConfigError(
+            raise UserError(
                 f"method.path: expected {path} to have a Config, a subclass of csg.config.MethodConfig that sets the "
                 "field name: str; found none"
             )
         if name not in (None, name_of(method)):
-            raise ConfigError(f"method.name: expected {name_of(method)!r}, as {path} calls itself, found {name!r}")
+            raise UserError(f"method.name: expected {name_of(method)!r}, as {path} calls itself, found {name!r}")
         return method
     name = DEFAULT if name is None else name
     if name in METHODS:
@@ -107,7 +107,7 @@ def find_method(flat: Mapping[str, Any]) -> type[Method]:
     known = [*METHODS, *installed]
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"the nearest is {near[0]!r}; " if near else ""
-    raise ConfigError(
+    raise UserError(
         f"method.name: expected one of {', '.join(known)}, found {name!r} ({hint}a method of your own: "
         "--method.path module:Class or path/to/file.py:Class)"
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from csg.messages.errors import UserError
 from csg.models.encoder import Encoder
-from csg.settings import ConfigError
 
 
 class Anchor:
@@ -18,13 +18,13 @@ class Anchor:
         """Copy what the student trains.
 
         Raises:
-            ConfigError: the teacher is another architecture.
+            UserError: the teacher is another architecture.
         """
         theirs = dict(teacher.named_parameters())
         self._anchors: dict[str, Tensor] = {}
         for name, parameter in _trainable(student).items():
             if name not in theirs or theirs[name].shape != parameter.shape:
-                raise ConfigError(
+                raise UserError(
                     "model.teacher_name: a penalty on weights needs a teacher of the encoder's own architecture; "
                     f"found none of {name} {tuple(parameter.shape)} in it"
                 )

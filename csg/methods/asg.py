@@ -24,14 +24,15 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from csg.config import MethodConfig
+from csg.config.settings import STRICT, Count, Flat, Within, flatten
 from csg.losses.attentional_pooling import average_pool
 from csg.losses.distillation import distillation
+from csg.messages.errors import UserError
 from csg.methods.method import Batch, Method, Term
 from csg.methods.rate_controller import RateController
 from csg.models.encoder import Encoder
 from csg.models.model import Model, Output
 from csg.models.teacher import Teacher
-from csg.settings import STRICT, ConfigError, Count, Flat, Within, flatten
 
 CONTROLLER_SETTINGS = ("controller_interval", "controller_lr")
 
@@ -52,7 +53,7 @@ class AsgConfig(MethodConfig):
 
     def __post_init__(self) -> None:
         if self.distillation_weight == 0 and not self.controller:
-            raise ConfigError(
+            raise UserError(
                 "method.distillation_weight: expected above 0, or method.controller=True; with neither half this is "
                 "source_only"
             )
@@ -79,7 +80,7 @@ class Asg(Method):
         if config.distillation_weight:
             trained, frozen = model.encoder.channels[-1], teacher.channels[-1]
             if trained != frozen:
-                raise ConfigError(
+                raise UserError(
                     "model.teacher_name: under the teacher's old head, features need its width; the encoder has "
                     f"{trained} channels, the teacher {frozen}"
                 )

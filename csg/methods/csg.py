@@ -28,8 +28,10 @@ from torch.nn import functional as F
 
 from csg.collective import joined
 from csg.config import MethodConfig
+from csg.config.settings import STRICT, Count, Flat, Section, Within, build, field_names, flatten
 from csg.losses.attentional_pooling import attention, attentional_pool, average_pool, patches
 from csg.losses.infonce import contrastive_logits, info_nce
+from csg.messages.errors import UserError
 from csg.methods.method import Batch, Method, Term
 from csg.methods.queue import KeyQueue
 from csg.models.encoder import Encoder
@@ -37,7 +39,6 @@ from csg.models.folding import FoldedEncoder
 from csg.models.model import Model, Output
 from csg.models.teacher import Teacher
 from csg.randomness import torch_seeded
-from csg.settings import STRICT, ConfigError, Count, Flat, Section, Within, build, field_names, flatten
 
 STAGES = (1, 2, 3, 4)
 
@@ -101,7 +102,7 @@ class CsgConfig(MethodConfig):
         for stage in STAGES:
             for name, value in flatten(getattr(self, f"stage{stage}")).items():
                 if value is not None and stage not in self.chosen:
-                    raise ConfigError(
+                    raise UserError(
                         f"method.stage{stage}.{name}: stage {stage} is not among the chosen ones "
                         f"(method.stages={self.stages}); add it there or leave this unset, found {value!r}"
                     )
@@ -195,7 +196,7 @@ class Csg(Method):
             try:
                 query, key = (patches(maps[stage - 1], chunks) for maps in (output.maps, key_maps))
             except ValueError as error:
-                raise ConfigError(f"method.{name}.{error}") from None
+                raise UserError(f"method.{name}.{error}") from None
             if settings.pooling == "apool":
                 query = attentional_pool(query, attention(query))
                 key = attentional_pool(key, attention(patches(attended[stage - 1], chunks)))

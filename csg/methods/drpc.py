@@ -11,11 +11,11 @@ Two halves, each of which works alone:
    (:mod:`csg.losses.pyramid_consistency`). F is the trained encoder's last stage.
 
 Departures: the paper translates its images with CycleGANs, trained ahead for styles of ImageNet's classes. Here a style
-is the low-frequency Fourier amplitude of an image (FDA; :mod:`csg.data.fourier_style`): of one of ``style_images``, or
-without them of another synthetic image of the same batch, so that not even unlabelled real images are used. Its second
-consistency, within an image, and its consistency of shallower layers are left out. Among the K copies is the one that
-is trained on, which without randomisation is the image as it is. The paper is on segmentation; nothing here depends on
-the task.
+is the low-frequency Fourier amplitude of an image (FDA; :mod:`csg.data.views.fourier_style`): of one of
+``style_images``, or without them of another synthetic image of the same batch, so that not even unlabelled real images
+are used. Its second consistency, within an image, and its consistency of shallower layers are left out. Among the K
+copies is the one that is trained on, which without randomisation is the image as it is. The paper is on segmentation;
+nothing here depends on the task.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ from torch import Tensor
 
 from csg.collective import joined
 from csg.config import MethodConfig
-from csg.data.decoding import PixelLimit, decode
-from csg.data.fourier_style import low_amplitudes, with_low_amplitudes
-from csg.data.listing import OF_SYSTEM, count_passed_over, describe_passed_over, files_below, images_among
+from csg.config.settings import NOT_IDENTITY, STRICT, Count, Flat, Place, Within, flatten
+from csg.data.reading.decoding import PixelLimit, decode
+from csg.data.reading.listing import OF_SYSTEM, count_passed_over, describe_passed_over, files_below, images_among
+from csg.data.views.fourier_style import low_amplitudes, with_low_amplitudes
 from csg.losses.pyramid_consistency import pyramid_consistency
+from csg.messages.errors import UserError
 from csg.methods.method import Batch, Method, Term
 from csg.models.encoder import Encoder
 from csg.models.model import Model, Output
 from csg.randomness import generator
-from csg.settings import NOT_IDENTITY, STRICT, ConfigError, Count, Flat, Place, Within, flatten
 
 REMEMBERED = 1024
 """Style images whose amplitudes are kept in memory."""
@@ -67,7 +68,7 @@ class DrpcConfig(MethodConfig):
 
     def __post_init__(self) -> None:
         if self.consistency_weight == 0 and not self.randomisation:
-            raise ConfigError(
+            raise UserError(
                 "method.consistency_weight: expected above 0, or method.randomisation=True; with neither half this is "
                 "source_only"
             )
@@ -183,13 +184,13 @@ class FolderStyles:
         """List the images.
 
         Raises:
-            ConfigError: there are none.
+            UserError: there are none.
         """
         found = list(files_below(folder))
         self._files = images_among(found)
         passed_over = describe_passed_over(count_passed_over((one for one in found if one.reason != OF_SYSTEM), folder))
         if not self._files:
-            raise ConfigError(
+            raise UserError(
                 f"method.style_images: expected a folder with images, found none in {folder}"
                 + (passed_over and f" ({passed_over})")
             )

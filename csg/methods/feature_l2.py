@@ -16,13 +16,14 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from csg.config import MethodConfig
+from csg.config.settings import STRICT, Within
 from csg.losses.attentional_pooling import attention, attentional_pool, average_pool
 from csg.losses.squared_distance import feature_distance
+from csg.messages.errors import UserError
 from csg.methods.method import Batch, Method, Term
 from csg.models.encoder import Encoder
 from csg.models.model import Model, Output
 from csg.models.teacher import Teacher
-from csg.settings import STRICT, ConfigError, Within
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -53,7 +54,7 @@ class FeatureL2(Method):
         stage = config.stage
         trained, frozen = model.encoder.channels[stage - 1], teacher.channels[stage - 1]
         if trained != frozen:
-            raise ConfigError(
+            raise UserError(
                 f"model.teacher_name: feature_l2 compares maps of one width; stage {stage} has {trained} channels "
                 f"in the encoder, {frozen} in the teacher"
             )

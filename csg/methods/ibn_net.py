@@ -16,10 +16,10 @@ from __future__ import annotations
 from pydantic.dataclasses import dataclass
 
 from csg.config import MethodConfig
+from csg.config.settings import STRICT
 from csg.methods.method import Method
 from csg.models.encoder import Encoder
 from csg.models.instance_batch_norm import with_instance_batch_norm
-from csg.settings import STRICT
 
 
 @dataclass(frozen=True, config=STRICT)

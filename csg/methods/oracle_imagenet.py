@@ -7,10 +7,10 @@ from typing import Any
 from pydantic.dataclasses import dataclass
 
 from csg.config import MethodConfig
+from csg.config.settings import STRICT
 from csg.methods.method import Method
 from csg.models.encoder import Encoder
 from csg.models.model import Model
-from csg.settings import STRICT
 
 
 @dataclass(frozen=True, config=STRICT)

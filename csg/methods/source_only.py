@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic.dataclasses import dataclass
 
 from csg.config import MethodConfig
+from csg.config.settings import STRICT
 from csg.methods.method import Method
-from csg.settings import STRICT
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -14,12 +14,12 @@ from typing import Annotated
 from pydantic.dataclasses import dataclass
 
 from csg.config import MethodConfig
+from csg.config.settings import STRICT, Within
 from csg.losses.squared_distance import weight_distance
 from csg.methods.anchor import Anchor
 from csg.methods.method import Batch, Method, Term
 from csg.models.encoder import Encoder
 from csg.models.model import Model, Output
-from csg.settings import STRICT, Within
 
 
 @dataclass(frozen=True, config=STRICT)

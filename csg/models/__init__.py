@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from csg.messages.errors import UserError
 from csg.models.dilation import with_output_stride
 from csg.models.efficientnet_lite import efficientnet_lite0
 from csg.models.encoder import Encoder
 from csg.models.resnet import resnet18, resnet34, resnet50, resnet101
-from csg.settings import ConfigError
 
 ENCODERS: dict[str, Callable[[], Encoder]] = {
     "efficientnet_lite0": efficientnet_lite0,
@@ -23,9 +23,9 @@ def encoder_named(name: str, *, output_stride: int = 32) -> Encoder:
     """Make an encoder with untrained weights, its deeper stages dilated where the stride is below 32.
 
     Raises:
-        ConfigError: no such encoder.
+        UserError: no such encoder.
     """
     if name not in ENCODERS:
-        raise ConfigError(f"model.name: expected one of {', '.join(ENCODERS)}, found {name!r}")
+        raise UserError(f"model.name: expected one of {', '.join(ENCODERS)}, found {name!r}")
     encoder = ENCODERS[name]()
     return encoder if output_stride == 32 else with_output_stride(encoder, output_stride)

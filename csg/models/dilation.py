@@ -11,9 +11,9 @@ from typing import Final
 
 from torch import nn
 
+from csg.messages.errors import UserError
 from csg.models.efficientnet_lite import SameConv2d
 from csg.models.encoder import Encoder
-from csg.settings import ConfigError
 
 DILATED: Final[dict[int, tuple[int, ...]]] = {8: (3, 4), 16: (4,), 32: ()}
 """By output stride, the stages that keep their input's resolution."""
@@ -29,10 +29,10 @@ def with_output_stride(encoder: Encoder, stride: int) -> Encoder:
     block in whose expansion stage 2's map is taken, and that block's depthwise convolution carries the stride.
 
     Raises:
-        ConfigError: another stride.
+        UserError: another stride.
     """
     if stride not in DILATED:
-        raise ConfigError(f"model.output_stride: expected {', '.join(map(str, DILATED))}, found {stride}")
+        raise UserError(f"model.output_stride: expected {', '.join(map(str, DILATED))}, found {stride}")
     changed = copy.deepcopy(encoder)
     dilation = 1
     for stage in DILATED[stride]:

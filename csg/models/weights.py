@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from csg.config import ModelConfig
+from csg.config.settings import flag_name
+from csg.messages.errors import UserError
 from csg.models import encoder_named
 from csg.models.encoder import Encoder
 from csg.models.weights_file import StateDict, few, state_dicts
-from csg.settings import ConfigError, flag_name
-from csg.storage import file_digest
+from csg.storage.files import file_digest
 
 
 def check_weights(config: ModelConfig, *, old_head: bool) -> None:
@@ -24,7 +25,7 @@ def check_weights(config: ModelConfig, *, old_head: bool) -> None:
         old_head: whether the teacher's ImageNet classifier is used, so that its file must hold one.
 
     Raises:
-        ConfigError: see :func:`pretrained_encoder` and :func:`pretrained_teacher`.
+        UserError: see :func:`pretrained_encoder` and :func:`pretrained_teacher`.
     """
     own_teacher = not (config.teacher_name is None and config.teacher_weights is None)
     pretrained_encoder(config, old_head=old_head and not own_teacher)
@@ -35,13 +36,13 @@ def pretrained_teacher(config: ModelConfig, *, old_head: bool = False) -> Encode
     """Make the frozen teacher with its weights; None where it is the encoder as it starts.
 
     Raises:
-        ConfigError: an architecture without weights, or see :func:`pretrained_encoder`.
+        UserError: an architecture without weights, or see :func:`pretrained_encoder`.
     """
     if config.teacher_name is None and config.teacher_weights is None:
         return None
     name = config.teacher_name or config.name
     if name != config.name and config.teacher_weights is None:
-        raise ConfigError(
+        raise UserError(
             f"model.teacher_weights: expected the weights of model.teacher_name={name} (imagenet, none or a file), "
             "found none set"
         )
@@ -56,7 +57,7 @@ def pretrained_encoder(config: ModelConfig, *, setting: str = "model.weights", o
     classifier, or have one of other classes: unless ``old_head`` asks for it, which then is zero.
 
     Raises:
-        ConfigError: no such encoder, no bundled weights for it, or a file that is missing, does not fit or holds what
+        UserError: no such encoder, no bundled weights for it, or a file that is missing, does not fit or holds what
             is not finite; the message then names the keys.
     """
     if config.weights == "none":
@@ -65,12 +66,12 @@ def pretrained_encoder(config: ModelConfig, *, setting: str = "model.weights", o
         encoder = encoder_named(config.name, output_stride=config.output_stride)
     path = bundled_weights(config.name, setting) if config.weights == "imagenet" else Path(config.weights)
     if not path.is_file():
-        raise ConfigError(f"{setting}: expected a state-dict file, found nothing at {path}")
+        raise UserError(f"{setting}: expected a state-dict file, found nothing at {path}")
     fits = [Fit.of(encoder, state) for state in state_dicts(path, setting, file_digest(str(path)))]
     best = min(fits, key=lambda fit: (fit.wrong, fit.wrong_in_head))
     if best.wrong or (old_head and best.wrong_in_head):
         needed = "" if best.wrong else ", whose ImageNet classifier the method uses"
-        raise ConfigError(f"{setting}: {path} does not fit {config.name}{needed} ({best})")
+        raise UserError(f"{setting}: {path} does not fit {config.name}{needed} ({best})")
     encoder.to_empty(device="cpu")
     absent = {name: torch.zeros_like(held) for name, held in encoder.state_dict().items() if name not in best.used}
     encoder.load_state_dict({**best.used, **absent})
@@ -127,7 +128,7 @@ def check_numbers(network: nn.Module, where: str, prefix: str = "") -> None:
     """See that loaded weights are numbers that an answer can be computed from; training would blame its settings.
 
     Raises:
-        ConfigError: names ``where``, the first tensor that is not, after ``prefix``, and a value of it.
+        UserError: names ``where``, the first tensor that is not, after ``prefix``, and a value of it.
     """
     for name, held in network.state_dict().items():
         wrong = ~torch.isfinite(held)
@@ -135,7 +136,7 @@ def check_numbers(network: nn.Module, where: str, prefix: str = "") -> None:
         if name.endswith("running_var"):
             wrong, what = wrong | (held < 0), "finite variances of at least 0"
         if wrong.any():
-            raise ConfigError(
+            raise UserError(
                 f"{where}: expected {what}, found {held[wrong][0].item()} in {prefix}{name} ({int(wrong.sum())} of "
                 f"{wrong.numel()} values there)"
             )
@@ -145,10 +146,10 @@ def bundled_weights(encoder: str, setting: str = "model.weights") -> Path:
     """Return the file of ImageNet weights that an installed package carries for ``encoder``.
 
     Raises:
-        ConfigError: there is none.
+        UserError: there is none.
     """
     if encoder != "efficientnet_lite0":
-        raise ConfigError(
+        raise UserError(
             f"{setting}: no ImageNet weights come with {encoder}; expected a torchvision state-dict file "
             f"({flag_name(setting)} PATH) or none"
         )

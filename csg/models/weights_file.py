@@ -17,8 +17,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from csg.faults import is_of_the_machine
-from csg.settings import ConfigError
+from csg.messages.errors import UserError
+from csg.messages.faults import is_of_the_machine
 
 WRAPPERS: Final = (
     *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "teacher", "student"),
@@ -54,8 +54,8 @@ def state_dicts(path: Path, setting: str, digest: str) -> Iterator[StateDict]:
         digest: of the file's content: one with the same is not read again.
 
     Raises:
-        ConfigError: the file cannot be read without running code, or holds no tensors by name.
-        OSError, MemoryError: the machine cannot read it; see :mod:`csg.faults`.
+        UserError: the file cannot be read without running code, or holds no tensors by name.
+        OSError, MemoryError: the machine cannot read it; see :mod:`csg.messages.faults`.
     """
     for tensors in _read(path, setting, digest):
         for prefix in _prefixes(tensors):
@@ -80,10 +80,10 @@ def _prefixes(names: Mapping[str, Tensor]) -> list[str]:
 def _read(path: Path, setting: str, _digest: str) -> tuple[Mapping[str, Tensor], ...]:
     loaded = _safetensors(path, setting) if path.suffix == ".safetensors" else _torch(path, setting)
     if not isinstance(loaded, dict):
-        raise ConfigError(f"{setting}: expected a state dict of tensors in {path}, found {type(loaded).__name__}")
+        raise UserError(f"{setting}: expected a state dict of tensors in {path}, found {type(loaded).__name__}")
     found = tuple(_within(loaded, DEPTH))
     if not found:
-        raise ConfigError(
+        raise UserError(
             f"{setting}: expected tensors by name in {path}, at the top or below one of {', '.join(WRAPPERS)}; found "
             + (f"the keys {few(list(map(str, loaded)))}" if loaded else "an empty dict")
         )
@@ -113,7 +113,7 @@ def _torch(path: Path, setting: str) -> Any:
         code = re.search(r"GLOBAL ([\w.]+\w)", str(error))
         if code is None:
             raise _unreadable(path, setting, error) from None
-        raise ConfigError(
+        raise UserError(
             f"{setting}: {path} holds more than tensors, numbers, text and containers of them ({code[1]}), which is "
             "not loaded because that can run code; expected its state dict alone. Where the file can be trusted: "
             "torch.save(torch.load(FILE, weights_only=False)[KEY], NEW_FILE), or .state_dict() instead of [KEY] of a "
@@ -123,7 +123,7 @@ def _torch(path: Path, setting: str) -> Any:
         if is_of_the_machine(error):
             raise
         if "TorchScript" in str(error):
-            raise ConfigError(
+            raise UserError(
                 f"{setting}: {path} is a TorchScript program, which is not loaded because it can run code; expected a "
                 "state dict: torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE)"
             ) from None
@@ -139,12 +139,12 @@ def _safetensors(path: Path, setting: str) -> dict[str, Tensor]:
     except (SafetensorError, OSError) as error:
         if is_of_the_machine(error):
             raise
-        raise ConfigError(f"{setting}: {path} is not a safetensors file, or not a whole one ({error})") from error
+        raise UserError(f"{setting}: {path} is not a safetensors file, or not a whole one ({error})") from error
     return tensors
 
 
-def _unreadable(path: Path, setting: str, error: Exception) -> ConfigError:
-    return ConfigError(
+def _unreadable(path: Path, setting: str, error: Exception) -> UserError:
+    return UserError(
         f"{setting}: {path} is not a torch state dict, or not a whole one ({type(error).__name__}); expected a file "
         "that torch.save wrote, or a .safetensors file"
     )

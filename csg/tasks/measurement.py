@@ -11,11 +11,11 @@ from torch import Tensor
 
 from csg.collective import part
 from csg.config import Config
-from csg.data.loading import admit, in_order
 from csg.data.pair import Reading, Stream
+from csg.data.reading.loading import admit, in_order
+from csg.messages.errors import UserError
 from csg.models.folding import FoldedEncoder
 from csg.models.model import Model, Output
-from csg.settings import ConfigError
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ def skipped(images: Stream, answered: int, stream: str) -> int:
     """Return how many images of a stream have no answer, because they cannot be read.
 
     Raises:
-        ConfigError: none has one.
+        UserError: none has one.
     """
     if answered == 0:
-        raise ConfigError(f"data.on_bad_image: expected images in {stream}, found none that can be read")
+        raise UserError(f"data.on_bad_image: expected images in {stream}, found none that can be read")
     return len(images) - answered
 
 

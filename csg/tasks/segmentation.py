@@ -10,10 +10,10 @@ from torch import Tensor
 from csg.collective import joined
 from csg.config import Config
 from csg.data.pair import IGNORED, Pair
+from csg.messages.errors import UserError
 from csg.metrics.iou import iou_per_class, mean_iou, pixel_accuracy, pixel_counts
 from csg.models.encoder import Encoder
 from csg.models.segmenter import Segmenter
-from csg.settings import ConfigError
 from csg.tasks.measurement import Inference, Measurement, readings, skipped
 from csg.tasks.task import Task
 from csg.tasks.windows import windowed_probabilities
@@ -61,7 +61,7 @@ class Segmentation(Task):
         each = joined(own)
         left_out = skipped(images, len(each), stream)
         if not each.any():
-            raise ConfigError(f"{stream}: expected pixels of some class, found none but void; hold out more images")
+            raise UserError(f"{stream}: expected pixels of some class, found none but void; hold out more images")
         stacked = torch.stack(features) if features else inference.no_features()
         return Measurement(each.sum(dim=0), joined(stacked), {"confusions": each}, left_out)
 

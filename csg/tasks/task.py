@@ -71,7 +71,7 @@ class Task(ABC):
         In a process group each process takes its part of the images, and all return the whole.
 
         Raises:
-            ConfigError: not a single image can be read.
+            UserError: not a single image can be read.
             BadImageError: one cannot, and ``data.on_bad_image`` is error.
         """
 

@@ -1,7 +1,7 @@
 """A store's rows, read in bulk where the store is a database.
 
 MLflow's own search makes an object of every value: a minute for 10,000 runs, where the rows take seconds. The tables
-are those of MLflow's schema; what is read is what its API returns (``tests/test_reading.py``).
+are those of MLflow's schema; what is read is what its API returns (``tests/csg/tracking/test_reading.py``).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 from sqlalchemy import Connection, Executable, column, create_engine, select, table
 from sqlalchemy.exc import SQLAlchemyError
 
-from csg.address import sqlite_path
-from csg.text import first_line
+from csg.messages.text import first_line
+from csg.storage.address import sqlite_path
 from csg.tracking.store import StoreError
 
 ENGINES = ("sqlite", "postgresql", "mysql", "mssql")

@@ -19,10 +19,10 @@ from typing import Final
 
 import mlflow
 
-from csg.address import sqlite_address
-from csg.console import Console
-from csg.settings import ConfigError
-from csg.storage import leftovers, locked, temporary_for
+from csg.messages.console import Console
+from csg.messages.errors import UserError
+from csg.storage.address import sqlite_address
+from csg.storage.files import leftovers, locked, temporary_for
 from csg.tracking.artifacts import artifacts_of
 
 COMPANIONS: Final = ("-journal", "-wal", "-shm")
@@ -51,11 +51,11 @@ def make_database(path: Path) -> None:
     What was half made is kept aside, under a name that is printed. A file in which anything is somebody's stays.
 
     Raises:
-        ConfigError: the file is no such database, or one of another MLflow version that is in use.
+        UserError: the file is no such database, or one of another MLflow version that is in use.
         OSError: the file cannot be written.
     """
     if path.exists() and not path.is_file():
-        raise ConfigError(f"--tracking-uri: expected the file of an SQLite store, found a folder at {path}")
+        raise UserError(f"--tracking-uri: expected the file of an SQLite store, found a folder at {path}")
     if _is_whole(path):
         return
     with locked(path.with_name(f".{path.name}-lock"), wait=True):
@@ -71,10 +71,10 @@ def check_database(path: Path) -> None:
     """See that a database that is only read is whole.
 
     Raises:
-        ConfigError: it is not, or of another MLflow version.
+        UserError: it is not, or of another MLflow version.
     """
     if not _is_whole(path):
-        raise ConfigError(
+        raise UserError(
             f"--tracking-uri: expected an MLflow store, found one at {path} whose making was cut short; it holds no "
             "runs, and csg train, a search or an ablation makes it again"
         )
@@ -84,7 +84,7 @@ def _is_whole(path: Path) -> bool:
     """Whether the tables are all there; not where the file is missing or was left half made.
 
     Raises:
-        ConfigError: see :func:`make_database`.
+        UserError: see :func:`make_database`.
     """
     if not path.exists():
         return False
@@ -93,7 +93,7 @@ def _is_whole(path: Path) -> bool:
     except sqlite3.OperationalError:
         return True  # locked, say: MLflow waits, or says why not
     except sqlite3.DatabaseError as error:
-        raise ConfigError(
+        raise UserError(
             f"--tracking-uri: expected an SQLite database, found another file, or a damaged one, at {path} ({error}); "
             "name another store, or move the file away"
         ) from None
@@ -101,17 +101,17 @@ def _is_whole(path: Path) -> bool:
         return True
     address = sqlite_address(path)
     if found.revision is not None and not _is_known(found.revision):
-        raise ConfigError(
+        raise UserError(
             f"--tracking-uri: the tables in {path} are of a newer MLflow than {mlflow.__version__}, or of another "
             f"program (revision {found.revision}); upgrade mlflow, or name another store"
         )
     if found.used and found.revision is not None:
-        raise ConfigError(
+        raise UserError(
             f"--tracking-uri: the tables in {path} are of an older MLflow than {mlflow.__version__} (revision "
             f"{found.revision}); make a copy of the file, then: mlflow db upgrade {address}"
         )
     if found.used:
-        raise ConfigError(
+        raise UserError(
             f"--tracking-uri: expected an MLflow store, found a database at {path} that holds rows, but not all of "
             "MLflow's tables; it stays as it is: name another store, or put a whole copy in its place"
         )

@@ -12,9 +12,9 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
-from csg.address import sqlite_path
-from csg.names import check_experiment
-from csg.settings import ConfigError
+from csg.config.names import check_experiment
+from csg.messages.errors import UserError
+from csg.storage.address import sqlite_path
 from csg.tracking.artifacts import artifact_file, folder_at
 from csg.tracking.database import is_database, stored_histories, stored_runs
 from csg.tracking.refusals import deleted_experiment
@@ -63,7 +63,7 @@ def read_experiment(uri: str, experiment: str) -> list[TrackedRun]:
     """Read all runs of an experiment, parents among them, the oldest first.
 
     Raises:
-        ConfigError: the store does not answer, or has no such experiment.
+        UserError: the store does not answer, or has no such experiment.
     """
     check_experiment(experiment)
     uri = absolute_uri(uri)
@@ -72,9 +72,9 @@ def read_experiment(uri: str, experiment: str) -> list[TrackedRun]:
         found = client.get_experiment_by_name(experiment)
         if found is None:
             names = ", ".join(repr(each.name) for each in client.search_experiments() if each.name != "Default")
-            raise ConfigError(f"--experiment: expected one of {names or 'none yet'} in {uri}, found {experiment!r}")
+            raise UserError(f"--experiment: expected one of {names or 'none yet'} in {uri}, found {experiment!r}")
         if found.lifecycle_stage == DELETED:
-            raise ConfigError(deleted_experiment(experiment, found.experiment_id, uri))
+            raise UserError(deleted_experiment(experiment, found.experiment_id, uri))
         if not is_database(uri):
             return list(read_runs(client, found.experiment_id, ""))
         return [
@@ -82,14 +82,14 @@ def read_experiment(uri: str, experiment: str) -> list[TrackedRun]:
             for run in stored_runs(uri, found.experiment_id)
         ]
     except StoreError as error:
-        raise ConfigError(f"--tracking-uri: cannot read the MLflow store {uri} ({error})") from None
+        raise UserError(f"--tracking-uri: cannot read the MLflow store {uri} ({error})") from None
 
 
 def with_histories(uri: str, runs: Sequence[TrackedRun], names: Collection[str] | None = None) -> list[TrackedRun]:
     """Return the runs with the values by epoch of the metrics ``names``, or of all that they have.
 
     Raises:
-        ConfigError: the store does not answer.
+        UserError: the store does not answer.
     """
     uri = absolute_uri(uri)
     client = reach(uri)
@@ -104,7 +104,7 @@ def with_histories(uri: str, runs: Sequence[TrackedRun], names: Collection[str] 
                 for run in runs
             }
     except StoreError as error:
-        raise ConfigError(f"--tracking-uri: cannot read the MLflow store {uri} ({error})") from None
+        raise UserError(f"--tracking-uri: cannot read the MLflow store {uri} ({error})") from None
     return [dataclasses.replace(run, history=found[run.run_id]) for run in runs]
 
 

@@ -8,9 +8,9 @@ from typing import Final
 from mlflow.exceptions import InvalidUrlException, MlflowException
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, TimeoutError
 
-from csg.faults import OutsideFaultError
-from csg.settings import ConfigError
-from csg.text import first_line
+from csg.messages.errors import UserError
+from csg.messages.faults import OutsideFaultError
+from csg.messages.text import first_line
 
 CREDENTIALS: Final = (
     "expected credentials that may write there (MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and "
@@ -48,7 +48,7 @@ class StoreAwayError(OutsideFaultError):
 
 def not_recorded(what: str, refusal: str) -> Exception:
     """Return the error of a store that lacks something: it refuses, for ``refusal``, or is away where that is empty."""
-    return ConfigError(refusal) if refusal else StoreAwayError(what)
+    return UserError(refusal) if refusal else StoreAwayError(what)
 
 
 def lasts(error: MlflowException) -> bool:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from functools import partial
 
-from csg.storage import exists
+from csg.storage.files import exists
 from csg.tracking.refusals import lasts
 from csg.tracking.store import StoreError
 from csg.tracking.tracker import Tracker

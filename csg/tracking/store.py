@@ -19,12 +19,12 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from csg.address import sqlite_address, sqlite_path, sqlite_query
-from csg.faults import OutsideFaultError, find_outside_fault, is_of_the_machine
-from csg.object_store import folder_of
-from csg.paths import user_path
-from csg.settings import ConfigError
-from csg.text import first_line, is_utf8
+from csg.messages.errors import UserError
+from csg.messages.faults import OutsideFaultError, find_outside_fault, is_of_the_machine
+from csg.messages.text import first_line, is_utf8
+from csg.storage.address import sqlite_address, sqlite_path, sqlite_query
+from csg.storage.object_store import folder_of
+from csg.storage.paths import user_path
 from csg.tracking.artifacts import artifacts_of, settle_artifacts
 from csg.tracking.database_file import check_database, make_database
 from csg.tracking.refusals import deleted_experiment, refusal_of
@@ -55,11 +55,11 @@ def absolute_uri(uri: str) -> str:
     """Resolve the path of an SQLite store against the working directory; a path to such a file is one too.
 
     Raises:
-        ConfigError: bytes that are no UTF-8, which MLflow does not take.
+        UserError: bytes that are no UTF-8, which MLflow does not take.
     """
     path = user_path(uri, "--tracking-uri") if is_sqlite_file(uri) else sqlite_path(uri)
     if not is_utf8(uri if path is None else str(path.absolute())):
-        raise ConfigError(f"--tracking-uri: expected an address in UTF-8, found {uri!r}; name another store")
+        raise UserError(f"--tracking-uri: expected an address in UTF-8, found {uri!r}; name another store")
     return uri if path is None else sqlite_address(path) + sqlite_query(uri)
 
 
@@ -72,13 +72,13 @@ def reach(uri: str) -> MlflowClient:
     """Reach a store that is only read.
 
     Raises:
-        ConfigError: there is none at ``uri``, or it does not answer.
+        UserError: there is none at ``uri``, or it does not answer.
         OutsideFaultError: see :func:`connect`.
     """
     path = sqlite_path(uri)
     if path is not None:
         if not path.exists():
-            raise ConfigError(
+            raise UserError(
                 f"--tracking-uri: expected an MLflow store, found nothing at {path}; run a search or an ablation "
                 "first, or name the store"
             )
@@ -116,7 +116,7 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
         A client, and the experiment's id.
 
     Raises:
-        ConfigError: the store cannot be reached or written to.
+        UserError: the store cannot be reached or written to.
         OutsideFaultError: the disk of a store in a file is full, another process holds the file, or the like.
     """
     client: MlflowClient | None = None
@@ -131,7 +131,7 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
         client = _client(uri)
         found = client.get_experiment_by_name(experiment)
         if found is not None and found.lifecycle_stage == DELETED:
-            raise ConfigError(deleted_experiment(experiment, found.experiment_id, uri))
+            raise UserError(deleted_experiment(experiment, found.experiment_id, uri))
         if found is not None:
             return client, found.experiment_id
         # Left alone, MLflow would put a database's artifacts below the working directory.
@@ -145,7 +145,7 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
             if found is None:
                 raise
             return client, found.experiment_id
-    except (ConfigError, MemoryError):
+    except (UserError, MemoryError):
         raise
     except Exception as error:  # SQLAlchemy's errors have no base that MLflow exports
         raise _explained(error, uri, asked=client is not None) from error
@@ -168,5 +168,5 @@ def _explained(error: Exception, uri: str, *, asked: bool) -> Exception:
             return OutsideFaultError(f"the MLflow store {uri} cannot be used ({words}); {remedy}")
     refusal = refusal_of(error) if asked and isinstance(error, MlflowException) else ""
     if refusal:
-        return ConfigError(f"--tracking-uri: {refusal}")
-    return ConfigError(f"--tracking-uri: cannot reach the MLflow store {uri} ({reason})")
+        return UserError(f"--tracking-uri: {refusal}")
+    return UserError(f"--tracking-uri: cannot reach the MLflow store {uri} ({reason})")

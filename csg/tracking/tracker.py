@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 
-from csg.address import sqlite_path
 from csg.config import SECTIONS, Config
+from csg.config.names import check_experiment, metric_name
 from csg.data.pair import Pair
-from csg.names import check_experiment, metric_name
-from csg.object_store import StoreGoneError, address_of, store_of
-from csg.storage import fetched
-from csg.text import in_one_line, printable
+from csg.messages.text import in_one_line, printable
+from csg.storage.address import sqlite_path
+from csg.storage.files import fetched
+from csg.storage.object_store import StoreGoneError, address_of, store_of
 from csg.tracking.classes import class_tags
 from csg.tracking.commit import commit
 from csg.tracking.reading import PARENT, TrackedRun, as_text, as_tracked, read_runs
@@ -50,7 +50,7 @@ class Tracker:
         """Reach the store and make the experiment if it is new; see :func:`csg.tracking.store.connect`.
 
         Raises:
-            ConfigError: the store cannot be reached or written to, or hold such a name. Nothing was trained yet.
+            UserError: the store cannot be reached or written to, or hold such a name. Nothing was trained yet.
         """
         check_experiment(experiment)
         self.uri = absolute_uri(uri)

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from csg.faults import OutsideFaultError, is_outside
-from csg.object_store import address_of
-from csg.settings import ConfigError
-from csg.storage import opened, replacing
+from csg.messages.errors import UserError
+from csg.messages.faults import OutsideFaultError, is_outside
+from csg.storage.files import opened, replacing
+from csg.storage.object_store import address_of
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -24,20 +24,20 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read what :func:`save_state` wrote, onto the CPU.
 
     Raises:
-        ConfigError: the file is missing or is no such state.
-        OSError, MemoryError: the machine cannot read it; see :mod:`csg.faults`.
+        UserError: the file is missing or is no such state.
+        OSError, MemoryError: the machine cannot read it; see :mod:`csg.messages.faults`.
     """
     try:
         with opened(path) as file:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ConfigError(f"expected a checkpoint, found nothing at {address_of(path)}") from None
-    except (ConfigError, OutsideFaultError, MemoryError):
+        raise UserError(f"expected a checkpoint, found nothing at {address_of(path)}") from None
+    except (UserError, OutsideFaultError, MemoryError):
         raise  # the store's, or the machine's
     except Exception as error:  # torch raises many types for files that are not checkpoints
         if isinstance(error, OSError) and is_outside(error):
             raise
-        raise ConfigError(f"{address_of(path)} is not a checkpoint of this program ({type(error).__name__})") from error
+        raise UserError(f"{address_of(path)} is not a checkpoint of this program ({type(error).__name__})") from error
     if not isinstance(state, dict):
-        raise ConfigError(f"expected a checkpoint in {address_of(path)}, found {type(state).__name__}")
+        raise UserError(f"expected a checkpoint in {address_of(path)}, found {type(state).__name__}")
     return state

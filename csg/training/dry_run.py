@@ -72,7 +72,7 @@ def check_buildable(config: Config, *, classes: int) -> None:
     """Build what would be trained, with untrained weights, and compute the method's terms once.
 
     Raises:
-        ConfigError: what only shows then, such as a teacher of another width or chunks that do not divide a map.
+        UserError: what only shows then, such as a teacher of another width or chunks that do not divide a map.
     """
     learner = _untrained(config, classes)
     learner.model.eval()  # of a single image, a batch norm that trains has no variance

@@ -13,20 +13,20 @@ import torch
 
 from csg.collective import agreed, check_agreement, is_first, part, summed, world_size
 from csg.config import Config
-from csg.data.augmentation import Views, train_views
-from csg.data.loading import admit, in_order
 from csg.data.pair import SOURCE_TRAIN, Pair
+from csg.data.reading.loading import admit, in_order
+from csg.data.views.augmentation import Views, train_views
+from csg.messages.errors import UserError
+from csg.messages.wording import counted
 from csg.methods.method import Batch
 from csg.randomness import generator
-from csg.settings import ConfigError
-from csg.storage import exists
+from csg.storage.files import exists
 from csg.tasks import task_of
 from csg.tasks.measurement import to_input
 from csg.training.checkpoint import load_state, save_state
 from csg.training.evaluation import validation_metrics
 from csg.training.optimiser import lr_factor
 from csg.training.step import Learner, make_learner
-from csg.wording import counted
 
 OnStep = Callable[[int, int], None]
 """Called after every step, and after its state was saved where that was due, with the steps done and those in all."""
@@ -70,7 +70,7 @@ class Training:
     def __init__(self, config: Config, pair: Pair) -> None:
         torch.set_num_threads(config.train.threads)
         if config.train.device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("train.device: expected a CUDA device, found none; use --train.device cpu")
+            raise UserError("train.device: expected a CUDA device, found none; use --train.device cpu")
         self.config = config
         self.pair = pair
         self.learner: Learner = make_learner(config, classes=len(pair.classes))
@@ -122,12 +122,12 @@ class Training:
                 lost = int(summed(torch.tensor(bad)))
                 position.skipped += lost
             if len(drawn.indices) == 0:
-                raise ConfigError(
+                raise UserError(
                     f"data.on_bad_image: expected an image in every batch{_of_a_worker()}, found none that can be read "
                     f"in step {step} of epoch {epoch + 1}; the first: {drawn.bad[0]}"
                 )
             if lost > size - least:
-                raise ConfigError(
+                raise UserError(
                     f"data.on_bad_image: expected {counted(least, 'image')} in every batch, found {size - lost} that "
                     f"can be read in step {step} of epoch {epoch + 1}; use a larger train.batch_size"
                 )
@@ -144,11 +144,11 @@ def steps_per_epoch(config: Config, pair: Pair) -> int:
     """Return how many whole batches the source's training images make.
 
     Raises:
-        ConfigError: not even one.
+        UserError: not even one.
     """
     images = len(pair.streams[SOURCE_TRAIN])
     if images < config.train.batch_size:
-        raise ConfigError(
+        raise UserError(
             f"train.batch_size: expected at most the {counted(images, 'image')} of {SOURCE_TRAIN}, found "
             f"{config.train.batch_size}"
         )
@@ -198,7 +198,7 @@ def fit(
 
     Raises:
         NonFiniteLossError: see :meth:`csg.training.step.Learner.step`.
-        ConfigError: something that only shows with weights and data at hand (a weights file that does not fit, chunks
+        UserError: something that only shows with weights and data at hand (a weights file that does not fit, chunks
             that do not divide a map).
     """
     training = Training(config, pair)

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from csg.randomness import generator
-from csg.storage import replacing
+from csg.storage.files import replacing
 from csg.tasks.measurement import Measurement
 
 OUTPUTS: Final = "test_outputs.npz"

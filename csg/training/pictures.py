@@ -14,7 +14,7 @@ from csg.config import Config
 from csg.data.pair import TARGET_TEST, Pair, Reading
 from csg.losses.attentional_pooling import attention
 from csg.randomness import generator
-from csg.storage import replacing
+from csg.storage.files import replacing
 from csg.tasks import task_of
 from csg.tasks.measurement import Inference
 

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import csg
 from csg.config import Config
+from csg.config.identity import config_id
 from csg.data.pair import SOURCE_SHIFTED, Pair
-from csg.identity import config_id
-from csg.object_store import address_of
-from csg.settings import ConfigError
-from csg.storage import opened, replacing
+from csg.messages.errors import UserError
+from csg.storage.files import opened, replacing
+from csg.storage.object_store import address_of
 from csg.training.evaluation import TARGET_ALL
 
 RECORD = "record.json"
@@ -95,7 +95,7 @@ def read_record(folder: Path) -> Record | None:
     """Read a run's record, or None where there is none.
 
     Raises:
-        ConfigError: it is damaged.
+        UserError: it is damaged.
     """
     try:
         with opened(folder / RECORD) as file:
@@ -103,7 +103,7 @@ def read_record(folder: Path) -> Record | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
-        raise ConfigError(
+        raise UserError(
             f"expected the record of a run in {address_of(folder / RECORD)}, found a damaged file ({error}); remove "
             "it, and the run is trained anew"
         ) from None

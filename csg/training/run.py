@@ -10,12 +10,14 @@ from pathlib import Path
 
 from csg.collective import agreed, barrier, check_agreement, is_first
 from csg.config import Config
+from csg.config.settings import flatten
 from csg.data.pair import Pair
-from csg.layout import TRAINED
+from csg.messages.errors import UserError
+from csg.messages.wording import counted, is_or_are
 from csg.models.model import Model
-from csg.object_store import address_of, folder_of
-from csg.settings import ConfigError, flatten
-from csg.storage import exists, locked, make_folder, remove, remove_leftovers, stamp
+from csg.storage.files import exists, locked, make_folder, remove, remove_leftovers, stamp
+from csg.storage.layout import TRAINED
+from csg.storage.object_store import address_of, folder_of
 from csg.tasks.measurement import Inference
 from csg.training.checkpoint import load_state
 from csg.training.evaluation import final_measurement, selected_figures, selection_score
@@ -25,7 +27,6 @@ from csg.training.pictures import PICTURES, save_pictures
 from csg.training.record import RECORD, Identity, Record, Status, read_record, write_record
 from csg.training.selected import save_selected
 from csg.training.step import NonFiniteLossError
-from csg.wording import counted, is_or_are
 
 
 class Run:
@@ -55,7 +56,7 @@ class Run:
         """Make the run's folder.
 
         Raises:
-            ConfigError: it cannot be written to.
+            UserError: it cannot be written to.
         """
         make_folder(self.folder, "train.output")
         return self
@@ -72,7 +73,7 @@ class Run:
         """
         self.create().reread()
         if self.config.train.workers > 1 and not self._is_trained():
-            from csg.training.distributed import epochs_of_workers
+            from csg.workers.distributed import epochs_of_workers
 
             yield from epochs_of_workers(self, on_step, on_wait)
         else:
@@ -87,7 +88,7 @@ class Run:
 
     @contextmanager
     def locked(self, *, wait: bool) -> Iterator[None]:
-        """Have the run to oneself, as it then stands on record; see :func:`csg.storage.locked`.
+        """Have the run to oneself, as it then stands on record; see :func:`csg.storage.files.locked`.
 
         Whoever has it already keeps it. Of a group of workers the first has it for all.
         """
@@ -202,11 +203,11 @@ class Run:
         """Return the model with the weights that target/test is measured on.
 
         Raises:
-            ConfigError: the run has not come that far.
+            UserError: the run has not come that far.
         """
         epochs = self.config.train.epochs
         if not (self._is_complete() and exists(self.selected)):
-            raise ConfigError(
+            raise UserError(
                 f"{address_of(self.folder)} holds no finished run of this configuration ({len(self.record.epochs)} of "
                 f"{counted(epochs, 'epoch')} {is_or_are(epochs)} on record); train it first: csg train "
                 "with the same flags"

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from csg.config import Config
+from csg.config.external import depends_on_folder
+from csg.config.parsing import config_from_flat
+from csg.config.settings import Flat, flatten
 from csg.data.pair import Pair
-from csg.external import depends_on_folder
+from csg.messages.errors import UserError
+from csg.messages.text import first_line
 from csg.models import encoder_named
 from csg.models.model import Model
 from csg.models.weights import check_numbers
-from csg.parsing import config_from_flat
-from csg.settings import ConfigError, Flat, flatten
-from csg.text import first_line
 from csg.training.checkpoint import load_state, save_state
 from csg.training.step import make_model, placed
 
@@ -42,7 +43,7 @@ class Selected:
             config: says where to compute, if not where the run did: as :meth:`on` returns it.
 
         Raises:
-            ConfigError: the state is not of this architecture or not finite, or the run's method cannot be found.
+            UserError: the state is not of this architecture or not finite, or the run's method cannot be found.
         """
         config = config or self.config
         encoder = encoder_named(config.model.name, output_stride=config.model.output_stride)
@@ -52,7 +53,7 @@ class Selected:
             model.load_state_dict(self.state)
         except RuntimeError as error:
             first_fault = str(error).strip().partition("\n")[2] or str(error)  # below torch's heading
-            raise ConfigError(
+            raise UserError(
                 f"{self.path}: expected the weights of a {config.model.name} with {len(self.classes)} classes, "
                 f"as {config.method.name} builds it; {first_line(first_fault).rstrip('.')}; was it trained by another "
                 "version of csg?"
@@ -64,11 +65,11 @@ class Selected:
         """Return the run's configuration with another device; None keeps the run's where it is there, else the CPU.
 
         Raises:
-            ConfigError: "cuda" where there is none.
+            UserError: "cuda" where there is none.
         """
         available = torch.cuda.is_available()
         if device == "cuda" and not available:
-            raise ConfigError("--device: expected a CUDA device, found none; use --device cpu")
+            raise UserError("--device: expected a CUDA device, found none; use --device cpu")
         chosen = device or (self.config.train.device if available else "cpu")
         return config_from_flat(flatten(self.config) | {"train.device": chosen})
 
@@ -90,34 +91,34 @@ def load_selected(path: Path) -> Selected:
     was when the run was trained, not from beside the weights.
 
     Raises:
-        ConfigError: the file is missing, is something else (the training state of a run under way, say), was written
+        UserError: the file is missing, is something else (the training state of a run under way, say), was written
             before class names were, or its settings are not those of this version.
     """
     state = load_state(path)
     if "optimiser" in state:
-        raise ConfigError(
+        raise UserError(
             f"{path}: expected the selected weights of a finished run (selected.pt), found the training state of one "
             "under way; let it finish (csg train with the same flags), which leaves selected.pt in the same folder"
         )
     if not (isinstance(state.get("model"), dict) and isinstance(state.get("config"), dict)):
-        raise ConfigError(
+        raise UserError(
             f"{path}: expected the selected weights of a finished run (selected.pt), found a file that holds "
             f"{_few(state) or 'nothing'}"
         )
     missing = [name for name in ("classes", "flip_averaging") if name not in state]
     if missing:
-        raise ConfigError(
+        raise UserError(
             f"{path}: expected class names and whether images may be mirrored beside the weights, found no "
             f"{' and no '.join(missing)}: an earlier version of csg wrote it; train it again (csg train with the "
             "same flags)"
         )
     method = state["config"].get("method.path")
     if isinstance(method, str) and depends_on_folder(method):
-        raise ConfigError(f"{path}: expected an absolute path as method.path, found {method!r}, which is not imported")
+        raise UserError(f"{path}: expected an absolute path as method.path, found {method!r}, which is not imported")
     try:
         config = config_from_flat(state["config"])
-    except ConfigError as error:
-        raise ConfigError(f"{path}: its settings cannot be used here: {error}") from None
+    except UserError as error:
+        raise UserError(f"{path}: its settings cannot be used here: {error}") from None
     return Selected(path, state["model"], config, tuple(state["classes"]), state["flip_averaging"])
 
 

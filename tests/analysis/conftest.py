@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from analysis import paper_figures
-from analysis.figure_style import RunFigure
-from analysis.run_table import RunTable
+from analysis.figures.figure_style import RunFigure
+from analysis.runs.run_table import RunTable
 from tests.analysis.made_up_experiment import experiment, write_experiment
 
 

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from analysis.run_table import AblationRuns, RunTable
+from analysis.runs.run_table import AblationRuns, RunTable
 from csg.tracking import TrackedRun
 
 

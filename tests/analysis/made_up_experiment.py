@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.run_table import RUNS, RunTable, read_runs
+from analysis.runs.run_table import RUNS, RunTable, read_runs
 from csg.tracking import TrackedRun
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES

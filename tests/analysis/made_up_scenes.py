@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.run_table import RunTable
+from analysis.runs.run_table import RunTable
 from csg.data.pair import IGNORED
 from csg.tracking import TrackedRun
 from csg.training.outputs import OUTPUTS

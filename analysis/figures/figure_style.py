@@ -1,0 +1,180 @@
+"""What the figures share: size, type, colours that colour-blind readers can tell apart, and how they are written."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+
+from analysis.runs.provenance import SUFFIX, origins
+from csg.storage.files import make_folder, replacing
+from csg.tracking import TrackedRun
+
+mpl.rcParams["text.parse_math"] = False  # a dollar sign in a name is a dollar sign
+
+COLUMN = 3.5
+"""Inches; the width of a paper's column."""
+TEXT_SIZE = 7.0
+SMALL_SIZE = 6.0
+"""Points; legible where the figure stands at its own width."""
+DOTS_PER_INCH = 200
+PRINTED_DOTS_PER_INCH = 300
+
+BLUE, ORANGE, GREEN, RED, BLACK, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#000000", "#8A8A8A"
+"""Okabe and Ito's palette."""
+SKY, PURPLE = "#56B4E9", "#CC79A7"
+PALETTE = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE, BLACK)
+"""Its colours that can be seen on white, in the order in which kinds take them."""
+MANY_MARKS = 200
+"""Marks of one panel from which on they shrink."""
+SHAPES = ("o", "^", "s", "D", "v")
+SCORE_COLOURS = LinearSegmentedColormap.from_list(
+    "score", [mpl.colormaps["viridis_r"](0.08 + 0.92 * step / 15) for step in range(16)]
+)
+"""Viridis without its palest end, the best score darkest."""
+
+
+class RunFigure(Figure):
+    """A figure that knows the runs it was drawn from."""
+
+    runs: Sequence[TrackedRun] = ()
+
+
+def new_figure(*, width: float = COLUMN, height: float = 2.4) -> tuple[RunFigure, Axes]:
+    """Return a figure of ``width`` x ``height`` inches with one pair of plain axes."""
+    figure = RunFigure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=TEXT_SIZE)
+    return figure, axes
+
+
+def new_panels(
+    rows: int, columns: int, *, height: float, share_x: bool = False, share_y: bool = True
+) -> tuple[RunFigure, list[Axes]]:
+    """Return a figure as wide as a column and ``height`` inches high, with plain axes row by row."""
+    figure = RunFigure(figsize=(COLUMN, height), dpi=DOTS_PER_INCH, layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=share_x, sharey=share_y, squeeze=False)
+    found = list(grid.flat)
+    for axes in found:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=TEXT_SIZE)
+    return figure, found
+
+
+def mark_of(index: int, colours: Sequence[str] = PALETTE) -> tuple[str, str]:
+    """Return the shape and the colour by which the ``index``-th of several kinds is told from the others."""
+    return SHAPES[index // len(colours) % len(SHAPES)], colours[index % len(colours)]
+
+
+def mark_area(area: float, count: int) -> float:
+    """Return the area in square points of each of ``count`` marks: they shrink where they would hide each other."""
+    return max(area * min(1.0, MANY_MARKS / max(count, 1)), 0.8)
+
+
+def set_legend_marks(legend: Legend) -> None:
+    """Give a legend's marks the size that few marks have, whatever their size in the panel."""
+    for handle in legend.legend_handles:
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([10])
+
+
+def set_log_ticks(axes: Axes, low: float, high: float) -> None:
+    """Give a logarithmic x axis from ``low`` to ``high`` a handful of plain numbers, no powers in small type."""
+    axes.set_xscale("log")
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        numbers = [step * 10.0**power for power in range(-12, 13) for step in steps]
+        ticks = [number for number in numbers if 0.999 * low <= number <= 1.001 * high]
+        if len(ticks) <= 4:
+            break
+    ticks = ticks[:: 1 + (len(ticks) - 1) // 4] if len(ticks) > 1 else sorted({low, high})
+    axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks], fontsize=TEXT_SIZE)
+    axes.minorticks_off()
+
+
+def note_figure(note: str, *, width: float = COLUMN) -> RunFigure:
+    """Return a figure that says ``note`` and shows nothing else."""
+    figure, axes = new_figure(width=width, height=1.4)
+    axes.set_axis_off()
+    text = _wrapped(note, width, TEXT_SIZE)
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=TEXT_SIZE)
+    return figure
+
+
+def set_title(figure: Figure, title: str) -> None:
+    """Write ``title`` above a figure, in as many lines as it needs."""
+    text = _wrapped(title, figure.get_figwidth(), TEXT_SIZE + 1)
+    figure.suptitle(text, fontsize=TEXT_SIZE + 1)
+
+
+def set_caption(figure: Figure, caption: str) -> None:
+    """Write ``caption`` below a figure, in as many lines as it needs."""
+    text = _wrapped(caption, figure.get_figwidth(), SMALL_SIZE)
+    figure.supxlabel(text, fontsize=SMALL_SIZE, x=0.01, ha="left")
+
+
+def write_figure(figure: RunFigure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as ``name``.pdf and ``name``.png, the same bytes each time, and return the paths.
+
+    Beside them lies a file that says which runs it was drawn from, where they are known.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    make_folder(folder, "--out")
+    written = [folder / f"{name}.pdf", folder / f"{name}.png"]
+    # Type 42 embeds TrueType outlines: journals refuse matplotlib's default, Type 3.
+    with mpl.rc_context({"pdf.fonttype": 42}):
+        for path, metadata in zip(written, ({"CreationDate": None}, {}), strict=True):
+            with replacing(path) as file:
+                figure.savefig(file, format=path.suffix[1:], dpi=PRINTED_DOTS_PER_INCH, metadata=metadata)
+    if figure.runs:
+        written.append(folder / f"{name}{SUFFIX}")
+        with replacing(written[-1]) as file:
+            file.write((json.dumps({"figure": name, "runs": origins(figure.runs)}, indent=1) + "\n").encode())
+    return written
+
+
+def _wrapped(text: str, width: float, size: float) -> str:
+    """Break ``text`` into lines that fit ``width`` inches in matplotlib's default font."""
+    return textwrap.fill(text, max(int(width * 72 / (0.56 * size)), 1), break_long_words=True)
+
+
+def broken_lines(text: str, width: int) -> str:
+    """Break a text between words into as few lines of at most ``width`` characters as possible, of like lengths."""
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    for narrower in range(width - 1, 0, -1):
+        shorter = textwrap.wrap(text, narrower, break_long_words=False, break_on_hyphens=False)
+        if len(shorter) > len(lines):
+            break
+        lines = shorter
+    return "\n".join(lines)
+
+
+def broken(name: str) -> str:
+    """Break a dotted name into short lines without changing it."""
+    lines = [""]
+    for part in name.replace(".", ".\0").replace("/", "/\0").replace("_", "_\0").split("\0"):
+        if lines[-1].endswith((".", "/")) or len(lines[-1] + part) > 11:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line for line in lines if line)
+
+
+def kept_apart(positions: Sequence[float], gap: float) -> list[float]:
+    """Move positions apart until neighbours are at least ``gap`` away from each other; their mean stays."""
+    order = sorted(range(len(positions)), key=lambda index: positions[index])
+    placed: list[float] = []
+    for index in order:
+        placed.append(max(positions[index], placed[-1] + gap) if placed else positions[index])
+    shift = sum(at - positions[index] for at, index in zip(placed, order, strict=True)) / max(len(order), 1)
+    moved = dict(zip(order, placed, strict=True))
+    return [moved[index] - shift for index in range(len(positions))]

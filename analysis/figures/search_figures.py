@@ -1,0 +1,189 @@
+"""The figures of one hyperparameter search, from its runs in the tracking store."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.figures.figure_style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    kept_apart,
+    new_figure,
+    note_figure,
+    set_caption,
+    set_title,
+)
+from analysis.figures.importance import importance, importance_figure
+from analysis.figures.parallel_coordinates import parallel_coordinates, parallel_coordinates_html
+from analysis.runs.trials import REFERENCES, Trial, protocol_of_score, trials_of
+from csg.messages.text import printable
+from csg.storage.files import replacing
+from csg.tracking import TrackedRun
+
+MARKS = {"suggested": ("o", BLUE, 14), "source_only": ("s", GREEN, 26), "default": ("D", ORANGE, 26)}
+"""Shape, colour and size (in square points) of a trial's mark, by its role."""
+MANY = 100
+"""Trials of one role from which on their marks shrink."""
+NO_RESULTS = "This search has no trials with a result yet."
+
+
+def optimisation_history(runs: Iterable[TrackedRun], score: str) -> Figure:
+    """Show every trial's score in the order of the trials, and the best so far.
+
+    A filled mark is a finished trial's score at its last epoch. A hollow one is a trial that the scheduler stopped, or
+    that still runs, at the last epoch it reached: not comparable, shown for completeness. A cross on the axis is a
+    failed trial or one without a score. The step line is the best score so far among finished trials and nothing
+    else; like the search's result it may be the paper's configuration, but not source_only, which has no place in the
+    space. These two references have marks of their own and a line across the figure.
+    """
+    trials = [trial for trial in trials_of(runs, score) if trial.score is not None or trial.run.status != "running"]
+    if not trials:
+        return note_figure(NO_RESULTS)
+    figure, axes = new_figure(height=2.7)
+    crossed = [trial for trial in trials if _is_crossed(trial)]
+    scored = [trial for trial in trials if not _is_crossed(trial)]
+    finished = [trial for trial in scored if trial.run.status == "finished"]
+    early = [trial for trial in scored if trial.run.status != "finished"]
+    eligible = [trial for trial in finished if trial.role != "source_only"]
+    if eligible:
+        best = [100 * value for value in accumulate((_score(trial) for trial in eligible), max)]
+        numbers = [*(trial.number for trial in eligible), trials[-1].number]
+        label = "best so far (finished only)"
+        axes.step(numbers, [*best, best[-1]], where="post", color=BLACK, lw=1, label=label)
+    stopped = all(trial.run.status == "stopped" for trial in early)
+    _scatter(axes, finished, filled=True, label="finished")
+    _scatter(axes, early, filled=False, label="stopped early" if stopped else "not finished")
+    if crossed:
+        failed = all(trial.run.status == "failed" for trial in crossed)
+        label = "failed" if failed else "failed or no score"
+        numbers, floor = [trial.number for trial in crossed], axes.get_xaxis_transform()
+        axes.scatter(
+            numbers,
+            [0] * len(crossed),
+            s=20,
+            c=RED,
+            marker="x",
+            lw=1,
+            label=label,
+            transform=floor,
+            clip_on=False,
+            zorder=5,
+        )
+    _decorate(axes, trials, score)
+    _name_references(axes, trials)
+    if not eligible:
+        why = "No trial of the space has finished, so there is no best so far." if scored else "No trial has a score."
+        set_caption(figure, why)
+    return figure
+
+
+def _is_crossed(trial: Trial) -> bool:
+    return trial.run.status == "failed" or trial.score is None
+
+
+def _score(trial: Trial) -> float:
+    assert trial.score is not None
+    return trial.score
+
+
+def _scatter(axes: Axes, trials: Sequence[Trial], *, filled: bool, label: str) -> None:
+    """Draw marks by role; the legend shows the first role that occurs."""
+    for role, (marker, colour, size) in MARKS.items():
+        chosen = [trial for trial in trials if trial.role == role]
+        if chosen:
+            numbers, scores = [trial.number for trial in chosen], [100 * _score(trial) for trial in chosen]
+            face = colour if filled else "white"
+            area = size * min(1.0, MANY / len(chosen))
+            axes.scatter(
+                numbers,
+                scores,
+                s=area,
+                marker=marker,
+                facecolors=face,
+                edgecolors=colour,
+                lw=0.9,
+                zorder=4,
+                label=label,
+            )
+            label = "_"
+
+
+def _decorate(axes: Axes, trials: Sequence[Trial], score: str) -> None:
+    protocol = protocol_of_score(score)
+    axes.set_ylabel(f"{score} (%)" + (f"\nselection protocol: {protocol}" if protocol else ""), fontsize=SMALL_SIZE)
+    axes.set_xlabel("trial", fontsize=TEXT_SIZE)
+    axes.set_xlim(trials[0].number - 0.7, trials[-1].number + 0.7)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if not any(trial.score is not None for trial in trials):
+        axes.set_ylim(0, 100)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=SMALL_SIZE, frameon=False)
+
+
+def _name_references(axes: Axes, trials: Sequence[Trial]) -> None:
+    """Draw a line across at each reference's score and write its name (and what became of it) beside the axes."""
+    references = [trial for trial in trials if trial.role in REFERENCES]
+    low, high = axes.get_ylim()
+    levels = [low if _is_crossed(trial) else 100 * _score(trial) for trial in references]
+    places = kept_apart([(level - low) / (high - low) for level in levels], 0.13)
+    for trial, level, place in zip(references, levels, places, strict=True):
+        colour = MARKS[trial.role][1]
+        if level != low:
+            axes.axhline(level, color=colour, lw=0.8, ls=(0, (4, 2)), zorder=1)
+        fate = "" if trial.run.status == "finished" else f"\n({trial.run.status}, epoch {trial.epoch})"
+        axes.annotate(
+            trial.role + fate,
+            xy=(1, level),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(1.03, place),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=SMALL_SIZE,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": GREY, "lw": 0.5, "shrinkA": 0, "shrinkB": 0},
+        )
+
+
+def write_search_figures(
+    runs: Iterable[TrackedRun], *, score: str, names: Sequence[str], title: str, folder: Path
+) -> list[Path]:
+    """Write a search's figures into ``folder``, whatever the search's size, and return their paths.
+
+    ``runs`` have the history of ``score``, the metric that the search looked at; ``names`` are the searched settings in
+    the order to show; ``title`` stands above each figure. The folder is made if it does not exist, and files of an
+    earlier call are replaced.
+    """
+    runs = list(runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    found = importance(runs, score, names)
+    figures = {
+        "optimisation_history.png": optimisation_history(runs, score),
+        "parameter_importance.png": importance_figure(found),
+        "parallel_coordinates.png": parallel_coordinates(runs, score, names),
+    }
+    for name, figure in figures.items():
+        set_title(figure, title)
+        with replacing(folder / name) as file:
+            figure.savefig(file, format="png")
+    texts = {
+        "parameter_importance.json": json.dumps({"score": score, **dataclasses.asdict(found)}, indent=2) + "\n",
+        "parallel_coordinates.html": parallel_coordinates_html(runs, score, names, title=title),
+    }
+    for name, text in texts.items():
+        with replacing(folder / name) as file:
+            file.write(printable(text).encode())
+    return [folder / name for name in (*figures, *texts)]

@@ -1,0 +1,1 @@
+"""What a few seeds, a few trials and some test images allow one to say."""

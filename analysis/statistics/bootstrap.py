@@ -1,0 +1,175 @@
+"""What test images allow one to say: the percentile bootstrap (Efron, Annals of Statistics 1979).
+
+Images are drawn anew from stored predictions, the trained models staying as they are: these intervals hold nothing of
+the spread over seeds, for which see ``analysis.statistics.inference``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.statistics.inference import Interval, check_level
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+RESAMPLES = 2000
+BLOCK = 2_000_000
+"""Numbers that one block of resamples may hold: 16 MB an array."""
+
+
+@dataclass(frozen=True)
+class ImageBootstrap:
+    """A figure over test images, a fraction, and how far other images of the same kind could move it."""
+
+    value: float
+    interval: Interval
+    images: int
+    resamples: int
+
+
+def accuracy_bootstrap(
+    correct: ArrayLike,
+    labels: ArrayLike,
+    *,
+    mean_class: bool,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> ImageBootstrap:
+    """Return the accuracy averaged over runs, with its interval over test images, the same images for every run.
+
+    Args:
+        correct: (runs, images), bool or 0 and 1: whether a run classified an image correctly.
+        labels: (images,), the images' true classes.
+        mean_class: average the classes' accuracies (VisDA-17's metric) instead of counting all images alike. A class
+            that no image of a resample has is left out there, as it is in ``csg.metrics.accuracy``.
+
+    Raises:
+        ValueError: shapes that do not fit, no runs or images, or entries that are neither 0 nor 1.
+    """
+    classes = _classes(labels)
+    hits = _hits(correct, classes)
+    return _image_bootstrap(hits, classes, mean_class=mean_class, resamples=resamples, seed=seed, level=level)
+
+
+def mean_iou_bootstrap(
+    confusions: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
+) -> ImageBootstrap:
+    """Return the mean IoU averaged over runs, with its interval over test images, the same images for every run.
+
+    Confusions of the images drawn are summed before anything is divided, as they are in the figure itself. A class that
+    is neither in the labels nor in the answers of a resample is left out of its mean.
+
+    Args:
+        confusions: (runs, images, classes, classes) pixels of each image, by true and by predicted class.
+
+    Raises:
+        ValueError: another shape, no runs or images, or counts that are negative or all zero.
+    """
+    counts = np.asarray(confusions)
+    if counts.ndim != 4 or 0 in counts.shape or counts.shape[2] != counts.shape[3]:
+        raise ValueError(
+            f"Expected (runs, images, classes, classes) with at least one run and image, found {counts.shape}: stack "
+            "the runs' confusions of the same images in the same order."
+        )
+    if (counts < 0).any() or not counts.any():
+        raise ValueError("Expected counts of pixels, found negative ones or none at all: pass confusion matrices.")
+    runs, images, classes, _ = counts.shape
+    flat = counts.reshape(runs, images, classes * classes).astype(np.float64)
+
+    def mean_iou(weights: NDArray[Any]) -> Floats:
+        """(resamples of the block,)."""
+        summed = np.stack([(weights @ each).reshape(-1, classes, classes) for each in flat])
+        hits = np.diagonal(summed, axis1=2, axis2=3)
+        unions = summed.sum(axis=2) + summed.sum(axis=3) - hits
+        shares = np.divide(hits, unions, out=np.zeros_like(hits), where=unions > 0)
+        occurring = np.maximum((unions > 0).sum(axis=2), 1)
+        return np.asarray((shares.sum(axis=2) / occurring).mean(axis=0))
+
+    value = float(mean_iou(np.ones((1, images)))[0])
+    draws = resampled(images, resamples, seed, mean_iou)
+    return ImageBootstrap(value, percentiles(draws, level), images, resamples)
+
+
+def resampled(n: int, resamples: int, seed: int, statistic: Callable[[Ints], Floats]) -> Floats:
+    """Return ``statistic`` of how often each of ``n`` points is drawn with replacement, by blocks.
+
+    ``statistic`` maps counts (resamples of a block, n), each row of sum n, to (resamples of the block, figures).
+    """
+    rng = np.random.default_rng(seed)
+    blocks = []
+    for size in _block_sizes(resamples, n):
+        drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
+        blocks.append(statistic(np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)))
+    return np.concatenate(blocks)
+
+
+def percentiles(draws: Floats, level: float) -> Interval:
+    """Return the middle ``level`` of ``draws``, (resamples,)."""
+    check_level(level)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def _image_bootstrap(
+    hits: Floats, classes: Ints, *, mean_class: bool, resamples: int, seed: int, level: float
+) -> ImageBootstrap:
+    """Bootstrap the mean of ``hits`` (images,), or of its means by class.
+
+    Images of one class with the same hits are interchangeable, so that how often each *kind* of image is drawn is all
+    that matters. That is multinomial too, over a few dozen kinds instead of 55,388 images.
+    """
+    groups = classes if mean_class else np.zeros_like(classes)
+    kinds, sizes = np.unique(np.stack([groups, hits]), axis=1, return_counts=True)
+    members = (kinds[0][:, None] == np.unique(kinds[0])).astype(np.float64)
+
+    def accuracy(weights: NDArray[Any]) -> Floats:
+        sums, totals = (weights * kinds[1]) @ members, weights @ members
+        means = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0)
+        return np.asarray(means.sum(axis=1) / (totals > 0).sum(axis=1))
+
+    rng = np.random.default_rng(seed)
+    shares = sizes / sizes.sum()
+    blocks = [
+        accuracy(rng.multinomial(len(hits), shares, size=size)) for size in _block_sizes(resamples, kinds.shape[1])
+    ]
+    value = float(accuracy(sizes[None])[0])
+    return ImageBootstrap(value, percentiles(np.concatenate(blocks), level), len(hits), resamples)
+
+
+def _block_sizes(resamples: int, width: int) -> list[int]:
+    """Divide ``resamples`` rows of ``width`` numbers into blocks that fit ``BLOCK``."""
+    if resamples < 1:
+        raise ValueError(f"Expected at least 1 resample, found {resamples}: {RESAMPLES} are usual.")
+    rows = max(BLOCK // width, 1)
+    return [min(rows, resamples - start) for start in range(0, resamples, rows)]
+
+
+def _classes(labels: ArrayLike) -> Ints:
+    """Check the images' true classes, (images,)."""
+    classes = np.asarray(labels)
+    if classes.ndim != 1 or classes.size == 0 or not np.issubdtype(classes.dtype, np.integer):
+        raise ValueError(
+            f"Expected the true class of each image as integers (images,), found {classes.dtype} {classes.shape}: "
+            "pass the labels stored with the predictions."
+        )
+    return classes.astype(np.int64)
+
+
+def _hits(correct: ArrayLike, classes: Ints) -> Floats:
+    """Return the share of runs that classify each image correctly, (images,)."""
+    hits = np.asarray(correct)
+    if hits.ndim != 2 or hits.shape[0] == 0 or hits.shape[1] != len(classes):
+        raise ValueError(
+            f"Expected (runs, images) with {len(classes)} images and at least one run, found {hits.shape}: "
+            "stack the runs' predictions on the same images in the same order."
+        )
+    if not np.isin(hits, (0, 1)).all():
+        raise ValueError("Expected 0 or 1 for each image, found other values: pass predictions == labels.")
+    return np.asarray(hits.mean(axis=0, dtype=np.float64))

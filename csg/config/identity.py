@@ -1,0 +1,95 @@
+"""What makes two configurations the same: the settings that say what is computed, and their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from csg.config import SECTIONS, Config
+from csg.config.settings import Flat, NotIdentity, Section, hints, places
+from csg.data.reading.cache import cache_folder
+from csg.data.reading.image_files import ImageFiles
+from csg.data.reading.listing import image_files
+from csg.messages.errors import UserError
+from csg.messages.faults import is_of_the_machine
+from csg.methods import method_of
+from csg.storage.files import file_digest
+
+KNOWN = {"csg", "torch", *sys.stdlib_module_names}
+"""Packages whose classes a method from outside may inherit from without their files being part of its identity."""
+
+
+def _is_identity(cls: type[Any], path: str) -> bool:
+    """Whether the dotted ``path`` below ``cls`` says what is computed."""
+    name, _, rest = path.partition(".")
+    hint = hints(cls, extras=True)[name]
+    if rest:
+        return _is_identity(hint, rest)
+    return not any(isinstance(mark, NotIdentity) for mark in getattr(hint, "__metadata__", ()))
+
+
+def canonical(config: Config) -> Flat:
+    """Return the settings that say what is computed: defaults resolved, inactive ones gone, files by content.
+
+    A method from outside the package enters with the content of the files that define it, its settings and the classes
+    that these inherit from.
+
+    The selection protocol enters only with ``selection.epoch=best``, where it decides which weights are measured.
+
+    Raises:
+        UserError: a file or a folder that a setting names cannot be read.
+        OSError: the machine cannot read it; see :mod:`csg.messages.faults`.
+    """
+    flat: Flat = {}
+    for section in SECTIONS:
+        part: Section = getattr(config, section)
+        flat |= {f"{section}.{name}": value for name, value in part.active().items() if _is_identity(type(part), name)}
+    del flat["train.seed"]  # an axis of its own
+    del flat["method.path"]
+    if config.data.task == "classification":
+        del flat["model.aspp_rates"]
+    sources = {
+        cls.__module__
+        for of in (method_of(config), type(config.method))
+        for cls in of.__mro__
+        if cls.__module__.partition(".")[0] not in KNOWN
+    }
+    if sources:
+        digests = sorted(_source_digest(module) for module in sources)
+        flat["method.source"] = "sha256:" + "+".join(digests)
+    if config.selection.epoch == "best":
+        flat["selection.protocol"] = config.selection.protocol
+    for name, path in places(config).items():
+        if name in flat:
+            try:
+                is_folder = Path(path).is_dir()
+                digest = _folder_digest(path, cache_folder(config.data)) if is_folder else file_digest(path)
+            except OSError as error:
+                if is_of_the_machine(error):
+                    raise
+                raise UserError(f"{name}: cannot read {error.filename} ({error.strerror})") from error
+            flat[name] = f"sha256:{digest}"
+    return flat
+
+
+@lru_cache(maxsize=64)
+def _folder_digest(folder: str, cache: Path) -> str:
+    """Digest the paths and contents of the images below a folder, as a data fingerprint does; a process asks once."""
+    listed = {str(path.relative_to(folder)): 0 for path in image_files(folder)}
+    return ImageFiles.of(folder, listed, cache=cache).fingerprint
+
+
+@lru_cache(maxsize=64)
+def _source_digest(module: str) -> str:
+    """Digest a module's file as it was when it was first asked for: what was imported, not what it was edited to."""
+    return file_digest(str(sys.modules[module].__file__))
+
+
+def config_id(config: Config) -> str:
+    """Ten hexadecimal digits that name what is computed, whatever the seed, the machine or the paths."""
+    text = json.dumps(canonical(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]

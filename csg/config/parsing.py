@@ -1,0 +1,241 @@
+"""From text to a configuration: dotted names, YAML files and command-line flags, checked at the boundary."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Generic, NoReturn, TypeVar
+
+import tyro
+import yaml
+from pydantic import ValidationError
+
+from csg.config import Config, yaml_text
+from csg.config.external import with_absolute_path
+from csg.config.flags import CommandLine, Field, fields_of, make_options, show_help, wants_help
+from csg.config.pairs import defaults_of
+from csg.config.settings import DIGITS, Flat, build, explain, field_hints, field_names, flatten, hints, places, unknown
+from csg.messages.errors import UserError
+from csg.messages.faults import is_of_the_machine
+from csg.methods import find_method, name_of
+from csg.storage.address import checked_address, is_address
+from csg.storage.files import opened
+from csg.storage.layout import JOURNAL, SEARCHES
+from csg.storage.object_store import address_of, file_of
+from csg.storage.paths import absolute_path
+
+OptionsT = TypeVar("OptionsT")
+DECISIVE: Final = ("data.name", "method.name", "method.path")
+"""Settings that decide about others and their defaults."""
+
+
+def config_from_flat(flat: Mapping[str, Any]) -> Config:
+    """Build a configuration from dotted names; absent names keep the defaults of the pair and the method.
+
+    Raises:
+        UserError: an unknown method or name (with the nearest valid one), a wrong type or a value out of range.
+    """
+    method = find_method(flat)
+    name = name_of(method)
+    pair = flat.get("data.name")
+    flat = {**defaults_of(pair=pair if isinstance(pair, str) else "", method=name), **flat, "method.name": name}
+    types = hints(Config) | {"method": method.Config}
+    known = [f"{section}.{field}" for section, cls in types.items() for field in field_names(cls)]
+    for given, value in flat.items():
+        if given not in known:
+            raise UserError(unknown(given, known))
+        if isinstance(value, int) and abs(value) >= 10**DIGITS:
+            raise UserError(f"{given}: expected a number of at most {DIGITS} digits, found a larger one")
+    sections = {
+        section: build(
+            cls,
+            {k.removeprefix(f"{section}."): v for k, v in flat.items() if k.startswith(f"{section}.")},
+            f"{section}.",
+        )
+        for section, cls in types.items()
+    }
+    try:
+        return Config(**sections)
+    except ValidationError as error:
+        raise UserError(explain(error)) from None
+
+
+def overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Flat:
+    """Put ``changes`` over ``base``; with another method, the settings of the former one go."""
+    other = [name for name in ("method.name", "method.path") if changes.get(name, base.get(name)) != base.get(name)]
+    if other and find_method({**dict.fromkeys(other), **changes}) is not find_method(base):
+        base = {name: value for name, value in base.items() if not name.startswith("method.")}
+    return {**base, **changes}
+
+
+def read_yaml(path: Path) -> Flat:
+    """Read dotted names from a YAML file, whose sections may also be nested.
+
+    Raises:
+        UserError: the file is missing or holds something else than settings.
+        OSError: the machine cannot read it; see :mod:`csg.messages.faults`.
+    """
+    try:
+        with opened(path) as file:
+            loaded = yaml_text.load(file)
+    except FileNotFoundError:
+        raise UserError(f"--config: cannot read {address_of(path)} (there is no such file)") from None
+    except OSError as error:
+        if is_of_the_machine(error):
+            raise
+        raise UserError(f"--config: cannot read {path} ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"--config: cannot read {path} as YAML: {yaml_text.explain(error)}") from None
+    except (ValueError, RecursionError) as error:  # of a date that is none, say
+        raise UserError(f"--config: {path} has a value that cannot be read ({str(error).partition(';')[0]})") from None
+    if not isinstance(loaded, dict):
+        raise UserError(f"--config: expected settings (name: value) in {path}, found {type(loaded).__name__}")
+    try:
+        names = [name for name, _ in _dotted(loaded)]
+    except RecursionError:
+        raise UserError(f"--config: expected sections and settings in {path}, found one within itself") from None
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"--config: expected {name} once in {path}, found it {names.count(name)} times")
+    return dict(_dotted(loaded))
+
+
+def _from_file(path: Path) -> Flat:
+    """Read settings; those that a search wrote are for the output folder that it lies in, wherever that was moved."""
+    flat = read_yaml(path)
+    output, lies_in = flat.get("train.output"), path.absolute().parents
+    above = next((folder.parent for folder in lies_in if folder.name == SEARCHES), None)
+    if above is None or not isinstance(output, str) or is_address(output) or not path.with_name(JOURNAL).exists():
+        return flat
+    moved = {"train.output": str(above)}
+    cache = flat.get("data.cache")
+    if isinstance(cache, str) and Path(cache).is_relative_to(output):
+        moved["data.cache"] = str(above / Path(cache).relative_to(output))
+    return flat | moved
+
+
+def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each setting's dotted name and value."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def to_yaml(config: Config) -> str:
+    """Write every setting as ``dotted.name: value``, readable by :func:`read_yaml` and by people."""
+    return yaml_text.dump(flatten(config))
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags(Generic[OptionsT]):
+    """What a command line said."""
+
+    options: OptionsT
+    """The command's own flags."""
+    config: Config
+    """The configuration: defaults, then ``--config``, then flags."""
+    given: Flat
+    """Settings that were set by a flag."""
+    stated: frozenset[str] = frozenset()
+    """Names of the settings that ``--config`` set, or a flag; all others have their defaults."""
+
+
+def parse_flags(
+    options: type[OptionsT],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    base: Mapping[str, Any] | None = None,
+) -> Flags[OptionsT]:
+    """Read a command line: the fields of ``options``, ``--config FILE`` and any setting as ``--section.name VALUE``.
+
+    ``options`` must have a field ``config`` of type ``Path | None``; without that flag, settings start from ``base``.
+    ``--help`` ends the program.
+
+    Raises:
+        UserError: a flag is unknown, of the wrong type or out of range, ``--config`` names an unusable file, or
+            settings contradict each other.
+    """
+    line = CommandLine.of(argv)
+    if wants_help(argv):
+        _show_help(options, _start_of_help(line, base), prog=prog, description=description)
+    start = _start(line, base)
+    settings = {f"method.{name}": hint for name, hint in field_hints(find_method(start).Config).items()}
+    settings = {name: hint for name, hint in field_hints(Config).items() if not name.startswith("method.")} | settings
+    own = fields_of(options)
+    values = line.values({**own, **{name: Field(hint) for name, hint in settings.items()}})
+    given = {name: value for name, value in values.items() if name not in own}
+    config = config_from_flat({**start, **given})
+    if "train.output" in {*start, *given} and "data.cache" not in {*start, *given}:
+        output = config.train.output
+        cache = None if is_address(output) else str(Path(output) / "cache")
+        config = config_from_flat(flatten(config) | {"data.cache": cache})
+    config = with_absolute_paths(config)
+    flat = flatten(config)
+    stated = frozenset([*given, *(start if line.text("config") is not None else ())])
+    made = make_options(options, {name: value for name, value in values.items() if name in own})
+    return Flags(made, config, {name: flat[name] for name in given}, stated)
+
+
+def _start(line: CommandLine, base: Mapping[str, Any] | None) -> Flat:
+    """Return the settings that flags change: those of ``--config``, or ``base``, under the chosen pair and method.
+
+    Raises:
+        UserError: ``--config`` names an unusable file, or there is no such method.
+    """
+    file = line.text("config")
+    start = dict(base or {}) if file is None else _from_file(file_of(file, "--config"))
+    chosen = {name: line.text(name) for name in DECISIVE}
+    start = overlay(start, {name: text for name, text in chosen.items() if text not in (None, "None")})
+    find_method(start)
+    return start
+
+
+def _start_of_help(line: CommandLine, base: Mapping[str, Any] | None) -> Flat:
+    """Return the settings that help shows as defaults: ``base`` where the command line cannot be used."""
+    try:
+        start = _start(line, base)
+        config_from_flat(start)
+    except UserError:
+        return dict(base or {})
+    return start
+
+
+def _show_help(options: type[Any], start: Mapping[str, Any], *, prog: str, description: str) -> NoReturn:
+    flags = dataclasses.make_dataclass(
+        "flags",
+        [
+            ("options", Annotated[options, tyro.conf.arg(name="")]),
+            ("config", Annotated[Config, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]),
+        ],
+    )
+    show_help(flags, prog=prog, description=description, default=flags(options(), config_from_flat(start)))
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """Resolve paths against the working directory, which workers do not share.
+
+    Raises:
+        UserError: an empty text, an address, where only ``train.output`` may be one; or see
+            :func:`csg.storage.paths.absolute_path`.
+    """
+    flat = flatten(config)
+    found = {}
+    written = places(config, "written")
+    # train.output first: data.cache lies below it unless told otherwise, and would be blamed for it.
+    for name, text in sorted(places(config).items(), key=lambda place: place[0] != "train.output"):
+        if not text:
+            raise UserError(f"{name}: expected a path, found {text!r}; omit it, or set None")
+        if not is_address(text):
+            found[name] = absolute_path(text, name, written=name in written)
+        elif name == "train.output":
+            found[name] = checked_address(text, name)
+        else:
+            raise UserError(f"{name}: expected a path, found the address {text}; mount it, and give its path")
+    if flat["method.path"] is not None:
+        found["method.path"] = with_absolute_path(flat["method.path"])
+    return config_from_flat(flat | found)

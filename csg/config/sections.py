@@ -1,0 +1,300 @@
+"""The vocabulary: every setting of one training run, as a tree of frozen dataclasses.
+
+A setting has one name everywhere. ``method.temperature`` is the field, the command-line flag, the key in a YAML
+file, the key in a search space and the MLflow parameter. This module defines the names, their types, ranges and
+defaults; ``csg.config.settings`` turns a tree of them into dotted names and back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+from pydantic.dataclasses import dataclass
+
+from csg.config.pairs import BUNDLED_SOURCE_IMAGES, IDLE, task_of_pair
+from csg.config.settings import NOT_IDENTITY, STRICT, Count, Flat, Place, Section, Within, flatten
+from csg.messages.errors import UserError
+
+NAMED_WEIGHTS = ("imagenet", "none")
+"""Values of ``model.weights`` that are no files."""
+Ids = Literal["by_name", "label_ids", "train_ids"]
+"""What the pixels of Cityscapes' and GTA5's label files hold."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataConfig(Section):
+    """Which synthetic source and real target, and what happens to an image before it is seen."""
+
+    name: str = "glyphs"
+    """The source/target pair: glyphs (bundled), visda17 or folders; glyph_scenes (bundled) or gta5_cityscapes, which
+    have a class for every pixel."""
+    root: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
+    """visda17: folder that holds train/ and validation/ or test/, each with its image_list.txt."""
+    source: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
+    """folders: folder of synthetic images, one sub-folder a class. gta5_cityscapes: folder with GTA5's images/ and
+    labels/."""
+    target: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
+    """folders: folder of real images, one sub-folder a class. gta5_cityscapes: folder with Cityscapes' leftImg8bit/
+    and gtFine/."""
+    target_split: Literal["validation", "test"] = "validation"
+    """visda17: the real images: validation (the paper's) or test."""
+    source_ids: Ids = "by_name"
+    """gta5_cityscapes: what GTA5's label files hold: label_ids, train_ids (0 to 18 and 255), or what their names say,
+    which is train_ids where they end in _labelTrainIds.png and label_ids elsewhere."""
+    target_ids: Ids = "by_name"
+    """gta5_cityscapes: the same of Cityscapes' label files; train_ids prefers *_labelTrainIds.png where both exist."""
+    cache: Annotated[str | None, Place("written"), NOT_IDENTITY] = "runs/cache"
+    """Folder for rendered images, results of checks and what is known of files; None for one in each machine's home."""
+    image_size: Annotated[int, Within(ge=32, le=2048)] = 64
+    """Side of the square input, in pixels."""
+    source_images: Annotated[int, Within(ge=10)] | None = None
+    """Synthetic training images: 1,024 glyphs or 640 scenes of them unless given; of a pair on disk all, or a seeded
+    part with every class in proportion."""
+    trained_on: Literal["source", "target"] = "source"
+    """Images that are trained on: the synthetic ones, or for comparison the real ones of target/val."""
+    source_val_fraction: Annotated[float, Within(gt=0, lt=1)] = 0.1
+    """Share of the synthetic images on disk that form source/val (glyphs and glyph_scenes hold out fonts instead)."""
+    target_val_fraction: Annotated[float, Within(gt=0, lt=1)] = 0.3
+    """Share of the real images that form target/val; the rest is target/test. gta5_cityscapes: of Cityscapes' train,
+    for target/test is its val. glyph_scenes: of the handwritten digits that scenes are composed of."""
+    augmentation: Literal["randaugment", "colour_jitter", "none"] = "randaugment"
+    """randaugment: drawn separately for the two views (not with a class for each pixel); colour_jitter: of the key view
+    alone; with "none" both views are the same image."""
+    augmentation_ops: Count = 1
+    """RandAugment operations per image and view."""
+    augmentation_magnitude: Annotated[int, Within(ge=0, le=30)] = 6
+    """RandAugment magnitude, of 30."""
+    jitter: Annotated[float, Within(ge=0, le=0.5)] = 0.4
+    """Strength of colour jitter: of brightness, contrast and saturation a factor, of the hue a part of the circle."""
+    window: Annotated[int, Within(ge=32)] | None = None
+    """Segmentation: side of the windows that an image is evaluated in, in pixels (unset: data.image_size)."""
+    window_stride: Annotated[float, Within(gt=0, le=1)] = 5 / 6
+    """Segmentation: from one window to the next, as a share of its side."""
+    flip_averaging: Literal["softmax", "sigmoid", "none"] = "softmax"
+    """How evaluation averages an image and its mirror image, on pairs that allow it (sigmoid in the authors' code)."""
+    allow_missing_classes: bool = False
+    """Accept a pair on disk one side of which has no images of some class."""
+    on_bad_image: Literal["error", "skip"] = "error"
+    """What a damaged or absent image does: end the run with the file's name, or be left out and counted."""
+    max_megapixels: Count = 256
+    """Pixels that an image on disk may have, in millions; a larger one counts as one that cannot be used."""
+    workers: Annotated[int, Within(ge=0, le=4096), NOT_IDENTITY] = 0
+    """Processes that decode and augment; 0 does it in the training process. The batches are the same."""
+
+    @property
+    def task(self) -> Literal["classification", "segmentation"]:
+        """Whether a label is a class for each image, or one for each pixel."""
+        return task_of_pair(self.name)
+
+    @property
+    def source_images_asked(self) -> int | None:
+        """Synthetic training images, the default resolved; None for all that a pair on disk has."""
+        return BUNDLED_SOURCE_IMAGES.get(self.name) if self.source_images is None else self.source_images
+
+    @property
+    def window_side(self) -> int:
+        """Side of evaluation's windows, the default resolved."""
+        return self.window or self.image_size
+
+    def active(self) -> Flat:
+        """Each augmentation, task and pair has settings of its own."""
+        flat = flatten(self) | {"source_images": self.source_images_asked, "window": self.window_side}
+        unused = ["source_images"] if self.trained_on == "target" else []
+        unused += [] if self.on_bad_image == "skip" else ["max_megapixels"]  # it leaves out nothing, but refuses
+        unused += [] if self.augmentation == "randaugment" else ["augmentation_ops", "augmentation_magnitude"]
+        unused += [] if self.augmentation == "colour_jitter" else ["jitter"]
+        unused += ["flip_averaging"] if self.task == "segmentation" else ["window", "window_stride"]
+        return {name: value for name, value in flat.items() if name not in (*unused, *IDLE.get(self.name, ()))}
+
+
+def _rates(text: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*(\+[1-9]\d*){2}", text):
+        raise ValueError("expected three dilations joined by +, such as 12+24+36")
+    return text
+
+
+Rates = Annotated[str, AfterValidator(_rates)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModelConfig(Section):
+    """Encoder, its starting weights and the new head."""
+
+    name: str = "efficientnet_lite0"
+    """Encoder architecture."""
+    weights: Annotated[str, Place("read", NAMED_WEIGHTS)] = "imagenet"
+    """"imagenet" (weights that come with the encoder), "none", or a torch state-dict file."""
+    teacher_name: str | None = None
+    """Architecture of the frozen teacher (unset: the encoder's); stages are matched by number."""
+    teacher_weights: Annotated[str | None, Place("read", NAMED_WEIGHTS)] = None
+    """The teacher's weights, like ``weights`` (unset: the weights that the encoder starts from)."""
+    head_width: Annotated[int, Within(ge=1, le=65_536)] = 512
+    """Hidden width of the head: features -> head_width -> ReLU -> classes, or the channels of ASPP's branches."""
+    aspp_rates: Rates = "12+24+36"
+    """Segmentation: dilations of the head's three branches (atrous spatial pyramid pooling), joined by +."""
+    output_stride: Literal[8, 16, 32] = 32
+    """Input pixels between two places of the last stage's map; below 32 the deeper stages are dilated instead."""
+    frozen_statistics: bool = True
+    """The encoder's batch norms keep their running statistics (evaluation mode); scale and shift still train."""
+    frozen_norms: bool = False
+    """The scale and shift of the encoder's batch norms do not train either."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class MethodConfig(Section):
+    """Settings of one method; each method extends this in its own file."""
+
+    name: str
+    path: str | None = None
+    """Where a method from outside the package is: module:Class or path/to/file.py:Class."""
+
+    @property
+    def summary(self) -> str:
+        """A few words for people, such as a run's name."""
+        return self.name
+
+
+@dataclass(frozen=True, config=STRICT)
+class OptimConfig(Section):
+    """Optimiser and learning-rate schedule."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    """Optimiser."""
+    lr: Annotated[float, Within(gt=0, le=10)] = 0.03
+    """Learning rate of the new heads."""
+    backbone_lr_factor: Annotated[float, Within(ge=0, le=10)] = 0.1
+    """The encoder learns at lr times this."""
+    momentum: Annotated[float, Within(ge=0, lt=1)] = 0.9
+    """Momentum of SGD."""
+    lr_in_momentum: bool = True
+    """SGD's lr multiplies the gradient before it enters the momentum buffer (v = m v + lr g; p -= v), as published;
+    False is torch's form (v = m v + g; p -= lr v)."""
+    weight_decay: Annotated[float, Within(ge=0, le=1)] = 5e-4
+    """Weight decay on every trainable tensor."""
+    schedule: Literal["warmup_poly", "constant"] = "warmup_poly"
+    """lr(t) = lr * min(0.01 + 0.99 (t / warmup_steps)^2, 1) * (1 - t / T)^poly_power, or lr."""
+    warmup_steps: Annotated[int, Within(ge=0)] = 20
+    """Iterations of warm-up (100 as published, for runs of 140,000 iterations)."""
+    poly_power: Annotated[float, Within(ge=0, le=10)] = 0.9
+    """Exponent of the polynomial decay."""
+
+    def active(self) -> Flat:
+        """AdamW has no momentum settings, a constant schedule neither warm-up nor decay."""
+        unused = [] if self.name == "sgd" else ["momentum", "lr_in_momentum"]
+        unused += [] if self.schedule == "warmup_poly" else ["warmup_steps", "poly_power"]
+        return {name: value for name, value in flatten(self).items() if name not in unused}
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainConfig(Section):
+    """How long, how many at a time, on what."""
+
+    seed: Annotated[int, Within(ge=0, lt=2**32)] = 0
+    """Seed of everything random in the run: order, augmentation, new heads, queues."""
+    epochs: Count = 3
+    """Passes over the source training images."""
+    batch_size: Count = 32
+    """Images per optimiser step, over all workers; the last incomplete batch of an epoch is dropped."""
+    evaluation_batch_size: Annotated[Count, NOT_IDENTITY] = 64
+    """Images per forward pass of an evaluation."""
+    energy_samples: Annotated[int, Within(ge=0)] = 0
+    """Features that enter the hyperspherical energy, a seeded subsample; 0 takes all."""
+    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Arithmetic of the step; bfloat16 is autocast over float32 weights."""
+    device: Annotated[Literal["cpu", "cuda"], NOT_IDENTITY] = "cpu"
+    """Where to compute."""
+    threads: Annotated[int, Within(ge=1, le=4096), NOT_IDENTITY] = 1
+    """CPU threads of each worker; they change the low bits of a result."""
+    workers: Annotated[Count, NOT_IDENTITY] = 1
+    """Processes that train together, each on its part of every batch; above 1 they are a Ray Train run."""
+    gpus_per_worker: Annotated[float, Within(gt=0, le=16), NOT_IDENTITY] = 1.0
+    """GPUs that each worker takes with device=cuda; a fraction lets small runs share one."""
+    wait_minutes: Annotated[float, Within(ge=0), NOT_IDENTITY] = 0.0
+    """How long to wait for a cluster's machines that are still starting before what does not fit is refused."""
+    channels_last: Annotated[bool, NOT_IDENTITY] = True
+    """Memory format of images and convolutions (about twice as fast on a CPU)."""
+    checkpoint_minutes: Annotated[float, Within(ge=0), NOT_IDENTITY] = 1.0
+    """How often the whole state is saved, so what a kill costs at most; 0 saves it after every step."""
+    output: Annotated[str, Place("written"), NOT_IDENTITY] = "runs"
+    """Folder, or address in an object store (s3://bucket/prefix), that holds every run's record, state and weights."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class SelectionConfig(Section):
+    """What may be looked at to choose, and what is then measured on target/test."""
+
+    protocol: Annotated[Literal["source", "shifted", "oracle", "paper"], NOT_IDENTITY] = "source"
+    """source: held-out synthetic; shifted: held-out synthetic under unseen distortions; oracle: target/val;
+    paper: all real images, only to select an epoch, and in no search."""
+    epoch: Literal["last", "best"] = "last"
+    """Which epoch's weights are measured on target/test: the last, or the best by the protocol's stream."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """One training run."""
+
+    method: MethodConfig
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    selection: SelectionConfig = dataclasses.field(default_factory=SelectionConfig)
+
+    def __post_init__(self) -> None:
+        if self.selection.protocol == "paper" and self.selection.epoch != "best":
+            raise UserError(
+                "selection.protocol: 'paper' selects an epoch on all real images, so it needs selection.epoch=best, "
+                f"and no search takes it; found selection.epoch={self.selection.epoch}"
+            )
+        if self.data.trained_on == "target" and self.selection.protocol in ("oracle", "paper"):
+            raise UserError(
+                "data.trained_on: target/val is what is trained on, so nothing can be selected by it; expected "
+                f"selection.protocol=source or shifted, found {self.selection.protocol}"
+            )
+        if self.data.task == "segmentation" and self.data.augmentation == "randaugment":
+            raise UserError(
+                f"data.augmentation: expected colour_jitter or none with data.name={self.data.name}, whose pixels must "
+                "stay where their labels are; found randaugment"
+            )
+        if self.data.task == "segmentation" and self.train.batch_size < 2:
+            raise UserError(
+                "train.batch_size: expected at least 2 for segmentation, whose head normalises over the batch; found 1"
+            )
+        if self.train.batch_size % self.train.workers:
+            raise UserError(
+                f"train.workers: expected a divisor of train.batch_size ({self.train.batch_size}), which all workers "
+                f"share, found {self.train.workers}"
+            )
+        gpus = self.train.gpus_per_worker
+        if gpus != int(gpus) and (gpus > 1 or self.train.workers > 1):
+            raise UserError(
+                "train.gpus_per_worker: expected a whole number, or a fraction below 1 with one worker (workers of one "
+                f"run cannot share a GPU), found {gpus} with train.workers={self.train.workers}"
+            )
+        if self.train.workers > 1 and not self.model.frozen_statistics:
+            raise UserError(
+                "model.frozen_statistics: expected True with several workers, each of which would gather statistics of "
+                "its own part of a batch; found False; use train.workers=1"
+            )
+        images = self.data.source_images_asked if self.data.trained_on == "source" else None
+        if images is not None and self.train.batch_size > images:
+            raise UserError(
+                f"train.batch_size: expected at most data.source_images ({images}), found {self.train.batch_size}"
+            )
+
+    @property
+    def cpus_per_worker(self) -> int:
+        """CPUs that each training process keeps busy: its own threads and the processes that decode for it."""
+        return self.train.threads + self.data.workers
+
+    @property
+    def gpus_per_worker(self) -> float:
+        """GPUs that each training process takes."""
+        return self.train.gpus_per_worker if self.train.device == "cuda" else 0.0
+
+
+SECTIONS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Config))

@@ -1,0 +1,1 @@
+"""What a person reads: text that is safe to print, wording, the console, faults and exit codes."""

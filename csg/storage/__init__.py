@@ -1,0 +1,1 @@
+"""Files and buckets: where things lie, and how they are written whole."""

@@ -1,0 +1,1 @@
+"""Ray Train: one run by several processes."""

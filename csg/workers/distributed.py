@@ -1,0 +1,274 @@
+"""One run on several workers: a Ray Train run of processes that train together, on one machine or on many.
+
+The run's folder, or what stands for it in an object store, is what driver and workers share. The first worker puts
+every epoch on record there, as a run of one process does; the driver reads the record. So a run that lost a worker, a
+machine or its driver goes on from the run's own checkpoint, and nothing passes through Ray Train but its start and its
+end.
+
+The first worker also holds the run's lock: whoever holds a run has the CPUs to train it, so that drivers which want the
+same run, under any numbers of workers, never wait for each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+# Ray Train looks after its workers every two seconds by default, and keeps metrics that nobody here reads.
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
+os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION", "0")
+os.environ.setdefault("RAY_TRAIN_METRICS_ENABLED", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import ray
+import ray.train
+import ray.train.torch
+
+from csg.collective import agreed, is_first
+from csg.config import Config
+from csg.config.parsing import config_from_flat
+from csg.config.settings import Flat, flatten
+from csg.data import load_pair
+from csg.messages.errors import UserError
+from csg.messages.faults import LostProcessError, OutsideFaultError, find_outside_fault
+from csg.messages.text import last_line
+from csg.storage.files import opened, remove, replacing, stamp
+from csg.storage.layout import TRAINED
+from csg.storage.object_store import StoreGoneError, folder_of
+from csg.training.loop import EpochReport, OnStep, OnWait, Stop
+from csg.training.run import Run
+from csg.training.step import NonFiniteLossError
+from csg.workers.cluster import Slots, check_nodes, check_output, start_ray
+from csg.workers.launch_files import LaunchFiles, Progress, Unwanted, pause
+from csg.workers.room_watch import RoomWatch
+
+MAX_RETRIES = 2
+"""Starts anew of workers one of which died; they go on from the run's checkpoint."""
+POLL_SECONDS = 0.1
+STOP_SECONDS = 60.0
+"""How long workers are waited for that leave off; after that they are left to Ray, which ends them with the driver."""
+RAISED: dict[str, type[Exception]] = {
+    "UserError": UserError,
+    "NonFiniteLossError": NonFiniteLossError,
+    "OutsideFaultError": OutsideFaultError,
+}
+"""What a worker's error is raised as in the driver, subclasses included; all others are RuntimeErrors."""
+
+
+def epochs_of_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait | None = None) -> Iterator[EpochReport]:
+    """Yield a run's epoch reports as its workers, or others that are at it already, put them on record.
+
+    Leaving the iteration early stops the workers after the step under way. ``on_wait`` hears when the cluster has
+    shrunk so far that the workers cannot start, and when it has room again.
+
+    Raises:
+        UserError, NonFiniteLossError: as one process would.
+        RuntimeError: another error of a worker.
+        OutsideFaultError: the disk of a worker's is full, or something else that is no fault of the run's.
+        LostProcessError: workers died more often than MAX_RETRIES.
+    """
+    _join_cluster(run.config)
+    epochs, told, starts = run.config.train.epochs, 0, 0
+    launch = Launch(run)
+    room, slots = RoomWatch(on_wait or (lambda _: None)), Slots((run.config,), asked=1, at_most=1)
+    try:
+        while True:
+            launch.start()
+            reached = _reached(run)
+            while True:
+                running = launch.thread.is_alive()
+                run.reread()
+                # The last epoch is told when its workers have measured target/test and are gone: who hears of it asks
+                # for those figures, and the driver has no GPU, perhaps no CPU, to measure them on.
+                held_back = len(run.record.epochs) == epochs and (running or not run.record.final)
+                while told < len(run.record.epochs) - held_back:
+                    told += 1
+                    yield EpochReport(told, run.record.epochs[told - 1])
+                if on_step is not None:
+                    launch.tell(on_step)
+                if not running:
+                    break
+                room.look(slots)
+                time.sleep(pause(run.folder, POLL_SECONDS))
+            if told == epochs:
+                return
+            launch.raise_error()
+            starts = 1 if _reached(run) != reached else starts + 1
+            if starts > MAX_RETRIES:
+                raise LostProcessError(
+                    f"the workers died {starts} times without getting further; the last time: "
+                    f"{launch.failure or 'they left off by themselves; do all nodes share train.output?'}"
+                )
+    finally:
+        launch.stop()
+
+
+def _reached(run: Run) -> tuple[int, float]:
+    """Return what changes whenever a run gets further on disk."""
+    checkpoint = stamp(run.checkpoint)
+    return len(run.record.epochs), 0.0 if checkpoint is None else checkpoint.modified
+
+
+def _join_cluster(config: Config) -> None:
+    """Start or join Ray; a run that no search has placed is checked against the cluster here.
+
+    Raises:
+        UserError: it can never fit, or a node lacks what it reads.
+    """
+    placed = ray.is_initialized()
+    start_ray()
+    if not placed:
+        check_output(config)
+        Slots((config,), asked=1, at_most=1).wait_and_check()
+        check_nodes(config)
+
+
+class Launch:
+    """The workers of a run, started by :meth:`start` and stopped by :meth:`stop`.
+
+    A file in the run's folder stands for a launch that is wanted: its workers leave off as soon as it is gone.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.thread = threading.Thread()
+        self._files = LaunchFiles(run.folder, "")
+        self._told: list[int] = []
+        self.failure: str | None = None
+        """What ended the workers, where it was not their own error."""
+
+    def start(self) -> None:
+        """Start the workers, in a thread that ends with them."""
+        self._files.remove()
+        self._files = LaunchFiles(self._run.folder, uuid.uuid4().hex[:12])
+        with replacing(self._files.wanted):
+            pass
+        self.failure, self._told = None, []
+        self.thread = threading.Thread(target=self._fit, args=(self._files,), daemon=True)
+        self.thread.start()
+
+    def _fit(self, files: LaunchFiles) -> None:
+        try:
+            self._trainer(files).fit()
+        except Exception as error:  # Ray Train's errors for what its workers did or did not survive
+            causes = list(getattr(error, "worker_failures", {}).values()) or [error]
+            self.failure = f"{type(causes[0]).__name__}: {last_line(str(causes[0]), 2000)}"
+
+    def _trainer(self, files: LaunchFiles) -> ray.train.torch.TorchTrainer:
+        config = self._run.config
+        train = config.train
+        gpus = config.gpus_per_worker
+        return ray.train.torch.TorchTrainer(
+            work,
+            train_loop_config={"settings": flatten(config), "launch": files.name, "run": self._run.identity.name},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=train.workers,
+                use_gpu=bool(gpus),
+                resources_per_worker={"CPU": config.cpus_per_worker} | ({"GPU": gpus} if gpus else {}),
+            ),
+            torch_config=ray.train.torch.TorchConfig(backend="nccl" if gpus else "gloo"),
+            run_config=ray.train.RunConfig(
+                name=files.ray_train.name,
+                storage_path=str(files.ray_train.parent),
+                failure_config=ray.train.FailureConfig(max_failures=0),
+            ),
+        )
+
+    def tell(self, on_step: OnStep) -> None:
+        """Pass on how far the first worker is."""
+        with contextlib.suppress(OSError, ValueError):
+            with opened(self._files.progress) as file:
+                progress = json.load(file)
+            if progress != self._told:
+                self._told = progress
+                on_step(*progress)
+
+    def raise_error(self) -> None:
+        """Raise the error that a worker has left, if one did: it would come again, so nothing is started anew.
+
+        Where even that could not be written, Ray Train's words for it hold the error.
+        """
+        with contextlib.suppress(FileNotFoundError), opened(self._files.error) as file:
+            kind, text = json.load(file)
+            raise RAISED.get(kind, RuntimeError)(text)
+        _, is_outside, text = (self.failure or "").partition(f"{OutsideFaultError.__name__}: ")
+        if is_outside:
+            raise OutsideFaultError(text)
+
+    def stop(self) -> None:
+        """Have the workers leave off, and wait until they did."""
+        remove(self._files.wanted)
+        if self.thread.ident is not None:
+            self.thread.join(STOP_SECONDS)
+        self._files.remove()
+        self._run.reread()
+        if self._run.record.status == "finished":
+            for left in LaunchFiles.of_all(self._run.folder):
+                left.remove()
+
+
+def work(loop_config: dict[str, Any]) -> None:
+    """Train in one worker; an error of the run's own is left in its folder before it is raised.
+
+    Args:
+        loop_config: ``settings`` of the run, the name of the ``launch``, the identity of the ``run``.
+    """
+    settings: Flat = loop_config["settings"]
+    config = config_from_flat(settings)
+    folder = folder_of(config.train.output) / TRAINED / loop_config["run"]
+    files = LaunchFiles(folder, loop_config["launch"])
+    stop = Unwanted(files.wanted)
+    try:
+        run = Run(config, load_pair(config.data))
+        if run.identity.name != loop_config["run"]:
+            raise UserError(
+                f"node {socket.gethostname()} has other data, weights or sources of csg than the driver: there this "
+                f"run is {run.identity.name}, expected {loop_config['run']}"
+            )
+        with held(run, stop) as is_held:
+            if not is_held:
+                return
+            run.reread()  # not the first worker alone
+            for _ in run.work(Progress(files.progress) if is_first() else None, stop):
+                pass
+            if len(run.record.epochs) == config.train.epochs:
+                run.finish()
+    except StoreGoneError:
+        raise  # it may come back: worth another start
+    except Exception as problem:
+        error = find_outside_fault(problem) or problem
+        if isinstance(error, RuntimeError) or isinstance(problem, ConnectionError):
+            raise  # perhaps of a worker whose peer died: worth another start
+        kind = next((name for name, kind in RAISED.items() if isinstance(error, kind)), "")
+        text = str(error) if kind else f"{type(error).__name__}: {error}"
+        with contextlib.suppress(OSError), replacing(files.error) as file:  # the disk may be full
+            file.write(json.dumps([kind, text]).encode())
+        raise error from None
+
+
+@contextlib.contextmanager
+def held(run: Run, stop: Stop) -> Iterator[bool]:
+    """Hold a run for all workers of a group, as soon as nobody else does; False where they shall leave off instead."""
+    with contextlib.ExitStack() as stack:
+
+        def taken() -> bool:
+            try:
+                stack.enter_context(run.locked(wait=False))
+            except BlockingIOError:
+                return False
+            return True
+
+        while not agreed(taken):
+            if agreed(stop):
+                yield False
+                return
+            time.sleep(POLL_SECONDS)
+        yield True

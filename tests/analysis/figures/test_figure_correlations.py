@@ -1,0 +1,108 @@
+"""Energies and selection scores against real accuracy, with rank correlations."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from scipy import stats
+
+from analysis.figures.diversity_accuracy import ENERGIES, diversity_accuracy, verdict
+from analysis.figures.protocol_figure import best_protocol, protocol_figure, rho_lead
+from analysis.runs.comparable import NoDataError, comparable
+from analysis.runs.run_table import RunTable
+from analysis.statistics.inference import Interval
+from analysis.statistics.trial_inference import RankCorrelation, rank_correlation
+from tests.analysis.figure_reading import retagged, words
+
+ACCURACY = "target/test/mean_class_accuracy"
+
+
+def test_energy_and_accuracy_carry_spearmans_rho_over_distinct_comparable_runs(
+    table: RunTable, figures: dict[str, Figure]
+) -> None:
+    finished = [run for run in table.runs if run.status == "finished" and run.tags["data.fingerprint"] == "data0"]
+    for axes, metric in zip(figures["diversity_accuracy"].axes, ENERGIES.values(), strict=True):
+        energies, accuracies = ([run.metrics[name] for run in finished] for name in (metric, ACCURACY))
+        found = stats.spearmanr(energies, accuracies).statistic
+        interval = rank_correlation(energies, accuracies).rho_interval
+        assert interval is not None
+        title = f"rho = {found:.2f}, n = {len(finished)}\n[{interval.low:.2f}, {interval.high:.2f}]"
+        assert axes.get_title() == title
+        drawn = sum(len(np.asarray(each.get_offsets())) for each in axes.collections)
+        assert drawn == len(finished)
+    twice = diversity_accuracy(
+        [*table.runs, *(dataclasses.replace(run, run_id=f"{run.run_id}-again") for run in finished)]
+    )
+    assert f"{len(finished)} distinct finished runs" in words(twice), "a computation counts once"
+    assert "6 runs of other commits, programs or data left out" in words(figures["diversity_accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (RankCorrelation(20, -0.5, 0.02, rho_interval=Interval(-0.8, -0.1)), "holds over these runs"),
+        (RankCorrelation(20, 0.5, 0.02, rho_interval=Interval(0.1, 0.8)), "the reverse holds"),
+        (RankCorrelation(20, -0.2, 0.4, rho_interval=Interval(-0.6, 0.3)), "not shown by these runs"),
+        (RankCorrelation(6, -0.9, 0.03, rho_interval=Interval(-1, -0.4)), "not to be judged from 6 runs (p = 0.03)"),
+        (RankCorrelation(4, reason="all 4 values of x are equal"), "no answer, all 4 values of x are equal"),
+    ],
+)
+def test_the_thesis_is_judged_by_rule(found: RankCorrelation, says: str) -> None:
+    assert says in verdict(found)
+
+
+def test_few_runs_have_no_interval_and_fewer_no_figure(table: RunTable) -> None:
+    finished = [run for run in table.runs if run.status == "finished" and "csg.cell" in run.tags]
+    few = words(diversity_accuracy(finished[:6]))
+    assert "n = 6" in few and "[" not in few
+    with pytest.raises(NoDataError, match="2 comparable finished runs"):
+        diversity_accuracy(finished[:2])
+
+
+def test_the_newest_program_is_shown_on_the_data_that_most_of_its_runs_have(table: RunTable) -> None:
+    (first, second, third, *_) = [run for run in table.runs if run.status == "finished" and "csg.cell" in run.tags]
+    runs = [retagged(first, commit="old"), second, third, retagged(first, data_fingerprint="data9")]
+    assert comparable(runs).runs == (second, third)
+    assert comparable(runs).note == " 2 runs of other commits, programs or data left out."
+    assert comparable(runs, mix=["commit", "data"]).note == " Mixes runs of more than one commit and data."
+    assert comparable([]).runs == ()
+
+
+def test_a_protocols_lead_is_the_difference_of_spearmans_rhos() -> None:
+    draw = np.random.default_rng(1)
+    real = draw.normal(size=12)
+    first, second = real + draw.normal(0, 0.4, 12), np.round(draw.normal(size=12))
+    lead, interval = rho_lead(first.tolist(), second.tolist(), real.tolist(), resamples=200)
+    rng = np.random.default_rng(0)
+    leads = []
+    for _ in range(200):
+        at = rng.integers(12, size=12)
+        one, other = (stats.spearmanr(score[at], real[at]).statistic for score in (first, second))
+        leads.append(one - other)
+    assert lead == pytest.approx(stats.spearmanr(first, real).statistic - stats.spearmanr(second, real).statistic)
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(leads, [0.025, 0.975])))
+    with pytest.raises(ValueError, match="all values equal"):
+        rho_lead([1.0] * 8, second[:8].tolist(), real[:8].tolist())
+
+
+def test_protocols_carry_their_rhos_and_the_best_is_named_by_rule(table: RunTable, figures: dict[str, Figure]) -> None:
+    finished = [run for run in table.runs if run.status == "finished" and run.tags["data.fingerprint"] == "data0"]
+    real = [run.metrics[ACCURACY] for run in finished]
+    streams = {"source": "source/val", "shifted": "source/shifted", "oracle": "target/val"}
+    panels = figures["selection_protocols"].axes
+    for axes, (protocol, stream) in zip(panels[:3], streams.items(), strict=True):
+        scores = [run.metrics[f"selected/{stream}/mean_class_accuracy"] for run in finished]
+        rho = stats.spearmanr(scores, real).statistic
+        assert axes.get_title().startswith(f"{protocol}\nrho = {rho:.2f}, n = {len(finished)}\n[")
+    assert "Largest rho: oracle." in words(figures["selection_protocols"])
+    assert panels[-1].get_xlabel() == "rank correlation rho with real mean class accuracy", "what is correlated"
+    few = dict.fromkeys(streams, finished[:5])
+    assert "too few runs to say by how much" in best_protocol(few, {name: RankCorrelation(5, 0.5) for name in few})
+    same = {"source": finished, "shifted": finished}
+    told = best_protocol(same, {"source": RankCorrelation(9, 0.5), "shifted": RankCorrelation(9, 0.4)})
+    assert "over shifted" in told
+    with pytest.raises(NoDataError, match="fewer than 3"):
+        protocol_figure(finished[:2])

@@ -1,0 +1,259 @@
+"""The figures of a search say what happened in it, and never more."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+
+from analysis.figures.importance import importance, importance_figure
+from analysis.figures.parallel_coordinates import parallel_coordinates, parallel_coordinates_html
+from analysis.figures.search_figures import optimisation_history, write_search_figures
+from csg.tracking import TrackedRun
+from csg.training.record import Status
+from tests.analysis.made_up_search import NAMES, SCORE, made_up_run, made_up_search
+
+FILES = [
+    "optimisation_history.png",
+    "parallel_coordinates.html",
+    "parallel_coordinates.png",
+    "parameter_importance.json",
+    "parameter_importance.png",
+]
+
+
+def planted(value: Callable[[np.ndarray], float], *, trials: int = 24, noise: float = 0.01) -> list[TrackedRun]:
+    """Trials whose score is a function of (temperature, lr, backbone factor), each drawn between 0 and 1."""
+    draw = np.random.default_rng(3)
+    settings = draw.random((trials, 3)) * 0.9 + 0.1
+    names = ["method.temperature", "optim.lr", "optim.backbone_lr_factor"]
+    return [
+        made_up_run(number, dict(zip(names, map(float, row), strict=True)), [value(row) + draw.normal(0, noise)])
+        for number, row in enumerate(settings)
+    ]
+
+
+def offsets(figure: Figure, label: str) -> list[tuple[float, float]]:
+    """Where the marks with this label in the legend stand."""
+    (axes,) = figure.axes
+    found = [c for c in axes.collections if isinstance(c, PathCollection) and c.get_label() == label]
+    return [(float(x), float(y)) for c in found for x, y in np.asarray(c.get_offsets())]
+
+
+def texts(axes: Axes) -> str:
+    return " ".join(text.get_text() for text in axes.texts)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (lambda row: 0.5 + 0.2 * row[1], "optim.lr"),
+        (lambda row: 0.8 - (row[2] - 0.5) ** 2, "optim.backbone_lr_factor"),
+        (lambda row: 0.5 + 0.2 * row[0] + 0.02 * row[1], "method.temperature"),
+    ],
+)
+def test_importance_finds_the_setting_that_matters(value: Callable[[np.ndarray], float], expected: str) -> None:
+    found = importance(planted(value), SCORE, NAMES)
+    assert next(iter(found.values)) == expected
+    assert found.values[expected] > 0.6
+    assert sum(found.values.values()) <= 1 + 1e-9
+    assert found.predicted is not None
+    assert found.predicted > 0.3
+    assert (found.epoch, found.trials) == (1, 24)
+
+
+def test_importance_says_when_there_is_nothing_but_noise() -> None:
+    found = importance(planted(lambda row: 0.7, noise=0.02), SCORE, NAMES)
+    assert found.predicted is not None
+    assert found.predicted < 0
+    assert "read the bars as noise" in found.note
+
+
+def test_importance_weighs_decades_alike_where_a_quantity_spans_them() -> None:
+    draw = np.random.default_rng(5)
+    runs = []
+    for number in range(30):
+        lr, factor = float(10 ** draw.uniform(-4, 0)), float(draw.uniform(0.1, 1))
+        score = 0.5 + 0.1 * np.tanh(3 * (np.log10(lr) + 3)) + 0.03 * factor
+        runs.append(made_up_run(number, {"optim.lr": lr, "optim.backbone_lr_factor": factor}, [float(score)]))
+    assert importance(runs, SCORE, NAMES).values["optim.lr"] > 0.8
+
+
+def test_importance_never_mixes_rungs() -> None:
+    """Whatever lr does, a small backbone factor survives; pooling epochs would credit the factor with the training."""
+    draw = np.random.default_rng(1)
+    runs = []
+    for number in range(24):
+        lr, factor = (float(value) for value in draw.random(2))
+        epochs = 3 if factor < 0.5 else 1
+        scores = [0.4 + 0.1 * lr + 0.2 * epoch for epoch in range(epochs)]
+        params = {"optim.lr": lr, "optim.backbone_lr_factor": factor}
+        runs.append(made_up_run(number, params, scores, status="finished" if epochs == 3 else "stopped"))
+    pooled = [dataclasses.replace(run, history={SCORE: {1: max(run.history[SCORE].values())}}) for run in runs]
+    assert next(iter(importance(pooled, SCORE, NAMES).values)) == "optim.backbone_lr_factor"
+    found = importance(runs, SCORE, NAMES)
+    assert found.epoch == 3
+    assert found.trials == sum(len(run.history[SCORE]) == 3 for run in runs)
+    assert next(iter(found.values)) == "optim.lr"
+
+
+def test_importance_takes_the_highest_epoch_that_eight_trials_reached() -> None:
+    runs = planted(lambda row: 0.5 + 0.1 * row[0], trials=12)
+    for number, run in enumerate(runs):
+        run.history[SCORE] |= dict.fromkeys(range(2, {0: 5, 11: 2}.get(number, 4) + (number < 9)), 0.6 + number / 100)
+    assert importance(runs, SCORE, NAMES).epoch == 4
+    assert importance(runs, SCORE, NAMES).trials == 9
+
+
+def test_importance_counts_neither_source_only_nor_scores_that_are_not_finite() -> None:
+    runs = planted(lambda row: 0.5 + 0.1 * row[0], trials=9)
+    runs[0].tags["csg.role"] = "source_only"
+    runs[1].history[SCORE][1] = float("nan")
+    found = importance(runs, SCORE, NAMES)
+    assert (found.epoch, found.trials, found.values) == (None, 7, {})
+    assert "needs at least 8" in found.note
+    assert "the most is 7, at epoch 1" in found.note
+
+
+def test_importance_leaves_conditional_and_constant_settings_out_and_says_so() -> None:
+    runs = made_up_search(40)
+    for run in runs:
+        run.params["method.queue_size"] = 4096
+    found = importance(runs, SCORE, NAMES)
+    assert set(found.values) == {"method.stages", "method.temperature", "optim.lr", "optim.backbone_lr_factor"}
+    assert "not set in every trial: method.stage3.weight, method.stage3.pooling." in found.note
+    assert "the same in every trial: method.queue_size." in found.note
+
+
+def test_importance_is_deterministic_and_ignores_the_order_of_runs() -> None:
+    runs = made_up_search(18)
+    assert importance(runs, SCORE, NAMES) == importance(runs[::-1], SCORE, NAMES)
+
+
+def test_equal_scores_have_no_importance() -> None:
+    found = importance(planted(lambda row: 0.5, noise=0), SCORE, NAMES)
+    assert found.values == {}
+    assert "all have the same score" in found.note
+    assert "same score" in texts(importance_figure(found).axes[0]).replace("\n", " ")
+
+
+def test_history_tells_finished_stopped_and_failed_apart() -> None:
+    runs = [
+        made_up_run(0, {}, [0.5, 0.6]),
+        made_up_run(1, {}, [0.9], status="stopped"),
+        made_up_run(2, {}, [0.3, 0.5]),
+        made_up_run(3, {}, [0.2], status="failed"),
+        made_up_run(10, {}, [0.4, 0.7]),
+    ]
+    figure = optimisation_history(runs[::-1], SCORE)
+    (axes,) = figure.axes
+    assert offsets(figure, "finished") == [(0, 60), (2, 50), (10, 70)]
+    assert offsets(figure, "stopped early") == [(1, 90)]
+    assert offsets(figure, "failed") == [(3, 0)]
+    (best,) = [line for line in axes.lines if str(line.get_label()).startswith("best")]
+    assert np.asarray(best.get_ydata()).tolist() == [60, 60, 70, 70]
+    assert SCORE in axes.get_ylabel()
+    assert "oracle" in axes.get_ylabel()
+
+
+def test_the_best_so_far_may_be_the_papers_configuration_but_not_source_only() -> None:
+    runs = [made_up_run(0, {}, [0.9], role="source_only"), made_up_run(1, {}, [0.8], role="default")]
+    (best,) = [line for line in optimisation_history(runs, SCORE).axes[0].lines if "best" in str(line.get_label())]
+    assert np.asarray(best.get_ydata()).tolist() == [80, 80]
+    assert not [line for line in optimisation_history(runs[:1], SCORE).axes[0].lines if "best" in str(line.get_label())]
+
+
+def test_history_names_the_references() -> None:
+    assert texts(optimisation_history(made_up_search(4), SCORE).axes[0]).split() == ["source_only", "default"]
+
+
+def test_parallel_coordinates_show_every_trial_conditional_settings_and_the_rung() -> None:
+    runs = made_up_search(22)
+    (axes,) = parallel_coordinates(runs, SCORE, NAMES).axes
+    lines = [collection for collection in axes.collections if collection.get_zorder() < 3]
+    assert len(lines) == len(runs)
+    shown = texts(axes).replace("\n", "")
+    for name in (*NAMES, "epoch reached", SCORE, "not set", "source_only", "default", "2+3+4", "apool", "0.1"):
+        assert name in shown
+
+
+def dimensions(page: str) -> list[dict[str, object]]:
+    """The axes that the page gives to plotly."""
+    (found,) = re.findall(r'Plotly\.newPlot\(\s*"parallel-coordinates",\s*(\[.*?\]),\s*\{"template"', page, re.DOTALL)
+    axes: list[dict[str, object]] = json.loads(found)[0]["dimensions"]
+    return axes
+
+
+def test_the_page_needs_no_network_and_offers_no_upload() -> None:
+    page = parallel_coordinates_html(made_up_search(5), SCORE, NAMES, title="A <b> & $5")
+    assert not re.findall(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)\s*=", page.partition("/**")[0])
+    assert not re.findall(r"<script[^>]*\bsrc=", page)
+    assert "plotly.js v" in page
+    assert '"showSendToCloud": false' in page
+    assert "<title>A &lt;b&gt; &amp; $5</title>" in page
+
+
+def test_the_page_holds_every_trial_on_every_axis() -> None:
+    runs = made_up_search(22)
+    axes = dimensions(parallel_coordinates_html(runs, SCORE, NAMES))
+    assert [axis["label"] for axis in axes] == [
+        "trial", "role", "status", *NAMES, "epoch reached", f"{SCORE} (%)",
+    ]  # fmt: skip
+    for axis in axes:
+        values, ticks, labels = axis["values"], axis["tickvals"], axis["ticktext"]
+        assert isinstance(values, list)
+        assert isinstance(ticks, list)
+        assert isinstance(labels, list)
+        assert len(values) == len(runs)
+        assert set(values) <= set(ticks), "plotly selects from tick to tick"
+        assert len(set(labels)) == len(labels) == len(ticks), "plotly takes equal texts for one tick"
+
+
+def ended(runs: Sequence[TrackedRun], status: Status, scores: dict[int, float]) -> list[TrackedRun]:
+    """The same trials, had they all ended like this."""
+    return [dataclasses.replace(run, status=status, history={SCORE: scores}) for run in runs]
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [],
+        made_up_search(0)[:1],
+        made_up_search(0),
+        made_up_search(1)[2:],
+        ended(made_up_search(3), "failed", {}),
+        ended(made_up_search(10), "stopped", {1: 0.5}),
+        [made_up_run(number, {}, [0.5, float("nan")]) for number in range(9)],
+        [made_up_run(0, {}, [], status="running")],
+    ],
+    ids=["none", "one reference", "references", "one", "all failed", "all stopped", "not finite", "running"],
+)
+def test_a_tiny_search_has_all_its_files(runs: list[TrackedRun], tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    paths = write_search_figures(runs, score=SCORE, names=NAMES, title="Tiny: $5 {", folder=folder)
+    assert sorted(path.name for path in paths) == FILES == sorted(path.name for path in folder.iterdir())
+    assert all(path.stat().st_size > 0 for path in paths)
+    found = json.loads((folder / "parameter_importance.json").read_text())
+    assert found["values"] == {}
+    assert found["note"].startswith("No importance")
+
+
+@pytest.mark.slow
+def test_the_same_search_gives_the_same_files(tmp_path: Path) -> None:
+    first, second = (
+        write_search_figures(made_up_search(14), score=SCORE, names=NAMES, title="Twice", folder=tmp_path / name)
+        for name in ("first", "second")
+    )
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+
+
+def test_runs_that_are_no_trials_are_left_out() -> None:
+    stranger = dataclasses.replace(made_up_run(0, {}, [0.99]), tags={})
+    assert offsets(optimisation_history([stranger, made_up_run(1, {}, [0.5])], SCORE), "finished") == [(1, 50)]

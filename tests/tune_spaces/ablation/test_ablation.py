@@ -1,0 +1,182 @@
+"""Ablations: a declared design, run once whatever happens, and the table that comes of it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from csg.config.identity import config_id
+from csg.config.parsing import config_from_flat
+from csg.config.settings import flatten
+from csg.messages.console import Console
+from csg.messages.errors import UserError
+from csg.tracking import TrackedRun, Tracker, default_tracking_uri
+from csg.tracking.tracker import active_settings
+from tests.few_images import EXPERIMENT, few_images
+from tests.made_up_pair import TINY, made_up_pair
+from tests.stores import put_store_below
+from tune_spaces import visda_ablation
+from tune_spaces.ablation import script as ablation_script
+from tune_spaces.ablation.ablation import cells_of
+from tune_spaces.designs.design import Cell, Design
+from tune_spaces.designs.shipped import design_named, shipped
+
+ROOT = Path(__file__).parents[3]
+DESIGN = """
+from tune_spaces.designs.design import Cell, Design
+PAIR = Design(
+    title="Two methods",
+    base="source only",
+    cells=(Cell("source only", {"method.name": "source_only"}), Cell("weights", {"method.name": "weight_l2"})),
+)
+"""
+SMALL = [
+    *("--data.source-images", "40", "--train.epochs", "2", "--train.batch-size", "8"),
+    *("--train.checkpoint-minutes", "0", "--concurrency", "1"),
+]
+
+
+def command(folder: Path, *flags: str) -> list[str]:
+    design = folder / "design.py"
+    design.write_text(DESIGN)
+    script = str(ROOT / "tune_spaces" / "visda_ablation.py")
+    output = folder / "runs"
+    put_store_below(output)
+    settings = [*few_images(), *SMALL, "--train.output", str(output)]
+    return [sys.executable, script, "--design", f"{design}:PAIR", *settings, *flags]
+
+
+def run(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(folder, *flags), capture_output=True, text=True, cwd=folder, check=False)
+
+
+def tracked(folder: Path) -> list[TrackedRun]:
+    tracker = Tracker(default_tracking_uri(str(folder / "runs")), EXPERIMENT)
+    parent = tracker.find({"csg.kind": "ablation"})
+    assert parent is not None
+    return tracker.children(parent)
+
+
+@pytest.mark.slow
+def test_an_ablation_that_was_interrupted_goes_on_and_trains_every_cell_under_the_same_seeds_once(
+    tmp_path: Path,
+) -> None:
+    planned = run(tmp_path, "--seeds", "2", "--plan")
+    assert planned.returncode == 0 and planned.stdout.count("missing") == 4
+    with subprocess.Popen(
+        command(tmp_path, "--seeds", "2"), stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as process:
+        while not list(tmp_path.rglob("checkpoint.pt")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)  # a shell's background ignores SIGINT
+        assert process.stdout is not None
+        said = process.stdout.read()
+        assert process.wait() == 130, said
+    assert "The same command goes on with it" in said
+    assert "interrupted" in {run.status for run in tracked(tmp_path)}
+    done = run(tmp_path, "--seeds", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4/4" in done.stdout and "Two methods" in done.stdout.split("4/4")[1]
+    runs = tracked(tmp_path)
+    assert [(run.tags["csg.cell"], run.params["train.seed"], run.status) for run in runs] == [
+        (cell, seed, "finished") for seed in (0, 1) for cell in ("source only", "weights")
+    ]
+    records = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("record.json")}
+    more = run(tmp_path, "--seeds", "3")
+    assert more.returncode == 0 and "4 of 6 runs are on record" in more.stdout
+    assert {path: path.stat().st_mtime_ns for path in records} == records
+    assert len(tracked(tmp_path)) == 6
+    (table,) = (tmp_path / "runs" / "ablations").rglob("ablation_PAIR.csv")
+    rows = table.read_text().splitlines()
+    assert rows[0].startswith("cell,n,real accuracy %") and [row.split(",")[1] for row in rows[1:]] == ["3", "3"]
+
+
+def settings_of(design: Design, **base: object) -> dict[str, dict[str, object]]:
+    flat = flatten(config_from_flat({name.replace("__", "."): value for name, value in base.items()}))
+    return {cell.name: active_settings(config) for cell, config in cells_of(design, flat, seeds=1)}
+
+
+@pytest.mark.parametrize("pair", ["glyphs", "visda17", "glyph_scenes", "gta5_cityscapes"])
+def test_every_cell_of_every_shipped_design_is_a_configuration_of_its_own(pair: str) -> None:
+    for design in shipped(pair).values():
+        cells = list(cells_of(design, flatten(config_from_flat({"data.name": pair})), seeds=2))
+        assert len({config_id(config) for _, config in cells}) == len(design.cells)
+        assert {config.train.seed for _, config in cells} == {0, 1}
+
+
+def test_a_design_takes_what_is_the_pairs_own() -> None:
+    for pair, augmentation, weight, lr in (
+        ("glyphs", "randaugment", 0.1, 0.03),
+        ("glyph_scenes", "colour_jitter", 0.75, 0.1),
+        ("gta5_cityscapes", "colour_jitter", 75.0, 0.001),
+    ):
+        components = settings_of(shipped(pair)["components"], data__name=pair)
+        full, plain = components["+ augmentation (CSG)"], components["+ A-pool"]
+        assert (full["data.augmentation"], plain["data.augmentation"]) == (augmentation, "none")
+        assert full["method.stage3.weight"] == full["method.stage4.weight"] == weight
+        assert {flat["optim.lr"] for flat in components.values()} == {lr}
+        swept = shipped(pair)["weight"]
+        assert settings_of(swept, data__name=pair)[swept.base] == full
+
+
+def test_drpc_is_a_rival_with_each_of_its_halves() -> None:
+    drpc = {name: flat for name, flat in settings_of(shipped("glyphs")["rivals"]).items() if name.startswith("DRPC")}
+    halves = {(flat["method.randomisation"], bool(flat["method.consistency_weight"])) for flat in drpc.values()}
+    assert len(drpc) == 3 and halves == {(True, True), (True, False), (False, True)}
+    assert all(flat["method.style_images"] is None for flat in drpc.values()), "styles of the batch's other images"
+
+
+def test_cells_start_from_what_the_configuration_says_of_their_own_method() -> None:
+    base = {"method__temperature": 0.5, "method__stage3__weight": 2.0, "method__stage3__pooling": "average"}
+    found = settings_of(shipped("glyphs")["rivals"], **base, optim__lr=0.01)
+    both, four = found["CSG, stages 3 and 4, A-pool"], found["CSG, stage 4, A-pool"]
+    assert (both["method.temperature"], both["method.stage3.weight"]) == (0.5, 2.0)
+    assert both["method.stage3.pooling"] == both["method.stage4.pooling"] == "apool", "which the cell says of all"
+    assert four["method.temperature"] == 0.5 and "method.stage3.weight" not in four
+    assert found["weight l2"]["method.weight"] == 0.1
+    assert {flat["optim.lr"] for flat in found.values()} == {0.01}
+
+
+def test_a_design_needs_distinct_names_and_a_base_among_them() -> None:
+    cell = Cell("one", {})
+    with pytest.raises(UserError, match="expected cells of different names"):
+        Design(title="", base="one", cells=(cell, cell))
+    with pytest.raises(UserError, match="'two' among them"):
+        Design(title="", base="two", cells=(cell,))
+    with pytest.raises(UserError, match="'one' is compared with 'one'; expected another"):
+        Design(title="", base="two", cells=(Cell("one", {}, against="one"), Cell("two", {})))
+    for name in ("a\u200fb", "a\x1b[1m", "a\udcdf", "a\nb", "a\tb", ""):
+        with pytest.raises(UserError, match="design: expected a cell's name to be a text in one line") as refused:
+            Design(title="", base=name, cells=(Cell(name, {}),))
+        assert str(refused.value).endswith(f"found {name!r}")
+    with pytest.raises(UserError, match="--design: expected one of rivals"):
+        design_named("no such", "glyphs")
+
+
+def test_cells_that_would_train_the_same_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ablation_script, "open_pair", lambda *_: made_up_pair())
+    config = config_from_flat(TINY | {"data.augmentation": "none"})
+    with pytest.raises(UserError, match="'source only' and 'source only, augmentation' train the same"):
+        ablation_script.planned_runs(shipped("glyphs")["components"], config, 1, Console())
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--method.name", "csg"], "--method.name: this design sets it cell by cell"),
+        (["--seeds", "0"], "--seeds: expected at least 1, found 0"),
+        (["--design", "nowhere.py:X"], "--design: expected a Python file, found nothing"),
+    ],
+)
+def test_unusable_flags_are_refused_before_anything_starts(
+    flags: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert visda_ablation.main(flags) == 2
+    assert message in capsys.readouterr().err

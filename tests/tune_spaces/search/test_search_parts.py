@@ -1,0 +1,306 @@
+"""Searcher, scheduler and journal: seeded, firewalled, and the same after any interruption."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from csg.config import DataConfig
+from csg.config.parsing import config_from_flat, overlay
+from csg.config.settings import flatten
+from csg.messages.errors import UserError
+from csg.messages.faults import OutsideFaultError
+from tune_spaces.search.journal import Event, Journal, in_flight, unfinished
+from tune_spaces.search.plan import around
+from tune_spaces.search.scheduler import JournaledASHA
+from tune_spaces.search.search import REFERENCES
+from tune_spaces.search.searcher import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, JournaledOptunaSearch, settings_of
+from tune_spaces.spaces.shipped import SPACES, space_named
+from tune_spaces.spaces.space import Choice, Space
+
+EPOCHS = 3
+DEFAULTS = flatten(config_from_flat({}))
+BASE = {name: value for name, value in DEFAULTS.items() if name not in SPACES["csg"].names}
+
+
+def searcher(
+    journal: Journal,
+    *,
+    seed: int = 0,
+    trials: int = 12,
+    space: Space = SPACES["csg"],
+    slots: Callable[[], int] = lambda: 1,
+) -> JournaledOptunaSearch:
+    base = {name: value for name, value in DEFAULTS.items() if name not in space.names}
+    return JournaledOptunaSearch(
+        space, fixed=base, references=REFERENCES, journal=journal, trials=trials, epochs=EPOCHS, seed=seed, slots=slots
+    )
+
+
+def rising(settings: dict[str, Any], epoch: int) -> float:
+    """A made-up landscape with an optimum in temperature and learning rate."""
+    temperature, lr = float(settings.get("method.temperature", 0.5)), float(settings.get("optim.lr", 0.03))
+    return 0.5 + 0.1 * epoch - abs(temperature - 0.2) - lr
+
+
+def falling(settings: dict[str, Any], epoch: int) -> float:
+    """Scores that dip after the first epoch."""
+    return rising(settings, 1) - 0.3 * (epoch - 1)
+
+
+Landscape = Callable[[dict[str, Any], int], float]
+
+
+class Cut(Exception):
+    """Stands in for a kill."""
+
+
+def drive(
+    journal: Journal,
+    *,
+    seed: int = 0,
+    trials: int = 12,
+    cut_after: int | None = None,
+    score: Landscape = rising,
+    space: Space = SPACES["csg"],
+) -> JournaledOptunaSearch:
+    """Do what Tune does at concurrency 1, to the end or to a cut after so many calls."""
+    search = searcher(journal, seed=seed, trials=trials, space=space)
+    asha = JournaledASHA(journal, epochs=EPOCHS)
+    calls = 0
+
+    def tick() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == cut_after:
+            raise Cut
+
+    for index in itertools.count():
+        config = search.suggest(f"id{index}")
+        if config == Searcher.FINISHED:
+            return search
+        assert isinstance(config, dict)
+        tick()
+        trial = SimpleNamespace(trial_id=f"id{index}", config=config)
+        asha.on_trial_add(None, trial)
+        for epoch in range(1, EPOCHS + 1):
+            result = {EPOCH: epoch, SCORE: score(settings_of(config), epoch), "done": False}
+            decision = asha.on_trial_result(None, trial, result)
+            tick()
+            if decision == "STOP":
+                result["done"] = True
+                search.on_trial_complete(f"id{index}", result)
+                break
+            search.on_trial_result(f"id{index}", result)
+        tick()
+    raise AssertionError
+
+
+def what_happened(journal: Journal) -> list[Event]:
+    return [Event(**{**vars(event), "time": 0.0, "seconds": 0.0}) for event in journal.events()]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Journal:
+    journal = Journal(tmp_path_factory.mktemp("search") / "journal.jsonl")
+    drive(journal)
+    return journal
+
+
+def test_a_search_keeps_as_many_trials_under_way_as_the_cluster_takes_at_the_moment(tmp_path: Path) -> None:
+    slots = 1
+    search = searcher(Journal(tmp_path / "journal.jsonl"), slots=lambda: slots)
+    assert search.suggest("a") is not None and search.suggest("b") is None
+    slots = 3
+    assert search.suggest("b") is not None and search.suggest("c") is not None and search.suggest("d") is None
+    slots = 2
+    search.on_trial_complete("a", {EPOCH: EPOCHS, SCORE: 0.5, "done": True})
+    assert search.suggest("d") is None
+    search.on_trial_complete("b", error=True)
+    assert search.suggest("d") is not None
+
+
+def test_reference_points_come_first(undisturbed: Journal) -> None:
+    first, second = [event for event in undisturbed.events() if event.kind == "suggested"][:2]
+    assert (first.role, first.settings) == ("source_only", {"method.name": "source_only"})
+    assert second.role == "default"
+    assert second.settings["method.temperature"] == 0.07
+    assert second.settings["method.queue_size"] == 65536
+    assert second.settings["method.stages"] == "3+4"
+
+
+def test_reference_points_run_to_the_end_and_others_are_stopped_early(undisturbed: Journal) -> None:
+    endings = {event.trial: event for event in undisturbed.events() if event.kind == "ended"}
+    assert endings[0].epoch == endings[1].epoch == EPOCHS
+    assert {event.decision for event in endings.values()} == {"finished", "stopped"}
+
+
+def test_every_suggestion_is_a_valid_configuration_with_active_settings_only(undisturbed: Journal) -> None:
+    for event in undisturbed.events():
+        if event.kind == "suggested" and event.role == "suggested":
+            config_from_flat(overlay(BASE, event.settings))
+            chosen = event.settings["method.stages"].split("+")
+            conditional = {
+                name for name in event.settings if name.startswith("method.stage") and name != "method.stages"
+            }
+            assert conditional == {f"method.stage{s}.{part}" for s in chosen for part in ("weight", "pooling")}
+
+
+def test_one_seed_suggests_identical_trials(undisturbed: Journal, tmp_path: Path) -> None:
+    again, other = Journal(tmp_path / "again.jsonl"), Journal(tmp_path / "other.jsonl")
+    drive(again)
+    drive(other, seed=1)
+    assert what_happened(again) == what_happened(undisturbed)
+    assert what_happened(other) != what_happened(undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("score", [rising, falling])
+def test_a_search_cut_anywhere_ends_like_one_that_was_not(tmp_path: Path, score: Landscape) -> None:
+    whole = Journal(tmp_path / "whole.jsonl")
+    drive(whole, score=score, trials=8)
+    for cut_after in itertools.count(1):
+        journal = Journal(tmp_path / f"{cut_after}.jsonl")
+        try:
+            drive(journal, cut_after=cut_after, score=score, trials=8)
+        except Cut:
+            drive(journal, score=score, trials=8)
+        else:
+            break
+        assert what_happened(journal) == what_happened(whole), f"cut after call {cut_after}"
+    assert cut_after > 20
+
+
+def test_no_configuration_is_run_twice_and_a_small_space_ends_early(tmp_path: Path) -> None:
+    space = Space((Choice("method.stages", "3+4", ("3+4", "4", "3")),))
+    journal = Journal(tmp_path / "j.jsonl")
+    drive(journal, trials=12, space=space)
+    suggested = [event.settings for event in journal.events() if event.kind == "suggested"]
+    assert sorted(settings.get("method.stages", "") for settings in suggested) == ["", "3", "3+4", "4"]
+    assert journal.events()[-1].kind == "exhausted"
+    assert unfinished(journal.events(), 12) == 0
+    again = searcher(journal, trials=12, space=space)
+    assert again.suggest("more") == Searcher.FINISHED
+
+
+def test_a_failed_trial_is_told_as_failed_and_one_whose_process_died_stays_in_flight(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    search = searcher(journal, slots=lambda: 3)
+    for index in range(3):
+        assert isinstance(search.suggest(f"id{index}"), dict)
+    search.on_trial_complete("id1", {EPOCH: 0, FAILED: True, "done": True})
+    search.on_trial_complete("id2", error=True)
+    assert [event.decision for event in journal.events() if event.kind == "ended"] == ["failed"]
+    assert [trial.state for trial in search._ot_study.trials] == [TrialState.FAIL, TrialState.RUNNING]
+    assert in_flight(journal.events()) == [0, 2]
+    again = searcher(journal, slots=lambda: 3)
+    assert [(again.suggest(name) or {})[NUMBER] for name in "abc"] == [0, 2, 3], "and is tried again"
+
+
+def test_a_line_that_a_kill_cut_short_never_happened(undisturbed: Journal, tmp_path: Path) -> None:
+    data = undisturbed.path.read_bytes()
+    for cut in (len(data) // 3, len(data) // 2, len(data) - 1):
+        journal = Journal(tmp_path / f"{cut}.jsonl")
+        journal.path.write_bytes(data[:cut])
+        journal.events()
+        assert journal.path.read_bytes() == data[:cut], "reading changes nothing: the line may be on its way"
+        journal.repair()
+        drive(journal)
+        assert what_happened(journal) == what_happened(undisturbed)
+
+
+def test_stopped_trials_are_told_as_pruned_with_their_score_by_epoch(undisturbed: Journal, tmp_path: Path) -> None:
+    study = drive(Journal(tmp_path / "j.jsonl"))._ot_study
+    endings = {event.trial: event for event in undisturbed.events() if event.kind == "ended"}
+    for trial in study.trials:
+        ending = endings[trial.number + len(REFERENCES)]
+        assert trial.state == (TrialState.COMPLETE if ending.decision == "finished" else TrialState.PRUNED)
+        if ending.decision == "stopped":
+            assert trial.intermediate_values[ending.epoch] == ending.score
+    assert len(study.trials) == 11, "source only lies outside the space and is not told to Optuna"
+
+
+def test_the_sampler_starts_at_random_for_at_most_a_third_of_the_trials(tmp_path: Path) -> None:
+    for trials in (4, 12, 100):
+        sampler = searcher(Journal(tmp_path / f"{trials}.jsonl"), trials=trials)._sampler
+        assert isinstance(sampler, optuna.samplers.TPESampler)
+        assert 1 <= sampler._n_startup_trials <= max(1, trials / 3)
+
+
+def test_a_journal_of_another_search_is_refused(undisturbed: Journal) -> None:
+    with pytest.raises(UserError, match="tells of another search"):
+        searcher(undisturbed, seed=1)
+
+
+def test_a_trial_that_was_cut_off_stays_in_flight(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    search = searcher(journal)
+    config = search.suggest("a")
+    assert isinstance(config, dict)
+    search.on_trial_result("a", {EPOCH: 1, SCORE: 0.5})
+    search.on_trial_complete("a", {EPOCH: 1, SCORE: 0.5})
+    assert [event.kind for event in journal.events()] == ["suggested"]
+    again = searcher(journal)
+    assert unfinished(journal.events(), 12) == 12
+    assert again.suggest("b") == config
+    assert (config[NUMBER], config[ROLE]) == (0, "source_only")
+
+
+def test_a_space_can_be_named_or_imported() -> None:
+    assert space_named("contrast", method="csg", data=DataConfig()) is SPACES["contrast"]
+    assert (
+        space_named("", method="csg", data=DataConfig(name="gta5_cityscapes", augmentation="none"))
+        is SPACES["csg_segmentation"]
+    )
+    scenes = DataConfig(name="glyph_scenes", augmentation="none")
+    assert space_named("", method="csg", data=scenes) is SPACES["csg_glyph_scenes"]
+    assert space_named("", method="asg", data=DataConfig(name="gta5_cityscapes", augmentation="none")) is SPACES["asg"]
+    assert space_named("", method="of somebody's own", data=DataConfig()) is SPACES["learning_rates"]
+    with pytest.raises(UserError, match="--space: expected one of csg"):
+        space_named("everything", method="csg", data=DataConfig())
+    with pytest.raises(UserError, match="--space: cannot import"):
+        space_named("no_such_module:SPACE", method="csg", data=DataConfig())
+
+
+def test_a_files_values_are_the_default_trial_where_the_space_holds_them() -> None:
+    space = SPACES["contrast"].starting_at({"method.temperature": 0.2, "method.stage4.weight": None})
+    point = space.defaults({"method.stages": "3+4"})
+    assert point["method.temperature"] == 0.2 and point["method.stage4.weight"] == 0.1
+    with pytest.raises(UserError, match=r"method\.temperature: the space searches 0\.01 to 1, found 5"):
+        SPACES["contrast"].starting_at({"method.temperature": 5.0})
+
+
+def test_a_search_starts_at_what_is_said_of_every_stage_and_a_flag_for_that_leaves_nothing_to_search() -> None:
+    config = config_from_flat({"method.weight": 0.5, "method.stage4.weight": 2.0})
+    point = around(SPACES["contrast"], config, given={}).defaults({"method.stages": "3+4"})
+    assert (point["method.stage3.weight"], point["method.stage4.weight"]) == (0.5, 2.0)
+    left = around(SPACES["contrast"], config, given={"method.weight": 0.5})
+    assert left.names == ("method.temperature", "method.queue_size")
+
+
+@pytest.mark.parametrize("name", ["weight_l2", "synaptic_intelligence", "feature_l2", "asg"])
+def test_a_rivals_space_starts_at_its_defaults_and_holds_only_its_settings(name: str) -> None:
+    config = config_from_flat({"method.name": name})
+    space = SPACES[name].starting_at(flatten(config))
+    assert space == SPACES[name]
+    for point in space.corners(flatten(config)):
+        config_from_flat(overlay(flatten(config), point))
+
+
+def test_a_trial_whose_store_is_gone_stays_in_flight_and_ends_the_search(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    search = searcher(journal)
+    search.suggest("a")
+    search.on_trial_complete("a", {EPOCH: 1, GONE: "the store does not answer any more", "done": True})
+    with pytest.raises(OutsideFaultError, match="the store does not answer any more"):
+        search.suggest("b")
+    assert in_flight(journal.events()) == [0]
+    assert searcher(journal).suggest("a") is not None

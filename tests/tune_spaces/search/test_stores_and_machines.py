@@ -1,0 +1,307 @@
+"""What is under way when an object store goes away, or when another machine is at the same: nothing done is lost."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+from ray import tune
+
+from csg.commands.script import run_script
+from csg.config.parsing import config_from_flat, parse_flags, read_yaml, to_yaml
+from csg.config.settings import flatten
+from csg.messages.console import Console
+from csg.messages.errors import UserError
+from csg.messages.faults import OutsideFaultError
+from csg.storage import object_store
+from csg.storage.files import make_folder, names, opened, replacing
+from csg.storage.object_store import ObjectStore, StoreGoneError, check_store, file_of, folder_of, store_of
+from csg.training.checkpoint import load_state, save_state
+from csg.training.record import source_digest
+from csg.training.run import Run
+from csg.workers import distributed
+from csg.workers.cluster import start_ray
+from tests.buckets import move_to
+from tests.csg.training.test_training import outcome, tiny
+from tests.made_up_pair import made_up_pair
+from tune_spaces.ablation.cell import train_cell
+from tune_spaces.execution import opening
+from tune_spaces.search.journal import Event, Journal, in_flight, unfinished
+from tune_spaces.search.plan import SearchOptions, plan
+from tune_spaces.search.recorder import MlflowRecorder
+from tune_spaces.search.search import _tune
+from tune_spaces.search.searcher import EPOCH, GONE, NUMBER, ROLE, SCORE, SECONDS, JournaledOptunaSearch, ending_of
+from tune_spaces.search.trial import TrainingTrial
+
+pytestmark = pytest.mark.usefixtures("first_machine")
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"file://{tmp_path}/store"
+
+
+def test_a_store_that_is_away_for_a_moment_is_asked_again_and_one_that_stays_away_is_named(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder_of(address) / "record.json"
+    with replacing(path) as file:
+        file.write(b"text")
+    store = store_of(path)
+    assert store is not None
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    answers: Iterator[BaseException | None] = iter([OSError("away"), OSError("away"), None])
+
+    def ask() -> str:
+        if (error := next(answers)) is not None:
+            raise error
+        return "here"
+
+    assert store._patiently(ask) == "here" and slept == [1.0, 2.0]
+    monkeypatch.setattr(object_store, "PATIENCE_SECONDS", -1.0)
+    answers = itertools.repeat(OSError("away\nfor good"))
+    gone = r"train\.output: .* does not answer any more \(OSError: away\); try again"
+    with pytest.raises(StoreGoneError, match=gone):
+        store._patiently(ask)
+
+
+def test_a_store_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(object_store.ObjectStore, "_client", property(lambda store: release.wait()))
+    monkeypatch.setattr(object_store, "REACH_SECONDS", 0.05)
+    with pytest.raises(UserError, match=r"train\.output: cannot write to s3://deaf \(no answer within"):
+        check_store("s3://deaf")
+    release.set()
+
+
+@contextmanager
+def store_away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have every store refuse, and nobody wait for it."""
+
+    def refuse(store: ObjectStore) -> None:
+        raise OSError("away")
+
+    with monkeypatch.context() as away:
+        away.setattr(object_store, "PATIENCE_SECONDS", -1.0)
+        away.setattr(ObjectStore, "_client", property(refuse))
+        yield
+
+
+def test_a_trial_whose_store_goes_away_is_in_flight_and_goes_on_where_it_was(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = made_up_pair()
+    monkeypatch.setattr(opening, "load_pair", lambda _: pair)
+    config = tiny(address)  # type: ignore[arg-type]
+
+    def started() -> TrainingTrial:
+        begun = TrainingTrial.__new__(TrainingTrial)
+        begun.setup({NUMBER: 0, ROLE: "suggested"}, base=flatten(config), program=source_digest(), data="")
+        return begun
+
+    first = started()
+    told = first.step()
+    with store_away(monkeypatch):
+        gone = first.step()
+        assert first.reset_config({}), "the process may be given another trial"
+    assert gone == {EPOCH: 1, GONE: gone[GONE], "done": True} and ending_of(gone, 2) is None
+    assert "does not answer any more (OSError: away)" in gone[GONE]
+    assert Run(config, pair).record.status == "running"
+    second = started()
+    again = [second.step(), second.step()]
+    assert again[0][SCORE] == told[SCORE] and again[1][EPOCH] == 2
+    assert Run(config, pair).record.status == "finished"
+
+
+def test_a_cell_whose_store_goes_away_did_not_fail(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = made_up_pair()
+    monkeypatch.setattr(opening, "load_pair", lambda _: pair)
+    config = tiny(address)  # type: ignore[arg-type]
+    monkeypatch.setattr(Run, "fail", lambda run, error: pytest.fail(f"failed: {error}"))
+    identity = Run(config, pair).identity
+    with store_away(monkeypatch), pytest.raises(OutsideFaultError, match=r"^node .* does not answer any more"):
+        train_cell(flatten(config), identity)
+
+
+def test_a_store_that_is_away_ends_a_script_with_a_line_and_a_code_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def body(console: Console) -> bool:
+        raise StoreGoneError("train.output: s3://bucket does not answer any more")
+
+    assert run_script(body) == 3
+    assert capsys.readouterr().err == "error: train.output: s3://bucket does not answer any more\n"
+
+
+class Trial(tune.Trainable):  # type: ignore[misc]
+    """Trains nothing; at the first epoch of trial 0, something happens."""
+
+    def setup(self, config: dict[str, Any], *, base: dict[str, Any], program: str, data: str) -> None:
+        self._output = base["train.output"]
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._number, self._epoch = new_config[NUMBER], 0
+        return True
+
+    def step(self) -> dict[str, Any]:
+        self._epoch += 1
+        if self._number == 0 and (told := self.happens()):
+            return told
+        return {EPOCH: self._epoch, SCORE: 0.1 * self._epoch, SECONDS: 0.0}
+
+    def happens(self) -> dict[str, Any]:
+        return {}
+
+
+class TrialWithoutStore(Trial):
+    def happens(self) -> dict[str, Any]:
+        return {EPOCH: 0, GONE: "train.output: the store does not answer any more", "done": True}
+
+
+class TrialBesideAnotherDriver(Trial):
+    def happens(self) -> dict[str, Any]:
+        the_journal(self._output).append(Event("ended", 7, decision="finished"))
+        return {}
+
+
+class TrialWithoutMemory(Trial):
+    def happens(self) -> dict[str, Any]:
+        raise MemoryError("not enough for the queue")
+
+
+class Recorder(MlflowRecorder):
+    """Keeps what it would write."""
+
+    def __init__(self) -> None:
+        super().__init__(SimpleNamespace(uri="", experiment=""), parent="", base={}, epochs=2)  # type: ignore[arg-type]
+        self.said: list[tuple[int, str, str]] = []
+
+    def _run(self, trial_config: Any) -> Any:
+        return SimpleNamespace(close=lambda *_: None)
+
+    def _record(self, trial_config: Any, epoch: int, status: str, *, error: str = "") -> None:
+        self.said.append((trial_config[NUMBER], status, error))
+
+
+def one_slot() -> int:
+    return 1
+
+
+def the_journal(output: str) -> Journal:
+    above = folder_of(output) / "searches" / "glyphs"
+    return Journal(above / names(above)[0] / "journal.jsonl")
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = str(Path(__file__).parents[3])  # where the trials' processes find this file
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("PYTHONPATH", root)
+    argv = ["--num-samples", "3", "--train.output", address, "--data.source-images", "40", "--train.epochs", "2"]
+    search = plan(parse_flags(SearchOptions, argv, prog="search", description=""), Console())
+    make_folder(search.folder, "--train.output")
+
+    def run(trials: type[Trial], *callbacks: Any) -> None:
+        journal = Journal(search.folder / "journal.jsonl")
+        searcher = JournaledOptunaSearch(
+            search.space, fixed=search.base, references=(), journal=journal, trials=3, epochs=2, seed=0, slots=one_slot
+        )
+        _tune(search, trials, searcher, journal, [*callbacks], remaining=unfinished(journal.events(), 3))
+
+    start_ray()
+    try:
+        with pytest.raises(OutsideFaultError, match=r"^train\.output: the store does not answer any more$"):
+            run(TrialWithoutStore)
+        assert in_flight(the_journal(address).events()) == [0]
+        recorder = Recorder()
+        run(TrialWithoutMemory, recorder)
+        said = "the trial's process died (MemoryError: not enough for the queue)"
+        assert recorder.lost == {0: said} and (0, "failed", said) in recorder.said
+        assert in_flight(the_journal(address).events()) == [0], "and the search went on with the others"
+        assert sum(event.kind == "ended" for event in the_journal(address).events()) == 2
+        with pytest.raises(UserError, match=r"^another driver has written to"):
+            run(TrialBesideAnotherDriver)
+        assert in_flight(the_journal(address).events()) == [0]
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.parametrize("epoch", ["last", "best"])
+def test_a_slower_machine_leaves_a_finished_run_as_it_is(epoch: str, address: str, tmp_path: Path) -> None:
+    pair, config = made_up_pair(), tiny(address, train__epochs=3, selection__epoch=epoch)  # type: ignore[arg-type]
+
+    def kept(run: Run) -> dict[str, bytes]:
+        found = {}
+        for name in names(run.folder):
+            with opened(run.folder / name) as file:
+                found[name] = file.read()
+        return found
+
+    slow = Run(config, pair)
+    reports = slow.epochs()
+    next(reports)
+    move_to(tmp_path / "second")
+    quick = Run(config, pair)
+    outcome(quick)
+    before = kept(quick)
+    assert "checkpoint.pt" not in before
+    move_to(tmp_path / "first")
+    folder_of(address)
+    assert [report.metrics for report in reports] == quick.record.epochs[1:]
+    slow.close("interrupted")
+    assert kept(quick_again := Run(config, pair)) == before
+    assert quick_again.record.status == "finished"
+    assert slow.finish() == quick.record.final
+
+
+def test_what_is_only_read_takes_no_right_to_write(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_from_flat({"train.seed": 7})
+    with replacing(folder_of(address) / "a.yaml") as file:
+        file.write(to_yaml(config).encode())
+    save_state(folder_of(address) / "a.pt", {"a": 1})
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("read only")
+
+    object_store._STORES.clear()
+    monkeypatch.setattr(ObjectStore, "_make_parent", refuse)
+    assert read_yaml(file_of(f"{address}/a.yaml", "--config"))["train.seed"] == 7
+    assert load_state(file_of(f"{address}/a.pt", "--checkpoint")) == {"a": 1}
+    check_store(address, writing=False)
+    with pytest.raises(UserError, match=r"train\.output: cannot write to .* \(PermissionError: read only\)"):
+        check_store(address)
+
+
+def test_workers_that_wait_for_machines_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    run = Run(tiny(tmp_path, train__workers=2), made_up_pair()).create()
+
+    class Starting:
+        """Workers that never start."""
+
+        failure = "none came"
+
+        def __init__(self, _: Run) -> None:
+            self.thread = SimpleNamespace(is_alive=lambda: not said)
+
+        def start(self) -> None: ...
+        def raise_error(self) -> None: ...
+        def stop(self) -> None: ...
+
+    monkeypatch.setattr(distributed, "Launch", Starting)
+    monkeypatch.setattr(distributed, "_join_cluster", lambda _: None)
+    monkeypatch.setattr("csg.workers.cluster.alive", lambda: [{"CPU": 1.0}])
+    with pytest.raises(RuntimeError, match="the workers died 3 times"):
+        list(run.epochs(on_wait=said.append))
+    assert len(said) == 1
+    assert said[0].startswith("Waiting for machines: a run needs 2 workers of 1 CPU, each on one node; the cluster's 1")

@@ -1,0 +1,195 @@
+"""What scripts that run an ablation share: flags, plan, and the table at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from rich.text import Text
+
+from analysis.runs.run_table import AblationRuns
+from analysis.tables.comparisons import ablation_table
+from analysis.tables.table import write_tables
+from csg.commands.script import run_script
+from csg.commands.verification import open_pair
+from csg.config import Config, DataConfig
+from csg.config.parsing import Flags, parse_flags
+from csg.config.settings import flatten
+from csg.data.pair import Pair
+from csg.messages.console import Console
+from csg.messages.errors import UserError
+from csg.messages.exit_codes import RunsFailedError
+from csg.messages.text import printable
+from csg.messages.wording import counted
+from csg.methods import method_of
+from csg.models.weights import check_weights
+from csg.storage.object_store import address_of, check_store
+from csg.tasks import task_of
+from csg.tracking import default_tracking_uri, not_recorded
+from csg.training.dry_run import check_buildable
+from csg.training.record import Identity
+from tune_spaces.ablation.ablation import Ablation, Outcome, Planned, cells_of, estimated_seconds, run_ablation
+from tune_spaces.designs.design import Design
+
+
+@dataclasses.dataclass(frozen=True)
+class AblationOptions:
+    """Flags of an ablation."""
+
+    config: Path | None = None
+    """YAML file with settings of all cells; flags override it."""
+    seeds: int = 3
+    """Seeds of each cell, counting up from train.seed; all cells share them."""
+    plan: bool = False
+    """Print what is on record, what is missing and how long it may take; train nothing."""
+    concurrency: int = 0
+    """Runs at a time; 0 fills the CPUs."""
+    tracking_uri: str | None = None
+    """MLflow store or server (default: SQLite below --train.output)."""
+    experiment: str = ""
+    """MLflow experiment (default: the data set's name)."""
+
+
+OptionsT = TypeVar("OptionsT", bound=AblationOptions)
+
+
+def planned_runs(design: Design, config: Config, seeds: int, console: Console) -> tuple[Planned, ...]:
+    """Make every cell's configuration under every seed, and see that each can be trained and is trained once.
+
+    Raises:
+        UserError: says which setting, what was expected and what was found.
+    """
+    planned = []
+    pairs: dict[DataConfig, Pair] = {}
+    cells: dict[Identity, str] = {}
+    for cell, configured in cells_of(design, flatten(config), seeds):
+        if configured.data not in pairs:
+            pairs[configured.data] = open_pair(configured, console)
+        pair = pairs[configured.data]
+        if configured.train.seed == config.train.seed:
+            check_weights(configured.model, old_head=method_of(configured).uses_old_head(configured.method))
+            check_buildable(configured, classes=len(pair.classes))
+            name = cells.setdefault(Identity.of(configured, pair), cell.name)
+            if name != cell.name:
+                raise UserError(
+                    f"--design: expected cells that differ, found that {name!r} and {cell.name!r} train the same with "
+                    "these settings; leave out the flag, or the line of --config, that makes them one"
+                )
+        planned.append(Planned(cell, configured, pair))
+    return tuple(planned)
+
+
+def plan(flags: Flags[OptionsT], name: str, design: Design, console: Console) -> Ablation:
+    """Check everything that can be checked before anything is started.
+
+    Raises:
+        UserError: says which flag, what was expected and what was found.
+    """
+    options, config = flags.options, flags.config
+    for flag, value, least in (("seeds", options.seeds, 1), ("concurrency", options.concurrency, 0)):
+        if value < least:
+            raise UserError(f"--{flag}: expected at least {least}, found {value}")
+    refused = [setting for setting in flags.given if setting in design.varied]
+    if refused:
+        raise UserError(f"--{refused[0]}: this design sets it cell by cell; leave it out, or declare a design")
+    check_store(config.train.output)
+    return Ablation(
+        name=name,
+        design=design,
+        planned=planned_runs(design, config, options.seeds, console),
+        tracking_uri=options.tracking_uri or default_tracking_uri(config.train.output),
+        experiment=options.experiment or config.data.name,
+        concurrency=options.concurrency,
+    )
+
+
+def show_plan(ablation: Ablation, console: Console) -> None:
+    """Print the cells with the state of their runs."""
+    states: dict[str, list[str]] = {}
+    for planned in ablation.planned:
+        record = planned.run().record
+        state = record.status if record.status != "running" or record.epochs else "missing"
+        states.setdefault(planned.cell.name, []).append(f"seed {planned.config.train.seed}: {state}")
+    for name, seeds in states.items():
+        console.print(f"  {name:<36} {', '.join(seeds)}")
+    seconds = estimated_seconds(ablation)
+    guess = (
+        "no finished run to go by yet"
+        if seconds is None
+        else f"about {counted(round(seconds / 60), 'minute')}, one at a time"
+    )
+    console.print(f"Missing runs: {guess}")
+
+
+def conclude(outcome: Outcome, console: Console) -> None:
+    """Write the table and attach it to the ablation's run, and print it."""
+    ablation, tracker = outcome.ablation, outcome.tracker
+    runs = tuple(tracker.children(outcome.parent))
+    table = ablation_table(AblationRuns(tracker.read(outcome.parent), runs))
+    for path in write_tables([table], runs, ablation.folder):
+        tracker.log_artifact(outcome.parent, path)
+    logged = {name for run in runs for name in run.params}
+    varied = sorted(ablation.design.varied & logged - {"method.name"})
+    tracker.share_view(outcome.parent, varied, task_of(ablation.planned[0].config.data).score)
+    console.print()
+    console.print(table.rich())
+    console.print(table.caption)
+    console.print(f"Tables: {address_of(ablation.folder)}")
+    if not outcome.complete:
+        console.print("The ablation was interrupted. The same command goes on with it.")
+
+
+def check_no_run_failed(outcome: Outcome) -> None:
+    """Say at the end how many runs of a complete ablation failed.
+
+    Raises:
+        RunsFailedError: any did.
+    """
+    planned = outcome.ablation.planned
+    failed = sum(each.run().record.status != "finished" for each in planned)
+    if failed:
+        raise RunsFailedError(
+            f"{failed} of {counted(len(planned), 'run')} failed; the same command tries "
+            f"{'it' if failed == 1 else 'them'} again"
+        )
+
+
+def run_design(
+    argv: Sequence[str] | None,
+    options: type[OptionsT],
+    design_of: Callable[[Flags[OptionsT]], tuple[str, Design]],
+    *,
+    prog: str,
+    description: str,
+) -> int:
+    """Run what is missing of the design, with its name, that ``design_of`` makes of the command line.
+
+    Returns:
+        An exit code; see :func:`~csg.commands.script.run_script`.
+    """
+
+    def body(console: Console) -> bool:
+        flags = parse_flags(options, sys.argv[1:] if argv is None else argv, prog=prog, description=description)
+        ablation = plan(flags, *design_of(flags), console)
+        cells = len(ablation.design.cells)
+        console.print(
+            Text(printable(ablation.design.title), style="bold"),
+            f": {counted(cells, 'cell')} x {counted(len(ablation.planned) // cells, 'seed')} on "
+            f"{ablation.planned[0].pair.description}",
+            sep="",
+        )
+        if flags.options.plan:
+            show_plan(ablation, console)
+            return True
+        outcome = run_ablation(ablation, console)
+        if not outcome.recorded:
+            raise not_recorded(outcome.tracker.uri, outcome.refusal)
+        conclude(outcome, console)
+        if outcome.complete:
+            check_no_run_failed(outcome)
+        return outcome.complete
+
+    return run_script(body, resumes=True)

@@ -1,0 +1,136 @@
+"""The shipped designs, by the name that ``--design`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from csg.config.external import external_object
+from csg.config.parsing import config_from_flat
+from csg.config.settings import flatten
+from csg.messages.errors import UserError
+from csg.methods.csg import PER_STAGE
+from tune_spaces.designs.design import Cell, Design
+
+POOLINGS = {"average": "average pooling", "apool": "A-pool"}
+
+
+def csg(stages: str = "3+4", pooling: str = "apool", **settings: Any) -> dict[str, Any]:
+    """Return the changes that make CSG on ``stages``, all pooled alike; what another base says of other stages goes.
+
+    Args:
+        stages: as ``method.stages``.
+        pooling: of each stage.
+        settings: others of ``method.``; what one says of every stage, none says otherwise.
+    """
+    settings = {"stages": stages, "pooling": pooling, **settings}
+    changes: dict[str, Any] = {"method.name": "csg"}
+    for stage in "1234":
+        unset = PER_STAGE if stage not in stages.split("+") else [name for name in PER_STAGE if name in settings]
+        changes |= {f"method.stage{stage}.{name}": None for name in unset}
+    return changes | {f"method.{name}": value for name, value in settings.items()}
+
+
+def sweep(label: str, values: Iterable[Any], setting: str, *, base: Any, title: str) -> Design:
+    """Return a design with a cell for each value of one of CSG's settings, compared with the value ``base``."""
+    cells = tuple(Cell(f"{label} {value:g}", csg(**{setting: value})) for value in values)
+    return Design(title=title, base=f"{label} {base:g}", cells=cells)
+
+
+RIVALS = Design(
+    title="CSG and its rivals",
+    base="source only",
+    cells=(
+        Cell("oracle on ImageNet", {"method.name": "oracle_imagenet"}),
+        Cell("source only", {"method.name": "source_only"}),
+        Cell("weight l2", {"method.name": "weight_l2"}),
+        Cell("synaptic intelligence", {"method.name": "synaptic_intelligence"}),
+        Cell("feature l2", {"method.name": "feature_l2"}),
+        Cell("feature l2, A-pool", {"method.name": "feature_l2", "method.pooling": "apool"}),
+        Cell("IBN-Net", {"method.name": "ibn_net"}),
+        Cell("ASG, guidance alone", {"method.name": "asg", "method.controller": False}),
+        Cell("ASG, controller alone", {"method.name": "asg", "method.distillation_weight": 0.0}),
+        Cell("ASG", {"method.name": "asg"}),
+        Cell("DRPC, randomisation alone", {"method.name": "drpc", "method.consistency_weight": 0.0}),
+        Cell("DRPC, consistency alone", {"method.name": "drpc", "method.randomisation": False}),
+        Cell("DRPC", {"method.name": "drpc"}),
+        *(
+            Cell(f"CSG, {'stages 3 and 4' if stages == '3+4' else 'stage 4'}, {label}", csg(stages, pooling))
+            for stages in ("4", "3+4")
+            for pooling, label in POOLINGS.items()
+        ),
+    ),
+)
+
+PLAIN: dict[str, Any] = {"data.augmentation": "none"}
+COMPONENTS = Design(
+    title="CSG's components, one after the other",
+    base="source only",
+    cells=(
+        Cell("source only", {"method.name": "source_only"} | PLAIN),
+        Cell("source only, augmentation", {"method.name": "source_only"}),
+        Cell("+ contrastive (stage 4)", csg("4", "average") | PLAIN),
+        Cell("+ multi-layer (3 and 4)", csg("3+4", "average") | PLAIN, against="+ contrastive (stage 4)"),
+        Cell("+ A-pool", csg("3+4", "apool") | PLAIN, against="+ multi-layer (3 and 4)"),
+        Cell("+ augmentation (CSG)", csg("3+4", "apool"), against="+ A-pool"),
+    ),
+)
+STAGES = Design(
+    title="Stages that CSG contrasts",
+    base="stages 3+4",
+    cells=tuple(Cell(f"stages {stages}", csg(stages)) for stages in ("4", "3", "3+4", "2+3+4", "1+2+3+4")),
+)
+APOOL = Design(
+    title="Stages that CSG pools by attention",
+    base="none",
+    cells=(
+        Cell("none", csg(pooling="average")),
+        Cell("stage 3", csg(pooling="average") | {"method.stage3.pooling": "apool"}),
+        Cell("stage 4", csg(pooling="average") | {"method.stage4.pooling": "apool"}),
+        Cell("stages 3 and 4", csg()),
+    ),
+)
+SCHEDULE = Design(
+    title="Learning-rate schedule and layer-wise learning rates, CSG",
+    base="both",
+    cells=(
+        Cell("both", csg() | {"optim.schedule": "warmup_poly", "optim.backbone_lr_factor": 0.1}),
+        Cell("layer-wise rates alone", csg() | {"optim.schedule": "constant", "optim.backbone_lr_factor": 0.1}),
+        Cell("schedule alone", csg() | {"optim.schedule": "warmup_poly", "optim.backbone_lr_factor": 1.0}),
+        Cell("neither", csg() | {"optim.schedule": "constant", "optim.backbone_lr_factor": 1.0}),
+    ),
+)
+
+
+def shipped(pair: str) -> dict[str, Design]:
+    """Return the shipped designs, sweeps being around what is CSG's default on a pair."""
+    own = flatten(config_from_flat({"data.name": pair, "method.name": "csg"}))
+    weight, queue_size = own["method.weight"], own["method.queue_size"]
+    weights = [float(f"{weight * factor:.3g}") for factor in (0.1, 0.3, 1, 3, 10)]
+    temperatures = (0.01, 0.03, 0.07, 0.2, 0.5)
+    sizes = (1024, 4096, 16384, 65536)
+    return {
+        "rivals": RIVALS,
+        "components": COMPONENTS,
+        "temperature": sweep("tau", temperatures, "temperature", base=0.07, title="Contrastive temperature"),
+        "weight": sweep("lambda", weights, "weight", base=weight, title="Weight of the contrastive loss"),
+        "stages": STAGES,
+        "apool": APOOL,
+        "queue_size": sweep("K", sizes, "queue_size", base=queue_size, title="Negatives in the queue"),
+        "schedule": SCHEDULE,
+    }
+
+
+def design_named(name: str, pair: str) -> Design:
+    """Return a shipped design for a pair, or ``module:NAME`` or ``path/to/file.py:NAME``.
+
+    Raises:
+        UserError: there is none.
+    """
+    designs = shipped(pair)
+    if name in designs:
+        return designs[name]
+    found = external_object(name, setting="--design") if ":" in name else None
+    if not isinstance(found, Design):
+        raise UserError(f"--design: expected one of {', '.join(designs)} or module:DESIGN, found {name!r}")
+    return found

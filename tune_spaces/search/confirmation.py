@@ -1,0 +1,110 @@
+"""How much of a search's best score survives: its winners again, under seeds that the search has not seen."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from analysis.paper_tables import CONFIRMATION
+from analysis.tables.cell_table import spread
+from analysis.tables.search_summary import SELECTION_SCORE, best_trials
+from analysis.tables.table import MISSING, Entry, Row, Table, write_tables
+from csg.config.parsing import config_from_flat
+from csg.data.pair import TARGET_TEST
+from csg.messages.console import Console
+from csg.messages.errors import UserError
+from csg.messages.text import printable
+from csg.messages.wording import counted
+from csg.tasks import task_of
+from csg.tracking import TrackedRun, not_recorded
+from tune_spaces.ablation.ablation import Ablation, run_ablation
+from tune_spaces.ablation.script import check_no_run_failed, planned_runs
+from tune_spaces.designs.design import Cell, Design
+from tune_spaces.search.plan import Search
+from tune_spaces.search.search import Outcome
+
+
+def winners(outcome: Outcome, count: int) -> list[TrackedRun]:
+    """Return the finished trials of the space with the best selection scores, the best first; at least one.
+
+    Raises:
+        UserError: there is none.
+    """
+    best = best_trials(outcome.tracker.children(outcome.parent))[:count]
+    if not best:
+        raise UserError("--confirm-top: no trial of the space has finished, so there is nothing to confirm")
+    return best
+
+
+def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> bool:
+    """Train the ``count`` best trials of a finished search under ``seeds`` fresh seeds, and print how they score.
+
+    Returns:
+        Whether every run ended; otherwise it was interrupted.
+
+    Raises:
+        UserError: no trial of the space has finished, or see :func:`tune_spaces.ablation.ablation.run_ablation`.
+        RunsFailedError: some of them failed.
+    """
+    search, best = outcome.search, winners(outcome, count)
+    cells = tuple(Cell(run.name, {n: run.params[n] for n in search.space.names if n in run.params}) for run in best)
+    first = search.config.train.seed + 1
+    design = Design(title=f"Winners of {search.name} under fresh seeds", cells=cells, base=cells[0].name)
+    fresh = config_from_flat({**search.base, "train.seed": first})
+    ablation = Ablation(
+        name=f"{CONFIRMATION}{search.name}",
+        design=design,
+        planned=planned_runs(design, fresh, seeds, console),
+        tracking_uri=search.tracking_uri,
+        experiment=search.experiment,
+        concurrency=search.options.concurrency,
+    )
+    heading = Text(f"\n{printable(design.title)}", style="bold")
+    size = f"{counted(len(cells), 'trial')} x {counted(seeds, 'seed')}, from seed {first}"
+    console.print(heading, f": {size}", sep="")
+    confirmed = run_ablation(ablation, console)
+    if not confirmed.recorded:
+        raise not_recorded(confirmed.tracker.uri, confirmed.refusal)
+    runs = confirmed.tracker.children(confirmed.parent)
+    table = confirmation_table(search, best, runs)
+    for path in write_tables([table], [*best, *runs], ablation.folder):
+        confirmed.tracker.log_artifact(confirmed.parent, path)
+        confirmed.tracker.log_artifact(outcome.parent, path)
+    console.print(table.rich())
+    console.print(table.caption)
+    if not confirmed.complete:
+        console.print("The confirmation was interrupted. The same command goes on with it.")
+        return False
+    check_no_run_failed(confirmed)
+    return True
+
+
+def confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequence[TrackedRun]) -> Table:
+    """Tabulate each winner's score in the search beside its scores under fresh seeds."""
+    task = task_of(search.config.data)
+    metric = f"{TARGET_TEST}/{task.headline}"
+    rows = []
+    for winner in best:
+        again = [run for run in runs if run.tags.get("csg.cell") == winner.name and run.status == "finished"]
+        scores = {run.run_id: run.metrics[SELECTION_SCORE] for run in again}
+        real = {run.run_id: run.metrics[metric] for run in again}
+        searched = winner.metrics[SELECTION_SCORE]
+        change = 100 * (statistics.fmean(scores.values()) - searched) if scores else None
+        entries = (
+            Entry(str(len(again))),
+            Entry(f"{100 * searched:.1f}", "", SELECTION_SCORE, {winner.run_id: searched}),
+            Entry(spread([100 * score for score in scores.values()], 1), "", SELECTION_SCORE, scores),
+            Entry(MISSING if change is None else f"{change:+.1f}", "", SELECTION_SCORE, scores),
+            Entry(f"{100 * winner.metrics[metric]:.1f}", "", metric, {winner.run_id: winner.metrics[metric]}),
+            Entry(spread([100 * value for value in real.values()], 1), "", metric, real),
+        )
+        rows.append(Row(winner.name, entries))
+    caption = (
+        f"Score: {search.score_metric}. Searched: the trial's own, chosen for being high, so that it flatters; fresh: "
+        f"mean ± sample standard deviation over n seeds that the search has not seen. Real: {task.headline_words} on "
+        "target/test."
+    )
+    columns = ("trial", "n", "searched %", "fresh %", "change", "real, searched %", "real, fresh %")
+    return Table("confirmation", f"What survives of {search.name}", columns, tuple(rows), caption)

@@ -1,0 +1,157 @@
+"""What a person sees of a search while it runs: a live table, or a line per result where output goes to a file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ray.tune import Callback
+from rich.live import Live
+from rich.table import Table
+
+from csg.messages.console import Console
+from csg.messages.wording import counted
+from csg.workers.cluster import Slots
+from csg.workers.room_watch import RoomWatch
+from tune_spaces.search.recorder import ROLE_NAMES
+from tune_spaces.search.searcher import EPOCH, NUMBER, ROLE, SCORE, ending_of
+from tune_spaces.search.trial import trial_settings
+
+STYLES = {"running": "cyan", "finished": "green", "stopped": "dim", "failed": "red"}
+
+
+@dataclass
+class Row:
+    """One trial."""
+
+    what: str
+    epoch: int = 0
+    score: float | None = None
+    status: str = "running"
+    began: float = 0.0
+    seconds: float = 0.0
+
+
+class SearchConsole(Callback):
+    """Draws the trials as Tune reports on them."""
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        base: Mapping[str, Any],
+        epochs: int,
+        trials: int,
+        score_name: str,
+        slots: Slots,
+    ) -> None:
+        """Draw on ``console``; ``trials`` in all, of ``epochs`` each; ``score_name`` says what the score is.
+
+        Where the cluster no longer has room for ``slots``, a line says so.
+        """
+        self._console = console
+        self._base = base
+        self._epochs = epochs
+        self._trials = trials
+        self._score_name = score_name
+        self._rows: dict[int, Row] = {}
+        self._live: Live | None = None
+        self._slots = slots
+        self._room: RoomWatch | None = RoomWatch(self._say)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_live": None, "_console": None, "_room": None}
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, style="yellow")
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Say when the search waits for machines; Tune calls this several times a second."""
+        if self._room is not None:
+            self._room.look(self._slots)
+
+    def add_ended(self, number: int, what: str, *, epoch: int, score: float | None, status: str) -> None:
+        """Show a trial that ended before an interruption."""
+        self._rows[number] = Row(what, epoch, score, status)
+
+    def __enter__(self) -> SearchConsole:
+        if self._console.is_terminal:
+            self._live = Live(self._table(), console=self._console, refresh_per_second=2, get_renderable=self._table)
+            self._live.start()
+        else:
+            for number in sorted(self._rows):
+                self._print(number)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Show a trial that starts."""
+        role = trial.config[ROLE]
+        what = ROLE_NAMES.get(role) or trial_settings(self._base, trial.config).method.summary.removeprefix("csg ")
+        self._rows[trial.config[NUMBER]] = Row(what, began=time.monotonic())
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Show an epoch."""
+        row = self._row(trial)
+        row.epoch, row.score = result[EPOCH], result.get(SCORE)
+        row.status = ending_of(result, self._epochs) or "running"
+        self._print(trial.config[NUMBER])
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Show a failure."""
+        self._row(trial).status = "failed"
+        self._print(trial.config[NUMBER])
+
+    def _row(self, trial: Any) -> Row:
+        row = self._rows.setdefault(trial.config[NUMBER], Row("", began=time.monotonic()))
+        row.seconds = time.monotonic() - row.began
+        return row
+
+    def _print(self, number: int) -> None:
+        if self._live is None and self._console is not None:
+            row = self._rows[number]
+            seconds = f"{row.seconds:4.0f} s" if row.seconds else ""
+            self._console.print(
+                f"trial {number:03d}  epoch {row.epoch}/{self._epochs}  {_percent(row.score):>6}  {row.status:<8}  "
+                f"{seconds:>6}  {row.what}",
+            )
+
+    def _table(self) -> Table:
+        ended = sum(row.status in ("finished", "stopped", "failed") for row in self._rows.values())
+        table = Table(
+            title=f"{ended} of {counted(self._trials, 'trial')} ended", title_justify="left", box=None, pad_edge=False
+        )
+        for name in ("trial", "epoch", self._score_name, "status", "time"):
+            table.add_column(name, justify="right")
+        table.add_column("configuration", overflow="fold")
+        finished = [row.score for row in self._rows.values() if row.status == "finished" and row.score is not None]
+        best = max(finished, default=None)
+        rows = sorted(self._rows.items())
+        space = max(3, self._console.height - 6)
+        for number, row in [
+            *[(number, row) for number, row in rows[:-space] if row.status == "running" or row.score == best],
+            *rows[-space:],
+        ]:
+            seconds = time.monotonic() - row.began if row.status == "running" else row.seconds
+            table.add_row(
+                f"{number:03d}",
+                f"{row.epoch}/{self._epochs}",
+                _percent(row.score) + (" *" if row.status == "finished" and row.score == best else "  "),
+                row.status,
+                f"{seconds:.0f} s" if seconds else "",
+                row.what,
+                style=STYLES[row.status],
+            )
+        return table
+
+
+def _percent(score: float | None) -> str:
+    return "" if score is None else f"{100 * score:.1f} %"

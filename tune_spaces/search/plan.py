@@ -1,0 +1,212 @@
+"""What a search is: its flags, checked before anything starts, and its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from csg.commands.verification import open_pair
+from csg.config import Config
+from csg.config.identity import canonical
+from csg.config.names import folder_name
+from csg.config.pairs import BUNDLED
+from csg.config.parsing import Flags, config_from_flat, overlay
+from csg.config.settings import flatten, unknown
+from csg.data.pair import Pair
+from csg.messages.console import Console
+from csg.messages.errors import UserError
+from csg.methods import method_of
+from csg.models.weights import check_weights
+from csg.storage.layout import SEARCHES
+from csg.storage.object_store import check_store, folder_of
+from csg.tracking import default_tracking_uri
+from csg.training.dry_run import check_buildable
+from csg.training.evaluation import score_metric
+from csg.training.record import source_digest
+from tune_spaces.spaces.csg import of_every_stage
+from tune_spaces.spaces.shipped import space_named
+from tune_spaces.spaces.space import Space
+
+Protocol = Literal["source", "shifted", "oracle"]
+PROTOCOLS: Final[tuple[str, ...]] = get_args(Protocol)
+"""What a search can be led by; ``paper`` would show it the images that are reported."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchOptions:
+    """Flags of a search."""
+
+    config: Path | None = None
+    """YAML file with settings to start from; flags override it."""
+    num_samples: int = 12
+    """Trials in all, the two reference points among them."""
+    seed: int = 0
+    """Seed of the sampler (trials use train.seed)."""
+    concurrency: int = 0
+    """Trials at a time; 0 fills the CPUs, but keeps at least four rounds so that the sampler can learn."""
+    time_budget: float = 0.0
+    """Minutes after which the search ends cleanly; 0 means none."""
+    protocol: Protocol | None = None
+    """The only stream that the search may look at (short for --selection.protocol)."""
+    resume: bool = False
+    """Refuse to start a new search: go on with an interrupted one, or show a finished one. (Without this flag, the same
+    command does so too, and starts a search where there is none.)"""
+    tracking_uri: str | None = None
+    """MLflow store or server (default: SQLite below --train.output)."""
+    experiment: str = ""
+    """MLflow experiment (default: the data set's name)."""
+    confirm_top: int = 0
+    """When the search has finished, train its so many best trials again under fresh seeds; 0 for none."""
+    seeds: int = 3
+    """Fresh seeds of --confirm-top."""
+    space: str = ""
+    """What is searched (default: the method's own space on the pair): one of those in tune_spaces/spaces/shipped.py,
+    such as csg, contrast, stages, learning_rates or a rival's name, or module:SPACE or path/to/file.py:SPACE."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """A search with everything decided."""
+
+    config: Config
+    options: SearchOptions
+    space: Space
+    pair: Pair
+    base: Mapping[str, Any]
+    """Settings that are not searched."""
+    tracking_uri: str
+    experiment: str
+
+    @property
+    def name(self) -> str:
+        """Names the search: same flags, same data and same program give the same search."""
+        what = {
+            "base": canonical(self.config) | {"train.seed": self.config.train.seed},
+            "space": self.space.description(),
+            "num_samples": self.options.num_samples,
+            "data": self.pair.fingerprint,
+            "program": source_digest(),
+        }
+        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
+        return f"{self.config.data.name}-{self.config.selection.protocol}-seed{self.options.seed}-{digest}"
+
+    @property
+    def where(self) -> str:
+        """What is searched on, for people."""
+        kind = "bundled benchmark" if self.config.data.name in BUNDLED else "data"
+        return f"{kind} {self.config.data.name}: {self.pair.description}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the search keeps its journal and its figures."""
+        return folder_of(self.config.train.output) / SEARCHES / folder_name(self.experiment) / self.name
+
+    @property
+    def score_metric(self) -> str:
+        """The metric that the protocol selects by."""
+        return score_metric(self.config)
+
+
+def around(space: Space, config: Config, given: Mapping[str, Any], stated: Collection[str] = frozenset()) -> Space:
+    """Leave out of a space what flags set, of a stage or of every stage, and let it start at the configuration.
+
+    A space that does not follow the configuration starts at its own defaults, but for what ``--config`` states.
+
+    Args:
+        space: as it was declared.
+        config: defaults, then ``--config``, then flags.
+        given: settings that were set by a flag.
+        stated: names of settings that ``--config`` or a flag set.
+
+    Raises:
+        UserError: a value of the configuration that the space does not hold.
+    """
+    flat = flatten(config)
+    if not space.follows:
+        flat = {name: value for name, value in flat.items() if name in stated}
+    start = {name: flat.get(of_every_stage(name)) if flat.get(name) is None else flat[name] for name in space.names}
+    pinned = {name for name in space.names if given.keys() & {name, of_every_stage(name)}}
+    return space.without(pinned).starting_at(start)
+
+
+def check_space(space: Space, base: Mapping[str, Any], config: Config) -> None:
+    """See that a space holds settings of the configured method, and that each bound and each option can be used.
+
+    Args:
+        space: what is searched.
+        base: settings that are not searched.
+        config: the configuration that the space is searched around.
+
+    Raises:
+        UserError: names the setting.
+    """
+    try:
+        if "method.name" not in space.names:  # else each point has names of its own
+            known = list(flatten(config))
+            for name in space.names:
+                if name not in known:
+                    raise UserError(unknown(name, known))
+        space.check_conditions(base)
+        for point in space.corners(base):
+            config_from_flat(overlay(base, point))
+    except UserError as error:
+        raise UserError(f"--space: does not fit --method.name {config.method.name}: {error}") from None
+
+
+def plan(flags: Flags[SearchOptions], console: Console) -> Search:
+    """Check everything that can be checked before anything is started.
+
+    Raises:
+        UserError: says which flag, what was expected and what was found.
+    """
+    options, config = flags.options, flags.config
+
+    if options.protocol is not None:
+        config = config_from_flat(flatten(config) | {"selection.protocol": options.protocol})
+    if config.selection.protocol not in PROTOCOLS:
+        raise UserError(
+            f"selection.protocol: expected one of {', '.join(PROTOCOLS)} in a search, found "
+            f"{config.selection.protocol!r}, which selects on the reported images and would hand them to the search; "
+            "choose one with --protocol"
+        )
+    at_least = (
+        ("num-samples", options.num_samples, 2),
+        ("concurrency", options.concurrency, 0),
+        ("seed", options.seed, 0),
+        ("confirm-top", options.confirm_top, 0),
+        ("seeds", options.seeds, 1),
+    )
+    for name, value, least in at_least:
+        if value < least:
+            raise UserError(f"--{name}: expected at least {least}, found {value}")
+    if options.seed >= 2**32:
+        raise UserError(f"--seed: expected less than 2**32, found {options.seed}")
+    if options.time_budget < 0:
+        raise UserError(f"--time-budget: expected minutes, at least 0, found {options.time_budget}")
+    declared = space_named(options.space, method=config.method.name, data=config.data)
+    space = around(declared, config, flags.given, flags.stated)
+    if not space.names:
+        raise UserError("--space: every parameter of the space is set by a flag; nothing is left to search")
+    base = {name: value for name, value in flatten(config).items() if name not in space.names}
+    pinned_stage = [name for name, value in base.items() if re.match(r"method\.stage\d", name) and value is not None]
+    if pinned_stage and "method.stages" in space.names:
+        raise UserError(f"--{pinned_stage[0]}: stages are searched; set --method.stages too, or leave this unset")
+    check_space(space, base, config)
+    check_store(config.train.output)
+    check_weights(config.model, old_head=method_of(config).uses_old_head(config.method))
+    pair = open_pair(config, console)
+    check_buildable(config, classes=len(pair.classes))
+    return Search(
+        config=config,
+        options=options,
+        space=space,
+        pair=pair,
+        base=base,
+        tracking_uri=options.tracking_uri or default_tracking_uri(config.train.output),
+        experiment=options.experiment or config.data.name,
+    )

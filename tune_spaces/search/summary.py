@@ -1,0 +1,196 @@
+"""The end of a search: which configuration generalises best, on what evidence, and what to type next."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import sys
+from pathlib import Path
+
+from rich.text import Text
+
+from analysis.figures.search_figures import write_search_figures
+from analysis.tables.search_summary import SELECTION_SCORE, best_trials, wilson_text
+from csg.config.parsing import config_from_flat, overlay, to_yaml
+from csg.data.pair import TARGET_TEST
+from csg.messages.console import Console
+from csg.messages.text import shell_quoted
+from csg.messages.wording import counted
+from csg.storage.files import replacing
+from csg.storage.layout import JOURNAL
+from csg.storage.object_store import address_of
+from csg.tasks import task_of
+from csg.tasks.task import Task
+from csg.tracking import TrackedRun
+from csg.training.evaluation import PROTOCOL_STREAMS
+from csg.training.record import current_source_digest, source_digest
+from tune_spaces.search.journal import Event, Journal
+from tune_spaces.search.recorder import UNKNOWN_ERROR
+from tune_spaces.search.search import Outcome
+
+LOCAL_SERVER = "http://127.0.0.1:5000"
+"""Where ``mlflow ui`` listens unless told otherwise."""
+
+
+def conclude(outcome: Outcome, console: Console) -> Path | None:
+    """Write best.yaml and the figures, attach them to the search's run, and print the result.
+
+    Returns:
+        The path of best.yaml, or None while no trial but the source-only reference has finished.
+    """
+    search, tracker, metric = outcome.search, outcome.tracker, outcome.search.score_metric
+    runs = tracker.children(outcome.parent, history=(metric,))
+    folder = search.folder
+    finished = [run for run in runs if run.status == "finished"]
+    best = next(iter(best_trials(runs)), None)
+    events = Journal(folder / JOURNAL).events()
+    queries = target_queries(events, search.config.selection.protocol)
+    tracker.log_metrics(
+        outcome.parent, {"trials": float(len(runs)), "trials_finished": float(len(finished)), "target_queries": queries}
+    )
+    for path in write_search_figures(runs, score=metric, names=search.space.names, title=search.name, folder=folder):
+        tracker.log_artifact(outcome.parent, path)
+    counts = {status: sum(run.status == status for run in runs) for status in ("finished", "stopped", "failed")}
+    console.print()
+    console.print(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; {cost(outcome, runs, events)}")
+    for run in runs:
+        if run.status == "failed":
+            reason = run.tags.get("error", UNKNOWN_ERROR).partition("\n")[0][:200]
+            console.print(Text("  failed", style="red"), f"{run.name}: {reason}")
+    if outcome.ending != "complete":
+        why = "was interrupted" if outcome.ending == "interrupted" else "has used up its time budget"
+        if current_source_digest() != source_digest():
+            why = "ended, because the sources of csg changed while it ran"
+        console.print(f"The search {why}. Go on with it: the same command with --resume")
+    if best is None:
+        console.print("No trial of the space has finished yet, so there is no best configuration.")
+        return None
+    best_path = folder / "best.yaml"
+    with replacing(best_path) as file:
+        file.write(best_yaml(outcome, best).encode())
+    tracker.log_artifact(outcome.parent, best_path)
+    tracker.log_metrics(outcome.parent, {f"best/{metric}": best.metrics[SELECTION_SCORE]})
+    tracker.set_tags(outcome.parent, {"best.run_id": best.run_id, "best.config_id": best.tags["config_id"]})
+    tracker.mark_best(runs, best)
+    _print_result(outcome, console, best, finished, queries=queries)
+    _print_next(
+        outcome,
+        console,
+        best_path,
+        tracker.share_view(outcome.parent, search.space.names, task_of(search.config.data).score),
+    )
+    return best_path
+
+
+def target_queries(events: list[Event], protocol: str) -> int:
+    """Count how often a figure measured on real images reached the search."""
+    return sum(event.kind == "reported" for event in events) if PROTOCOL_STREAMS[protocol].startswith("target/") else 0
+
+
+def best_yaml(outcome: Outcome, best: TrackedRun) -> str:
+    """Write the best trial's settings, all of them, with the command that trains it."""
+    settings = {name: best.params[name] for name in outcome.search.space.names if name in best.params}
+    config = config_from_flat(overlay(outcome.search.base, settings))
+    head = (
+        f"# {best.name}, the best of search {outcome.search.name}\n"
+        f"# selected by {outcome.search.score_metric} = {best.metrics[SELECTION_SCORE]:.4f}\n"
+        f"# csg train --config {shell_quoted(address_of(outcome.search.folder / 'best.yaml'))} --train.seed 1\n"
+    )
+    return head + to_yaml(config)
+
+
+def cost(outcome: Outcome, runs: list[TrackedRun], events: list[Event]) -> str:
+    """Say what the search took: time, what was not training, and disk."""
+    overheads = trial_overheads(events, outcome.search_seconds)
+    parts = [
+        f"{outcome.startup_seconds + outcome.search_seconds:.0f} s ({outcome.startup_seconds:.0f} s of it start-up)"
+    ]
+    if overheads:
+        parts.append(f"{statistics.median(overheads):.2f} s a trial beyond its training and evaluation (median)")
+    sizes = [run.metrics["megabytes"] for run in runs if "megabytes" in run.metrics and run.status == "finished"]
+    if sizes:
+        parts.append(f"{statistics.mean(sizes):.0f} MB kept a finished trial")
+    return ", ".join(parts)
+
+
+def trial_overheads(events: list[Event], search_seconds: float) -> list[float]:
+    """Measure, for each trial of this call, the time of its slot that was neither training nor measuring.
+
+    A slot's time runs from the end of the trial before it to its own end. The first trials have none before them and
+    are left out.
+    """
+    recent = [event for event in events if event.time >= events[-1].time - search_seconds]
+    started = {event.trial: event.time for event in recent if event.kind == "suggested"}
+    ended = {event.trial: event.time for event in recent if event.kind == "ended"}
+    spent: dict[int, float] = {}
+    for event in recent:
+        spent[event.trial] = spent.get(event.trial, 0.0) + event.seconds
+    overheads = []
+    for trial, end in ended.items():
+        before = [time for time in ended.values() if time <= started.get(trial, 0.0)]
+        if before:
+            overheads.append(end - max(before) - spent[trial])
+    return overheads
+
+
+def _print_result(
+    outcome: Outcome, console: Console, best: TrackedRun, finished: list[TrackedRun], *, queries: int
+) -> None:
+    search = outcome.search
+    protocol, asked = search.config.selection.protocol, counted(queries, "target query", "target queries")
+    console.print()
+    console.print(Text("Best configuration", style="bold"), f"by {search.score_metric} (protocol {protocol}, {asked}):")
+    for name in search.space.names:
+        if name in best.params:
+            value = best.params[name]
+            console.print(f"  {name:<28} {value:.4g}" if isinstance(value, float) else f"  {name:<28} {value}")
+    console.print()
+    task = task_of(search.config.data)
+    images = int(best.metrics[f"{TARGET_TEST}/images"])
+    console.print(
+        f"On the {counted(images, 'real image')} of target/test, which no search has seen"
+        f"{' (95 % Wilson interval of the accuracy)' if task.one_label else ''}:"
+    )
+    source_only = [run for run in finished if run.tags["csg.role"] == "source_only"]
+    default = [run for run in finished if run.tags["csg.role"] == "default" and run is not best]
+    for label, run in [
+        ("best", best),
+        *[("default setting", run) for run in default],
+        *[("source only", r) for r in source_only],
+    ]:
+        console.print(f"  {label:<16} {real_figures(run, task)}")
+
+
+def real_figures(run: TrackedRun, task: Task) -> str:
+    """Describe a finished run in one line: selection score, the task's figures on real images, energy."""
+    overall, score = (run.metrics[f"{TARGET_TEST}/{name}"] for name in (task.overall, task.score))
+    energy = run.metrics.get(f"{TARGET_TEST}/E0_mhe")  # not with features that are not finite, or all zero
+    return (
+        f"selection score {100 * run.metrics[SELECTION_SCORE]:5.1f} %   real {task.overall_words} "
+        f"{100 * overall:5.1f} %{f' {wilson_text(run, overall)}' if task.one_label else ''}   {task.score_words} "
+        f"{100 * score:5.1f} %   E_0 (mhe) {'-' if energy is None else f'{energy:.3f}'}"
+    )
+
+
+def _print_next(outcome: Outcome, console: Console, best_path: Path, view: str) -> None:
+    console.print()
+    uri = outcome.tracker.uri
+    command = f"{_program('mlflow')} ui --backend-store-uri {shell_quoted(uri)} --workers 1"
+    ui = f"{command}, then open " if uri.startswith("sqlite") else ""
+    server = uri if uri.startswith("http") else LOCAL_SERVER
+    for label, text in (
+        ("Compare the runs:", f"{ui}{server}{view}"),
+        ("Train it again:", f"{_program('csg')} train --config {shell_quoted(address_of(best_path))} --train.seed 1"),
+        ("Figures:", address_of(outcome.search.folder)),
+    ):
+        console.print(f"{label:<20}{text}")
+
+
+def _program(name: str) -> str:
+    """Return how to call a program of this environment from here."""
+    here = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    if found and Path(found) == here:
+        return name
+    return shell_quoted(os.path.relpath(here) if here.is_relative_to(Path.cwd()) else str(here))

@@ -1,0 +1,42 @@
+"""What is searched of CSG's rivals: as much as of CSG, their own settings and the learning rates."""
+
+from __future__ import annotations
+
+from tune_spaces.spaces.learning_rates import LEARNING_RATES
+from tune_spaces.spaces.space import Choice, Float, Space
+
+WEIGHT_L2 = Space((Float("method.weight", default=0.1, low=1e-3, high=10.0, log=True), *LEARNING_RATES), follows=True)
+SYNAPTIC_INTELLIGENCE = Space(
+    (
+        Float("method.weight", default=1.0, low=1e-2, high=1e2, log=True),
+        Float("method.damping", default=1e-3, low=1e-5, high=1e-1, log=True),
+        *LEARNING_RATES,
+    ),
+    follows=True,
+)
+FEATURE_L2 = Space(
+    (
+        Float("method.weight", default=1e-4, low=1e-6, high=1e-2, log=True),
+        Choice("method.stage", default=4, options=(3, 4)),
+        Choice("method.pooling", default="average", options=("average", "apool")),
+        *LEARNING_RATES,
+    ),
+    follows=True,
+)
+ASG = Space(
+    (
+        Float("method.distillation_weight", default=0.1, low=1e-2, high=10.0, log=True),
+        Choice("method.controller", default=True, options=(True, False)),
+        *LEARNING_RATES,
+    ),
+    follows=True,
+)
+DRPC = Space(
+    (
+        Choice("method.randomisation", default=True, options=(True, False)),
+        Float("method.style_window", default=0.1, low=0.01, high=0.3, log=True),
+        Float("method.consistency_weight", default=1.0, low=1e-2, high=1e2, log=True),
+        *LEARNING_RATES,
+    ),
+    follows=True,
+)

@@ -1,0 +1,50 @@
+"""The shipped search spaces, by the name that ``--space`` takes."""
+
+from __future__ import annotations
+
+from csg.config import DataConfig
+from csg.config.external import external_object
+from csg.messages.errors import UserError
+from tune_spaces.spaces import csg as csg_space
+from tune_spaces.spaces import rivals as rival_spaces
+from tune_spaces.spaces.learning_rates import LEARNING_RATES
+from tune_spaces.spaces.space import Space
+
+SPACES = {
+    "csg": csg_space.CSG,
+    "csg_segmentation": csg_space.SEGMENTATION,
+    "csg_glyph_scenes": csg_space.GLYPH_SCENES,
+    "contrast": csg_space.CONTRAST,
+    "stages": csg_space.STAGES_ALONE,
+    "weight_l2": rival_spaces.WEIGHT_L2,
+    "synaptic_intelligence": rival_spaces.SYNAPTIC_INTELLIGENCE,
+    "feature_l2": rival_spaces.FEATURE_L2,
+    "asg": rival_spaces.ASG,
+    "drpc": rival_spaces.DRPC,
+    "learning_rates": Space(LEARNING_RATES, follows=True),
+}
+
+
+def space_named(name: str, *, method: str, data: DataConfig) -> Space:
+    """Return a shipped space, or ``module:NAME`` or ``path/to/file.py:NAME``.
+
+    Args:
+        name: empty for the method's own space: the one of its name, for this pair or this task where there is one, or
+            the learning rates.
+        method: ``method.name``.
+        data: names the pair.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not name:
+        own = (f"{method}_{data.name}", f"{method}_{data.task}", method, "learning_rates")
+        return next(SPACES[each] for each in own if each in SPACES)
+    if name in SPACES:
+        return SPACES[name]
+    found = external_object(name, setting="--space") if ":" in name else None
+    if not isinstance(found, Space):
+        raise UserError(f"--space: expected one of {', '.join(SPACES)} or module:SPACE, found {name!r}")
+    if not found.parameters:
+        raise UserError(f"--space: expected a space with at least one parameter, found none in {name}")
+    return found
