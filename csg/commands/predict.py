@@ -16,7 +16,8 @@ from csg.commands.passed_over import print_not_used
 from csg.commands.predict_maps import write_maps
 from csg.commands.progress import CountProgress, image_progress
 from csg.config.flags import read_options
-from csg.data.reading.decoding import BadImageError, PixelLimit
+from csg.data.fault import BadImageError
+from csg.data.reading.decoding import PixelLimit
 from csg.data.reading.image_files import FileStream, ImageFiles
 from csg.data.reading.listing import (
     USUAL,

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from csg.config import Config
-from csg.data.reading.decoding import BadImageError, PixelLimit, read_whole
+from csg.data.fault import BadImageError
+from csg.data.reading.decoding import PixelLimit, read_whole
 from csg.storage.files import make_folder, replacing
 from csg.tasks import task_of
 from csg.tasks.measurement import Inference

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from csg.config import DataConfig
-from csg.data.fault import IMPASSABLE, Fault, Kind, fault_of, name_faults
+from csg.data.fault import IMPASSABLE, BadImageError, Fault, Kind, name_faults
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
-from csg.data.reading.decoding import BadImageError, inspect, read_bytes
+from csg.data.reading.decoding import inspect, read_bytes
 from csg.data.reading.image_files import FileStream, ImageFiles
 from csg.data.reading.listing import PassedOver, count_passed_over, describe_passed_over, files_below
 from csg.data.reading.spelling import composed, find_near
@@ -90,7 +90,7 @@ class Domain:
             content = read_bytes(path)
             seen = inspect(path, content, self.files.limit)
         except BadImageError as error:
-            return Look(None, (hashlib.sha256(content).digest() if content else b"",), (fault_of(error),))
+            return Look(None, (hashlib.sha256(content).digest() if content else b"",), (error.fault,))
         return Look(seen.size, (hashlib.sha256(content).digest(),), (), several_frames=seen.several_frames)
 
 

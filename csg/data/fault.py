@@ -1,13 +1,13 @@
-"""What can be wrong with a data set: its kinds, and what each means for a training."""
+"""What can be wrong with a data set: the kinds of faults, what each means for a training, and its errors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from pathlib import Path
+from typing import ClassVar, Final, Literal
 
-from csg.data.maps.label_maps import OtherIdsError, UnknownIdError
-from csg.data.reading.decoding import AbsentImageError, BadImageError
+from csg.messages.errors import UserError
 from csg.messages.text import in_one_line
 
 SHOWN: Final = 12
@@ -87,16 +87,37 @@ class Fault:
         return f"{self.place}: {self.reason}"
 
 
-def fault_of(error: BadImageError) -> Fault:
-    """Return what a check calls a file that cannot be used."""
-    kind: Kind = "bad image"
-    if isinstance(error, AbsentImageError):
-        kind = "listed but absent"
-    elif isinstance(error, UnknownIdError):
-        kind = "unknown label id"
-    elif isinstance(error, OtherIdsError):
-        kind = "palette against ids"
-    return Fault(kind, error.path, f"expected {error.wanted}, {error.reason}")
+class BadImageError(UserError):
+    """A file that should be an image and cannot be used as one."""
+
+    kind: ClassVar[Kind] = "bad image"
+    """What a check calls it."""
+    wanted: ClassVar[str] = "an image"
+    """What the file should be, in words."""
+
+    def __init__(self, path: Path | str, reason: str, advice: str = "") -> None:
+        super().__init__(f"{path}: expected {self.wanted}, {reason}" + (f"; {advice}" if advice else ""))
+        self.path = str(path)
+        self.reason = reason
+
+    @property
+    def fault(self) -> Fault:
+        """What a check lists."""
+        return Fault(self.kind, self.path, f"expected {self.wanted}, {self.reason}")
+
+    def advise(self, advice: str) -> BadImageError:
+        """Return the same error with a word on what to do."""
+        return type(self)(self.path, self.reason, advice)
+
+    def __reduce__(self) -> tuple[type[BadImageError], tuple[str, str]]:
+        """Cross to another process as path and reason."""
+        return type(self), (self.path, self.reason)
+
+
+class AbsentImageError(BadImageError):
+    """A file that should be an image and is not there."""
+
+    kind = "listed but absent"
 
 
 def name_faults(faults: Sequence[Fault | str], what: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from csg.data.reading.decoding import BadImageError
+from csg.data.fault import BadImageError
 from csg.messages.text import as_bytes
 
 SOURCE_TRAIN: Final = "source/train"

@@ -14,11 +14,11 @@ import torch
 
 from csg.config import Ids
 from csg.data.domain import Look
-from csg.data.fault import Fault, fault_of
+from csg.data.fault import BadImageError, Fault
 from csg.data.maps.files import MapFiles, size_mismatch
 from csg.data.maps.judgement import judge_maps
 from csg.data.maps.label_maps import VOID, read_ids
-from csg.data.reading.decoding import USUAL_LIMIT, BadImageError, PixelLimit, read_bytes
+from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, read_bytes
 from csg.data.reading.listing import COMPANION, OF_SYSTEM, Found, PassedOver, count_passed_over, files_below
 
 DecodedT = TypeVar("DecodedT")
@@ -81,7 +81,7 @@ class MapDomain:
                 contents[-1] = hashlib.sha256(content).digest()
                 return decode(content)
             except BadImageError as error:
-                faults.append(fault_of(error))
+                faults.append(error.fault)
                 return None
 
         files = self.files
@@ -94,7 +94,7 @@ class MapDomain:
             try:
                 classes = files.classes(index, found)
             except BadImageError as error:
-                faults.append(fault_of(error))
+                faults.append(error.fault)
         pixels = np.zeros(len(self.classes), dtype=np.int64)
         if seen is None or classes is None:
             return Look(None, tuple(contents), tuple(faults), pixels, ids=ids)

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from csg.data.reading.decoding import USUAL_LIMIT, BadImageError, PixelLimit, opened, refusing
+from csg.data.fault import BadImageError
+from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, opened, refusing
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -53,9 +54,13 @@ class BadMapError(BadImageError):
 class UnknownIdError(BadMapError):
     """A label map with an id that its table does not have."""
 
+    kind = "unknown label id"
+
 
 class OtherIdsError(BadMapError):
     """A label map whose palette shows that its ids do not mean what its table says."""
+
+    kind = "palette against ids"
 
 
 def _table(classes: dict[int, int]) -> Bytes:

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from csg.data.fault import BadImageError
 from csg.data.maps.crops import centre_crop, random_crop, whole_image
 from csg.data.maps.label_maps import Bytes
 from csg.data.pair import Reading, Stream
-from csg.data.reading.decoding import BadImageError
 from csg.randomness import generator
 
 

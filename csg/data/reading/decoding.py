@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, ClassVar, Final
+from typing import IO, Final
 
 import numpy as np
 import torch
@@ -22,9 +22,9 @@ from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from csg.config import DataConfig
+from csg.data.fault import AbsentImageError, BadImageError
 from csg.data.reading.listing import image_formats
 from csg.data.reading.rgb import SIDEWAYS, orientation_of, to_rgb, turn_upright
-from csg.messages.errors import UserError
 from csg.messages.faults import is_of_one_file
 
 LONGEST: Final = 32
@@ -58,30 +58,6 @@ class PixelLimit:
 
 
 USUAL_LIMIT: Final = PixelLimit()
-
-
-class BadImageError(UserError):
-    """A file that should be an image and cannot be used as one."""
-
-    wanted: ClassVar[str] = "an image"
-    """What the file should be, in words."""
-
-    def __init__(self, path: Path | str, reason: str, advice: str = "") -> None:
-        super().__init__(f"{path}: expected {self.wanted}, {reason}" + (f"; {advice}" if advice else ""))
-        self.path = str(path)
-        self.reason = reason
-
-    def advise(self, advice: str) -> BadImageError:
-        """Return the same error with a word on what to do."""
-        return type(self)(self.path, self.reason, advice)
-
-    def __reduce__(self) -> tuple[type[BadImageError], tuple[str, str]]:
-        """Cross to another process as path and reason."""
-        return type(self), (self.path, self.reason)
-
-
-class AbsentImageError(BadImageError):
-    """A file that should be an image and is not there."""
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from csg.data.fault import BadImageError
 from csg.data.pair import LabelledImages, Reading
 from csg.data.reading.contents import Contents, Digests, Stamps, read_stamps
-from csg.data.reading.decoding import USUAL_LIMIT, BadImageError, PixelLimit, centre_crop, read_resized
+from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, centre_crop, read_resized
 from csg.data.reading.spelling import place_in_order
 from csg.randomness import generator
 

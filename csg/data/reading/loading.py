@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from csg.config import DataConfig
-from csg.data.reading.decoding import BadImageError
+from csg.data.fault import BadImageError
 from csg.messages.errors import UserError
 from csg.messages.text import in_one_line
 

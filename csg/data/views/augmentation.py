@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from csg.config import DataConfig
+from csg.data.fault import BadImageError
 from csg.data.pair import Stream
-from csg.data.reading.decoding import BadImageError
 from csg.data.views.colour_jitter import colour_jitter
 from csg.data.views.operations import OPERATIONS
 from csg.randomness import generator

@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from csg.data.reading.decoding import BadImageError, Inspection, decode, inspect, read_bytes, resized
+from csg.data.fault import BadImageError
+from csg.data.reading.decoding import Inspection, decode, inspect, read_bytes, resized
 from csg.data.reading.listing import image_files
 from csg.messages.errors import UserError
 

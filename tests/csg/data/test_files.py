@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from csg.config import DataConfig
+from csg.data.fault import BadImageError
 from csg.data.reading import decoding
 from csg.data.reading import image_files as files
-from csg.data.reading.decoding import BadImageError, PixelLimit, decode
+from csg.data.reading.decoding import PixelLimit, decode
 from csg.data.reading.image_files import FileStream, ImageFiles
 from csg.data.views.augmentation import train_views
 from csg.data.views.shifted import shifted

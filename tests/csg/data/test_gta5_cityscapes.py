@@ -18,14 +18,13 @@ from csg import cli
 from csg.config import DataConfig
 from csg.data import load_pair
 from csg.data.check import check
-from csg.data.fault import UNREADABLE
+from csg.data.fault import UNREADABLE, BadImageError
 from csg.data.maps import files as map_files
 from csg.data.maps.files import FileMapStream
 from csg.data.maps.label_maps import CLASSES, BadMapError, UnknownIdError
 from csg.data.pair import IGNORED, SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.pairs import gta5_cityscapes
 from csg.data.pairs.gta5_cityscapes import share
-from csg.data.reading.decoding import BadImageError
 from csg.data.reading.listing import image_files
 from csg.data.reading.loading import in_order
 from csg.messages.errors import UserError

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from csg.data.fault import BadImageError
 from csg.data.reading import listing
-from csg.data.reading.decoding import BadImageError, decode, inspect, read_bytes, read_resized, read_whole
+from csg.data.reading.decoding import decode, inspect, read_bytes, read_resized, read_whole
 from csg.data.reading.listing import (
     CLOSED,
     NEEDS_PLUG_IN,

@@ -16,8 +16,8 @@ import torch
 
 from csg.config import DataConfig
 from csg.data import load_pair
+from csg.data.fault import BadImageError
 from csg.data.pair import SOURCE_TRAIN
-from csg.data.reading.decoding import BadImageError
 from csg.data.reading.loading import admit, in_order
 from csg.data.views.augmentation import Views, train_views
 from csg.messages.errors import UserError

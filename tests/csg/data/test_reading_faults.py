@@ -17,10 +17,11 @@ from csg.config import DataConfig, identity, parsing
 from csg.config.identity import config_id
 from csg.config.parsing import config_from_flat, read_yaml
 from csg.data import load_pair
+from csg.data.fault import BadImageError
 from csg.data.maps.files import png_size
 from csg.data.maps.label_maps import BadMapError, read_ids
 from csg.data.reading.contents import ABSENT, NO_FILE, NOT_READ, read_stamps
-from csg.data.reading.decoding import BadImageError, decode
+from csg.data.reading.decoding import decode
 from csg.data.reading.image_files import ImageFiles
 from csg.data.reading.listing import CLOSED, files_below, image_files
 from csg.messages.errors import UserError

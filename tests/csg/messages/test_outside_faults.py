@@ -25,7 +25,8 @@ from csg import cli
 from csg.commands import train as train_command
 from csg.commands.script import run_script
 from csg.config.settings import flatten
-from csg.data.reading.decoding import BadImageError, read_bytes
+from csg.data.fault import BadImageError
+from csg.data.reading.decoding import read_bytes
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError

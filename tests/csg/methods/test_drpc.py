@@ -15,7 +15,8 @@ from torch import Tensor
 
 from csg.config.identity import _folder_digest, config_id
 from csg.config.parsing import config_from_flat
-from csg.data.reading.decoding import BadImageError, decode
+from csg.data.fault import BadImageError
+from csg.data.reading.decoding import decode
 from csg.data.views.fourier_style import low_amplitudes, with_low_amplitudes
 from csg.losses.pyramid_consistency import pyramid_consistency
 from csg.messages.errors import UserError
