@@ -18,12 +18,12 @@ import tyro
 from analysis.runs.provenance import IDENTITY, SUFFIX
 from analysis.runs.source import options_of
 from csg.commands.script import run_script
-from csg.config.parsing import config_from_flat
 from csg.config.settings import flatten, places
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.text import in_one_line, shell_quoted
 from csg.messages.wording import counted
+from csg.parsing import config_from_flat
 
 
 @dataclasses.dataclass(frozen=True)

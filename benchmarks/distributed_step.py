@@ -19,9 +19,9 @@ import time
 import torch.distributed as dist
 
 from benchmarks.step_time import random_pair
-from csg.config.parsing import config_from_flat
 from csg.messages.wording import counted
-from csg.training.loop import Training, train
+from csg.parsing import config_from_flat
+from csg.training.loop import Training, fit
 
 
 def step_seconds(arguments: argparse.Namespace, *, workers: int, threads: int) -> float:
@@ -40,7 +40,7 @@ def step_seconds(arguments: argparse.Namespace, *, workers: int, threads: int) -
     )
     times: list[float] = []
     training = Training(config, random_pair(arguments.batch_size * arguments.steps, arguments.image_size))
-    for _ in train(training, on_step=lambda *_: times.append(time.perf_counter())):
+    for _ in fit(training, on_step=lambda *_: times.append(time.perf_counter())):
         pass
     return statistics.median(after - before for before, after in itertools.pairwise(times[1:]))
 

@@ -31,7 +31,6 @@ import torch
 from PIL import Image
 
 from csg.config import Config
-from csg.config.parsing import config_from_flat
 from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN, Stream
 from csg.data.pairs import visda17
@@ -42,6 +41,7 @@ from csg.data.views.augmentation import Views, train_views
 from csg.messages.wording import counted
 from csg.methods import method_of
 from csg.methods.method import Batch
+from csg.parsing import config_from_flat
 from csg.randomness import generator
 from csg.tasks.measurement import to_input
 from csg.training.step import make_learner

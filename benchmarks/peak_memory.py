@@ -16,10 +16,10 @@ import numpy as np
 import yaml
 
 from benchmarks.step_time import random_pair, steps
-from csg.config.parsing import config_from_flat
 from csg.data.maps.label_maps import CLASSES
 from csg.data.maps.stream import ArrayMapStream
 from csg.data.pair import Pair
+from csg.parsing import config_from_flat
 from csg.randomness import generator
 
 

@@ -12,8 +12,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from csg.config.parsing import parse_flags
 from csg.messages.console import Console
+from csg.parsing import parse_flags
 from tune_spaces.search.journal import Journal
 from tune_spaces.search.plan import SearchOptions, plan
 from tune_spaces.search.search import run_search

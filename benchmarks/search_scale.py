@@ -19,8 +19,8 @@ from typing import Any
 
 from ray import tune
 
-from csg.config.parsing import parse_flags
 from csg.messages.console import Console
+from csg.parsing import parse_flags
 from tune_spaces.search.plan import SearchOptions, plan
 from tune_spaces.search.search import run_search
 from tune_spaces.search.searcher import EPOCH, SCORE, SECONDS, JournaledOptunaSearch

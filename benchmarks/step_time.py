@@ -20,12 +20,12 @@ from typing import Any
 import torch
 
 from csg.config import Config
-from csg.config.parsing import config_from_flat
 from csg.data.pair import ArrayStream, Pair
 from csg.models import encoder_named
 from csg.models.folding import FoldedEncoder
+from csg.parsing import config_from_flat
 from csg.tasks.measurement import to_input
-from csg.training.loop import Training, train
+from csg.training.loop import Training, fit
 
 CLASSES = 12
 
@@ -50,7 +50,7 @@ def random_pair(images: int, size: int) -> Pair:
 
 def steps(config: Config, pair: Pair) -> Iterator[float]:
     """Yield the seconds of one step after another; an epoch is one step."""
-    for report in train(Training(config, pair)):
+    for report in fit(Training(config, pair)):
         yield report.metrics["train/seconds"]
 
 

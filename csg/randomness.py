@@ -13,11 +13,9 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from csg.messages.text import as_bytes
-
 
 def _words(address: tuple[int | str, ...]) -> list[int]:
-    return [zlib.crc32(as_bytes(part)) if isinstance(part, str) else part for part in address]
+    return [zlib.crc32(part.encode("utf-8", "surrogateescape")) if isinstance(part, str) else part for part in address]
 
 
 def generator(seed: int, *address: int | str) -> np.random.Generator:

@@ -8,8 +8,8 @@ from typing import Final
 import torch
 from PIL import Image
 
-from csg.config.parsing import config_from_flat
 from csg.data.pair import Pair
+from csg.parsing import config_from_flat
 from csg.training.run import Run
 from tests.made_up_pair import TINY, labelled, made_up_pair
 

@@ -18,10 +18,10 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import start_processes
 
 from csg.collective import barrier, check_agreement, joined, summed
-from csg.config.parsing import config_from_flat
 from csg.data.pair import IGNORED, LabelledImages, Pair
+from csg.parsing import config_from_flat
 from csg.training import loop, step
-from csg.training.loop import Training, train
+from csg.training.loop import Training, fit
 from tests.made_up_pair import TINY, made_up_pair
 from tests.made_up_scenes import made_up_scenes
 
@@ -147,7 +147,7 @@ def _one(world: int, settings: Mapping[str, Any]) -> Result:
         _train_until(cut, training, checkpoint)
         barrier()  # a checkpoint is read by processes that started after it was written
         training = counting(Training(config, pair))
-    reports = list(train(training, checkpoint=None if cut is None else checkpoint))
+    reports = list(fit(training, checkpoint=None if cut is None else checkpoint))
     state = training.state()
     return {
         "metrics": [{k: v for k, v in report.metrics.items() if "second" not in k} for report in reports],
@@ -189,15 +189,15 @@ def _train_until(cut: str, training: Training, checkpoint: Path) -> None:
     """Train up to the middle of the second epoch, or into the evaluation of the first, or up to that one's end."""
     if cut == "in the second epoch":
         steps = iter(range(100))
-        for _ in train(training, checkpoint=checkpoint, stop=lambda: next(steps) == 8):
+        for _ in fit(training, checkpoint=checkpoint, stop=lambda: next(steps) == 8):
             pass
         assert training.position.epoch == 1 and training.position.step > 0
     elif cut == "in an evaluation":
         with mock.patch.object(loop, "validation_metrics", side_effect=CutError), contextlib.suppress(CutError):
-            next(train(training, checkpoint=checkpoint))
+            next(fit(training, checkpoint=checkpoint))
         assert training.position.step == training.steps_per_epoch
     else:
-        next(train(training, checkpoint=checkpoint))
+        next(fit(training, checkpoint=checkpoint))
         assert training.position.epoch == 1 and training.position.step == 0
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from csg.config.parsing import Flags
 from csg.data import load_pair
 from csg.data.pair import TARGET_VAL
+from csg.parsing import Flags
 from tune_spaces.ablation.script import AblationOptions, run_design
 from tune_spaces.designs.design import Cell, Design
 

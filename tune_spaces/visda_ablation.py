@@ -11,7 +11,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from csg.config.parsing import Flags
+from csg.parsing import Flags
 from tune_spaces.ablation.script import AblationOptions, run_design
 from tune_spaces.designs.design import Design
 from tune_spaces.designs.shipped import design_named

@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from csg.config.identity import canonical
-from csg.config.parsing import config_from_flat, read_yaml
 from csg.config.settings import Flat
+from csg.parsing import config_from_flat, read_yaml
 from csg.tracking import TrackedRun
+from csg.training.identity import canonical
 
 FIGURES: Final = Path(__file__).parents[1] / "published_figures.csv"
 CONFIGS: Final = Path(__file__).parents[2] / "configs"

@@ -16,7 +16,6 @@ from csg.commands.passed_over import print_not_used
 from csg.commands.progress import image_progress
 from csg.config import Config
 from csg.config.flags import HELP
-from csg.config.parsing import parse_flags
 from csg.data import load_pair
 from csg.data.check import Report, check
 from csg.data.fault import KINDS_IN_WORDS
@@ -26,6 +25,7 @@ from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.text import first_line, in_one_line, printable
 from csg.messages.wording import counted
+from csg.parsing import parse_flags
 from csg.training.loop import steps_per_epoch
 
 USAGE = "usage: csg data check [flags] (csg data check --help shows them)"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from csg.commands.opening import open_run
-from csg.config.parsing import parse_flags
 from csg.messages.console import Console
 from csg.messages.errors import UserError
+from csg.parsing import parse_flags
 from csg.tasks import task_of
 from csg.tasks.measurement import Inference
 from csg.training.evaluation import energies, figures

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from csg.commands.opening import open_run
 from csg.commands.progress import step_progress
 from csg.config import Config
-from csg.config.parsing import parse_flags
 from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN
 from csg.data.pairs import visda17
@@ -18,10 +17,12 @@ from csg.messages.console import Console
 from csg.messages.faults import find_outside_fault
 from csg.messages.text import first_line, in_one_line
 from csg.messages.wording import counted, is_or_are
+from csg.parsing import parse_flags
 from csg.storage.object_store import address_of
 from csg.tasks import task_of
 from csg.training.dry_run import dry_run
 from csg.training.loop import EpochReport
+from csg.workers.run import train_run
 
 if TYPE_CHECKING:
     from csg.tracking import RunTracker
@@ -66,7 +67,7 @@ def train(argv: Sequence[str], console: Console) -> int:
         console.print(f"{of_all} on record in {address_of(run.folder)}")
     try:
         with step_progress(console) as progress:
-            for report in run.epochs(progress, lambda text: console.print(text, style="yellow")):
+            for report in train_run(run, progress, lambda text: console.print(text, style="yellow")):
                 console.print(_epoch_line(report, flags.config))
                 _log(track, console)
         final = run.finish()

@@ -10,8 +10,9 @@ from csg.storage.files import exists
 from csg.tracking.refusals import lasts
 from csg.tracking.store import StoreError
 from csg.tracking.tracker import Tracker
+from csg.training.evaluation import score_after
 from csg.training.record import Record
-from csg.training.run import Run, score_of
+from csg.training.run import Run
 
 
 class RunTracker:
@@ -68,7 +69,7 @@ class RunTracker:
             return  # everything is there, and a step has one value
         if record.final:
             # Not on record, because it depends on the protocol, which is no part of what is trained.
-            score = score_of(self._run.config, record.epochs)
+            score = score_after(record.epochs, self._run.config)
             record = dataclasses.replace(record, final={**record.final, "selection/score": score})
         for path in (self._run.outputs, self._run.pictures) if record.status == "finished" else ():
             if exists(path):

@@ -24,7 +24,8 @@ from csg.tracking.reading import PARENT, TrackedRun, as_text, as_tracked, read_r
 from csg.tracking.refusals import deleted_experiment, refusal_of
 from csg.tracking.store import DELETED, StoreError, absolute_uri, connect
 from csg.tracking.view import VIEW_TAG, view_address, view_state
-from csg.training.record import Identity, Record, Status
+from csg.training.identity import Identity
+from csg.training.record import Record, Status
 
 NOTE = "mlflow.note.content"
 MLFLOW_STATUS: dict[Status, str] = {

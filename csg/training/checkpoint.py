@@ -1,17 +1,39 @@
-"""State on disk: written whole or not at all, read without running code."""
+"""A training's state on disk: written whole or not at all, when it is due, and read without running code."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from csg.collective import is_first
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError, is_outside
-from csg.storage.files import opened, replacing
+from csg.storage.files import exists, opened, replacing
 from csg.storage.object_store import address_of
+
+
+class Checkpoint:
+    """A file that holds a training's state, written again whenever that is due by the clock."""
+
+    def __init__(self, path: Path | None, *, minutes: float) -> None:
+        """Take the file, or None for no checkpoint, and the minutes between two savings (0: whenever it is asked)."""
+        self._path = path
+        self._seconds = 60 * minutes
+        self._saved = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the state that was saved; None where there is none."""
+        return load_state(self._path) if self._path is not None and exists(self._path) else None
+
+    def save_if_due(self, make_state: Callable[[], Mapping[str, Any]]) -> None:
+        """Save the state, on the first process, if the last saving is too long ago."""
+        if self._path is not None and is_first() and time.monotonic() - self._saved >= self._seconds:
+            save_state(self._path, make_state())
+            self._saved = time.monotonic()
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

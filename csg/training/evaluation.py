@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -79,11 +79,27 @@ def final_measurement(inference: Inference, config: Config, pair: Pair) -> tuple
     return metrics, test
 
 
-def selected_figures(metrics: Mapping[str, float], config: Config) -> dict[str, float]:
-    """Return what the validation streams showed of the selected weights, out of their epoch's metrics."""
+def score_after(epochs: Sequence[Mapping[str, float]], config: Config) -> float:
+    """Return the selection score of the weights that would be measured after ``epochs``."""
+    scores = [selection_score(metrics, config) for metrics in epochs]
+    return max(scores) if config.selection.epoch == "best" else scores[-1]
+
+
+def selects_newest(epochs: Sequence[Mapping[str, float]], config: Config) -> bool:
+    """Whether the newest of ``epochs`` has, so far, the weights to measure on target/test."""
+    if config.selection.epoch == "last":
+        return len(epochs) == config.train.epochs
+    return len(epochs) == 1 or score_after(epochs, config) > score_after(epochs[:-1], config)
+
+
+def describe_selected(epochs: Sequence[Mapping[str, float]], config: Config) -> dict[str, float]:
+    """Return which of all epochs was selected, and what the validation streams showed of its weights."""
     task = task_of(config.data)
-    return {
+    scores = [selection_score(metrics, config) for metrics in epochs]
+    number = scores.index(max(scores)) + 1 if config.selection.epoch == "best" else len(scores)
+    shown = {
         f"selected/{name}": value
-        for name, value in metrics.items()
+        for name, value in epochs[number - 1].items()
         if name.rpartition("/")[2] in (task.score, task.overall)
     }
+    return {"selected/epoch": float(number), **shown}

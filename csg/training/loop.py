@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from csg.collective import agreed, check_agreement, is_first, part, summed, world_size
+from csg.collective import agreed, check_agreement, part, summed, world_size
 from csg.config import Config
 from csg.data.pair import SOURCE_TRAIN, Pair
 from csg.data.reading.loading import admit, in_order
@@ -20,10 +20,9 @@ from csg.messages.errors import UserError
 from csg.messages.wording import counted
 from csg.methods.method import Batch
 from csg.randomness import generator
-from csg.storage.files import exists
 from csg.tasks import task_of
 from csg.tasks.measurement import to_input
-from csg.training.checkpoint import load_state, save_state
+from csg.training.checkpoint import Checkpoint
 from csg.training.evaluation import validation_metrics
 from csg.training.optimiser import lr_factor
 from csg.training.step import Learner, make_learner
@@ -155,43 +154,21 @@ def steps_per_epoch(config: Config, pair: Pair) -> int:
     return images // config.train.batch_size
 
 
-class Checkpoint:
-    """A training's state on disk, written whenever it is due by the clock."""
-
-    def __init__(self, path: Path | None, *, minutes: float) -> None:
-        """Take the file, or None for no checkpoint, and the minutes between two savings (0: whenever it is asked)."""
-        self._path = path
-        self._seconds = 60 * minutes
-        self._saved = time.monotonic()
-
-    def restore(self, training: Training) -> None:
-        """Go on from what was saved, if anything was.
-
-        Raises:
-            RuntimeError: the processes of the group do not stand at the same step then.
-        """
-        if self._path is not None and exists(self._path):
-            training.restore(load_state(self._path))
-        position = training.position
-        check_agreement(
-            {"epochs": position.epoch, "steps of the epoch": position.step, "steps in all": training.learner.steps}
-        )
-
-    def save_if_due(self, training: Training) -> None:
-        """Save the state, on the first process, if the last saving is too long ago."""
-        if self._path is not None and is_first() and time.monotonic() - self._saved >= self._seconds:
-            save_state(self._path, training.state())
-            self._saved = time.monotonic()
-
-
 def fit(
-    config: Config, pair: Pair, *, checkpoint: Path | None = None, on_step: OnStep | None = None
+    training: Training, *, checkpoint: Path | None = None, on_step: OnStep | None = None, stop: Stop | None = None
 ) -> Iterator[EpochReport]:
     """Train one configuration, yielding a report after every epoch, from the first.
 
     With ``checkpoint``, the whole state is written there after a step and after an epoch's evaluation whenever
     ``train.checkpoint_minutes`` have passed; a state found there is continued, its finished epochs reported again from
-    its history. ``train.seed`` and the configuration decide everything but the times.
+    its history. ``train.seed`` and the configuration decide everything but the times. In a process group every process
+    iterates, and the first one writes the checkpoint.
+
+    Args:
+        training: what is trained, from where it stands or from where the checkpoint does.
+        checkpoint: a file for the state; None for none.
+        on_step: hears of every step.
+        stop: ends the iteration early.
 
     Yields:
         One report an epoch.
@@ -200,21 +177,14 @@ def fit(
         NonFiniteLossError: see :meth:`csg.training.step.Learner.step`.
         UserError: something that only shows with weights and data at hand (a weights file that does not fit, chunks
             that do not divide a map).
-    """
-    training = Training(config, pair)
-    yield from train(training, checkpoint=checkpoint, on_step=on_step)
-
-
-def train(
-    training: Training, *, checkpoint: Path | None = None, on_step: OnStep | None = None, stop: Stop | None = None
-) -> Iterator[EpochReport]:
-    """Train on from where ``training``, or the state in ``checkpoint``, stands; see :func:`fit`.
-
-    In a process group every process iterates; the first one writes the checkpoint. ``stop`` ends the iteration early.
+        RuntimeError: the processes of the group do not stand at the same step.
     """
     config, learner = training.config, training.learner
     saved = Checkpoint(checkpoint, minutes=config.train.checkpoint_minutes)
-    saved.restore(training)
+    state = saved.load()
+    if state is not None:
+        training.restore(state)
+    _check_agreement(training)
     learner.optimiser.zero_grad()  # made here, not within the time of the first step
     for epoch, metrics in enumerate(training.position.history, start=1):
         yield EpochReport(epoch, metrics)
@@ -229,7 +199,7 @@ def train(
             position.seconds = earlier + time.perf_counter() - began
             for name, value in scalars.items():
                 position.sums[name] = position.sums.get(name, 0.0) + value
-            saved.save_if_due(training)
+            saved.save_if_due(training.state)
             if on_step is not None:
                 on_step(learner.steps, total)
             if stop is not None and agreed(stop):
@@ -241,8 +211,16 @@ def train(
         learner.method.after_epoch(learner.model)
         metrics = epoch_metrics(training, total)
         training.position = Position(epoch=position.epoch + 1, history=[*position.history, metrics])
-        saved.save_if_due(training)  # an evaluation may take longer than many steps
+        saved.save_if_due(training.state)  # an evaluation may take longer than many steps
         yield EpochReport(training.position.epoch, metrics)
+
+
+def _check_agreement(training: Training) -> None:
+    """See that all processes of a group stand at the same step."""
+    position = training.position
+    check_agreement(
+        {"epochs": position.epoch, "steps of the epoch": position.step, "steps in all": training.learner.steps}
+    )
 
 
 def epoch_metrics(training: Training, total: int) -> dict[str, float]:

@@ -1,18 +1,13 @@
-"""What makes a run the run it is, and what it showed so far: ``record.json`` in its folder."""
+"""What a run is and what it showed so far: ``record.json`` in its folder."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-import csg
-from csg.config import Config
-from csg.config.identity import config_id
-from csg.data.pair import SOURCE_SHIFTED, Pair
+from csg.data.pair import SOURCE_SHIFTED
 from csg.messages.errors import UserError
 from csg.storage.files import opened, replacing
 from csg.storage.object_store import address_of
@@ -21,41 +16,6 @@ from csg.training.evaluation import TARGET_ALL
 RECORD = "record.json"
 Status = Literal["running", "finished", "stopped", "failed", "interrupted"]
 """stopped: by a scheduler, for good; interrupted: by something else, to be resumed."""
-
-
-def current_source_digest() -> str:
-    """Return ten hexadecimal digits that name this package's sources as they are on disk now."""
-    root = Path(csg.__file__).parent
-    digest = sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:10]
-
-
-@lru_cache(maxsize=1)
-def source_digest() -> str:
-    """Return the digest of the sources as they were when this process first asked."""
-    return current_source_digest()
-
-
-@dataclasses.dataclass(frozen=True)
-class Identity:
-    """What makes a run the run it is."""
-
-    config_id: str
-    seed: int
-    data_fingerprint: str
-    source_digest: str
-
-    @classmethod
-    def of(cls, config: Config, pair: Pair) -> Identity:
-        """Return the identity of ``config`` on ``pair`` under this version of the package."""
-        return cls(config_id(config), config.train.seed, pair.fingerprint, source_digest())
-
-    @property
-    def name(self) -> str:
-        """A file name."""
-        return f"{self.config_id}-seed{self.seed}-{self.data_fingerprint[:8]}-{self.source_digest}"
 
 
 @dataclasses.dataclass

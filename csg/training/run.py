@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from csg.collective import agreed, barrier, check_agreement, is_first
 from csg.config import Config
@@ -20,11 +19,12 @@ from csg.storage.layout import TRAINED
 from csg.storage.object_store import address_of, folder_of
 from csg.tasks.measurement import Inference
 from csg.training.checkpoint import load_state
-from csg.training.evaluation import final_measurement, selected_figures, selection_score
-from csg.training.loop import EpochReport, OnStep, OnWait, Stop, Training, train
+from csg.training.evaluation import describe_selected, final_measurement, score_after, selects_newest
+from csg.training.identity import Identity
+from csg.training.loop import EpochReport, OnStep, Stop, Training, fit
 from csg.training.outputs import OUTPUTS, save_outputs
 from csg.training.pictures import PICTURES, save_pictures
-from csg.training.record import RECORD, Identity, Record, Status, read_record, write_record
+from csg.training.record import RECORD, Record, Status, read_record, write_record
 from csg.training.selected import save_selected
 from csg.training.step import NonFiniteLossError
 
@@ -43,7 +43,7 @@ class Run:
         self.pair = pair
         self._training: Training | None = None
         self.identity = Identity.of(config, pair)
-        self.folder = run_folder(config, self.identity)
+        self.folder = folder_of(config.train.output) / TRAINED / self.identity.name
         self.checkpoint = self.folder / "checkpoint.pt"
         self.selected = self.folder / "selected.pt"
         self.outputs = self.folder / OUTPUTS
@@ -61,26 +61,23 @@ class Run:
         make_folder(self.folder, "train.output")
         return self
 
-    def epochs(self, on_step: OnStep | None = None, on_wait: OnWait | None = None) -> Generator[EpochReport]:
-        """Yield every epoch's report: those on record at once, the others as they are trained.
+    def epochs(self, on_step: OnStep | None = None) -> Generator[EpochReport]:
+        """Yield every epoch's report: those on record at once, the others as this process trains them.
 
         One process, or one group of workers, at a time trains a run. Another one that asks for it waits, and then finds
-        what was trained. Closing the generator leaves off training. ``on_wait`` is told when several workers wait for
-        machines.
+        what was trained. Closing the generator leaves off training. A run of several workers is started by
+        :func:`csg.workers.run.train_run`.
 
         Raises:
             NonFiniteLossError: see :func:`csg.training.loop.fit`. The caller notes it with :meth:`close`.
         """
         self.create().reread()
-        if self.config.train.workers > 1 and not self._is_trained():
-            from csg.workers.distributed import epochs_of_workers
+        with self.locked(wait=True):
+            yield from self.work(on_step)
 
-            yield from epochs_of_workers(self, on_step, on_wait)
-        else:
-            with self.locked(wait=True):
-                yield from self.work(on_step)
-
-    def _is_trained(self) -> bool:
+    @property
+    def is_measured(self) -> bool:
+        """Whether target/test was measured, on weights that are still there."""
         return bool(self.record.final) and exists(self.selected)
 
     def _is_complete(self) -> bool:
@@ -128,7 +125,7 @@ class Run:
         if self._is_complete():
             return
         training = self._training = Training(self.config, self.pair)
-        for report in train(training, checkpoint=self.checkpoint, on_step=on_step, stop=stop):
+        for report in fit(training, checkpoint=self.checkpoint, on_step=on_step, stop=stop):
             if report.epoch <= len(self.record.epochs):
                 continue
             if stop is not None and agreed(stop):
@@ -139,7 +136,7 @@ class Run:
                     yield EpochReport(epoch, self.record.epochs[epoch - 1])
                 return
             epochs = [*self.record.epochs, report.metrics]
-            if self._selects(epochs):
+            if selects_newest(epochs, self.config):
                 if is_first():
                     save_selected(self.selected, training.learner.model, self.config, self.pair)
                 barrier()
@@ -163,15 +160,9 @@ class Run:
         among_recorded = self.config.selection.epoch == "best" and bool(self.record.epochs)
         return among_recorded or self._is_complete()
 
-    def _selects(self, epochs: list[dict[str, float]]) -> bool:
-        """Whether the newest epoch's weights are (so far) those to measure on target/test."""
-        if self.config.selection.epoch == "last":
-            return len(epochs) == self.config.train.epochs
-        return len(epochs) == 1 or score_of(self.config, epochs) > score_of(self.config, epochs[:-1])
-
     def score(self, epoch: int) -> float:
         """Return the selection score, after ``epoch`` epochs, of the weights that would be measured then."""
-        return score_of(self.config, self.record.epochs[:epoch])
+        return score_after(self.record.epochs[:epoch], self.config)
 
     def finish(self) -> dict[str, float]:
         """Measure target/test on the selected weights, once, and let the training state go.
@@ -187,17 +178,11 @@ class Run:
                 if is_first():
                     save_outputs(self.outputs, measured)
                     save_pictures(self.pictures, inference, self.config, self.pair)
-                self.record.final = {**final, **self._selected_metrics(), "test/seconds": time.perf_counter() - began}
+                final |= describe_selected(self.record.epochs, self.config)
+                self.record.final = {**final, "test/seconds": time.perf_counter() - began}
             if is_first():
                 self._close("finished", "")
         return self.record.final
-
-    def _selected_metrics(self) -> dict[str, float]:
-        """Name the epoch whose weights were selected, and what the validation streams showed of them."""
-        scores = [selection_score(metrics, self.config) for metrics in self.record.epochs]
-        best = self.config.selection.epoch == "best"
-        epoch = scores.index(max(scores)) + 1 if best else len(scores)
-        return {"selected/epoch": float(epoch), **selected_figures(self.record.epochs[epoch - 1], self.config)}
 
     def selected_model(self) -> Model:
         """Return the model with the weights that target/test is measured on.
@@ -253,14 +238,3 @@ class Run:
     def _write(self) -> None:
         if is_first():
             write_record(self.folder, self.record)
-
-
-def score_of(config: Config, epochs: list[dict[str, float]]) -> float:
-    """Return the selection score of the weights that would be measured after ``epochs``."""
-    scores = [selection_score(metrics, config) for metrics in epochs]
-    return max(scores) if config.selection.epoch == "best" else scores[-1]
-
-
-def run_folder(config: Config, identity: Identity) -> Path:
-    """Return the folder of a run."""
-    return folder_of(config.train.output) / TRAINED / identity.name

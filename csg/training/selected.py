@@ -10,7 +10,6 @@ from torch import Tensor
 
 from csg.config import Config
 from csg.config.external import depends_on_folder
-from csg.config.parsing import config_from_flat
 from csg.config.settings import Flat, flatten
 from csg.data.pair import Pair
 from csg.messages.errors import UserError
@@ -18,6 +17,7 @@ from csg.messages.text import first_line
 from csg.models import encoder_named
 from csg.models.model import Model
 from csg.models.weights import check_numbers
+from csg.parsing import config_from_flat
 from csg.training.checkpoint import load_state, save_state
 from csg.training.step import make_model, placed
 

@@ -34,12 +34,12 @@ import ray.train.torch
 
 from csg.collective import agreed, is_first
 from csg.config import Config
-from csg.config.parsing import config_from_flat
 from csg.config.settings import Flat, flatten
 from csg.data import load_pair
 from csg.messages.errors import UserError
 from csg.messages.faults import LostProcessError, OutsideFaultError, find_outside_fault
 from csg.messages.text import last_line
+from csg.parsing import config_from_flat
 from csg.storage.files import opened, remove, replacing, stamp
 from csg.storage.layout import TRAINED
 from csg.storage.object_store import StoreGoneError, folder_of
@@ -63,7 +63,7 @@ RAISED: dict[str, type[Exception]] = {
 """What a worker's error is raised as in the driver, subclasses included; all others are RuntimeErrors."""
 
 
-def epochs_of_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait | None = None) -> Iterator[EpochReport]:
+def train_on_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait | None = None) -> Iterator[EpochReport]:
     """Yield a run's epoch reports as its workers, or others that are at it already, put them on record.
 
     Leaving the iteration early stops the workers after the step under way. ``on_wait`` hears when the cluster has

@@ -14,20 +14,21 @@ from typing import Any
 import ray
 
 from csg.config import Config
-from csg.config.identity import canonical
 from csg.config.names import folder_name
-from csg.config.parsing import config_from_flat, overlay
 from csg.config.settings import Flat
 from csg.data.pair import TARGET_TEST, Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.wording import counted, is_or_are
+from csg.parsing import config_from_flat, overlay
 from csg.storage.files import exists, locked, make_folder
 from csg.storage.layout import ABLATIONS
 from csg.storage.object_store import folder_of
 from csg.tasks import task_of
 from csg.tracking import RunTracker, Tracker
-from csg.training.record import Status, source_digest
+from csg.training.identity import canonical
+from csg.training.program import source_digest
+from csg.training.record import Status
 from csg.training.run import Run
 from csg.workers.cluster import Slots, check_nodes, check_output, inputs, start_ray
 from csg.workers.room_watch import RoomWatch

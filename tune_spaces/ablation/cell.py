@@ -6,8 +6,10 @@ import socket
 
 from csg.config.settings import Flat
 from csg.messages.faults import LostProcessError, OutsideFaultError, find_outside_fault, is_of_the_process
-from csg.training.record import Identity, source_digest
+from csg.training.identity import Identity
+from csg.training.program import source_digest
 from csg.training.run import Run
+from csg.workers.run import train_run
 from tune_spaces.execution.opening import open_run
 
 
@@ -29,7 +31,7 @@ def train_cell(settings: Flat, expected: Identity) -> None:
     run: Run | None = None
     try:
         run = open_run(settings, {}, config_id=expected.config_id, data=expected.data_fingerprint).create()
-        for _ in run.epochs():
+        for _ in train_run(run):
             pass
         run.finish()
     except Exception as error:

@@ -8,15 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from csg.commands.verification import open_pair
 from rich.text import Text
 
 from analysis.runs.run_table import AblationRuns
 from analysis.tables.comparisons import ablation_table
 from analysis.tables.table import write_tables
 from csg.commands.script import run_script
-from csg.commands.verification import open_pair
 from csg.config import Config, DataConfig
-from csg.config.parsing import Flags, parse_flags
 from csg.config.settings import flatten
 from csg.data.pair import Pair
 from csg.messages.console import Console
@@ -26,11 +25,12 @@ from csg.messages.text import printable
 from csg.messages.wording import counted
 from csg.methods import method_of
 from csg.models.weights import check_weights
+from csg.parsing import Flags, parse_flags
 from csg.storage.object_store import address_of, check_store
 from csg.tasks import task_of
 from csg.tracking import default_tracking_uri, not_recorded
 from csg.training.dry_run import check_buildable
-from csg.training.record import Identity
+from csg.training.identity import Identity
 from tune_spaces.ablation.ablation import Ablation, Outcome, Planned, cells_of, estimated_seconds, run_ablation
 from tune_spaces.designs.design import Design
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from csg.config.external import external_object
-from csg.config.parsing import config_from_flat
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.methods.csg import PER_STAGE
+from csg.parsing import config_from_flat
 from tune_spaces.designs.design import Cell, Design
 
 POOLINGS = {"average": "average pooling", "apool": "A-pool"}

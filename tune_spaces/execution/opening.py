@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from csg.config.parsing import config_from_flat, overlay
 from csg.data import load_pair
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
+from csg.parsing import config_from_flat, overlay
 from csg.training.run import Run
 
 

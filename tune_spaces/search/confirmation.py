@@ -11,12 +11,12 @@ from analysis.paper_tables import CONFIRMATION
 from analysis.tables.cell_table import spread
 from analysis.tables.search_summary import SELECTION_SCORE, best_trials
 from analysis.tables.table import MISSING, Entry, Row, Table, write_tables
-from csg.config.parsing import config_from_flat
 from csg.data.pair import TARGET_TEST
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.text import printable
 from csg.messages.wording import counted
+from csg.parsing import config_from_flat
 from csg.tasks import task_of
 from csg.tracking import TrackedRun, not_recorded
 from tune_spaces.ablation.ablation import Ablation, run_ablation

@@ -11,23 +11,24 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from csg.commands.verification import open_pair
+
 from csg.config import Config
-from csg.config.identity import canonical
 from csg.config.names import folder_name
 from csg.config.pairs import BUNDLED
-from csg.config.parsing import Flags, config_from_flat, overlay
 from csg.config.settings import flatten, unknown
 from csg.data.pair import Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.methods import method_of
 from csg.models.weights import check_weights
+from csg.parsing import Flags, config_from_flat, overlay
 from csg.storage.layout import SEARCHES
 from csg.storage.object_store import check_store, folder_of
 from csg.tracking import default_tracking_uri
 from csg.training.dry_run import check_buildable
 from csg.training.evaluation import score_metric
-from csg.training.record import source_digest
+from csg.training.identity import canonical
+from csg.training.program import source_digest
 from tune_spaces.spaces.csg import of_every_stage
 from tune_spaces.spaces.shipped import space_named
 from tune_spaces.spaces.space import Space

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from csg.commands.script import run_script
-from csg.config.parsing import parse_flags
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError
 from csg.messages.wording import counted
+from csg.parsing import parse_flags
 from csg.storage.layout import JOURNAL
 from csg.tracking import not_recorded
 from tune_spaces.search.journal import Journal

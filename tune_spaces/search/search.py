@@ -26,7 +26,7 @@ from csg.storage.object_store import address_of
 from csg.tasks import task_of
 from csg.tracking import StoreError, Tracker
 from csg.training.evaluation import PROTOCOL_STREAMS
-from csg.training.record import current_source_digest, source_digest
+from csg.training.program import compute_source_digest, source_digest
 from csg.workers.cluster import Slots, check_nodes, check_output, resources_of, start_ray
 from tune_spaces.execution.closing import closed_on_error
 from tune_spaces.search.console import SearchConsole
@@ -175,7 +175,7 @@ def _run_checked(
     ray.shutdown()  # now no process is at a run any more
     events = journal.events()
     ending: Ending = "complete"
-    lost = recorder.lost if current_source_digest() == source_digest() else {}
+    lost = recorder.lost if compute_source_digest() == source_digest() else {}
     if unfinished(events, options.num_samples) > len(lost):
         in_time = not options.time_budget or finished - started < 60 * options.time_budget
         ending = "interrupted" if in_time else "out of time"

@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from csg.config.identity import config_id
-from csg.config.parsing import config_from_flat, overlay
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError, find_outside_fault
+from csg.parsing import config_from_flat, overlay
+from csg.training.identity import config_id
 from tune_spaces.search.journal import Event, Journal, in_flight
 from tune_spaces.spaces.space import Space
 

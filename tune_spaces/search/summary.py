@@ -12,11 +12,11 @@ from rich.text import Text
 
 from analysis.figures.search_figures import write_search_figures
 from analysis.tables.search_summary import SELECTION_SCORE, best_trials, wilson_text
-from csg.config.parsing import config_from_flat, overlay, to_yaml
 from csg.data.pair import TARGET_TEST
 from csg.messages.console import Console
 from csg.messages.text import shell_quoted
 from csg.messages.wording import counted
+from csg.parsing import config_from_flat, overlay, to_yaml
 from csg.storage.files import replacing
 from csg.storage.layout import JOURNAL
 from csg.storage.object_store import address_of
@@ -24,7 +24,7 @@ from csg.tasks import task_of
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
-from csg.training.record import current_source_digest, source_digest
+from csg.training.program import compute_source_digest, source_digest
 from tune_spaces.search.journal import Event, Journal
 from tune_spaces.search.recorder import UNKNOWN_ERROR
 from tune_spaces.search.search import Outcome
@@ -60,7 +60,7 @@ def conclude(outcome: Outcome, console: Console) -> Path | None:
             console.print(Text("  failed", style="red"), f"{run.name}: {reason}")
     if outcome.ending != "complete":
         why = "was interrupted" if outcome.ending == "interrupted" else "has used up its time budget"
-        if current_source_digest() != source_digest():
+        if compute_source_digest() != source_digest():
             why = "ended, because the sources of csg changed while it ran"
         console.print(f"The search {why}. Go on with it: the same command with --resume")
     if best is None:

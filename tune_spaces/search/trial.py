@@ -10,11 +10,12 @@ from typing import Any
 from ray import tune
 
 from csg.config import Config
-from csg.config.parsing import config_from_flat, overlay
 from csg.messages.faults import OutsideFaultError, find_outside_fault, is_of_the_process
+from csg.parsing import config_from_flat, overlay
 from csg.training.loop import EpochReport
-from csg.training.record import source_digest
+from csg.training.program import source_digest
 from csg.training.run import Run
+from csg.workers.run import train_run
 from tune_spaces.execution.opening import open_run
 from tune_spaces.search.searcher import CONFIG_ID, EPOCH, FAILED, GONE, SCORE, SECONDS, settings_of
 
@@ -65,7 +66,7 @@ class TrainingTrial(tune.Trainable):
         config_id = self._trial_config.get(CONFIG_ID, "")
         run = open_run(self._base, settings_of(self._trial_config), config_id=config_id, data=self._data).create()
         self._known = len(run.record.epochs)
-        self._reports = run.epochs()
+        self._reports = train_run(run)
         return run
 
     def step(self) -> dict[str, Any]:

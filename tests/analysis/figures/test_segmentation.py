@@ -22,11 +22,11 @@ from analysis.tables.comparisons import ablation_table, main_comparison, per_cla
 from analysis.tables.published import CONFIGS
 from analysis.tables.table import Table
 from analysis.trace import command_of
-from csg.config.identity import canonical
-from csg.config.parsing import config_from_flat, read_yaml
 from csg.messages.errors import UserError
 from csg.metrics.iou import mean_iou
+from csg.parsing import config_from_flat, read_yaml
 from csg.tracking import TrackedRun, Tracker
+from csg.training.identity import canonical
 from csg.training.pictures import PICTURES
 from tests.analysis.figure_reading import changed, words
 from tests.analysis.made_up_experiment import ablation, search

@@ -25,10 +25,10 @@ from analysis.tables.comparisons import ablation_table, main_comparison
 from analysis.tables.published import CONFIGS, published_score
 from analysis.tables.search_summary import SELECTION_SCORE, best_trials
 from analysis.tables.table import Entry, Row, Table, latex, markdown
-from csg.config.identity import canonical
-from csg.config.parsing import config_from_flat, read_yaml
 from csg.messages.errors import UserError
+from csg.parsing import config_from_flat, read_yaml
 from csg.tracking import TrackedRun
+from csg.training.identity import canonical
 
 GOLDEN = Path(__file__).parents[1] / "golden_runs"
 ACCURACY = "target/test/accuracy"

@@ -13,11 +13,11 @@ import torch
 
 from csg import cli, data
 from csg.config import Config
-from csg.config.parsing import config_from_flat
 from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN
 from csg.messages.errors import UserError
 from csg.models import encoder_named
+from csg.parsing import config_from_flat
 from csg.tracking import Tracker, default_tracking_uri
 from csg.training.checkpoint import load_state
 from csg.training.run import Run

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from csg import cli
 from csg.commands import export as export_module
 from csg.config import DataConfig
-from csg.config.parsing import config_from_flat
 from csg.data import load_pair
 from csg.data.pair import SOURCE_VAL, TARGET_VAL, Pair
 from csg.models import ENCODERS
 from csg.models.deployable import Deployable
 from csg.models.resnet import Bottleneck, ResNet
 from csg.models.weights import pretrained_encoder
+from csg.parsing import config_from_flat
 from csg.tasks.measurement import Inference, to_input
 from csg.training.run import Run
 from csg.training.selected import load_selected, save_selected

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csg.config import Config
-from csg.config.identity import canonical, config_id
-from csg.config.parsing import config_from_flat, overlay, parse_flags, read_yaml, to_yaml
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
+from csg.parsing import config_from_flat, overlay, parse_flags, read_yaml, to_yaml
+from csg.training.identity import canonical, config_id
 from tune_spaces.search.plan import SearchOptions
 
 RECIPE = Path(__file__).parents[3] / "configs" / "gta5_cityscapes_csg.yaml"

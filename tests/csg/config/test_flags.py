@@ -11,8 +11,8 @@ from analysis import export_runs, paper_figures, paper_tables, report, trace
 from analysis import motivating_example as drawn_example
 from csg import cli
 from csg.config.flags import value_of
-from csg.config.parsing import config_from_flat, parse_flags
 from csg.messages.errors import UserError
+from csg.parsing import config_from_flat, parse_flags
 from tests.csg.commands.test_cli import Main, train
 from tune_spaces import gta5_search, motivating_example, visda_ablation, visda_search
 from tune_spaces.search.plan import SearchOptions

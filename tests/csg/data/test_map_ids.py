@@ -13,8 +13,6 @@ from PIL import Image
 
 from csg import cli
 from csg.config import DataConfig
-from csg.config.identity import config_id
-from csg.config.parsing import config_from_flat
 from csg.data import load_pair
 from csg.data.check import check, verified
 from csg.data.maps.judgement import in_words
@@ -30,6 +28,8 @@ from csg.data.maps.label_maps import (
 )
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, TARGET_TEST, TARGET_VAL
 from csg.messages.errors import UserError
+from csg.parsing import config_from_flat
+from csg.training.identity import config_id
 from tests.checked_data import forget, starts
 from tests.published_maps import to_train_ids, write_maps
 

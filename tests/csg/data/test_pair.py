@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csg.config import DataConfig
-from csg.config.identity import config_id
-from csg.config.parsing import config_from_flat
 from csg.data import PAIRS, load_pair
 from csg.data.pair import ArrayStream, stratified_split
 from csg.messages.errors import UserError
+from csg.parsing import config_from_flat
+from csg.training.identity import config_id
 
 
 @given(

@@ -13,9 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from csg.config import DataConfig, identity, parsing
-from csg.config.identity import config_id
-from csg.config.parsing import config_from_flat, read_yaml
+from csg import parsing
+from csg.config import DataConfig
 from csg.data import load_pair
 from csg.data.fault import BadImageError
 from csg.data.maps.files import png_size
@@ -27,8 +26,11 @@ from csg.data.reading.listing import CLOSED, files_below, image_files
 from csg.messages.errors import UserError
 from csg.messages.faults import find_outside_fault
 from csg.models.weights_file import state_dicts
+from csg.parsing import config_from_flat, read_yaml
 from csg.storage import files as storage
+from csg.training import identity
 from csg.training.checkpoint import load_state, save_state
+from csg.training.identity import config_id
 from tests.published_trees import write_visda17
 
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)

@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from csg.commands.verification import open_pair
 from PIL import Image
 
 from csg import cli
-from csg.commands.verification import open_pair
 from csg.config import DataConfig
-from csg.config.identity import config_id
-from csg.config.parsing import config_from_flat
 from csg.data import load_domains, load_pair
 from csg.data.check import Report, check, report_path
 from csg.data.pair import SOURCE_TRAIN
@@ -25,6 +23,8 @@ from csg.data.reading.image_files import ImageFiles
 from csg.data.reading.listing import COMPANION
 from csg.messages.console import Console
 from csg.messages.errors import UserError
+from csg.parsing import config_from_flat
+from csg.training.identity import config_id
 from tests.checked_data import forget, starts
 from tests.published_maps import gta5, write_maps
 from tests.published_trees import FAULTS, write_folders, write_visda17

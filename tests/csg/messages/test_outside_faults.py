@@ -35,7 +35,7 @@ from csg.storage import files as storage
 from csg.storage.files import replacing
 from csg.tracking.refusals import StoreAwayError
 from csg.training.checkpoint import load_state, save_state
-from csg.training.record import source_digest
+from csg.training.program import source_digest
 from csg.training.run import Run
 from csg.training.step import NonFiniteLossError
 from csg.workers import distributed

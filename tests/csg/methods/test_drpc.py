@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from csg.config.identity import _folder_digest, config_id
-from csg.config.parsing import config_from_flat
 from csg.data.fault import BadImageError
 from csg.data.reading.decoding import decode
 from csg.data.views.fourier_style import low_amplitudes, with_low_amplitudes
@@ -22,6 +20,8 @@ from csg.losses.pyramid_consistency import pyramid_consistency
 from csg.messages.errors import UserError
 from csg.methods.drpc import Drpc, StyledBatch
 from csg.methods.method import Batch
+from csg.parsing import config_from_flat
+from csg.training.identity import _folder_digest, config_id
 from csg.training.step import Learner
 from tests.checked_data import repaint
 from tests.csg.methods.test_methods import batch_of, learner

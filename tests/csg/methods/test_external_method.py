@@ -15,13 +15,13 @@ import pytest
 
 from csg import cli
 from csg.config.external import with_absolute_path
-from csg.config.identity import config_id
-from csg.config.parsing import config_from_flat, parse_flags
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.methods import find_method
 from csg.methods.method import Method
+from csg.parsing import config_from_flat, parse_flags
 from csg.tracking import Tracker, default_tracking_uri
+from csg.training.identity import config_id
 from tests.few_images import few_images
 from tests.finished_run import write_images
 from tests.made_up_pair import made_up_pair
@@ -173,7 +173,7 @@ def test_a_module_in_the_current_folder_is_found_and_other_processes_are_told_it
     flags = parse_flags(SearchOptions, ["--method.path", f"{name}:ConfidencePenalty"], prog="search", description="")
     assert flags.config.method.name == "confidence_penalty"
     assert flags.config.method.path == f"{example.parent / name}.py:ConfidencePenalty"
-    ask = "import json, sys; from csg.config.parsing import config_from_flat as made; "
+    ask = "import json, sys; from csg.parsing import config_from_flat as made; "
     ask += "print(made(json.load(sys.stdin)).method)"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from csg.config.parsing import config_from_flat
 from csg.methods.csg import Csg
 from csg.methods.method import Batch
 from csg.methods.queue import KeyQueue
 from csg.models.classifier import Classifier
 from csg.models.model import Model
 from csg.models.resnet import BasicBlock, Bottleneck, ResNet
+from csg.parsing import config_from_flat
 from csg.training.step import Learner
 from tests.csg.methods import test_methods
 

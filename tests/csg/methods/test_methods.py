@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from csg.config.parsing import config_from_flat
 from csg.losses.attentional_pooling import attention, attentional_pool
 from csg.methods.csg import Csg
 from csg.methods.method import Batch
 from csg.methods.queue import KeyQueue
+from csg.parsing import config_from_flat
 from csg.training.step import Learner, NonFiniteLossError, make_learner
 from tests.made_up_pair import TINY
 

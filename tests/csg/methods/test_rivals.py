@@ -49,8 +49,8 @@ def glyphs_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_lowers_its_loss_on_glyphs(name: str, glyphs_cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from csg.config.parsing import config_from_flat
     from csg.data import load_pair
+    from csg.parsing import config_from_flat
     from csg.training import loop
 
     monkeypatch.setattr(loop, "validation_metrics", lambda *_: {})  # only losses are looked at
@@ -58,7 +58,7 @@ def test_every_method_lowers_its_loss_on_glyphs(name: str, glyphs_cache: str, mo
         {"method.name": name, "data.source_images": 160, "data.image_size": 32, "data.cache": glyphs_cache}
         | {"train.epochs": 6, "train.batch_size": 16, "optim.warmup_steps": 2, "optim.lr": 0.015}
     )
-    first, *_, last = (report.metrics for report in loop.fit(config, load_pair(config.data)))
+    first, *_, last = (report.metrics for report in loop.fit(loop.Training(config, load_pair(config.data))))
     # At half the usual rate both fall from epoch to epoch, to a fifth or so; under ASG's controller to four fifths.
     assert last["train/loss_task"] < 0.9 * first["train/loss_task"]
     assert last["train/loss"] < 0.9 * first["train/loss"], "the method's own term included"

@@ -10,13 +10,13 @@ from sklearn.datasets import load_sample_images
 from torch.nn import functional as F
 
 from csg.config import ModelConfig
-from csg.config.parsing import config_from_flat, read_yaml
 from csg.messages.errors import UserError
 from csg.models import encoder_named
 from csg.models.classifier import Classifier
 from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
 from csg.models.weights import pretrained_encoder
+from csg.parsing import config_from_flat, read_yaml
 from csg.training.step import make_learner
 from tests.csg.methods.test_methods import batch_of
 from tests.csg.training.test_dry_run import RECIPE

@@ -19,9 +19,9 @@ from pyarrow import fs
 from csg.cli import main
 from csg.commands.train import TrainOptions
 from csg.config import Config
-from csg.config.parsing import config_from_flat, parse_flags, with_absolute_paths
 from csg.data.reading.cache import cache_folder
 from csg.messages.errors import UserError
+from csg.parsing import config_from_flat, parse_flags, with_absolute_paths
 from csg.storage import object_store
 from csg.storage.files import exists, fetched, names, opened, remove, remove_leftovers, replacing, stamp
 from csg.storage.object_store import address_of, check_store, file_of, folder_of, store_of

@@ -11,8 +11,8 @@ from sqlalchemy import make_url
 from analysis.paper_tables import TableOptions
 from analysis.runs.source import options_of
 from csg.config.external import with_absolute_path
-from csg.config.parsing import Flags, parse_flags
 from csg.messages.errors import UserError
+from csg.parsing import Flags, parse_flags
 from csg.storage.address import sqlite_address, sqlite_path, sqlite_query
 from csg.storage.object_store import file_of, folder_of
 from csg.tracking import default_tracking_uri

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from analysis.figures.pictures import shown_runs
 from analysis.runs.comparable import NoDataError
 from analysis.runs.run_table import read_runs
-from csg.config.parsing import config_from_flat, parse_flags, to_yaml
+from csg.parsing import config_from_flat, parse_flags, to_yaml
 from csg.tracking import RunTracker, Tracker, default_tracking_uri
 from csg.tracking.reading import read_artifact
 from csg.training.outputs import OUTPUTS

@@ -14,9 +14,9 @@ from sqlalchemy.exc import IntegrityError, InterfaceError
 from csg import cli
 from csg.commands import script
 from csg.commands import train as train_module
-from csg.config.parsing import config_from_flat
 from csg.messages.console import Console
 from csg.messages.errors import UserError
+from csg.parsing import config_from_flat
 from csg.tracking import RunTracker, StoreError, Tracker, default_tracking_uri, read_experiment, refusal_of
 from csg.tracking.refusals import lasts
 from csg.training.run import Run

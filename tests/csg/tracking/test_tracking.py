@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from csg.config.parsing import config_from_flat
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
+from csg.parsing import config_from_flat
 from csg.tracking import RunTracker, Tracker
 from csg.tracking import tracker as tracker_module
 from csg.tracking.tracker import active_settings

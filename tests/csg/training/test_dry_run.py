@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from csg import cli
-from csg.config.parsing import config_from_flat, read_yaml
 from csg.data.pairs import visda17
 from csg.messages.errors import UserError
 from csg.methods import METHODS
 from csg.methods.method import Method, Term
+from csg.parsing import config_from_flat, read_yaml
 from csg.training.dry_run import check_buildable, dry_run
 from csg.training.step import make_learner
 from tests.csg.methods.test_methods import batch

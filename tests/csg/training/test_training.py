@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from csg.config import Config
-from csg.config.parsing import config_from_flat
 from csg.messages.errors import UserError
+from csg.parsing import config_from_flat
 from csg.storage.files import locked, make_folder
 from csg.tasks.classification import Classification
-from csg.training import loop
+from csg.training import evaluation, loop
 from csg.training import run as run_module
 from csg.training.checkpoint import load_state
 from csg.training.evaluation import final_measurement, selection_score
-from csg.training.loop import EpochReport, fit
+from csg.training.loop import EpochReport, Training, fit
 from csg.training.record import read_record
 from csg.training.run import Run
 from csg.training.step import NonFiniteLossError
@@ -58,7 +58,7 @@ def test_two_runs_with_one_seed_are_identical(tmp_path: Path) -> None:
 
 
 def test_every_epoch_reports_losses_accuracies_energies_speed_and_rate(tmp_path: Path) -> None:
-    report = next(fit(tiny(tmp_path), made_up_pair()))
+    report = next(fit(Training(tiny(tmp_path), made_up_pair())))
     assert report.epoch == 1
     assert {
         "train/loss",
@@ -93,7 +93,7 @@ def test_training_on_bars_lowers_the_loss(tmp_path: Path, method: str, optimiser
         model__frozen_statistics=False,
         train__epochs=6,
     )
-    losses = [report.metrics["train/loss_task"] for report in fit(config, made_up_pair())]
+    losses = [report.metrics["train/loss_task"] for report in fit(Training(config, made_up_pair()))]
     assert losses[-1] < 0.7 * losses[0]
 
 
@@ -135,9 +135,9 @@ def test_a_run_resumed_between_epochs_equals_one_that_was_not(tmp_path: Path, ep
 
 def test_a_state_saved_before_its_epoch_was_recorded_loses_no_report(tmp_path: Path) -> None:
     pair, config = made_up_pair(), tiny(tmp_path, train__checkpoint_minutes=0.0, train__epochs=3)
-    reports = fit(config, pair, checkpoint=tmp_path / "state.pt")
+    reports = fit(Training(config, pair), checkpoint=tmp_path / "state.pt")
     first, second = next(reports), next(reports)
-    resumed = list(fit(config, pair, checkpoint=tmp_path / "state.pt"))
+    resumed = list(fit(Training(config, pair), checkpoint=tmp_path / "state.pt"))
     assert resumed[0] == first
     assert timeless(resumed[1].metrics) == timeless(second.metrics)
     assert [report.epoch for report in resumed] == [1, 2, 3]
@@ -186,10 +186,10 @@ def test_the_best_epoch_by_the_protocols_own_stream_is_selected(
 ) -> None:
     weights: list[dict[str, torch.Tensor]] = []
     scores = iter([0.4, 0.9, 0.6])
-    monkeypatch.setattr(run_module, "selection_score", lambda metrics, config: metrics["planted"])
+    monkeypatch.setattr(evaluation, "selection_score", lambda metrics, config: metrics["planted"])
     config = tiny(tmp_path, selection__epoch="best", selection__protocol="shifted", train__epochs=3)
     run = Run(config, made_up_pair())
-    original = loop.train
+    original = loop.fit
 
     def planted(training: Any, **keywords: Any) -> Any:
         for report in original(training, **keywords):
@@ -197,7 +197,7 @@ def test_the_best_epoch_by_the_protocols_own_stream_is_selected(
             weights.append({k: v.clone() for k, v in training.learner.model.state_dict().items()})
             yield report
 
-    monkeypatch.setattr(run_module, "train", planted)
+    monkeypatch.setattr(run_module, "fit", planted)
     selected = outcome(run)[2]
     assert all(torch.equal(selected[name], weights[1][name]) for name in selected)
 
@@ -354,4 +354,4 @@ def test_evaluating_an_unfinished_run_is_refused(tmp_path: Path) -> None:
 
 def test_chunks_that_do_not_divide_a_map_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"method.stage4.chunks: expected a divisor"):
-        next(fit(tiny(tmp_path, method__stages="4", method__stage4__chunks=2), made_up_pair()))
+        next(fit(Training(tiny(tmp_path, method__stages="4", method__stage4__chunks=2), made_up_pair())))

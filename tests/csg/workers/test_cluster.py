@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from ray._private.ray_constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
 from ray.cluster_utils import Cluster
 
-from csg.config.parsing import config_from_flat
 from csg.messages.errors import UserError
+from csg.parsing import config_from_flat
 from csg.workers import cluster as cluster_module
 from csg.workers.cluster import HEAD, Slots, check_nodes, check_output, fitting, inputs, resources_of, start_ray
 from csg.workers.room_watch import RoomWatch

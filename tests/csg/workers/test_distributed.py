@@ -13,9 +13,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from csg import collective
-from csg.config.parsing import config_from_flat
 from csg.data.pair import IGNORED
 from csg.messages.errors import UserError
+from csg.parsing import config_from_flat
 from csg.tasks import task_of
 from csg.tasks.measurement import Inference
 from csg.training import loop
@@ -26,6 +26,7 @@ from csg.training.run import Run
 from csg.training.step import task_loss
 from csg.workers import distributed
 from csg.workers.distributed import Launch, held
+from csg.workers.run import train_run
 from tests.made_up_pair import TINY, made_up_pair
 from tests.process_group import Result, disagreeing, masked, trained, unequal
 
@@ -109,13 +110,13 @@ def test_a_long_evaluation_is_followed_by_a_checkpoint_and_a_short_one_is_not(
     monkeypatch.setattr(loop, "validation_metrics", evaluate)
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock, perf_counter=time.perf_counter))
     config = config_from_flat({**TINY, "train.checkpoint_minutes": 1.0})
-    next(fit(config, made_up_pair(), checkpoint=tmp_path / "long.pt"))
+    next(fit(Training(config, made_up_pair()), checkpoint=tmp_path / "long.pt"))
     position = load_state(tmp_path / "long.pt")["position"]
     assert (position["epoch"], position["step"]) == (1, 0), (
         "a kill from here on repeats neither training nor evaluation"
     )
     evaluation_seconds = 1.0
-    next(fit(config, made_up_pair(), checkpoint=tmp_path / "short.pt"))
+    next(fit(Training(config, made_up_pair()), checkpoint=tmp_path / "short.pt"))
     assert not (tmp_path / "short.pt").exists()
 
 
@@ -125,7 +126,7 @@ def test_a_step_is_told_after_its_state_is_saved(tmp_path: Path) -> None:
     saved: list[int] = []
     config = config_from_flat({**TINY, "train.epochs": 1, "train.checkpoint_minutes": 0.0})
     told = lambda *_: saved.append(load_state(checkpoint)["steps"])  # noqa: E731
-    list(fit(config, made_up_pair(), checkpoint=checkpoint, on_step=told))
+    list(fit(Training(config, made_up_pair()), checkpoint=checkpoint, on_step=told))
     assert saved == [1, 2, 3, 4, 5]
 
 
@@ -199,7 +200,7 @@ def test_the_last_epoch_is_told_when_workers_have_measured_the_test_images(
     monkeypatch.setattr(distributed, "_join_cluster", lambda config: None)
     config = config_from_flat({**TINY, "train.workers": 2, "train.output": str(tmp_path)})
     run = Run(config, made_up_pair()).create()
-    finals = [(report.epoch, dict(run.record.final)) for report in run.epochs()]
+    finals = [(report.epoch, dict(run.record.final)) for report in train_run(run)]
     assert finals == [(1, {}), (2, {"accuracy": 0.5})]
     assert DyingLaunch.starts == 2
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from csg.config.identity import config_id
-from csg.config.parsing import config_from_flat
 from csg.config.settings import flatten
 from csg.messages.console import Console
 from csg.messages.errors import UserError
+from csg.parsing import config_from_flat
 from csg.tracking import TrackedRun, Tracker, default_tracking_uri
 from csg.tracking.tracker import active_settings
+from csg.training.identity import config_id
 from tests.few_images import EXPERIMENT, few_images
 from tests.made_up_pair import TINY, made_up_pair
 from tests.stores import put_store_below

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from csg.config.parsing import parse_flags
+from csg.parsing import parse_flags
 from tune_spaces.search.plan import SearchOptions
 
 ROOT = Path(__file__).parents[3]

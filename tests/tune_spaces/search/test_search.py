@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from csg.config.parsing import parse_flags, read_yaml
 from csg.config.settings import flatten
+from csg.parsing import parse_flags, read_yaml
 from csg.storage.files import locked, names
 from csg.storage.object_store import file_of, folder_of
 from csg.tracking import TrackedRun, Tracker, default_tracking_uri
-from csg.training.record import source_digest
+from csg.training.program import source_digest
 from tests.buckets import move_to
 from tests.few_images import EXPERIMENT, few_images
 from tests.simulated_cluster import started_cluster

@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from csg.config import DataConfig
-from csg.config.parsing import config_from_flat, overlay
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
+from csg.parsing import config_from_flat, overlay
 from tune_spaces.search.journal import Event, Journal, in_flight, unfinished
 from tune_spaces.search.plan import around
 from tune_spaces.search.scheduler import JournaledASHA

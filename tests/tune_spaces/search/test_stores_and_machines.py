@@ -16,19 +16,20 @@ import ray
 from ray import tune
 
 from csg.commands.script import run_script
-from csg.config.parsing import config_from_flat, parse_flags, read_yaml, to_yaml
 from csg.config.settings import flatten
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
+from csg.parsing import config_from_flat, parse_flags, read_yaml, to_yaml
 from csg.storage import object_store
 from csg.storage.files import make_folder, names, opened, replacing
 from csg.storage.object_store import ObjectStore, StoreGoneError, check_store, file_of, folder_of, store_of
 from csg.training.checkpoint import load_state, save_state
-from csg.training.record import source_digest
+from csg.training.program import source_digest
 from csg.training.run import Run
 from csg.workers import distributed
 from csg.workers.cluster import start_ray
+from csg.workers.run import train_run
 from tests.buckets import move_to
 from tests.csg.training.test_training import outcome, tiny
 from tests.made_up_pair import made_up_pair
@@ -302,6 +303,6 @@ def test_workers_that_wait_for_machines_say_so(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(distributed, "_join_cluster", lambda _: None)
     monkeypatch.setattr("csg.workers.cluster.alive", lambda: [{"CPU": 1.0}])
     with pytest.raises(RuntimeError, match="the workers died 3 times"):
-        list(run.epochs(on_wait=said.append))
+        list(train_run(run, on_wait=said.append))
     assert len(said) == 1
     assert said[0].startswith("Waiting for machines: a run needs 2 workers of 1 CPU, each on one node; the cluster's 1")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from csg.config.parsing import config_from_flat, parse_flags
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
+from csg.parsing import config_from_flat, parse_flags
 from tests.tune_spaces.search.test_search_parts import searcher
 from tune_spaces import visda_search
 from tune_spaces.search.journal import Journal

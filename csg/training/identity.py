@@ -1,26 +1,37 @@
-"""What makes two configurations the same: the settings that say what is computed, and their hash."""
+"""What makes a run the run it is: what its configuration computes, its seed, its data and the program."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
+from collections import Counter
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from csg.config import SECTIONS, Config
 from csg.config.settings import Flat, NotIdentity, Section, hints, places
+from csg.data.pair import Pair
 from csg.data.reading.cache import cache_folder
 from csg.data.reading.image_files import ImageFiles
 from csg.data.reading.listing import image_files
 from csg.messages.errors import UserError
 from csg.messages.faults import is_of_the_machine
+from csg.messages.wording import counted, is_or_are
 from csg.methods import method_of
-from csg.storage.files import file_digest
+from csg.storage.files import file_digest, names
+from csg.storage.layout import TRAINED
+from csg.storage.object_store import folder_of
+from csg.training.program import source_digest
 
 KNOWN = {"csg", "torch", *sys.stdlib_module_names}
 """Packages whose classes a method from outside may inherit from without their files being part of its identity."""
+
+_RUN_NAME: Final = re.compile(r"[0-9a-f]{10}-seed\d+-[0-9a-f]{8}-(?P<program>[0-9a-f]{10})")
+"""What :attr:`Identity.name` gives."""
 
 
 def _is_identity(cls: type[Any], path: str) -> bool:
@@ -93,3 +104,41 @@ def config_id(config: Config) -> str:
     """Ten hexadecimal digits that name what is computed, whatever the seed, the machine or the paths."""
     text = json.dumps(canonical(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes a run the run it is."""
+
+    config_id: str
+    seed: int
+    data_fingerprint: str
+    source_digest: str
+
+    @classmethod
+    def of(cls, config: Config, pair: Pair) -> Identity:
+        """Return the identity of ``config`` on ``pair`` under this version of the package."""
+        return cls(config_id(config), config.train.seed, pair.fingerprint, source_digest())
+
+    @property
+    def name(self) -> str:
+        """A file name."""
+        return f"{self.config_id}-seed{self.seed}-{self.data_fingerprint[:8]}-{self.source_digest}"
+
+
+def describe_earlier_runs(output: str) -> str:
+    """Say how many runs below ``output`` another version of the program has trained; empty where none has.
+
+    The names of the runs' folders tell: no record is read.
+    """
+    found = map(_RUN_NAME.fullmatch, names(folder_of(output) / TRAINED))
+    programs = Counter(name["program"] for name in found if name is not None)
+    del programs[source_digest()]
+    if not programs:
+        return ""
+    runs = programs.total()
+    digests = f"digest {next(iter(programs))}" if len(programs) == 1 else f"{len(programs)} digests"
+    return (
+        f"{counted(runs, 'run')} below {output} {is_or_are(runs)} from an earlier program ({digests}; now "
+        f"{source_digest()}): kept, and not reused."
+    )

@@ -1,0 +1,70 @@
+"""The program that a number depends on: the files that training and measuring import, and their digest.
+
+A run is known by this digest, so a change of a message, a command or of what talks to Ray and MLflow orphans no run.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import csg
+
+ROOT: Final = Path(csg.__file__).parent
+ROOTS: Final = ("csg.training.loop", "csg.training.outputs", "csg.training.pictures")
+"""Modules that train, measure and keep what was measured; all that they import computes too."""
+NOT_COMPUTING: Final = ("messages", "storage")
+"""Rooms that they use for words and for files, which no number depends on."""
+
+
+def find_computing_files(root: Path = ROOT) -> list[Path]:
+    """Find the files of the package at ``root`` that a number depends on: those that the ROOTS import, sorted.
+
+    To import a module is to import the packages around it too. An import within a function counts.
+    """
+    waiting, found = list(ROOTS), dict[str, Path]()
+    while waiting:
+        module = waiting.pop()
+        path = _file_of(module, root)
+        if path is None or module in found or path.relative_to(root).parts[0] in NOT_COMPUTING:
+            continue
+        found[module] = path
+        waiting += [module.rpartition(".")[0], *_imports(path)]
+    return sorted(found.values(), key=lambda path: path.relative_to(root).as_posix())
+
+
+def _file_of(module: str, root: Path) -> Path | None:
+    """Return the file of a module of this package; None for other packages' and for names that are no modules."""
+    package, *names = module.split(".")
+    if package != root.name:
+        return None
+    place = root.joinpath(*names)
+    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Yield what a file imports: modules, and names that may be modules of a package."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def compute_source_digest(root: Path = ROOT) -> str:
+    """Compute ten hexadecimal digits that name the sources that compute, as they are on disk now."""
+    digest = sha256()
+    for path in find_computing_files(root):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:10]
+
+
+@lru_cache(maxsize=1)
+def source_digest() -> str:
+    """Return the digest of the sources as they were when this process first asked."""
+    return compute_source_digest()

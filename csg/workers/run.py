@@ -1,0 +1,33 @@
+"""The one way to train a run: by this process, or by several workers."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from csg.training.loop import EpochReport, OnStep, OnWait
+from csg.training.run import Run
+
+
+def train_run(run: Run, on_step: OnStep | None = None, on_wait: OnWait | None = None) -> Generator[EpochReport]:
+    """Yield every epoch's report of a run: those on record at once, the others as they are trained.
+
+    With ``train.workers`` above 1 a Ray Train run is started, unless the run is measured already; otherwise this
+    process trains, without Ray. Closing the generator leaves off training.
+
+    Args:
+        run: is made on disk if it has to be.
+        on_step: hears of every step.
+        on_wait: hears when several workers wait for machines.
+
+    Raises:
+        NonFiniteLossError: see :func:`csg.training.loop.fit`. The caller notes it with
+            :meth:`csg.training.run.Run.close`.
+    """
+    if run.config.train.workers > 1:
+        run.create().reread()
+        if not run.is_measured:
+            from csg.workers.distributed import train_on_workers  # one process trains without Ray
+
+            yield from train_on_workers(run, on_step, on_wait)
+            return
+    yield from run.epochs(on_step)
