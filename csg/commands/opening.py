@@ -1,13 +1,21 @@
-"""From flags to the run they mean."""
+"""From a configuration to the run that it means: what it needs is checked before anything is trained."""
 
 from __future__ import annotations
 
-from csg.commands.verification import open_pair
+from csg.commands.progress import image_progress
 from csg.config import Config
+from csg.data import ON_DISK, load_pair
+from csg.data.check import verified
+from csg.data.fault import UNREADABLE
+from csg.data.pair import Pair
+from csg.data.reading.listing import files_in_words
 from csg.messages.console import Console
+from csg.messages.wording import counted, is_or_are
 from csg.methods import method_of
 from csg.models.weights import check_weights
 from csg.storage.object_store import check_store
+from csg.training.identity import describe_earlier_runs
+from csg.training.loop import steps_per_epoch
 from csg.training.run import Run
 
 
@@ -16,10 +24,60 @@ def open_run(config: Config, console: Console, *, writing: bool = True) -> Run:
 
     Raises:
         UserError: the weights, the data or the output folder cannot be used.
+        SystemExit: see :func:`open_pair`.
     """
     check_store(config.train.output, writing=writing)
-    check_weights(config.model, old_head=method_of(config).uses_old_head(config.method))
+    check_starting_weights(config)
     pair = open_pair(config, console)
     console.print(f"{config.method.summary} on {pair.description}")
     run = Run(config, pair)
-    return run.create() if writing else run
+    if not writing:
+        return run
+    show_earlier_runs(config, console)
+    return run.create()
+
+
+def check_starting_weights(config: Config) -> None:
+    """See that the weights that the encoder and the teacher start from can be loaded.
+
+    Raises:
+        UserError: see :func:`csg.models.weights.check_weights`.
+    """
+    check_weights(config.model, old_head=method_of(config).uses_old_head(config.method))
+
+
+def open_pair(config: Config, console: Console) -> Pair:
+    """Load a pair that can be trained on. Images on disk are all looked at, unless they were before.
+
+    Raises:
+        UserError: the data are not there, are at fault, or are fewer than a batch.
+        SystemExit: 130, when Ctrl-C ends the looking.
+    """
+    pair = load_pair(config.data)
+    steps_per_epoch(config, pair)
+    if config.data.name in ON_DISK:
+        _verify(config, console)
+    return pair
+
+
+def _verify(config: Config, console: Console) -> None:
+    """Look at all images of a pair on disk, and print what is not used."""
+    try:
+        with image_progress(console, "checking", "checked") as progress:
+            report = verified(config.data, progress)
+    except KeyboardInterrupt:
+        console.print("Interrupted; nothing was trained.")
+        raise SystemExit(130) from None
+    if report.not_used:
+        console.print(f"{files_in_words(report.not_used)} not used, as csg data check says: {report.path}")
+    skipped = sum(fault.kind in UNREADABLE for fault in report.faults)
+    if skipped:
+        what = f"{counted(skipped, 'image')} cannot be used and {is_or_are(skipped)} skipped"
+        console.print(f"{what}: {report.path}")
+
+
+def show_earlier_runs(config: Config, console: Console) -> None:
+    """Print how many runs on record belong to an earlier program; nothing where none does."""
+    earlier = describe_earlier_runs(config.train.output)
+    if earlier:
+        console.print(earlier, style="yellow")

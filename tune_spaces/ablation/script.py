@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from csg.commands.verification import open_pair
 from rich.text import Text
 
 from analysis.runs.run_table import AblationRuns
 from analysis.tables.comparisons import ablation_table
 from analysis.tables.table import write_tables
+from csg.commands.opening import check_starting_weights, open_pair, show_earlier_runs
 from csg.commands.script import run_script
 from csg.config import Config, DataConfig
 from csg.config.settings import flatten
@@ -23,8 +23,6 @@ from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError
 from csg.messages.text import printable
 from csg.messages.wording import counted
-from csg.methods import method_of
-from csg.models.weights import check_weights
 from csg.parsing import Flags, parse_flags
 from csg.storage.object_store import address_of, check_store
 from csg.tasks import task_of
@@ -70,7 +68,7 @@ def planned_runs(design: Design, config: Config, seeds: int, console: Console) -
             pairs[configured.data] = open_pair(configured, console)
         pair = pairs[configured.data]
         if configured.train.seed == config.train.seed:
-            check_weights(configured.model, old_head=method_of(configured).uses_old_head(configured.method))
+            check_starting_weights(configured)
             check_buildable(configured, classes=len(pair.classes))
             name = cells.setdefault(Identity.of(configured, pair), cell.name)
             if name != cell.name:
@@ -181,6 +179,7 @@ def run_design(
             f"{ablation.planned[0].pair.description}",
             sep="",
         )
+        show_earlier_runs(flags.config, console)
         if flags.options.plan:
             show_plan(ablation, console)
             return True

@@ -10,8 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from csg.commands.verification import open_pair
-
+from csg.commands.opening import check_starting_weights, open_pair
 from csg.config import Config
 from csg.config.names import folder_name
 from csg.config.pairs import BUNDLED
@@ -19,8 +18,6 @@ from csg.config.settings import flatten, unknown
 from csg.data.pair import Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.methods import method_of
-from csg.models.weights import check_weights
 from csg.parsing import Flags, config_from_flat, overlay
 from csg.storage.layout import SEARCHES
 from csg.storage.object_store import check_store, folder_of
@@ -199,7 +196,7 @@ def plan(flags: Flags[SearchOptions], console: Console) -> Search:
         raise UserError(f"--{pinned_stage[0]}: stages are searched; set --method.stages too, or leave this unset")
     check_space(space, base, config)
     check_store(config.train.output)
-    check_weights(config.model, old_head=method_of(config).uses_old_head(config.method))
+    check_starting_weights(config)
     pair = open_pair(config, console)
     check_buildable(config, classes=len(pair.classes))
     return Search(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from csg.commands.opening import show_earlier_runs
 from csg.commands.script import run_script
 from csg.messages.console import Console
 from csg.messages.errors import UserError
@@ -50,6 +51,7 @@ def search_script(
         start = {"data.name": pair, "train.threads": THREADS}
         search = plan(parse_flags(options, given, prog=prog, description=description, base=start), console)
         console.print(search.where, style="bold")
+        show_earlier_runs(search.config, console)
         outcome = run_search(search, console)
         # What draws figures and tables takes seconds to import: a search does not start later for it.
         from tune_spaces.search.summary import conclude

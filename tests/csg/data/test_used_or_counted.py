@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from csg.commands.verification import open_pair
 from PIL import Image
 
 from csg import cli
+from csg.commands.opening import open_pair
 from csg.config import DataConfig
 from csg.data import load_domains, load_pair
 from csg.data.check import Report, check, report_path
