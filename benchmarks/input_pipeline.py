@@ -36,8 +36,8 @@ from csg.data.pair import SOURCE_TRAIN, Stream
 from csg.data.pairs import visda17
 from csg.data.reading.decoding import decode
 from csg.data.reading.image_files import FileStream, ImageFiles
-from csg.data.reading.loading import in_order
-from csg.data.views.augmentation import Views, train_views
+from csg.data.reading.loading import map_in_order
+from csg.data.views.augmentation import Views, draw_views
 from csg.messages.wording import counted
 from csg.methods import method_of
 from csg.methods.method import Batch
@@ -92,7 +92,7 @@ def make_views(stream: Stream, config: Config, *, two_views: bool) -> Callable[[
 
     def views(step: int) -> Views:
         indices = torch.arange(step * size, (step + 1) * size) % len(stream)
-        return train_views(stream, indices, config=config.data, seed=0, epoch=0, two_views=two_views)
+        return draw_views(stream, indices, config=config.data, seed=0, epoch=0, two_views=two_views)
 
     return views
 
@@ -159,7 +159,7 @@ def decode_all(files: list[Path], side: int) -> None:
 
 def arrivals(views: Callable[[int], Views], batches: int, workers: int) -> float:
     """Return batches per second; the first one waits for the processes to start, and does not count."""
-    times = [time.perf_counter() for _ in in_order(views, range(batches), workers=workers)]
+    times = [time.perf_counter() for _ in map_in_order(views, range(batches), workers=workers)]
     return (batches - 1) / (times[-1] - times[0])
 
 
@@ -211,7 +211,7 @@ def print_memory(root: Path, *, workers: int, epochs: int, side: int) -> None:
 
     for epoch in range(epochs):
         seen: dict[int, list[Memory]] = {}
-        for figures in in_order(read, range(12), workers=workers):
+        for figures in map_in_order(read, range(12), workers=workers):
             seen.setdefault(figures.process, []).append(figures)
         parent = memory()
         parts = [

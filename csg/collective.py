@@ -32,13 +32,13 @@ def is_first() -> bool:
 def barrier() -> None:
     """Wait for all processes."""
     if world_size() > 1:
-        summed(torch.zeros(1))
+        sum_over_processes(torch.zeros(1))
 
 
-def agreed(ask: Callable[[], bool]) -> bool:
+def ask_first(ask: Callable[[], bool]) -> bool:
     """Return the first process's answer to a question that it alone is asked."""
     answer = is_first() and ask()
-    return answer if world_size() == 1 else bool(summed(torch.tensor(float(answer))))
+    return answer if world_size() == 1 else bool(sum_over_processes(torch.tensor(float(answer))))
 
 
 def check_agreement(found: Mapping[str, int]) -> None:
@@ -47,7 +47,7 @@ def check_agreement(found: Mapping[str, int]) -> None:
     Raises:
         RuntimeError: they did not; names what differs, and what each process found.
     """
-    everywhere = joined(torch.tensor([list(found.values())], dtype=torch.int64)).T.tolist()
+    everywhere = gather_rows(torch.tensor([list(found.values())], dtype=torch.int64)).T.tolist()
     differing = {name: each for name, each in zip(found, everywhere, strict=True) if len(set(each)) > 1}
     if differing:
         listed = "; ".join(f"{name}: {', '.join(map(str, each))}" for name, each in differing.items())
@@ -57,13 +57,13 @@ def check_agreement(found: Mapping[str, int]) -> None:
         )
 
 
-def part(total: int) -> slice:
+def own_slice(total: int) -> slice:
     """Return this process's contiguous part of ``total`` things; parts differ by at most one thing."""
     size, number = world_size(), rank()
     return slice(total * number // size, total * (number + 1) // size)
 
 
-def summed(values: Tensor) -> Tensor:
+def sum_over_processes(values: Tensor) -> Tensor:
     """Return the sum over all processes of a tensor of one shape."""
     if world_size() == 1:
         return values
@@ -72,7 +72,7 @@ def summed(values: Tensor) -> Tensor:
     return total.to(values.device)
 
 
-def summed_with_gradient(values: Tensor) -> Tensor:
+def sum_over_processes_with_gradient(values: Tensor) -> Tensor:
     """Return the sum over all processes of a tensor of one shape, through which gradients flow.
 
     Every process's values have part in every process's loss, so the gradient is the sum of all of theirs. Every process
@@ -86,7 +86,7 @@ class _Summed(torch.autograd.Function):
 
     @staticmethod
     def forward(_: Any, values: Tensor) -> Tensor:
-        return summed(values)
+        return sum_over_processes(values)
 
     @staticmethod
     def backward(_: Any, *gradients: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def _apply(values: Tensor) -> Tensor:
     return total
 
 
-def joined(rows: Tensor, *, blocks: int = 1) -> Tensor:
+def gather_rows(rows: Tensor, *, blocks: int = 1) -> Tensor:
     """Put all processes' rows together, in the order in which one process would have them.
 
     Args:
@@ -114,7 +114,7 @@ def joined(rows: Tensor, *, blocks: int = 1) -> Tensor:
     device, count = _device(), len(rows) // blocks
     counts = torch.zeros(world_size(), dtype=torch.int64)
     counts[rank()] = count
-    counts = summed(counts)
+    counts = sum_over_processes(counts)
     padded = torch.zeros(blocks, int(counts.max()), *rows.shape[1:], dtype=rows.dtype, device=device)
     padded[:, :count] = rows.reshape(blocks, count, *rows.shape[1:]).to(device)
     gathered = [torch.empty_like(padded) for _ in range(world_size())]

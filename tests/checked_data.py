@@ -8,7 +8,7 @@ from pathlib import Path
 
 from csg import data
 from csg.config import DataConfig
-from csg.data.check import check, read_report, verified
+from csg.data.check import check, read_report, verify
 from csg.data.fault import IMPASSABLE, UNREADABLE
 from csg.messages.errors import UserError
 
@@ -40,7 +40,7 @@ def starts(config: DataConfig) -> bool:
     """Whether a training with these data would start, which a check must say too."""
     try:
         data.load_pair(config)
-        verified(config)
+        verify(config)
     except UserError:
         would = False
     else:

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import start_processes
 
-from csg.collective import barrier, check_agreement, joined, summed
+from csg.collective import barrier, check_agreement, gather_rows, sum_over_processes
 from csg.data.pair import IGNORED, LabelledImages, Pair
 from csg.parsing import config_from_flat
 from csg.training import loop, step
@@ -82,8 +82,8 @@ def _one_of_group(rank: int, world: int, port: int, function: Callable[[int], An
 def _unequal(rank: int) -> tuple[list[float], list[int], int]:
     mine = [[0, 1, 2], [], [6, 7]][rank]
     blocks = torch.tensor([*mine, *(100 + row for row in mine)], dtype=torch.int64)
-    shares = step._shares([len(mine), None, 0])
-    return shares, joined(blocks, blocks=2).tolist(), int(summed(torch.tensor(len(mine))))
+    shares = step._compute_shares([len(mine), None, 0])
+    return shares, gather_rows(blocks, blocks=2).tolist(), int(sum_over_processes(torch.tensor(len(mine))))
 
 
 def _disagreeing(rank: int) -> list[str]:

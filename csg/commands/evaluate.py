@@ -10,9 +10,9 @@ from csg.commands.opening import open_run
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.parsing import parse_flags
-from csg.tasks import task_of
+from csg.tasks import find_task
 from csg.tasks.measurement import Inference
-from csg.training.evaluation import energies, figures
+from csg.training.evaluation import compute_energies, compute_figures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +34,11 @@ def evaluate(argv: Sequence[str], console: Console) -> int:
     unknown = [stream for stream in flags.options.streams if stream not in run.pair.streams]
     if unknown:
         raise UserError(f"--streams: expected some of {', '.join(run.pair.streams)}, found {', '.join(unknown)}")
-    inference, task = Inference(run.selected_model(), flags.config), task_of(flags.config.data)
+    inference, task = Inference(run.selected_model(), flags.config), find_task(flags.config.data)
     for stream in flags.options.streams:
         measured = task.measure(inference, flags.config, run.pair, stream)
-        for name, value in (figures(stream, measured, flags.config) | energies(stream, measured, flags.config)).items():
+        for name, value in (
+            compute_figures(stream, measured, flags.config) | compute_energies(stream, measured, flags.config)
+        ).items():
             console.print(f"{name:<36} {value:.6g}")
     return 0

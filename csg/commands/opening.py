@@ -5,7 +5,7 @@ from __future__ import annotations
 from csg.commands.progress import image_progress
 from csg.config import Config
 from csg.data import ON_DISK, load_pair
-from csg.data.check import verified
+from csg.data.check import verify
 from csg.data.fault import UNREADABLE
 from csg.data.pair import Pair
 from csg.data.reading.listing import files_in_words
@@ -64,7 +64,7 @@ def _verify(config: Config, console: Console) -> None:
     """Look at all images of a pair on disk, and print what is not used."""
     try:
         with image_progress(console, "checking", "checked") as progress:
-            report = verified(config.data, progress)
+            report = verify(config.data, progress)
     except KeyboardInterrupt:
         console.print("Interrupted; nothing was trained.")
         raise SystemExit(130) from None

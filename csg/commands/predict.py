@@ -27,7 +27,7 @@ from csg.data.reading.listing import (
     files_below,
     images_among,
 )
-from csg.data.reading.loading import in_order
+from csg.data.reading.loading import map_in_order
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.text import in_one_line
@@ -189,7 +189,7 @@ def classified(
     files = ImageFiles.of(str(folder), unused, limit=limit)
     stream = FileStream(files, config.data.image_size)
     batches = torch.split(torch.arange(len(files)), config.train.evaluation_batch_size)
-    for reading in in_order(lambda n: stream.read(batches[n]), range(len(batches)), workers=config.data.workers):
+    for reading in map_in_order(lambda n: stream.read(batches[n]), range(len(batches)), workers=config.data.workers):
         rows: list[tuple[str, str, str]] = []
         if len(reading.indices) > 0:
             scores, _ = class_scores(inference, inference.input(reading.views[0]), averaging)

@@ -13,7 +13,7 @@ from csg.config import Config
 from csg.data.fault import BadImageError
 from csg.data.reading.decoding import PixelLimit, read_whole
 from csg.storage.files import make_folder, replacing
-from csg.tasks import task_of
+from csg.tasks import find_task
 from csg.tasks.measurement import Inference
 
 
@@ -46,7 +46,7 @@ def write_maps(
         else:
             of_several += several_frames
             pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
-            (classes,) = task_of(config.data).predicted(inference, config, pixels.unsqueeze(0))
+            (classes,) = find_task(config.data).predict(inference, config, pixels.unsqueeze(0))
             path = make_folder((output / name).parent, "--output") / f"{Path(name).name}.png"
             with replacing(path) as file:
                 Image.fromarray(classes.numpy().astype(np.uint8)).save(file, format="PNG")

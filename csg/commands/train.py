@@ -19,8 +19,8 @@ from csg.messages.text import first_line, in_one_line
 from csg.messages.wording import counted, is_or_are
 from csg.parsing import parse_flags
 from csg.storage.object_store import address_of
-from csg.tasks import task_of
-from csg.training.dry_run import dry_run
+from csg.tasks import find_task
+from csg.training.dry_run import plan_run
 from csg.training.loop import EpochReport
 from csg.workers.run import train_run
 
@@ -98,7 +98,7 @@ def _show_plan(config: Config, console: Console) -> int:
         pair = load_pair(config.data)
         images, classes = len(pair.streams[SOURCE_TRAIN]), len(pair.classes)
         console.print(pair.description)
-    plan = dry_run(config, images=images, classes=classes)
+    plan = plan_run(config, images=images, classes=classes)
     lines = [
         config.method.summary,
         f"{counted(plan.images, 'source training image')} / batches of {config.train.batch_size} = "
@@ -134,7 +134,7 @@ def _log(track: RunTracker | None, console: Console) -> bool:
 
 
 def _epoch_line(report: EpochReport, config: Config) -> str:
-    metrics, score = report.metrics, task_of(config.data).score
+    metrics, score = report.metrics, find_task(config.data).score
     figures = [f"loss {metrics['train/loss']:.3f}"]
     figures += [
         f"{stream} {100 * metrics[f'{stream}/{score}']:.1f} %"

@@ -127,10 +127,10 @@ def _shared(config: DataConfig, **changes: int | None) -> DataConfig:
 @lru_cache(maxsize=2)
 def _loaded(config: DataConfig) -> Pair:
     pair = PAIRS[config.name](config)
-    return trained_on_target(pair) if config.trained_on == "target" else pair
+    return train_on_target(pair) if config.trained_on == "target" else pair
 
 
-def trained_on_target(pair: Pair) -> Pair:
+def train_on_target(pair: Pair) -> Pair:
     """Return a pair whose training images are the real ones of target/val: the paper's motivating example needs one."""
     images = pair.streams[TARGET_VAL]
     description = f"{pair.description}; trained on the {len(images):,} real images of target/val"

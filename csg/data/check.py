@@ -30,9 +30,9 @@ from csg.data.maps.domain import MapDomain
 from csg.data.maps.files import FileMapStream
 from csg.data.maps.judgement import describe_labels, judge_streams
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, LabelledImages, Pair
-from csg.data.reading.cache import cache_folder, kept_file
+from csg.data.reading.cache import cache_folder, write_cached
 from csg.data.reading.listing import EXPECTED, PassedOver
-from csg.data.reading.loading import in_order
+from csg.data.reading.loading import map_in_order
 from csg.messages.errors import UserError
 from csg.messages.text import as_bytes
 from csg.messages.wording import counted
@@ -149,7 +149,7 @@ def check(config: DataConfig, on_images: OnImages | None = None) -> Report:
         starts = range(0, len(domain.files), CHUNK)
         workers = (config.workers or len(os.sched_getaffinity(0))) if len(starts) > 1 else 0
         looks: list[Look] = []
-        for part in in_order(_Look(domain, starts), range(len(starts)), workers=workers):
+        for part in map_in_order(_Look(domain, starts), range(len(starts)), workers=workers):
             looks.extend(part)
             done += len(part)
             if on_images is not None:
@@ -170,7 +170,7 @@ def check(config: DataConfig, on_images: OnImages | None = None) -> Report:
     return report
 
 
-def verified(config: DataConfig, on_images: OnImages | None = None) -> Report:
+def verify(config: DataConfig, on_images: OnImages | None = None) -> Report:
     """Return the report on these very files: from an earlier check, or from one that is made now.
 
     Raises:
@@ -293,5 +293,5 @@ def _write(report: Report) -> None:
         "streams": report.streams,
         "faults": [dataclasses.asdict(fault) for fault in report.faults],
     }
-    with kept_file(report.path) as file:
+    with write_cached(report.path) as file:
         file.write(json.dumps(content, indent=1).encode())

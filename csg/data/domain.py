@@ -20,8 +20,8 @@ from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST,
 from csg.data.reading.decoding import inspect, read_bytes
 from csg.data.reading.image_files import FileStream, ImageFiles
 from csg.data.reading.listing import PassedOver, count_passed_over, describe_passed_over, files_below
-from csg.data.reading.spelling import composed, find_near
-from csg.data.views.shifted import shifted
+from csg.data.reading.spelling import compose_letters, find_near
+from csg.data.views.shifted import shift_stream
 from csg.messages.errors import UserError
 from csg.messages.text import in_one_line
 from csg.randomness import generator
@@ -127,7 +127,7 @@ def _instead(domain: Domain, name: str) -> str:
     folder = Path(domain.files.folder)
     if domain.listed_in is not None:
         return ""
-    folders = (path for path in folder.iterdir() if composed(path.name) == name)
+    folders = (path for path in folder.iterdir() if compose_letters(path.name) == name)
     said = describe_passed_over(
         count_passed_over((found for path in folders if path.is_dir() for found in files_below(path)), folder)
     )
@@ -175,7 +175,7 @@ def make_pair(source: Domain, target: Domain, config: DataConfig, *, title: Call
         raise UserError(name_faults(faults, f"data.name={config.name}: these data cannot be used{hint}:"))
     held_out, rest = split(source, config.source_val_fraction, "data.source_val_fraction", config)
     if config.source_images is not None:
-        part = part_of(source.files.labels[rest], config.source_images)
+        part = choose_part(source.files.labels[rest], config.source_images)
         missing = set(source.files.labels[rest].tolist()) - set(source.files.labels[rest][part].tolist())
         if missing and not config.allow_missing_classes:
             classes = ", ".join(repr(source.classes[label]) for label in sorted(missing))
@@ -193,7 +193,7 @@ def make_pair(source: Domain, target: Domain, config: DataConfig, *, title: Call
         streams={
             SOURCE_TRAIN: FileStream(source.files.subset(rest), side),
             SOURCE_VAL: source_val,
-            SOURCE_SHIFTED: shifted(source_val),
+            SOURCE_SHIFTED: shift_stream(source_val),
             TARGET_VAL: FileStream(target.files.subset(val), side),
             TARGET_TEST: FileStream(target.files.subset(test), side),
         },
@@ -224,7 +224,7 @@ def split(domain: Domain, fraction: float, setting: str, config: DataConfig) -> 
     return torch.nonzero(first).flatten(), torch.nonzero(~first).flatten()
 
 
-def part_of(labels: Tensor, images: int) -> Tensor:
+def choose_part(labels: Tensor, images: int) -> Tensor:
     """Choose ``images`` places, every class in proportion: whole numbers first, the largest remainders next.
 
     Raises:

@@ -26,7 +26,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from csg.collective import joined
+from csg.collective import gather_rows
 from csg.config import MethodConfig
 from csg.config.settings import STRICT, Count, Flat, Section, Within, build, field_names, flatten
 from csg.losses.attentional_pooling import attention, attentional_pool, average_pool, patches
@@ -231,5 +231,5 @@ class Csg(Method):
             name = f"stage{stage}"
             queue, keys = self.queues[name], self._new_keys[name]
             assert isinstance(queue, KeyQueue)
-            queue.write(joined(keys, blocks=(settings.chunks or 1) ** 2))
+            queue.write(gather_rows(keys, blocks=(settings.chunks or 1) ** 2))
         self._new_keys = {}

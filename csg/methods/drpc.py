@@ -30,7 +30,7 @@ import torch
 from pydantic.dataclasses import dataclass as settings_dataclass
 from torch import Tensor
 
-from csg.collective import joined
+from csg.collective import gather_rows
 from csg.config import MethodConfig
 from csg.config.settings import NOT_IDENTITY, STRICT, Count, Flat, Place, Within, flatten
 from csg.data.reading.decoding import PixelLimit, decode
@@ -167,9 +167,9 @@ class BatchStyles:
 
     def __init__(self, batch: Batch, pixels: Tensor, *, window: float) -> None:
         """Take this worker's images, as they are in ``batch`` and on the scale of 0 to 255."""
-        everyone = joined(batch.indices).tolist()
+        everyone = gather_rows(batch.indices).tolist()
         self._places = [everyone.index(index) for index in batch.indices.tolist()]
-        self._amplitudes = joined(low_amplitudes(pixels, _radius(window, min(pixels.shape[-2:]))))
+        self._amplitudes = gather_rows(low_amplitudes(pixels, _radius(window, min(pixels.shape[-2:]))))
         self.available = max(len(everyone) - 1, 1)
 
     def amplitudes(self, place: int, number: int, side: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from csg.collective import summed_with_gradient, world_size
+from csg.collective import sum_over_processes_with_gradient, world_size
 
 
 class SynchronisedBatchNorm2d(nn.BatchNorm2d):
@@ -35,7 +35,7 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
         values = x.to(torch.promote_types(x.dtype, torch.float32))
         count = values.numel() // self.num_features
         mean, squares = _moments(values)
-        sums = summed_with_gradient(torch.cat([count * mean, mean.new_tensor([count])]))
+        sums = sum_over_processes_with_gradient(torch.cat([count * mean, mean.new_tensor([count])]))
         total = float(sums[-1].detach())
         if total <= 1:
             raise ValueError(
@@ -43,7 +43,7 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
                 "use a larger train.batch_size"
             )
         common = sums[:-1] / total
-        variance = summed_with_gradient(squares + count * (mean - common).square()) / total
+        variance = sum_over_processes_with_gradient(squares + count * (mean - common).square()) / total
         self._remember(common.detach(), variance.detach() * (total / (total - 1)))
         scale = (variance + self.eps).rsqrt()
         if self.affine:

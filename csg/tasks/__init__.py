@@ -12,6 +12,6 @@ from csg.tasks.task import Task
 TASKS: Final[dict[str, Task]] = {task.name: task for task in (Classification(), Segmentation())}
 
 
-def task_of(config: DataConfig) -> Task:
+def find_task(config: DataConfig) -> Task:
     """Return the task of a pair."""
     return TASKS[config.task]

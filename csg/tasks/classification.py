@@ -7,14 +7,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from csg.collective import joined
+from csg.collective import gather_rows
 from csg.config import Config
 from csg.data.pair import IGNORED, Pair
 from csg.metrics.accuracy import accuracy, confusion_counts, mean_class_accuracy, per_class_accuracy
 from csg.models.classifier import Classifier
 from csg.models.encoder import Encoder
 from csg.models.model import Output
-from csg.tasks.measurement import Inference, Measurement, readings, skipped
+from csg.tasks.measurement import Inference, Measurement, count_skipped, read_batches
 from csg.tasks.task import Task
 
 FlipAveraging = Literal["softmax", "sigmoid", "none"]
@@ -53,21 +53,21 @@ class Classification(Task):
         averaging = config.data.flip_averaging if pair.flip_averaging else "none"
         features: list[Tensor] = []
         answers = [torch.empty(0, 2, dtype=torch.int64)]
-        for reading in readings(images, config, batch=config.train.evaluation_batch_size):
+        for reading in read_batches(images, config, batch=config.train.evaluation_batch_size):
             scores, output = class_scores(inference, inference.input(reading.views[0]), averaging)
             features.append(output.features.cpu())
             answers.append(torch.stack([reading.labels, scores.argmax(dim=1).cpu()], dim=1))
-        labels, predicted = joined(torch.cat(answers)).unbind(dim=1)
-        left_out = skipped(images, len(labels), stream)
+        labels, predicted = gather_rows(torch.cat(answers)).unbind(dim=1)
+        left_out = count_skipped(images, len(labels), stream)
         labelled = labels != IGNORED
         return Measurement(
             confusion_counts(predicted[labelled], labels[labelled], len(pair.classes)),
-            joined(torch.cat([inference.no_features(), *features])),
+            gather_rows(torch.cat([inference.no_features(), *features])),
             {"labels": labels, "predicted": predicted},
             left_out,
         )
 
-    def predicted(self, inference: Inference, config: Config, images: Tensor) -> Tensor:
+    def predict(self, inference: Inference, config: Config, images: Tensor) -> Tensor:
         """See :class:`~csg.tasks.task.Task`; of the images as they are, not mirrored."""
         return inference(inference.input(images)).logits.argmax(dim=1).cpu()
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from csg.collective import part
+from csg.collective import own_slice
 from csg.config import Config
 from csg.data.pair import Reading, Stream
-from csg.data.reading.loading import admit, in_order
+from csg.data.reading.loading import admit, map_in_order
 from csg.messages.errors import UserError
 from csg.models.folding import FoldedEncoder
 from csg.models.model import Model, Output
@@ -40,21 +40,21 @@ class Measurement:
         )
 
 
-def readings(images: Stream, config: Config, *, batch: int) -> Iterator[Reading]:
+def read_batches(images: Stream, config: Config, *, batch: int) -> Iterator[Reading]:
     """Yield what can be read of a stream, ``batch`` images at a time; in a process group, this process's part.
 
     Raises:
         BadImageError: an image cannot be read, and ``data.on_bad_image`` is error.
     """
     batches = torch.split(torch.arange(len(images)), batch)
-    mine = range(len(batches))[part(len(batches))]
-    for reading in in_order(lambda n: images.read(batches[n]), mine, workers=config.data.workers):
+    mine = range(len(batches))[own_slice(len(batches))]
+    for reading in map_in_order(lambda n: images.read(batches[n]), mine, workers=config.data.workers):
         admit(reading.bad, config.data)
         if len(reading.indices):
             yield reading
 
 
-def skipped(images: Stream, answered: int, stream: str) -> int:
+def count_skipped(images: Stream, answered: int, stream: str) -> int:
     """Return how many images of a stream have no answer, because they cannot be read.
 
     Raises:
@@ -90,18 +90,18 @@ class Inference:
         """Move uint8 images to the device and normalise them, in the configured memory format."""
         return to_input(self._model, self._config, images)
 
-    def laid_out(self, images: Tensor) -> Tensor:
+    def lay_out(self, images: Tensor) -> Tensor:
         """Put (N, 3, H, W) images, such as parts of others, into the configured memory format."""
-        return laid_out(images, self._config)
+        return lay_out(images, self._config)
 
 
 def to_input(model: Model, config: Config, images: Tensor) -> Tensor:
     """Move uint8 images to the device and normalise them, in the configured memory format."""
     moved = images.to(config.train.device, non_blocking=True)
-    return laid_out(model.encoder.normalise(moved), config)
+    return lay_out(model.encoder.normalise(moved), config)
 
 
-def laid_out(images: Tensor, config: Config) -> Tensor:
+def lay_out(images: Tensor, config: Config) -> Tensor:
     """Put (N, 3, H, W) images into the configured memory format."""
     memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
     return images.contiguous(memory_format=memory_format)

@@ -7,14 +7,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from csg.collective import joined
+from csg.collective import gather_rows
 from csg.config import Config
 from csg.data.pair import IGNORED, Pair
 from csg.messages.errors import UserError
 from csg.metrics.iou import iou_per_class, mean_iou, pixel_accuracy, pixel_counts
 from csg.models.encoder import Encoder
 from csg.models.segmenter import Segmenter
-from csg.tasks.measurement import Inference, Measurement, readings, skipped
+from csg.tasks.measurement import Inference, Measurement, count_skipped, read_batches
 from csg.tasks.task import Task
 from csg.tasks.windows import windowed_probabilities
 
@@ -53,19 +53,19 @@ class Segmentation(Task):
         classes = len(pair.classes)
         confusions: list[Tensor] = []
         features: list[Tensor] = []
-        for reading in readings(images, config, batch=1):  # images may differ in size
+        for reading in read_batches(images, config, batch=1):  # images may differ in size
             predicted, feature = answer(inference, config, reading.views[0][0])
             confusions.append(pixel_counts(predicted, reading.labels[0], classes, ignored=IGNORED))
             features.append(feature)
         own = torch.stack(confusions) if confusions else torch.zeros(0, classes, classes, dtype=torch.int64)
-        each = joined(own)
-        left_out = skipped(images, len(each), stream)
+        each = gather_rows(own)
+        left_out = count_skipped(images, len(each), stream)
         if not each.any():
             raise UserError(f"{stream}: expected pixels of some class, found none but void; hold out more images")
         stacked = torch.stack(features) if features else inference.no_features()
-        return Measurement(each.sum(dim=0), joined(stacked), {"confusions": each}, left_out)
+        return Measurement(each.sum(dim=0), gather_rows(stacked), {"confusions": each}, left_out)
 
-    def predicted(self, inference: Inference, config: Config, images: Tensor) -> Tensor:
+    def predict(self, inference: Inference, config: Config, images: Tensor) -> Tensor:
         """See :class:`~csg.tasks.task.Task`."""
         return torch.stack([answer(inference, config, image)[0] for image in images])
 
@@ -93,7 +93,7 @@ def answer(inference: Inference, config: Config, image: Tensor) -> tuple[Tensor,
     features: list[Tensor] = []
 
     def scores(windows: Tensor) -> Tensor:
-        output = inference(inference.laid_out(windows))
+        output = inference(inference.lay_out(windows))
         features.append(output.features.cpu())
         return output.logits
 

@@ -76,7 +76,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def predicted(self, inference: Inference, config: Config, images: Tensor) -> Tensor:
+    def predict(self, inference: Inference, config: Config, images: Tensor) -> Tensor:
         """Return the class of each of (N, 3, H, W) uint8 images, (N,), or of each of their pixels, (N, H, W)."""
 
     @abstractmethod

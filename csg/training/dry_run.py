@@ -12,7 +12,7 @@ from torch import Tensor
 from csg.config import Config
 from csg.data.pair import IGNORED
 from csg.methods.method import Batch
-from csg.tasks import task_of
+from csg.tasks import find_task
 from csg.training.optimiser import lr_factor
 from csg.training.step import Learner, make_learner
 
@@ -45,16 +45,18 @@ class DryRun:
     """Megabytes by purpose; activations, the largest part, depend on the image size and are not among them."""
 
 
-def dry_run(config: Config, *, images: int, classes: int) -> DryRun:
+def plan_run(config: Config, *, images: int, classes: int) -> DryRun:
     """Plan a run over ``images`` source training images without reading weights or images."""
-    learner = _untrained(config, classes)
+    learner = _make_untrained(config, classes)
     steps = images // config.train.batch_size
     total = steps * config.train.epochs
     return DryRun(
         images=images,
         steps_per_epoch=steps,
         total_steps=total,
-        learning_rates={step: config.optim.lr * lr_factor(config.optim, step, total) for step in _told(config, total)},
+        learning_rates={
+            step: config.optim.lr * lr_factor(config.optim, step, total) for step in _choose_steps(config, total)
+        },
         groups=tuple(
             Group(
                 name=group["name"],
@@ -64,7 +66,7 @@ def dry_run(config: Config, *, images: int, classes: int) -> DryRun:
             )
             for group in learner.optimiser.param_groups
         ),
-        memory=_memory(learner),
+        memory=_count_memory(learner),
     )
 
 
@@ -74,32 +76,32 @@ def check_buildable(config: Config, *, classes: int) -> None:
     Raises:
         UserError: what only shows then, such as a teacher of another width or chunks that do not divide a map.
     """
-    learner = _untrained(config, classes)
+    learner = _make_untrained(config, classes)
     learner.model.eval()  # of a single image, a batch norm that trains has no variance
     side = config.data.image_size
     images = torch.zeros(1, 3, side, side, dtype=next(learner.model.parameters()).dtype)
     with torch.no_grad():
-        nothing = torch.full((1,) if task_of(config.data).one_label else (1, side, side), IGNORED)
+        nothing = torch.full((1,) if find_task(config.data).one_label else (1, side, side), IGNORED)
         batch = Batch(images, images, nothing, indices=torch.zeros(1, dtype=torch.int64), epoch=0)
         batch = learner.method.prepared(batch)
         learner.method.terms(batch, learner.model(batch.query), learner.model)
 
 
-def _untrained(config: Config, classes: int) -> Learner:
+def _make_untrained(config: Config, classes: int) -> Learner:
     teacher = None if config.model.teacher_weights is None else "none"
     model = dataclasses.replace(config.model, weights="none", teacher_weights=teacher)
     on_cpu = dataclasses.replace(config.train, device="cpu")
     return make_learner(dataclasses.replace(config, model=model, train=on_cpu), classes=classes)
 
 
-def _told(config: Config, total: int) -> list[int]:
+def _choose_steps(config: Config, total: int) -> list[int]:
     """Choose iterations that show the schedule: warm-up, quarters, end."""
     warmup = config.optim.warmup_steps if config.optim.schedule == "warmup_poly" else 0
     steps = {0, warmup // 2, warmup, *(total * quarter // 4 for quarter in (1, 2, 3)), total - 1}
     return sorted(step for step in steps if 0 <= step < total)
 
 
-def _memory(learner: Learner) -> dict[str, float]:
+def _count_memory(learner: Learner) -> dict[str, float]:
     trained = [parameter for group in learner.optimiser.param_groups for parameter in group["params"]]
     method = learner.method
     queues = [held for name, held in method.named_buffers() if name.startswith("queues.")]
@@ -108,15 +110,17 @@ def _memory(learner: Learner) -> dict[str, float]:
     # AdamW keeps two values a weight, SGD with momentum one; as published (lr_in_momentum) also with a momentum of 0.
     values = 2 if optim.name == "adamw" else int(optim.lr_in_momentum or optim.momentum > 0)
     megabytes = {
-        "weights of the model": _megabytes(learner.model.state_dict().values()),
-        "gradients": _megabytes(trained),
-        "optimiser": values * _megabytes(trained),
-        "queues": _megabytes(queues),
-        "rest of the method": _megabytes(state) - _megabytes(queues),
-        "frozen copies of encoders": sum(_megabytes(copy.state_dict().values()) for copy in method.frozen.values()),
+        "weights of the model": _count_megabytes(learner.model.state_dict().values()),
+        "gradients": _count_megabytes(trained),
+        "optimiser": values * _count_megabytes(trained),
+        "queues": _count_megabytes(queues),
+        "rest of the method": _count_megabytes(state) - _count_megabytes(queues),
+        "frozen copies of encoders": sum(
+            _count_megabytes(copy.state_dict().values()) for copy in method.frozen.values()
+        ),
     }
     return {name: size for name, size in megabytes.items() if size > 0}
 
 
-def _megabytes(tensors: Iterable[Tensor]) -> float:
+def _count_megabytes(tensors: Iterable[Tensor]) -> float:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / MEGABYTE

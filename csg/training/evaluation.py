@@ -10,7 +10,7 @@ from csg.config import Config
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.metrics.hyperspherical_energy import hyperspherical_energy
 from csg.models.model import Model
-from csg.tasks import task_of
+from csg.tasks import find_task
 from csg.tasks.measurement import Inference, Measurement
 
 TARGET_ALL = "target/all"
@@ -21,7 +21,7 @@ PROTOCOL_STREAMS = {"source": SOURCE_VAL, "shifted": SOURCE_SHIFTED, "oracle": T
 
 def score_metric(config: Config) -> str:
     """Return the metric that configurations or epochs are selected by: the score of the protocol's own stream."""
-    return f"{PROTOCOL_STREAMS[config.selection.protocol]}/{task_of(config.data).score}"
+    return f"{PROTOCOL_STREAMS[config.selection.protocol]}/{find_task(config.data).score}"
 
 
 def selection_score(metrics: Mapping[str, float], config: Config) -> float:
@@ -29,13 +29,13 @@ def selection_score(metrics: Mapping[str, float], config: Config) -> float:
     return metrics[score_metric(config)]
 
 
-def figures(stream: str, measurement: Measurement, config: Config) -> dict[str, float]:
+def compute_figures(stream: str, measurement: Measurement, config: Config) -> dict[str, float]:
     """Name the task's figures of a stream, as fractions; and how many images are not in them, where any."""
-    named = {f"{stream}/{name}": value for name, value in task_of(config.data).figures(measurement).items()}
+    named = {f"{stream}/{name}": value for name, value in find_task(config.data).figures(measurement).items()}
     return named | ({f"{stream}/skipped_images": float(measurement.skipped)} if measurement.skipped else {})
 
 
-def energies(stream: str, measurement: Measurement, config: Config) -> dict[str, float]:
+def compute_energies(stream: str, measurement: Measurement, config: Config) -> dict[str, float]:
     """Name the hyperspherical energies of a stream's features; without them where features are not finite."""
     broken = int((~torch.isfinite(measurement.features)).any(dim=1).sum())
     if broken:
@@ -51,28 +51,28 @@ def energies(stream: str, measurement: Measurement, config: Config) -> dict[str,
     }
 
 
-def validation_metrics(model: Model, config: Config, pair: Pair) -> dict[str, float]:
+def measure_validation(model: Model, config: Config, pair: Pair) -> dict[str, float]:
     """Measure what every epoch reports: the validation streams. target/test is left alone.
 
     Only under the ``paper`` protocol, which selects an epoch on all real images, does it enter: as part of target/all.
     """
-    inference, task = Inference(model, config), task_of(config.data)
+    inference, task = Inference(model, config), find_task(config.data)
     metrics: dict[str, float] = {}
     for stream in (SOURCE_VAL, SOURCE_SHIFTED):
-        metrics |= figures(stream, task.measure(inference, config, pair, stream), config)
+        metrics |= compute_figures(stream, task.measure(inference, config, pair, stream), config)
     target = task.measure(inference, config, pair, TARGET_VAL)
-    metrics |= figures(TARGET_VAL, target, config) | energies(TARGET_VAL, target, config)
+    metrics |= compute_figures(TARGET_VAL, target, config) | compute_energies(TARGET_VAL, target, config)
     if config.selection.protocol == "paper":
         whole = target + task.measure(inference, config, pair, TARGET_TEST)
-        metrics |= figures(TARGET_ALL, whole, config)
+        metrics |= compute_figures(TARGET_ALL, whole, config)
     return metrics
 
 
-def final_measurement(inference: Inference, config: Config, pair: Pair) -> tuple[dict[str, float], Measurement]:
+def measure_test(inference: Inference, config: Config, pair: Pair) -> tuple[dict[str, float], Measurement]:
     """Measure target/test: once a run, on its selected weights. Return the metrics, and the answers behind them."""
-    task = task_of(config.data)
+    task = find_task(config.data)
     test = task.measure(inference, config, pair, TARGET_TEST)
-    metrics = figures(TARGET_TEST, test, config) | energies(TARGET_TEST, test, config)
+    metrics = compute_figures(TARGET_TEST, test, config) | compute_energies(TARGET_TEST, test, config)
     metrics[f"{TARGET_TEST}/images"] = float(len(test.features))
     for name, value in zip(pair.classes, task.class_figures(test), strict=True):
         metrics[f"{TARGET_TEST}/{task.by_class}/{name}"] = value
@@ -94,7 +94,7 @@ def selects_newest(epochs: Sequence[Mapping[str, float]], config: Config) -> boo
 
 def describe_selected(epochs: Sequence[Mapping[str, float]], config: Config) -> dict[str, float]:
     """Return which of all epochs was selected, and what the validation streams showed of its weights."""
-    task = task_of(config.data)
+    task = find_task(config.data)
     scores = [selection_score(metrics, config) for metrics in epochs]
     number = scores.index(max(scores)) + 1 if config.selection.epoch == "best" else len(scores)
     shown = {

@@ -11,19 +11,19 @@ from typing import Any
 
 import torch
 
-from csg.collective import agreed, check_agreement, part, summed, world_size
+from csg.collective import ask_first, check_agreement, own_slice, sum_over_processes, world_size
 from csg.config import Config
 from csg.data.pair import SOURCE_TRAIN, Pair
-from csg.data.reading.loading import admit, in_order
-from csg.data.views.augmentation import Views, train_views
+from csg.data.reading.loading import admit, map_in_order
+from csg.data.views.augmentation import Views, draw_views
 from csg.messages.errors import UserError
 from csg.messages.wording import counted
 from csg.methods.method import Batch
 from csg.randomness import generator
-from csg.tasks import task_of
+from csg.tasks import find_task
 from csg.tasks.measurement import to_input
 from csg.training.checkpoint import Checkpoint
-from csg.training.evaluation import validation_metrics
+from csg.training.evaluation import measure_validation
 from csg.training.optimiser import lr_factor
 from csg.training.step import Learner, make_learner
 
@@ -108,17 +108,17 @@ class Training:
         size, seed = config.train.batch_size, config.train.seed
         order = torch.from_numpy(generator(seed, "order", position.epoch).permutation(len(source)))
         epoch, two_views = position.epoch, self.learner.method.two_views
-        least = task_of(config.data).fewest_images
+        least = find_task(config.data).fewest_images
 
         def views(step: int) -> Views:
-            indices = order[step * size : (step + 1) * size][part(size)]
-            return train_views(source, indices, config=config.data, seed=seed, epoch=epoch, two_views=two_views)
+            indices = order[step * size : (step + 1) * size][own_slice(size)]
+            return draw_views(source, indices, config=config.data, seed=seed, epoch=epoch, two_views=two_views)
 
         steps = range(position.step, self.steps_per_epoch)
-        for step, drawn in zip(steps, in_order(views, steps, workers=config.data.workers), strict=True):
+        for step, drawn in zip(steps, map_in_order(views, steps, workers=config.data.workers), strict=True):
             bad, lost = admit(drawn.bad, config.data), 0
             if config.data.on_bad_image == "skip":
-                lost = int(summed(torch.tensor(bad)))
+                lost = int(sum_over_processes(torch.tensor(bad)))
                 position.skipped += lost
             if len(drawn.indices) == 0:
                 raise UserError(
@@ -202,14 +202,14 @@ def fit(
             saved.save_if_due(training.state)
             if on_step is not None:
                 on_step(learner.steps, total)
-            if stop is not None and agreed(stop):
+            if stop is not None and ask_first(stop):
                 return
         if config.train.device == "cuda":
             torch.cuda.synchronize()
             position.seconds = earlier + time.perf_counter() - began
         # No state is saved between here and the next position, so that a resumed run passes here once an epoch.
         learner.method.after_epoch(learner.model)
-        metrics = epoch_metrics(training, total)
+        metrics = measure_epoch(training, total)
         training.position = Position(epoch=position.epoch + 1, history=[*position.history, metrics])
         saved.save_if_due(training.state)  # an evaluation may take longer than many steps
         yield EpochReport(training.position.epoch, metrics)
@@ -223,7 +223,7 @@ def _check_agreement(training: Training) -> None:
     )
 
 
-def epoch_metrics(training: Training, total: int) -> dict[str, float]:
+def measure_epoch(training: Training, total: int) -> dict[str, float]:
     """Average the epoch's scalars and measure the validation streams."""
     config, learner, position = training.config, training.learner, training.position
     images = position.step * config.train.batch_size - position.skipped
@@ -234,6 +234,6 @@ def epoch_metrics(training: Training, total: int) -> dict[str, float]:
     if position.skipped:
         metrics[f"{SOURCE_TRAIN}/skipped_images"] = float(position.skipped)
     began = time.perf_counter()
-    metrics |= validation_metrics(learner.model, config, training.pair)
+    metrics |= measure_validation(learner.model, config, training.pair)
     metrics["evaluation/seconds"] = time.perf_counter() - began
     return {name: value for name, value in metrics.items() if not math.isnan(value)}

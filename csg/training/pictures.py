@@ -15,7 +15,7 @@ from csg.data.pair import TARGET_TEST, Pair, Reading
 from csg.losses.attentional_pooling import attention
 from csg.randomness import generator
 from csg.storage.files import replacing
-from csg.tasks import task_of
+from csg.tasks import find_task
 from csg.tasks.measurement import Inference
 
 PICTURES: Final = "test_pictures.npz"
@@ -42,7 +42,7 @@ def save_pictures(path: Path, inference: Inference, config: Config, pair: Pair) 
         if len(reading.indices) == 0 or size not in (None, reading.views[0].shape[-2:]):
             continue
         size = reading.views[0].shape[-2:]
-        shown.append(_picture(reading, inference, config))
+        shown.append(_make_picture(reading, inference, config))
     if not shown:
         return
     arrays: dict[str, Any] = {name: torch.cat([each[name] for each in shown]).numpy() for name in shown[0]}
@@ -51,23 +51,23 @@ def save_pictures(path: Path, inference: Inference, config: Config, pair: Pair) 
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def _picture(reading: Reading, inference: Inference, config: Config) -> dict[str, Tensor]:
+def _make_picture(reading: Reading, inference: Inference, config: Config) -> dict[str, Tensor]:
     images = reading.views[0]
     maps = inference(inference.input(images)).maps
     return {
-        "images": _reduced(images.float(), mode="area").round().to(torch.uint8),
-        "labels": _reduced_labels(reading.labels),
-        "predicted": _reduced_labels(task_of(config.data).predicted(inference, config, images)),
+        "images": _reduce(images.float(), mode="area").round().to(torch.uint8),
+        "labels": _reduce_labels(reading.labels),
+        "predicted": _reduce_labels(find_task(config.data).predict(inference, config, images)),
         **{f"attention_stage{n}": attention(each.float()).cpu() for n, each in enumerate(maps, start=1)},
     }
 
 
-def _reduced_labels(labels: Tensor) -> Tensor:
+def _reduce_labels(labels: Tensor) -> Tensor:
     if labels.ndim == 1:
         return labels.to(torch.int16)
-    return _reduced(labels.float().unsqueeze(1), mode="nearest-exact").squeeze(1).to(torch.int16)
+    return _reduce(labels.float().unsqueeze(1), mode="nearest-exact").squeeze(1).to(torch.int16)
 
 
-def _reduced(images: Tensor, *, mode: str) -> Tensor:
+def _reduce(images: Tensor, *, mode: str) -> Tensor:
     scale = SHORT_SIDE / min(images.shape[-2:])
     return images if scale >= 1 else F.interpolate(images, scale_factor=scale, mode=mode)

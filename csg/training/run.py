@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 
-from csg.collective import agreed, barrier, check_agreement, is_first
+from csg.collective import ask_first, barrier, check_agreement, is_first
 from csg.config import Config
 from csg.config.settings import flatten
 from csg.data.pair import Pair
@@ -19,7 +19,7 @@ from csg.storage.layout import TRAINED
 from csg.storage.object_store import address_of, folder_of
 from csg.tasks.measurement import Inference
 from csg.training.checkpoint import load_state
-from csg.training.evaluation import describe_selected, final_measurement, score_after, selects_newest
+from csg.training.evaluation import describe_selected, measure_test, score_after, selects_newest
 from csg.training.identity import Identity
 from csg.training.loop import EpochReport, OnStep, Stop, Training, fit
 from csg.training.outputs import OUTPUTS, save_outputs
@@ -128,9 +128,9 @@ class Run:
         for report in fit(training, checkpoint=self.checkpoint, on_step=on_step, stop=stop):
             if report.epoch <= len(self.record.epochs):
                 continue
-            if stop is not None and agreed(stop):
+            if stop is not None and ask_first(stop):
                 return
-            if agreed(self._is_finished_elsewhere):
+            if ask_first(self._is_finished_elsewhere):
                 self.reread()
                 for epoch in range(report.epoch, self.config.train.epochs + 1):
                     yield EpochReport(epoch, self.record.epochs[epoch - 1])
@@ -174,7 +174,7 @@ class Run:
             if not self.record.final:
                 began = time.perf_counter()
                 inference = Inference(self.selected_model(), self.config)
-                final, measured = final_measurement(inference, self.config, self.pair)
+                final, measured = measure_test(inference, self.config, self.pair)
                 if is_first():
                     save_outputs(self.outputs, measured)
                     save_pictures(self.pictures, inference, self.config, self.pair)

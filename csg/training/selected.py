@@ -19,7 +19,7 @@ from csg.models.model import Model
 from csg.models.weights import check_numbers
 from csg.parsing import config_from_flat
 from csg.training.checkpoint import load_state, save_state
-from csg.training.step import make_model, placed
+from csg.training.step import make_model, place
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Selected:
         config = config or self.config
         encoder = encoder_named(config.model.name, output_stride=config.model.output_stride)
         untrained = make_model(config, encoder, classes=len(self.classes))
-        model = placed(untrained, config)  # before the weights come, which may be of twice the precision
+        model = place(untrained, config)  # before the weights come, which may be of twice the precision
         try:
             model.load_state_dict(self.state)
         except RuntimeError as error:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from csg.collective import summed, world_size
+from csg.collective import sum_over_processes, world_size
 from csg.config import Config
 from csg.data.pair import IGNORED
 from csg.losses.infonce import ranking_accuracy
@@ -23,7 +23,7 @@ from csg.models.encoder import Encoder
 from csg.models.model import Model, Output
 from csg.models.weights import pretrained_encoder, pretrained_teacher
 from csg.randomness import torch_seeded
-from csg.tasks import task_of
+from csg.tasks import find_task
 from csg.training.optimiser import make_optimiser, set_lr
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -111,11 +111,11 @@ class Learner:
         self.method.before_step()
         with self._precision():
             result: StepResult = self._objective(batch)
-        shares = _shares([result.rows, *(term.rows for term in result.terms)])
-        loss = _scaled(result.task_loss, shares[0])
+        shares = _compute_shares([result.rows, *(term.rows for term in result.terms)])
+        loss = _scale(result.task_loss, shares[0])
         for term, share in zip(result.terms, shares[1:], strict=True):
-            loss = loss + term.weight * _scaled(term.value, share)
-        scalars = _scalars(result, loss, shares)
+            loss = loss + term.weight * _scale(term.value, share)
+        scalars = _name_scalars(result, loss, shares)
         for name in [name for name in scalars if name != "loss"] + ["loss"]:
             if not math.isfinite(scalars[name]):
                 raise NonFiniteLossError(
@@ -138,7 +138,7 @@ class Learner:
         return nullcontext()
 
 
-def _shares(rows: list[int | None]) -> list[float]:
+def _compute_shares(rows: list[int | None]) -> list[float]:
     """Return by how much this process's means count, relative to a part of the average size.
 
     Processes average their gradients. A mean over n of all N rows, of P processes, counts n P / N times; with parts of
@@ -147,26 +147,26 @@ def _shares(rows: list[int | None]) -> list[float]:
     """
     if world_size() == 1:
         return [1.0] * len(rows)
-    totals = summed(torch.tensor([float(count or 0) for count in rows], dtype=torch.float64)).tolist()
+    totals = sum_over_processes(torch.tensor([float(count or 0) for count in rows], dtype=torch.float64)).tolist()
     return [
         count * world_size() / total if count is not None and total else 1.0
         for count, total in zip(rows, totals, strict=True)
     ]
 
 
-def _scaled(value: Tensor, share: float) -> Tensor:
+def _scale(value: Tensor, share: float) -> Tensor:
     return value if share == 1 else value * share
 
 
-def _scalars(result: StepResult, loss: Tensor, shares: list[float]) -> dict[str, float]:
+def _name_scalars(result: StepResult, loss: Tensor, shares: list[float]) -> dict[str, float]:
     """Name the losses and ranking accuracies of the whole batch."""
-    named = {"loss": loss, "loss_task": _scaled(result.task_loss, shares[0])}
+    named = {"loss": loss, "loss_task": _scale(result.task_loss, shares[0])}
     for term, share in zip(result.terms, shares[1:], strict=True):
-        named[f"loss_{term.name}"] = _scaled(term.value, share)
+        named[f"loss_{term.name}"] = _scale(term.value, share)
         if term.logits is not None:
-            named[f"ranking_accuracy_{term.name}"] = _scaled(ranking_accuracy(term.logits), share)
+            named[f"ranking_accuracy_{term.name}"] = _scale(ranking_accuracy(term.logits), share)
     values = torch.stack([value.detach().to(torch.float64) for value in named.values()])
-    return dict(zip(named, (summed(values) / world_size()).tolist(), strict=True))
+    return dict(zip(named, (sum_over_processes(values) / world_size()).tolist(), strict=True))
 
 
 def make_learner(config: Config, *, classes: int) -> Learner:
@@ -174,20 +174,20 @@ def make_learner(config: Config, *, classes: int) -> Learner:
     seed = config.train.seed
     with torch_seeded(seed, "encoder"):
         encoder = pretrained_encoder(config.model)
-    model = placed(make_model(config, encoder, classes=classes), config)
+    model = place(make_model(config, encoder, classes=classes), config)
     with torch_seeded(seed, "teacher"):
         teacher = pretrained_teacher(config.model) or encoder
-    method = method_of(config)(config.method, model, teacher=placed(teacher, config), seed=seed)
+    method = method_of(config)(config.method, model, teacher=place(teacher, config), seed=seed)
     return Learner(config, model, method)
 
 
 def make_model(config: Config, encoder: Encoder, *, classes: int) -> Model:
     """Put the new head on ``encoder``, which the method may first turn into another architecture."""
     with torch_seeded(config.train.seed, "head"):
-        return task_of(config.data).model(config, method_of(config).adapted(encoder), classes=classes)
+        return find_task(config.data).model(config, method_of(config).adapted(encoder), classes=classes)
 
 
-def placed(module: ModuleT, config: Config) -> ModuleT:
+def place(module: ModuleT, config: Config) -> ModuleT:
     """Move a module to the configured device, type and memory format."""
     memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
     module = module.to(device=config.train.device, dtype=DTYPES[config.train.precision])

@@ -32,7 +32,7 @@ import ray
 import ray.train
 import ray.train.torch
 
-from csg.collective import agreed, is_first
+from csg.collective import ask_first, is_first
 from csg.config import Config
 from csg.config.settings import Flat, flatten
 from csg.data import load_pair
@@ -82,7 +82,7 @@ def train_on_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait | 
     try:
         while True:
             launch.start()
-            reached = _reached(run)
+            reached = _get_progress(run)
             while True:
                 running = launch.thread.is_alive()
                 run.reread()
@@ -101,7 +101,7 @@ def train_on_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait | 
             if told == epochs:
                 return
             launch.raise_error()
-            starts = 1 if _reached(run) != reached else starts + 1
+            starts = 1 if _get_progress(run) != reached else starts + 1
             if starts > MAX_RETRIES:
                 raise LostProcessError(
                     f"the workers died {starts} times without getting further; the last time: "
@@ -111,7 +111,7 @@ def train_on_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait | 
         launch.stop()
 
 
-def _reached(run: Run) -> tuple[int, float]:
+def _get_progress(run: Run) -> tuple[int, float]:
     """Return what changes whenever a run gets further on disk."""
     checkpoint = stamp(run.checkpoint)
     return len(run.record.epochs), 0.0 if checkpoint is None else checkpoint.modified
@@ -233,7 +233,7 @@ def work(loop_config: dict[str, Any]) -> None:
                 f"node {socket.gethostname()} has other data, weights or sources of csg than the driver: there this "
                 f"run is {run.identity.name}, expected {loop_config['run']}"
             )
-        with held(run, stop) as is_held:
+        with hold_run(run, stop) as is_held:
             if not is_held:
                 return
             run.reread()  # not the first worker alone
@@ -255,19 +255,19 @@ def work(loop_config: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def held(run: Run, stop: Stop) -> Iterator[bool]:
+def hold_run(run: Run, stop: Stop) -> Iterator[bool]:
     """Hold a run for all workers of a group, as soon as nobody else does; False where they shall leave off instead."""
     with contextlib.ExitStack() as stack:
 
-        def taken() -> bool:
+        def take() -> bool:
             try:
                 stack.enter_context(run.locked(wait=False))
             except BlockingIOError:
                 return False
             return True
 
-        while not agreed(taken):
-            if agreed(stop):
+        while not ask_first(take):
+            if ask_first(stop):
                 yield False
                 return
             time.sleep(POLL_SECONDS)

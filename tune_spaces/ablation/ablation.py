@@ -24,7 +24,7 @@ from csg.parsing import config_from_flat, overlay
 from csg.storage.files import exists, locked, make_folder
 from csg.storage.layout import ABLATIONS
 from csg.storage.object_store import folder_of
-from csg.tasks import task_of
+from csg.tasks import find_task
 from csg.tracking import RunTracker, Tracker
 from csg.training.identity import canonical
 from csg.training.program import source_digest
@@ -215,7 +215,7 @@ class Ledger:
 
 def _announce(ablation: Ablation, index: int, count: int, console: Console) -> None:
     planned = ablation.planned[index]
-    record, task = planned.run().record, task_of(planned.config.data)
+    record, task = planned.run().record, find_task(planned.config.data)
     result = record.error[:150]
     if record.final:
         result = f"real {task.headline_words} {100 * record.final[f'{TARGET_TEST}/{task.headline}']:5.1f} %"

@@ -25,7 +25,7 @@ from csg.messages.text import printable
 from csg.messages.wording import counted
 from csg.parsing import Flags, parse_flags
 from csg.storage.object_store import address_of, check_store
-from csg.tasks import task_of
+from csg.tasks import find_task
 from csg.tracking import default_tracking_uri, not_recorded
 from csg.training.dry_run import check_buildable
 from csg.training.identity import Identity
@@ -131,7 +131,7 @@ def conclude(outcome: Outcome, console: Console) -> None:
         tracker.log_artifact(outcome.parent, path)
     logged = {name for run in runs for name in run.params}
     varied = sorted(ablation.design.varied & logged - {"method.name"})
-    tracker.share_view(outcome.parent, varied, task_of(ablation.planned[0].config.data).score)
+    tracker.share_view(outcome.parent, varied, find_task(ablation.planned[0].config.data).score)
     console.print()
     console.print(table.rich())
     console.print(table.caption)

@@ -17,7 +17,7 @@ from csg.messages.errors import UserError
 from csg.messages.text import printable
 from csg.messages.wording import counted
 from csg.parsing import config_from_flat
-from csg.tasks import task_of
+from csg.tasks import find_task
 from csg.tracking import TrackedRun, not_recorded
 from tune_spaces.ablation.ablation import Ablation, run_ablation
 from tune_spaces.ablation.script import check_no_run_failed, planned_runs
@@ -83,7 +83,7 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> bool:
 
 def confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequence[TrackedRun]) -> Table:
     """Tabulate each winner's score in the search beside its scores under fresh seeds."""
-    task = task_of(search.config.data)
+    task = find_task(search.config.data)
     metric = f"{TARGET_TEST}/{task.headline}"
     rows = []
     for winner in best:

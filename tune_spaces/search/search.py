@@ -23,7 +23,7 @@ from csg.messages.wording import counted
 from csg.storage.files import locked, make_folder, names
 from csg.storage.layout import JOURNAL
 from csg.storage.object_store import address_of
-from csg.tasks import task_of
+from csg.tasks import find_task
 from csg.tracking import StoreError, Tracker
 from csg.training.evaluation import PROTOCOL_STREAMS
 from csg.training.program import compute_source_digest, source_digest
@@ -158,7 +158,7 @@ def _run_checked(
             epochs=config.train.epochs,
             trials=options.num_samples,
             slots=slots,
-            score_name=f"{PROTOCOL_STREAMS[config.selection.protocol]} {task_of(config.data).score_words}",
+            score_name=f"{PROTOCOL_STREAMS[config.selection.protocol]} {find_task(config.data).score_words}",
         )
         _show_ended(table, search, known)
         started = time.monotonic()

@@ -20,7 +20,7 @@ from csg.parsing import config_from_flat, overlay, to_yaml
 from csg.storage.files import replacing
 from csg.storage.layout import JOURNAL
 from csg.storage.object_store import address_of
-from csg.tasks import task_of
+from csg.tasks import find_task
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
@@ -78,7 +78,7 @@ def conclude(outcome: Outcome, console: Console) -> Path | None:
         outcome,
         console,
         best_path,
-        tracker.share_view(outcome.parent, search.space.names, task_of(search.config.data).score),
+        tracker.share_view(outcome.parent, search.space.names, find_task(search.config.data).score),
     )
     return best_path
 
@@ -146,7 +146,7 @@ def _print_result(
             value = best.params[name]
             console.print(f"  {name:<28} {value:.4g}" if isinstance(value, float) else f"  {name:<28} {value}")
     console.print()
-    task = task_of(search.config.data)
+    task = find_task(search.config.data)
     images = int(best.metrics[f"{TARGET_TEST}/images"])
     console.print(
         f"On the {counted(images, 'real image')} of target/test, which no search has seen"

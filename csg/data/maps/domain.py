@@ -117,7 +117,7 @@ class MapDomain:
         return judge_maps(self.side, self.classes, self.files, looks)
 
 
-def paired(
+def pair_maps(
     folder: str,
     images: Mapping[str, str],
     maps: Mapping[str, str],

@@ -21,8 +21,8 @@ from torch import Tensor
 from csg.config import Ids
 from csg.data.maps.label_maps import LABEL_IDS, TRAIN_IDS, BadMapError, Bytes, IdMap, read_ids
 from csg.data.maps.stream import MapStream
-from csg.data.reading.cache import kept_file
-from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, read_bytes, stored
+from csg.data.reading.cache import write_cached
+from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, decode_stored, read_bytes
 from csg.data.reading.image_files import ImageFiles
 from csg.data.reading.spelling import place_in_order
 from csg.messages.faults import is_of_one_file
@@ -113,7 +113,7 @@ class MapFiles:
             BadImageError: it cannot be used.
         """
         path = self.images.path(index)
-        return stored(path, read_bytes(path) if content is None else content, self.images.limit)
+        return decode_stored(path, read_bytes(path) if content is None else content, self.images.limit)
 
     def table(self, index: int) -> Bytes:
         """Return what the ids of a label file mean: (256,) classes."""
@@ -148,7 +148,7 @@ class MapFiles:
         if kept is None:
             found = [png_size(files.path(place)) for files in (self.images, self.maps) for place in range(len(self))]
             kept = np.array(found, dtype=np.int32).reshape(2, len(self), 2)
-            with kept_file(path) as file:
+            with write_cached(path) as file:
                 np.save(file, kept, allow_pickle=False)
         return kept[0], kept[1]
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csg.data.fault import BadImageError
-from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, opened, refusing
+from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, open_image, refuse_broken
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -123,10 +123,10 @@ def read_ids(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) 
     Raises:
         BadImageError: the file is damaged, or its pixels are no ids; errors name it ``path``.
     """
-    image = opened(path, content, limit)
+    image = open_image(path, content, limit)
     if image.mode not in ("L", "P"):
         raise BadMapError(path, f"found pixels of mode {image.mode}, not ids of one byte (grey or with a palette)")
-    with refusing(path, BadMapError):
+    with refuse_broken(path, BadMapError):
         ids: Bytes = np.asarray(image)
     palette = image.getpalette("RGB") if image.mode == "P" else None
     return IdMap(path, ids, None if palette is None else np.array(palette, dtype=np.uint8).reshape(-1, 3))

@@ -17,7 +17,7 @@ from csg.data.reading.cache import cache_folder
 from csg.data.reading.decoding import PixelLimit
 from csg.data.reading.image_files import ImageFiles
 from csg.data.reading.listing import count_passed_over, describe_passed_over, files_below, image_files, is_of_system
-from csg.data.reading.spelling import composed
+from csg.data.reading.spelling import compose_letters
 from csg.messages.errors import UserError
 
 
@@ -57,7 +57,7 @@ def _class_folders(config: DataConfig, side: str) -> dict[str, str]:
         raise UserError(f"data.{side}: expected one sub-folder a class, found none in {given}")
     folders: dict[str, str] = {}
     for name in sorted(names):
-        other = folders.setdefault(composed(name), name)
+        other = folders.setdefault(compose_letters(name), name)
         if other != name:
             raise UserError(
                 f"data.{side}: expected one sub-folder a class, found two of the same name in {given}, their letters "

@@ -37,7 +37,7 @@ from csg.data.pair import (
 from csg.data.pairs import nist
 from csg.data.pairs.rendered import Images, load_or_render
 from csg.data.reading.cache import cache_folder
-from csg.data.views.shifted import shifted
+from csg.data.views.shifted import shift_stream
 from csg.messages.errors import UserError
 from csg.randomness import generator
 from csg.storage.files import file_digest
@@ -98,7 +98,7 @@ def load(config: DataConfig) -> Pair:
         streams={
             SOURCE_TRAIN: _rendered_stream(counts["train"], side),
             SOURCE_VAL: source_val,
-            SOURCE_SHIFTED: shifted(source_val),
+            SOURCE_SHIFTED: shift_stream(source_val),
             TARGET_VAL: ArrayStream(real[val], labels[val]),
             TARGET_TEST: ArrayStream(real[test], labels[test]),
         },

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from csg.config import DataConfig, Ids
-from csg.data.domain import SEED, part_of
-from csg.data.maps.domain import MapDomain, paired
+from csg.data.domain import SEED, choose_part
+from csg.data.maps.domain import MapDomain, pair_maps
 from csg.data.maps.files import TRAIN_IDS_END, FileMapStream
 from csg.data.maps.label_maps import CLASSES
 from csg.data.maps.shifted import ShiftedMaps
@@ -31,7 +31,7 @@ from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST,
 from csg.data.reading.cache import cache_folder
 from csg.data.reading.decoding import PixelLimit
 from csg.data.reading.listing import count_passed_over, describe_passed_over, files_below, image_files
-from csg.data.reading.spelling import composed
+from csg.data.reading.spelling import compose_letters
 from csg.messages.errors import UserError
 from csg.messages.wording import counted
 from csg.randomness import generator
@@ -68,7 +68,7 @@ def make_pair(source: MapDomain, target: MapDomain, config: DataConfig) -> Pair:
     """
     held_out, rest = share(torch.arange(len(source.files)), config.source_val_fraction, "source")
     if config.source_images is not None:
-        rest = rest[part_of(torch.zeros(len(rest), dtype=torch.int64), config.source_images)]
+        rest = rest[choose_part(torch.zeros(len(rest), dtype=torch.int64), config.source_images)]
     published_val = _in_split(target, VAL)
     val, _ = share(torch.nonzero(~published_val).flatten(), config.target_val_fraction, "target")
     test = torch.nonzero(published_val).flatten()
@@ -150,7 +150,7 @@ def _named(names: Sequence[str], below: str, end: str, split: str = "") -> dict[
     for name in names:
         if name.endswith(end):
             stem = f"{split}/{name.removesuffix(end)}"
-            found[stem if composed(stem) in found else composed(stem)] = f"{below}/{name}"
+            found[stem if compose_letters(stem) in found else compose_letters(stem)] = f"{below}/{name}"
     return found
 
 
@@ -172,7 +172,7 @@ def _folder(config: DataConfig, side: str, wanted: str, subfolders: tuple[str, .
 
 def _domain(side: str, folder: Path, images: dict[str, str], maps: dict[str, str], config: DataConfig) -> MapDomain:
     limit, ids = PixelLimit(config.max_megapixels), config.source_ids if side == "source" else config.target_ids
-    files, faults = paired(str(folder), images, maps, cache=cache_folder(config), limit=limit, ids=ids)
+    files, faults = pair_maps(str(folder), images, maps, cache=cache_folder(config), limit=limit, ids=ids)
     if not len(files):
         passed_over = describe_passed_over(count_passed_over(files_below(folder), folder))
         raise UserError(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from csg.data.reading.cache import kept_file
+from csg.data.reading.cache import write_cached
 
 Images = npt.NDArray[np.uint8]
 
@@ -30,7 +30,7 @@ def load_or_render(
     arrays = _read(path, shapes)
     if arrays is None:
         arrays = {name: render(name) for name in shapes}
-        with kept_file(path) as file:
+        with write_cached(path) as file:
             np.savez(file, allow_pickle=False, **arrays)
     return arrays
 

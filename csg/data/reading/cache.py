@@ -20,7 +20,7 @@ def cache_folder(config: DataConfig) -> Path:
 
 
 @contextmanager
-def kept_file(path: Path) -> Iterator[BinaryIO]:
+def write_cached(path: Path) -> Iterator[BinaryIO]:
     """Open a file of the cache to write it, whole or not at all; others may read or write the same one meanwhile.
 
     Raises:

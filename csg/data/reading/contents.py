@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from csg.data.reading.cache import kept_file
+from csg.data.reading.cache import write_cached
 from csg.messages.faults import is_of_one_file
 from csg.messages.text import in_one_line
 from csg.storage.files import content_digest
@@ -169,7 +169,7 @@ class Contents:
         held = io.BytesIO()
         np.save(held, both[np.argsort(both["name"][:, 0], kind="stable")], allow_pickle=False)
         content = held.getvalue()
-        with kept_file(self._memory) as file:
+        with write_cached(self._memory) as file:
             file.write(hashlib.sha256(content).digest() + content)
 
     def _hashed_names(self) -> npt.NDArray[np.uint64]:

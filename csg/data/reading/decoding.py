@@ -77,10 +77,10 @@ def decode(path: Path | str, side: int, limit: PixelLimit = USUAL_LIMIT) -> Tens
         BadImageError: the file is absent, unreadable, damaged, cut short or no image, or has more pixels than ``limit``
             admits.
     """
-    return centre_crop(resized(path, side, limit), side)
+    return centre_crop(decode_resized(path, side, limit), side)
 
 
-def resized(path: Path | str, side: int, limit: PixelLimit = USUAL_LIMIT) -> Tensor:
+def decode_resized(path: Path | str, side: int, limit: PixelLimit = USUAL_LIMIT) -> Tensor:
     """Return an image whose shorter side is ``side``, as (3, H, W) uint8.
 
     Raises:
@@ -90,12 +90,12 @@ def resized(path: Path | str, side: int, limit: PixelLimit = USUAL_LIMIT) -> Ten
 
 
 def read_resized(path: Path | str, side: int, limit: PixelLimit = USUAL_LIMIT) -> tuple[Tensor, bool]:
-    """Return what :func:`resized` does, and whether more frames or pages follow the one that counts.
+    """Return what :func:`decode_resized` does, and whether more frames or pages follow the one that counts.
 
     Raises:
         BadImageError: see :func:`decode`.
     """
-    image = opened(path, read_bytes(path), limit)
+    image = open_image(path, read_bytes(path), limit)
     fitted, _ = _fitted(path, image, side)
     pixels = torch.from_numpy(np.array(fitted)).permute(2, 0, 1).contiguous()
     return pixels, _has_several_frames(image)
@@ -108,12 +108,12 @@ def centre_crop(image: Tensor, side: int) -> Tensor:
 
 
 def inspect(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) -> Inspection:
-    """Pass all of an image's data through the decoder, as :func:`resized` does.
+    """Pass all of an image's data through the decoder, as :func:`decode_resized` does.
 
     Raises:
         BadImageError: :func:`decode` would raise it, at any side.
     """
-    image = opened(path, content, limit)
+    image = open_image(path, content, limit)
     _, size = _fitted(path, image, side=1)
     return Inspection(size, _has_several_frames(image))
 
@@ -148,29 +148,29 @@ def read_whole(path: Path | str, limit: PixelLimit = USUAL_LIMIT) -> tuple[Image
     Raises:
         BadImageError: see :func:`decode`.
     """
-    image = opened(path, read_bytes(path), limit)
+    image = open_image(path, read_bytes(path), limit)
     picture, orientation, _ = _pixels(path, image, side=None)
     return turn_upright(picture, orientation), _has_several_frames(image)
 
 
-def stored(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) -> tuple[Image.Image, int]:
+def decode_stored(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) -> tuple[Image.Image, int]:
     """Return an image as RGB at its full size, as it is stored, and the EXIF orientation that a viewer would apply.
 
     Raises:
         BadImageError: see :func:`decode`.
     """
-    picture, orientation, _ = _pixels(path, opened(path, content, limit), side=None)
+    picture, orientation, _ = _pixels(path, open_image(path, content, limit), side=None)
     return picture, orientation
 
 
-def opened(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) -> Image.Image:
+def open_image(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) -> Image.Image:
     """Return an image whose header was read; a PNG file's check sums were compared, its pixels not yet decoded.
 
     Raises:
         BadImageError: the content is of no image, its one side is far longer than the other, or it has more pixels than
             ``limit``.
     """
-    with refusing(path):
+    with refuse_broken(path):
         try:
             image = _open(BytesIO(content))
         except UnidentifiedImageError:
@@ -207,7 +207,7 @@ def _fitted(path: Path | str, image: Image.Image, side: int) -> tuple[Image.Imag
     picture, orientation, size = _pixels(path, image, side)
     if orientation in SIDEWAYS:
         size = size[::-1]
-    with refusing(path):
+    with refuse_broken(path):
         width, height = (max(side, round(length * side / min(size))) for length in size)
         # Turned first, an image is the same to the last bit as one that was stored upright.
         return turn_upright(picture, orientation).resize((width, height), Image.Resampling.BILINEAR), size
@@ -218,7 +218,7 @@ def _pixels(path: Path | str, image: Image.Image, side: int | None) -> tuple[Ima
 
     Photographs are decoded at the smallest JPEG scale that leaves ``side`` pixels, which is faster.
     """
-    with refusing(path):
+    with refuse_broken(path):
         coding = str(image.tile[0].args) if isinstance(image, ImageFile.ImageFile) and image.tile else ""
         size = image.size
         if side is not None:
@@ -231,7 +231,7 @@ def _pixels(path: Path | str, image: Image.Image, side: int | None) -> tuple[Ima
 
 
 @contextmanager
-def refusing(path: Path | str, kind: type[BadImageError] = BadImageError) -> Iterator[None]:
+def refuse_broken(path: Path | str, kind: type[BadImageError] = BadImageError) -> Iterator[None]:
     """Name the file in whatever Pillow raises, which is of many types for damaged files; not in a lack of memory."""
     try:
         yield

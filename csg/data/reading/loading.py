@@ -24,7 +24,7 @@ from csg.messages.text import in_one_line
 T = TypeVar("T")
 
 
-def in_order(make: Callable[[int], T], places: range, *, workers: int) -> Iterator[T]:
+def map_in_order(make: Callable[[int], T], places: range, *, workers: int) -> Iterator[T]:
     """Yield ``make(place)`` for every place, in order.
 
     With ``workers`` processes, forked from this one, at most two results a process are made ahead. They take no part

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
-def composed(name: str) -> str:
+def compose_letters(name: str) -> str:
     """Return a name with its letters composed, by which it is compared and shown."""
     return unicodedata.normalize("NFC", name)
 
@@ -21,7 +21,7 @@ def composed(name: str) -> str:
 def place_in_order(name: str) -> tuple[bytes, bytes]:
     """Return what names of files are sorted by: the order is the same however their letters are stored."""
     stored = os.fsencode(name)
-    return (stored if name.isascii() else os.fsencode(composed(name))), stored
+    return (stored if name.isascii() else os.fsencode(compose_letters(name))), stored
 
 
 def find_near(name: str, others: Iterable[str]) -> str | None:
@@ -47,8 +47,8 @@ def spelling_below(folder: Path) -> Callable[[str], str]:
         for part in Path(name).parts:
             if place not in listed:
                 inside = os.listdir(place) if place.is_dir() else []  # noqa: PTH208 (names, not paths)
-                listed[place] = {composed(one): one for one in sorted(inside)}
-            on_disk = part if (place / part).exists() else listed[place].get(composed(part))
+                listed[place] = {compose_letters(one): one for one in sorted(inside)}
+            on_disk = part if (place / part).exists() else listed[place].get(compose_letters(part))
             if on_disk is None:
                 return name
             place /= on_disk

@@ -41,9 +41,7 @@ class Views:
     """One for every image that could not."""
 
 
-def train_views(
-    stream: Stream, indices: Tensor, *, config: DataConfig, seed: int, epoch: int, two_views: bool
-) -> Views:
+def draw_views(stream: Stream, indices: Tensor, *, config: DataConfig, seed: int, epoch: int, two_views: bool) -> Views:
     """Read images once and draw the query's and the key's view of each.
 
     RandAugment changes both, each cut out at a place of its own; colour jitter the key alone, a copy of the query's

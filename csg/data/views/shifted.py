@@ -30,7 +30,7 @@ Distortion = Callable[[Tensor, np.random.Generator], Tensor]
 """Takes a (1, 3, S, S) float image with values 0 to 1; returns its like, values not yet clamped."""
 
 
-def shifted(stream: LabelledImages) -> LabelledImages:
+def shift_stream(stream: LabelledImages) -> LabelledImages:
     """Return a stream of the same length and labels whose images are distorted, one distortion an image.
 
     Which one, and how, is a function of the index alone.

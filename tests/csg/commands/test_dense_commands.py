@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from csg import cli
-from csg.tasks import task_of
+from csg.tasks import find_task
 from csg.tasks.measurement import Inference
 from csg.training.run import Run
 from tests.csg.commands.test_cli import run as run_command
@@ -41,7 +41,7 @@ def test_maps_are_those_of_an_evaluation_and_a_bad_image_has_none(
     code, said = predict(capsys, "photos", "--checkpoint", trained.selected)
     assert code == 1 and "broken.png" in said and "3 of 4 images are classified: predictions" in said
     inference = Inference(trained.selected_model(), trained.config)
-    expected = task_of(trained.config.data).predicted(inference, trained.config, images)
+    expected = find_task(trained.config.data).predict(inference, trained.config, images)
     written = [np.asarray(Image.open(f"predictions/deep/{number}.png.png")) for number in range(3)]
     assert np.array_equal(np.stack(written), expected.numpy())
     assert {path.name for path in Path("predictions").rglob("*.png")} == {f"{number}.png.png" for number in range(3)}

@@ -26,7 +26,7 @@ from csg.parsing import config_from_flat
 from csg.tasks.measurement import Inference, to_input
 from csg.training.run import Run
 from csg.training.selected import load_selected, save_selected
-from csg.training.step import make_model, placed
+from csg.training.step import make_model, place
 from tests.csg.commands.test_cli import run as run_command
 from tests.finished_run import finished_run
 from tests.made_up_pair import labelled
@@ -55,7 +55,7 @@ def selected_weights(pair: Pair, encoder: str, weights: str, method: str) -> Pat
     images = labelled(pair, TARGET_VAL).images(torch.arange(64))
     flat = {"model.name": encoder, "model.weights": weights, "method.name": method}
     config = config_from_flat(flat | {"data.image_size": images.shape[-1]})
-    model = placed(make_model(config, pretrained_encoder(config.model), classes=len(pair.classes)), config).eval()
+    model = place(make_model(config, pretrained_encoder(config.model), classes=len(pair.classes)), config).eval()
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for norm in model.modules():

@@ -14,7 +14,7 @@ from PIL import Image
 from csg import cli
 from csg.data.pair import TARGET_TEST, Pair
 from csg.models.weights import bundled_weights
-from csg.tasks import task_of
+from csg.tasks import find_task
 from csg.tasks.measurement import Inference
 from csg.training import selected as selected_module
 from csg.training.run import Run
@@ -26,7 +26,7 @@ from tests.made_up_pair import labelled, made_up_pair
 def evaluated(run: Run, pair: Pair) -> torch.Tensor:
     """Return the confusion counts of an evaluation on target/test."""
     inference = Inference(run.selected_model(), run.config)
-    return task_of(run.config.data).measure(inference, run.config, pair, TARGET_TEST).confusion
+    return find_task(run.config.data).measure(inference, run.config, pair, TARGET_TEST).confusion
 
 
 @pytest.fixture(scope="module")

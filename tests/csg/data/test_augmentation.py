@@ -11,7 +11,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from csg.config import DataConfig
 from csg.data.pair import LabelledImages
-from csg.data.views.augmentation import rand_augment, train_views
+from csg.data.views.augmentation import draw_views, rand_augment
 from csg.data.views.operations import OPERATIONS
 from csg.randomness import generator
 
@@ -178,14 +178,14 @@ class Colours(LabelledImages):
 
 def test_without_augmentation_both_views_are_the_images_themselves() -> None:
     stream, config = Colours(4), DataConfig(augmentation="none")
-    views = train_views(stream, torch.arange(4), config=config, seed=0, epoch=0, two_views=True)
+    views = draw_views(stream, torch.arange(4), config=config, seed=0, epoch=0, two_views=True)
     assert torch.equal(views.query, stream.held) and views.key is None
 
 
 def test_a_single_view_is_shared_and_is_the_query_that_two_views_have() -> None:
     stream, indices, config = Colours(16), torch.arange(16), DataConfig(augmentation_magnitude=15)
-    one = train_views(stream, indices, config=config, seed=0, epoch=0, two_views=False)
-    two = train_views(stream, indices, config=config, seed=0, epoch=0, two_views=True)
+    one = draw_views(stream, indices, config=config, seed=0, epoch=0, two_views=False)
+    two = draw_views(stream, indices, config=config, seed=0, epoch=0, two_views=True)
     assert one.key is None and two.key is not None
     assert torch.equal(one.query, two.query)
     assert not torch.equal(two.query, two.key)

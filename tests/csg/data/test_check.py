@@ -16,7 +16,7 @@ from csg import cli, data
 from csg.config import DataConfig
 from csg.data import check as check_module
 from csg.data import load_pair
-from csg.data.check import check, report_path, verified
+from csg.data.check import check, report_path, verify
 from csg.data.fault import IMPASSABLE, UNREADABLE
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL
 from csg.data.reading import contents
@@ -87,44 +87,44 @@ def test_whole_data_are_described_and_the_report_is_kept(tmp_path: Path) -> None
 
 def test_data_are_looked_at_once_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_visda17(tmp_path / "tree")
-    first = verified(visda(root))
+    first = verify(visda(root))
     with monkeypatch.context() as patched:
         patched.setattr(check_module, "check", None)
-        assert verified(visda(root)) == first
+        assert verify(visda(root)) == first
         path = next((root / "train").rglob("*.png"))
         os.utime(path, ns=(0, 0))
         forget()
-        assert verified(visda(root)) == first  # what it holds is what it was
+        assert verify(visda(root)) == first  # what it holds is what it was
     repaint(path)
     forget()
     assert report_path(visda(root)) != first.path
-    assert verified(visda(root, on_bad_image="skip")).faults[0].place == str(path)
+    assert verify(visda(root, on_bad_image="skip")).faults[0].place == str(path)
 
 
 def test_a_check_and_what_follows_read_every_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_visda17(tmp_path / "tree", per_class=12)
     monkeypatch.setattr(check_module, "FEW", 100)
     monkeypatch.setattr(contents, "_digest", None)
-    report = verified(visda(root, workers=2))
+    report = verify(visda(root, workers=2))
     forget()
-    assert verified(visda(root)) == report
+    assert verify(visda(root)) == report
     assert load_pair(visda(root)).streams[SOURCE_TRAIN].fingerprint == report.streams[SOURCE_TRAIN]["fingerprint"]
 
 
 def test_a_damaged_report_is_made_again(tmp_path: Path) -> None:
     root = write_visda17(tmp_path / "tree")
-    report = verified(visda(root))
+    report = verify(visda(root))
     report.path.write_text('{"pair": "visda17"')
-    assert verified(visda(root)) == report
+    assert verify(visda(root)) == report
 
 
 def test_bad_images_are_refused_by_name_or_let_pass_on_request(tmp_path: Path) -> None:
     root = write_visda17(tmp_path / "tree")
     places = [FAULTS[planted][1](root) for planted in ("PNG cut short", "empty file", "listed but absent")]
     with pytest.raises(UserError, match=r"3 of 96 images cannot be used.*--data\.on-bad-image skip") as refused:
-        verified(visda(root))
+        verify(visda(root))
     assert all(place in str(refused.value) for place in places)
-    assert len(verified(visda(root, on_bad_image="skip")).faults) == 3
+    assert len(verify(visda(root, on_bad_image="skip")).faults) == 3
 
 
 def test_a_side_without_a_readable_image_is_refused_even_where_bad_images_are_skipped(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_side_without_a_readable_image_is_refused_even_where_bad_images_are_sk
     config = visda(root, on_bad_image="skip")
     assert not check(config).usable
     with pytest.raises(UserError, match=r"expected target images, found none that can be read in .*validation"):
-        verified(config)
+        verify(config)
 
 
 def test_a_class_with_one_image_is_reported_after_all_images_were_looked_at(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_class_with_one_image_is_reported_after_all_images_were_looked_at(tmp_
         data.load_pair(config)
     accepting = dataclasses.replace(config, allow_missing_classes=True)
     with pytest.raises(UserError, match="1 of 26 images cannot be used"):
-        verified(accepting)  # the class with one image is no fault, although a report says that it was one
+        verify(accepting)  # the class with one image is no fault, although a report says that it was one
     assert [fault.kind for fault in check(accepting).faults] == ["bad image"]
 
 
@@ -161,7 +161,7 @@ def test_listing_faults_that_harm_nothing_do_not_stop_training(tmp_path: Path) -
     root = write_visda17(tmp_path / "tree")
     for planted in ("present but not listed", "line twice", "label of another folder"):
         FAULTS[planted][1](root)
-    assert len(verified(visda(root)).faults) == 3
+    assert len(verify(visda(root)).faults) == 3
 
 
 def test_a_label_counts_more_than_the_folder_and_the_log_says_so(

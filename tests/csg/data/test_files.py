@@ -15,8 +15,8 @@ from csg.data.reading import decoding
 from csg.data.reading import image_files as files
 from csg.data.reading.decoding import PixelLimit, decode
 from csg.data.reading.image_files import FileStream, ImageFiles
-from csg.data.views.augmentation import train_views
-from csg.data.views.shifted import shifted
+from csg.data.views.augmentation import draw_views
+from csg.data.views.shifted import shift_stream
 
 SIDE = 32
 
@@ -82,24 +82,22 @@ def test_a_crop_is_a_function_of_its_address(stream: FileStream) -> None:
 
 
 def test_without_augmentation_training_sees_what_evaluation_sees(stream: FileStream) -> None:
-    views = train_views(
-        stream, torch.arange(8), config=DataConfig(augmentation="none"), seed=0, epoch=0, two_views=True
-    )
+    views = draw_views(stream, torch.arange(8), config=DataConfig(augmentation="none"), seed=0, epoch=0, two_views=True)
     assert views.key is None
     assert torch.equal(views.query, stream.images(torch.arange(8)))
 
 
 def test_a_bad_image_is_left_out_of_the_batch_and_named(stream: FileStream) -> None:
-    whole = train_views(stream, torch.arange(8), config=DataConfig(), seed=0, epoch=0, two_views=True)
+    whole = draw_views(stream, torch.arange(8), config=DataConfig(), seed=0, epoch=0, two_views=True)
     stream.files.path(3).write_bytes(b"")
     stream.files.path(4).unlink()
-    views = train_views(stream, torch.arange(8), config=DataConfig(), seed=0, epoch=0, two_views=True)
+    views = draw_views(stream, torch.arange(8), config=DataConfig(), seed=0, epoch=0, two_views=True)
     kept = torch.tensor([0, 1, 2, 5, 6, 7])
     assert torch.equal(views.indices, kept)
     assert torch.equal(views.query, whole.query[kept])
     assert views.key is not None and whole.key is not None and torch.equal(views.key, whole.key[kept])
     assert [Path(error.path).name for error in views.bad] == ["3.png", "4.png"]
-    for held in (stream, shifted(stream)):
+    for held in (stream, shift_stream(stream)):
         reading = held.read(torch.arange(8))
         assert torch.equal(reading.indices, kept) and len(reading.views[0]) == 6 and len(reading.bad) == 2
         with pytest.raises(BadImageError, match=r"3\.png: expected an image, found an empty file"):
@@ -108,5 +106,5 @@ def test_a_bad_image_is_left_out_of_the_batch_and_named(stream: FileStream) -> N
 
 def test_a_batch_of_bad_images_is_empty(stream: FileStream) -> None:
     stream.files.path(3).unlink()
-    views = train_views(stream, torch.tensor([3]), config=DataConfig(), seed=0, epoch=0, two_views=True)
+    views = draw_views(stream, torch.tensor([3]), config=DataConfig(), seed=0, epoch=0, two_views=True)
     assert views.query.shape == (0, 3, SIDE, SIDE) and len(views.indices) == 0 and len(views.bad) == 1

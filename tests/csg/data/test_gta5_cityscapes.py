@@ -26,7 +26,7 @@ from csg.data.pair import IGNORED, SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TAR
 from csg.data.pairs import gta5_cityscapes
 from csg.data.pairs.gta5_cityscapes import share
 from csg.data.reading.listing import image_files
-from csg.data.reading.loading import in_order
+from csg.data.reading.loading import map_in_order
 from csg.messages.errors import UserError
 from tests.checked_data import finds_only, forget, starts
 from tests.published_maps import (
@@ -127,7 +127,7 @@ def test_crops_are_the_same_in_any_number_of_processes(tree: Path) -> None:
     held.files.images.path(2).write_bytes(b"")
     runs = [
         list(
-            in_order(
+            map_in_order(
                 lambda step: held.read_crops(torch.arange(3 * step, 3 * step + 3), seed=0, epoch=0, views=1),
                 range(2),
                 workers=workers,

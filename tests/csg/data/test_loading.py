@@ -18,8 +18,8 @@ from csg.config import DataConfig
 from csg.data import load_pair
 from csg.data.fault import BadImageError
 from csg.data.pair import SOURCE_TRAIN
-from csg.data.reading.loading import admit, in_order
-from csg.data.views.augmentation import Views, train_views
+from csg.data.reading.loading import admit, map_in_order
+from csg.data.views.augmentation import Views, draw_views
 from csg.messages.errors import UserError
 from tests.published_trees import write_visda17
 
@@ -33,10 +33,10 @@ def test_batches_are_the_same_bit_for_bit_with_any_number_of_processes(tmp_path:
 
     def views(step: int) -> Views:
         indices = torch.arange(4 * step, 4 * step + 4)
-        return train_views(stream, indices, config=config, seed=0, epoch=1, two_views=True)
+        return draw_views(stream, indices, config=config, seed=0, epoch=1, two_views=True)
 
     state = torch.get_rng_state()
-    batches = {workers: list(in_order(views, range(2, 9), workers=workers)) for workers in (0, 1, 2, 3)}
+    batches = {workers: list(map_in_order(views, range(2, 9), workers=workers)) for workers in (0, 1, 2, 3)}
     assert torch.equal(torch.get_rng_state(), state)
     for workers in (1, 2, 3):
         for one, other in zip(batches[0], batches[workers], strict=True):
@@ -65,7 +65,7 @@ def test_a_killed_worker_is_a_clear_error() -> None:
         return place
 
     with pytest.raises(UserError, match=r"data\.workers: a process that decodes images ended .*fewer data\.workers"):
-        list(in_order(make, range(8), workers=2))
+        list(map_in_order(make, range(8), workers=2))
 
 
 def test_an_error_of_the_program_itself_is_not_hidden() -> None:
@@ -73,7 +73,7 @@ def test_an_error_of_the_program_itself_is_not_hidden() -> None:
         raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
-        list(in_order(make, range(8), workers=1))
+        list(map_in_order(make, range(8), workers=1))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_an_error_out_of_a_worker_is_the_one_that_was_raised_there(error: Except
             raise error
         return place
 
-    results = in_order(make, range(8), workers=2)
+    results = map_in_order(make, range(8), workers=2)
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(type(error)) as raised:
         next(results)
@@ -101,7 +101,7 @@ def test_an_error_out_of_a_worker_is_the_one_that_was_raised_there(error: Except
 
 @pytest.mark.slow
 def test_workers_end_with_the_iterator() -> None:
-    results = in_order(lambda _: os.getpid(), range(100), workers=2)
+    results = map_in_order(lambda _: os.getpid(), range(100), workers=2)
     workers = {next(results) for _ in range(4)}
     assert len(workers) == 2 and os.getpid() not in workers
     results.close()  # type: ignore[attr-defined]
@@ -112,13 +112,13 @@ def test_workers_end_with_the_iterator() -> None:
 def test_workers_end_when_their_parent_is_killed() -> None:
     program = """
         import os, time
-        from csg.data.reading.loading import in_order
+        from csg.data.reading.loading import map_in_order
 
         def make(place):
             time.sleep(3600 if place > 1 else 0)
             return os.getpid()
 
-        results = in_order(make, range(10), workers=2)
+        results = map_in_order(make, range(10), workers=2)
         print(next(results), next(results), flush=True)
         next(results)
     """

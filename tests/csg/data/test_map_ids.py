@@ -14,7 +14,7 @@ from PIL import Image
 from csg import cli
 from csg.config import DataConfig
 from csg.data import load_pair
-from csg.data.check import check, verified
+from csg.data.check import check, verify
 from csg.data.maps.judgement import in_words
 from csg.data.maps.label_maps import (
     CLASS_IDS,
@@ -149,7 +149,7 @@ def test_a_side_without_a_labelled_pixel_is_refused(tree: Path, void: tuple[int,
     assert [fault.kind for fault in report.faults] == ["no labelled pixel"]
     assert "all of them void" in report.faults[0].reason and "--data.source-ids" in report.faults[0].reason
     with pytest.raises(UserError, match="expected pixels of some class in the source's 8 label maps"):
-        verified(maps(tree))
+        verify(maps(tree))
 
 
 def test_a_stream_without_a_labelled_pixel_is_refused(tree: Path) -> None:
@@ -164,9 +164,9 @@ def test_a_report_on_another_split_says_nothing_of_this_one(tree: Path) -> None:
     repaint_ids([part.path(place) for place in range(len(part))], np.zeros_like)
     assert not starts(maps(tree))
     more = maps(tree, target_val_fraction=0.8)
-    assert verified(more).refusal("error") is None
+    assert verify(more).refusal("error") is None
     with pytest.raises(UserError, match="target/val: expected pixels of some class in its 2 label maps, found none"):
-        verified(maps(tree))
+        verify(maps(tree))
 
 
 def test_one_void_map_among_others_is_fine(tree: Path) -> None:

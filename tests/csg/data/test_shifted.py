@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from csg.data.pair import ArrayStream, LabelledImages
 from csg.data.views.operations import OPERATIONS
-from csg.data.views.shifted import DISTORTIONS, shifted
+from csg.data.views.shifted import DISTORTIONS, shift_stream
 from csg.randomness import generator
 
 
@@ -33,12 +33,12 @@ def test_no_distortion_is_one_that_training_draws() -> None:
 
 def test_labels_and_length_stay_and_the_fingerprint_tells_the_streams_apart() -> None:
     plain = smooth_grey()
-    stream = shifted(plain)
+    stream = shift_stream(plain)
     assert len(stream) == len(plain)
     assert torch.equal(stream.labels, plain.labels)
     assert stream.fingerprint != plain.fingerprint
-    assert stream.fingerprint == shifted(smooth_grey()).fingerprint
-    assert stream.fingerprint != shifted(smooth_grey(length=61)).fingerprint
+    assert stream.fingerprint == shift_stream(smooth_grey()).fingerprint
+    assert stream.fingerprint != shift_stream(smooth_grey(length=61)).fingerprint
 
 
 @pytest.mark.parametrize("name", DISTORTIONS)
@@ -57,7 +57,7 @@ def test_all_distortions_occur_in_a_stream() -> None:
 
 
 def test_a_grey_image_stays_grey() -> None:
-    images = shifted(smooth_grey()).images(torch.arange(60))
+    images = shift_stream(smooth_grey()).images(torch.arange(60))
     assert torch.equal(images[:, 0], images[:, 1])
     assert torch.equal(images[:, 0], images[:, 2])
 
@@ -65,7 +65,7 @@ def test_a_grey_image_stays_grey() -> None:
 @settings(max_examples=10, deadline=None)
 @given(indices=st.lists(st.integers(0, 59), max_size=8))
 def test_an_image_is_distorted_alike_in_every_batch(indices: list[int]) -> None:
-    stream = shifted(ColourStream(side=32, length=60))
+    stream = shift_stream(ColourStream(side=32, length=60))
     batch = stream.images(torch.tensor(indices, dtype=torch.int64))
     assert batch.shape == (len(indices), 3, 32, 32)
     assert batch.dtype == torch.uint8
@@ -74,7 +74,7 @@ def test_an_image_is_distorted_alike_in_every_batch(indices: list[int]) -> None:
 
 
 def test_two_threads_distort_as_one_does() -> None:
-    stream = shifted(smooth_grey(side=96))
+    stream = shift_stream(smooth_grey(side=96))
     one = stream.images(torch.arange(24))
     torch.set_num_threads(2)
     try:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from csg.collective import joined, summed, summed_with_gradient, world_size
+from csg.collective import gather_rows, sum_over_processes, sum_over_processes_with_gradient, world_size
 from csg.models.aspp import Aspp
 from csg.models.synchronised_batch_norm import SynchronisedBatchNorm2d
 from tests.process_group import in_group
@@ -50,12 +50,12 @@ def answers(module: nn.Module, mine: slice) -> dict[str, Tensor]:
         output = wrapped(images)
         (output.square() * weights).sum().backward()
         assert images.grad is not None
-        found |= {f"output {step}": joined(output.detach()), f"input's gradient {step}": joined(images.grad)}
+        found |= {f"output {step}": gather_rows(output.detach()), f"input's gradient {step}": gather_rows(images.grad)}
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None
-        found[f"gradient of {name}"] = summed(parameter.grad)
+        found[f"gradient of {name}"] = sum_over_processes(parameter.grad)
     for name, buffer in module.named_buffers():
-        found[f"everyone's {name}"] = joined(buffer[None])
+        found[f"everyone's {name}"] = gather_rows(buffer[None])
     return found
 
 
@@ -146,4 +146,4 @@ def test_one_value_has_no_variance() -> None:
 
 def test_without_a_group_a_sum_is_what_was_given() -> None:
     values = drawn(3)
-    assert summed_with_gradient(values) is values
+    assert sum_over_processes_with_gradient(values) is values

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from csg.data.reading.cache import kept_file
+from csg.data.reading.cache import write_cached
 from csg.messages.errors import UserError
 from csg.storage.files import content_digest, file_digest, make_folder, replacing
 
@@ -51,7 +51,7 @@ def test_a_machine_that_is_short_of_something_is_no_settings_fault(
     with pytest.raises(OSError, match=os.strerror(number)) as made:
         make_folder(tmp_path / "runs", "train.output")
     assert made.value.filename == str(tmp_path / "runs")
-    with pytest.raises(OSError, match=os.strerror(number)), kept_file(tmp_path / "cache" / "a") as file:
+    with pytest.raises(OSError, match=os.strerror(number)), write_cached(tmp_path / "cache" / "a") as file:
         file.write(b"content")
 
 
@@ -65,7 +65,7 @@ def test_a_folder_that_is_closed_to_this_user_asks_for_another_one(
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(UserError, match=r"train\.output: cannot write to .*choose another folder"):
         make_folder(tmp_path / "runs", "train.output")
-    with pytest.raises(UserError, match=r"data\.cache: cannot write"), kept_file(tmp_path / "cache" / "a"):
+    with pytest.raises(UserError, match=r"data\.cache: cannot write"), write_cached(tmp_path / "cache" / "a"):
         pass
 
 

@@ -15,7 +15,7 @@ from csg.messages.errors import UserError
 from csg.methods import METHODS
 from csg.methods.method import Method, Term
 from csg.parsing import config_from_flat, read_yaml
-from csg.training.dry_run import check_buildable, dry_run
+from csg.training.dry_run import check_buildable, plan_run
 from csg.training.step import make_learner
 from tests.csg.methods.test_methods import batch
 
@@ -26,7 +26,7 @@ def test_the_papers_recipe_is_planned_as_published() -> None:
     config = config_from_flat(read_yaml(RECIPE))
     images = visda17.published_train_images(config.data)
     assert images == 152_397 - 1_524, "one per cent is held out as source/val"
-    plan = dry_run(config, images=images, classes=12)
+    plan = plan_run(config, images=images, classes=12)
     assert plan.steps_per_epoch == 150_873 // 32 == 4714 and plan.total_steps == 30 * 4714
     for step, rate in plan.learning_rates.items():
         expected = 1e-4 * min(0.01 + 0.99 * (step / 100) ** 2, 1) * (1 - step / plan.total_steps) ** 0.9
@@ -96,7 +96,7 @@ def test_what_cannot_be_built_is_refused_ahead_of_a_search(settings: dict[str, A
 )
 def test_the_optimisers_memory_is_what_it_keeps_after_a_step(settings: dict[str, Any], values: int) -> None:
     config = config_from_flat({"model.name": "tiny", "data.image_size": 32, "method.name": "source_only", **settings})
-    plan = dry_run(config, images=64, classes=3)
+    plan = plan_run(config, images=64, classes=3)
     learner = make_learner(
         dataclasses.replace(config, model=dataclasses.replace(config.model, weights="none")), classes=3
     )

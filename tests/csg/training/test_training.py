@@ -18,7 +18,7 @@ from csg.tasks.classification import Classification
 from csg.training import evaluation, loop
 from csg.training import run as run_module
 from csg.training.checkpoint import load_state
-from csg.training.evaluation import final_measurement, selection_score
+from csg.training.evaluation import measure_test, selection_score
 from csg.training.loop import EpochReport, Training, fit
 from csg.training.record import read_record
 from csg.training.run import Run
@@ -274,7 +274,7 @@ def test_a_run_is_its_measurers_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def seen(*given: Any) -> Any:
         with pytest.raises(BlockingIOError), locked(run.lock, wait=False):
             pass
-        return final_measurement(*given)
+        return measure_test(*given)
 
     monkeypatch.setattr(run_module, "final_measurement", seen)
     run.finish()

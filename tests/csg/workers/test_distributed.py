@@ -16,16 +16,16 @@ from csg import collective
 from csg.data.pair import IGNORED
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat
-from csg.tasks import task_of
+from csg.tasks import find_task
 from csg.tasks.measurement import Inference
 from csg.training import loop
 from csg.training.checkpoint import load_state
-from csg.training.evaluation import validation_metrics
+from csg.training.evaluation import measure_validation
 from csg.training.loop import Training, fit
 from csg.training.run import Run
 from csg.training.step import task_loss
 from csg.workers import distributed
-from csg.workers.distributed import Launch, held
+from csg.workers.distributed import Launch, hold_run
 from csg.workers.run import train_run
 from tests.made_up_pair import TINY, made_up_pair
 from tests.process_group import Result, disagreeing, masked, trained, unequal
@@ -105,7 +105,7 @@ def test_a_long_evaluation_is_followed_by_a_checkpoint_and_a_short_one_is_not(
     def evaluate(*arguments: Any) -> dict[str, float]:
         nonlocal clock
         clock += evaluation_seconds
-        return validation_metrics(*arguments)
+        return measure_validation(*arguments)
 
     monkeypatch.setattr(loop, "validation_metrics", evaluate)
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock, perf_counter=time.perf_counter))
@@ -142,14 +142,14 @@ def test_labels_that_are_ignored_count_in_no_loss_and_no_accuracy() -> None:
     training = Training(config_from_flat(TINY), masked(made_up_pair()))
     config = training.config
     inference = Inference(training.learner.model, config)
-    measured = task_of(config.data).measure(inference, config, training.pair, "source/val")
+    measured = find_task(config.data).measure(inference, config, training.pair, "source/val")
     assert measured.confusion.sum() == 3 and len(measured.features) == 12
 
 
 def test_without_a_group_there_is_one_process() -> None:
     rows = torch.arange(6.0).reshape(3, 2)
-    assert collective.joined(rows) is rows and collective.summed(rows) is rows
-    assert collective.part(7) == slice(0, 7) and collective.is_first() and collective.agreed(lambda: True)
+    assert collective.gather_rows(rows) is rows and collective.sum_over_processes(rows) is rows
+    assert collective.own_slice(7) == slice(0, 7) and collective.is_first() and collective.ask_first(lambda: True)
     collective.check_agreement({"epochs": 2})
 
 
@@ -208,7 +208,7 @@ def test_the_last_epoch_is_told_when_workers_have_measured_the_test_images(
 def test_a_run_is_held_by_one_at_a_time_and_waiting_for_it_can_be_left_off(tmp_path: Path) -> None:
     one, other = (Run(config_from_flat({**TINY, "train.output": str(tmp_path)}), made_up_pair()) for _ in range(2))
     one.create()
-    with held(one, lambda: True) as first, held(other, lambda: True) as second:
+    with hold_run(one, lambda: True) as first, hold_run(other, lambda: True) as second:
         assert first and not second
-    with held(other, lambda: True) as again:
+    with hold_run(other, lambda: True) as again:
         assert again
