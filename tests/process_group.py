@@ -193,7 +193,7 @@ def _train_until(cut: str, training: Training, checkpoint: Path) -> None:
             pass
         assert training.position.epoch == 1 and training.position.step > 0
     elif cut == "in an evaluation":
-        with mock.patch.object(loop, "validation_metrics", side_effect=CutError), contextlib.suppress(CutError):
+        with mock.patch.object(loop, "measure_validation", side_effect=CutError), contextlib.suppress(CutError):
             next(fit(training, checkpoint=checkpoint))
         assert training.position.step == training.steps_per_epoch
     else:

@@ -270,7 +270,7 @@ def test_an_interrupted_check_leaves_nothing_behind(
     def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(check_module, "in_order", interrupt)
+    monkeypatch.setattr(check_module, "map_in_order", interrupt)
     code, said = command(["check", "--data.name", "visda17", "--data.root", str(root)], capsys)
     assert code == 130 and "Interrupted; nothing was kept" in said
     assert not (tmp_path / "runs").exists()

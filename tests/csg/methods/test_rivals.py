@@ -53,7 +53,7 @@ def test_every_method_lowers_its_loss_on_glyphs(name: str, glyphs_cache: str, mo
     from csg.parsing import config_from_flat
     from csg.training import loop
 
-    monkeypatch.setattr(loop, "validation_metrics", lambda *_: {})  # only losses are looked at
+    monkeypatch.setattr(loop, "measure_validation", lambda *_: {})  # only losses are looked at
     config = config_from_flat(
         {"method.name": name, "data.source_images": 160, "data.image_size": 32, "data.cache": glyphs_cache}
         | {"train.epochs": 6, "train.batch_size": 16, "optim.warmup_steps": 2, "optim.lr": 0.015}

@@ -276,7 +276,7 @@ def test_a_run_is_its_measurers_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             pass
         return measure_test(*given)
 
-    monkeypatch.setattr(run_module, "final_measurement", seen)
+    monkeypatch.setattr(run_module, "measure_test", seen)
     run.finish()
     assert run.record.status == "finished"
 

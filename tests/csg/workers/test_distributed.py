@@ -107,7 +107,7 @@ def test_a_long_evaluation_is_followed_by_a_checkpoint_and_a_short_one_is_not(
         clock += evaluation_seconds
         return measure_validation(*arguments)
 
-    monkeypatch.setattr(loop, "validation_metrics", evaluate)
+    monkeypatch.setattr(loop, "measure_validation", evaluate)
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock, perf_counter=time.perf_counter))
     config = config_from_flat({**TINY, "train.checkpoint_minutes": 1.0})
     next(fit(Training(config, made_up_pair()), checkpoint=tmp_path / "long.pt"))
