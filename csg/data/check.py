@@ -49,7 +49,7 @@ OnImages = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Seen:
+class Looks:
     """What some files of a domain showed."""
 
     looks: list[Look]
@@ -138,13 +138,13 @@ def check(config: DataConfig, on_images: OnImages | None = None) -> Report:
     faults = [fault for domain in domains for fault in domain.faults]
     passed_over: dict[str, tuple[PassedOver, ...]] = {}
     for domain in domains:
-        more, passed_over[domain.side] = domain.beyond_the_listing(allow_missing=config.allow_missing_classes)
+        more, passed_over[domain.side] = domain.find_unlisted(allow_missing=config.allow_missing_classes)
         faults += more
     # First, because it is quick and refuses data that cannot be split.
     pair = None if any(fault.kind in IMPASSABLE for fault in faults) else load_pair(config)
     total = sum(len(domain.files) for domain in domains)
     done = 0
-    seen: dict[str, Seen] = {}
+    seen: dict[str, Looks] = {}
     for domain in domains:
         starts = range(0, len(domain.files), CHUNK)
         workers = (config.workers or len(os.sched_getaffinity(0))) if len(starts) > 1 else 0
@@ -154,11 +154,11 @@ def check(config: DataConfig, on_images: OnImages | None = None) -> Report:
             done += len(part)
             if on_images is not None:
                 on_images(done, total)
-        seen[domain.side] = Seen(looks)
+        seen[domain.side] = Looks(looks)
         domain.learn(looks)
         faults += [*seen[domain.side].faults, *domain.judge(looks)]
     described: dict[str, dict[str, Any]] = {
-        domain.side: _described(domain, seen[domain.side])
+        domain.side: _describe(domain, seen[domain.side])
         | {"not_used": [dataclasses.asdict(kind) for kind in passed_over[domain.side]]}
         for domain in domains
     }
@@ -230,7 +230,7 @@ class _Look:
         return [self.domain.look(index) for index in range(first, min(first + CHUNK, len(self.domain.files)))]
 
 
-def _described(domain: Domain | MapDomain, seen: Seen) -> dict[str, Any]:
+def _describe(domain: Domain | MapDomain, seen: Looks) -> dict[str, Any]:
     pixels = np.array(seen.sizes, dtype=np.int64).reshape(-1, 2)
     return {
         "folder": domain.files.folder,
@@ -256,7 +256,7 @@ def _described(domain: Domain | MapDomain, seen: Seen) -> dict[str, Any]:
     }
 
 
-def _stream(pair: Pair, name: str, domains: Sequence[Domain | MapDomain], seen: Mapping[str, Seen]) -> dict[str, Any]:
+def _stream(pair: Pair, name: str, domains: Sequence[Domain | MapDomain], seen: Mapping[str, Looks]) -> dict[str, Any]:
     stream = pair.streams[name]
     # The distorted images are those of source/val.
     plain = pair.streams[SOURCE_VAL] if name == SOURCE_SHIFTED else stream

@@ -61,10 +61,10 @@ class Domain:
     set_aside: frozenset[str] = frozenset()
     """Paths that faulty lines name, or may mean: their files are not used, but neither are they unlisted."""
 
-    def beyond_the_listing(self, *, allow_missing: bool) -> tuple[list[Fault], tuple[PassedOver, ...]]:
+    def find_unlisted(self, *, allow_missing: bool) -> tuple[list[Fault], tuple[PassedOver, ...]]:
         """Find image files that are not used, classes that cannot be split, and what is passed over for its name."""
-        faults, passed_over = _not_listed(self)
-        return [*faults, *(() if allow_missing else single_images(self))], passed_over
+        faults, passed_over = _find_unlisted(self)
+        return [*faults, *(() if allow_missing else find_single_images(self))], passed_over
 
     def count_unknown(self) -> int:
         """Return how many files would have to be read to know what they hold."""
@@ -94,7 +94,7 @@ class Domain:
         return Look(seen.size, (hashlib.sha256(content).digest(),), (), several_frames=seen.several_frames)
 
 
-def missing_classes(domain: Domain) -> tuple[Fault, ...]:
+def find_missing_classes(domain: Domain) -> tuple[Fault, ...]:
     """Return a fault for every class of a domain that has no images."""
     counts = dict(zip(domain.classes, domain.files.counts(len(domain.classes)), strict=True))
     place = str(Path(domain.files.folder, domain.listed_in or ""))
@@ -107,7 +107,7 @@ def missing_classes(domain: Domain) -> tuple[Fault, ...]:
     return tuple(faults)
 
 
-def single_images(domain: Domain) -> tuple[Fault, ...]:
+def find_single_images(domain: Domain) -> tuple[Fault, ...]:
     """Return a fault for every class of a domain that has a single image, of which no part can be held out."""
     labels = domain.files.labels
     return tuple(
@@ -134,7 +134,7 @@ def _instead(domain: Domain, name: str) -> str:
     return said and f" ({said})"
 
 
-def _not_listed(domain: Domain) -> tuple[list[Fault], tuple[PassedOver, ...]]:
+def _find_unlisted(domain: Domain) -> tuple[list[Fault], tuple[PassedOver, ...]]:
     """Find image files that no line of the list names, be it a faulty one, or that lie in no class folder.
 
     What is no image by its name, and is not named by the list either, is counted.
@@ -211,7 +211,7 @@ def split(domain: Domain, fraction: float, setting: str, config: DataConfig) -> 
     Raises:
         UserError: a class has a single image, and missing classes are not allowed.
     """
-    single = () if config.allow_missing_classes else single_images(domain)
+    single = () if config.allow_missing_classes else find_single_images(domain)
     if single:
         raise UserError(f"{setting}: {single[0].reason}: {single[0].place}")
     labels = domain.files.labels

@@ -110,17 +110,15 @@ def _count_memory(learner: Learner) -> dict[str, float]:
     # AdamW keeps two values a weight, SGD with momentum one; as published (lr_in_momentum) also with a momentum of 0.
     values = 2 if optim.name == "adamw" else int(optim.lr_in_momentum or optim.momentum > 0)
     megabytes = {
-        "weights of the model": _count_megabytes(learner.model.state_dict().values()),
-        "gradients": _count_megabytes(trained),
-        "optimiser": values * _count_megabytes(trained),
-        "queues": _count_megabytes(queues),
-        "rest of the method": _count_megabytes(state) - _count_megabytes(queues),
-        "frozen copies of encoders": sum(
-            _count_megabytes(copy.state_dict().values()) for copy in method.frozen.values()
-        ),
+        "weights of the model": _megabytes(learner.model.state_dict().values()),
+        "gradients": _megabytes(trained),
+        "optimiser": values * _megabytes(trained),
+        "queues": _megabytes(queues),
+        "rest of the method": _megabytes(state) - _megabytes(queues),
+        "frozen copies of encoders": sum(_megabytes(copy.state_dict().values()) for copy in method.frozen.values()),
     }
     return {name: size for name, size in megabytes.items() if size > 0}
 
 
-def _count_megabytes(tensors: Iterable[Tensor]) -> float:
+def _megabytes(tensors: Iterable[Tensor]) -> float:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / MEGABYTE

@@ -81,7 +81,7 @@ def resources_of(config: Config) -> dict[str, float]:
     return {"cpu": config.cpus_per_worker, "gpu": config.gpus_per_worker}
 
 
-def fitting(config: Config, nodes: Sequence[Mapping[str, float]]) -> int:
+def count_fitting(config: Config, nodes: Sequence[Mapping[str, float]]) -> int:
     """Return how many runs of ``config`` fit at a time on ``nodes``, given by their resources.
 
     A worker lies on one node; a run's workers may lie on several.
@@ -114,8 +114,8 @@ class Slots:
 
     def now(self) -> int:
         """Return how many: at least one, which waits for room where there is none."""
-        nodes = alive()
-        fits = [fitting(config, nodes) for config in self.configs]
+        nodes = list_nodes()
+        fits = [count_fitting(config, nodes) for config in self.configs]
         return self.asked or max(1, min(self.at_most, *(count or self.at_most for count in fits)))
 
     def next_place(self, waiting: Sequence[Config], under_way: Sequence[Config]) -> int | None:
@@ -124,16 +124,16 @@ class Slots:
         Runs that a shrunken cluster has no room for hold up no others. The first one is started all the same where
         nothing is under way: a cluster that grows when asked has to be asked.
         """
-        nodes = alive()
-        if sum(fitting(config, nodes) > 0 for config in under_way) >= self.now():
+        nodes = list_nodes()
+        if sum(count_fitting(config, nodes) > 0 for config in under_way) >= self.now():
             return None
         anyway = 0 if waiting and not under_way else None
-        return next((place for place, config in enumerate(waiting) if fitting(config, nodes) > 0), anyway)
+        return next((place for place, config in enumerate(waiting) if count_fitting(config, nodes) > 0), anyway)
 
     def shortages(self) -> list[str]:
         """Say what is needed and what nodes there are, for each configuration without room for even one run."""
-        nodes = alive()
-        return [_shortage(config, nodes) for config in self.configs if fitting(config, nodes) < 1]
+        nodes = list_nodes()
+        return [_shortage(config, nodes) for config in self.configs if count_fitting(config, nodes) < 1]
 
     def wait_and_check(self) -> None:
         """Wait for nodes that are still starting, up to ``train.wait_minutes``.
@@ -146,18 +146,18 @@ class Slots:
             _check_fits(config, self.asked)
 
 
-def alive() -> list[dict[str, float]]:
+def list_nodes() -> list[dict[str, float]]:
     """Return the resources of each node of the cluster."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _wait_for_nodes(config: Config, runs: int) -> None:
     deadline = time.monotonic() + 60 * config.train.wait_minutes
-    if not config.train.wait_minutes or fitting(config, alive()) >= runs:
+    if not config.train.wait_minutes or count_fitting(config, list_nodes()) >= runs:
         return
     bundle = {"CPU": config.cpus_per_worker} | ({"GPU": config.gpus_per_worker} if config.gpus_per_worker else {})
     try:
-        while fitting(config, alive()) < runs and time.monotonic() < deadline:
+        while count_fitting(config, list_nodes()) < runs and time.monotonic() < deadline:
             # For a cluster that grows when asked; again and again, since it hears only who asked last.
             request_resources(bundles=[bundle] * config.train.workers * runs)
             time.sleep(1)
@@ -166,8 +166,8 @@ def _wait_for_nodes(config: Config, runs: int) -> None:
 
 
 def _check_fits(config: Config, asked: int) -> None:
-    nodes = alive()
-    fits = fitting(config, nodes)
+    nodes = list_nodes()
+    fits = count_fitting(config, nodes)
     if fits < 1:
         raise UserError(
             f"--train.workers: {_shortage(config, nodes)}; ask for fewer train.workers, train.threads or data.workers, "
@@ -244,8 +244,8 @@ def check_nodes(config: Config) -> None:
     probe = folder_of(output) / f".probe-{uuid.uuid4().hex}"
     with replacing(probe):
         pass
-    look = ray.remote(num_cpus=0)(missing)
-    wanted = inputs(config)
+    look = ray.remote(num_cpus=0)(find_missing)
+    wanted = list_inputs(config)
     try:
         answers = {
             node: look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
@@ -281,13 +281,13 @@ def check_nodes(config: Config) -> None:
         remove(probe)
 
 
-def inputs(config: Config) -> dict[str, str]:
+def list_inputs(config: Config) -> dict[str, str]:
     """Return the files and folders that a configuration reads, by setting."""
     method = (config.method.path or "").rpartition(":")[0]
     return places(config, "read") | ({"method.path": method} if method.endswith(".py") else {})
 
 
-def missing(paths: Mapping[str, str], output: str, probe: str) -> list[str]:
+def find_missing(paths: Mapping[str, str], output: str, probe: str) -> list[str]:
     """Return the settings whose paths this node does not see; train.output where ``output`` shows no ``probe``."""
     try:
         check_store(output)

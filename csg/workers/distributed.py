@@ -47,7 +47,7 @@ from csg.training.loop import EpochReport, OnStep, OnWait, Stop
 from csg.training.run import Run
 from csg.training.step import NonFiniteLossError
 from csg.workers.cluster import Slots, check_nodes, check_output, start_ray
-from csg.workers.launch_files import LaunchFiles, Progress, Unwanted, pause
+from csg.workers.launch_files import LaunchFiles, Progress, Unwanted, choose_pause
 from csg.workers.room_watch import RoomWatch
 
 MAX_RETRIES = 2
@@ -97,7 +97,7 @@ def train_on_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait | 
                 if not running:
                     break
                 room.look(slots)
-                time.sleep(pause(run.folder, POLL_SECONDS))
+                time.sleep(choose_pause(run.folder, POLL_SECONDS))
             if told == epochs:
                 return
             launch.raise_error()
@@ -211,7 +211,7 @@ class Launch:
         self._files.remove()
         self._run.reread()
         if self._run.record.status == "finished":
-            for left in LaunchFiles.of_all(self._run.folder):
+            for left in LaunchFiles.find_all(self._run.folder):
                 left.remove()
 
 

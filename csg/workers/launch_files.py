@@ -30,7 +30,7 @@ class LaunchFiles:
         """What Ray Train keeps of a run, on the driver's disk, holds nothing that the run's own folder lacks."""
 
     @classmethod
-    def of_all(cls, folder: Path) -> list[LaunchFiles]:
+    def find_all(cls, folder: Path) -> list[LaunchFiles]:
         """Find all launches that left something: also of drivers that were killed."""
         found = {*names(folder), *(path.name for path in folder.glob(".ray_train-*"))}
         launches = {
@@ -52,7 +52,7 @@ class Unwanted:
 
     def __init__(self, wanted: Path) -> None:
         self._wanted = wanted
-        self._every = pause(wanted.parent, 0.0)
+        self._every = choose_pause(wanted.parent, 0.0)
         self._asked = -math.inf
 
     def __call__(self) -> bool:
@@ -69,7 +69,7 @@ class Progress:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._every = pause(path.parent, TELL_SECONDS)
+        self._every = choose_pause(path.parent, TELL_SECONDS)
         self._told = 0.0
 
     def __call__(self, done: int, total: int) -> None:
@@ -80,6 +80,6 @@ class Progress:
             self._told = time.monotonic()
 
 
-def pause(folder: Path, seconds: float) -> float:
+def choose_pause(folder: Path, seconds: float) -> float:
     """Return how long to wait before looking again: longer at an object store, where a look takes a request."""
     return seconds if store_of(folder) is None else max(seconds, ASK_SECONDS)

@@ -30,7 +30,7 @@ from csg.training.identity import canonical
 from csg.training.program import source_digest
 from csg.training.record import Status
 from csg.training.run import Run
-from csg.workers.cluster import Slots, check_nodes, check_output, inputs, start_ray
+from csg.workers.cluster import Slots, check_nodes, check_output, list_inputs, start_ray
 from csg.workers.room_watch import RoomWatch
 from tune_spaces.ablation.cell_task import end_cell, start_cell
 from tune_spaces.designs.design import Cell, Design
@@ -234,7 +234,7 @@ def _slots(ablation: Ablation, missing: list[int]) -> Slots:
     cells = {ablation.planned[index].cell.name: ablation.planned[index].config for index in missing}
     slots = Slots(tuple(cells.values()), asked=ablation.concurrency, at_most=len(missing))
     slots.wait_and_check()
-    for config in {str(inputs(config)): config for config in cells.values()}.values():
+    for config in {str(list_inputs(config)): config for config in cells.values()}.values():
         check_nodes(config)
     return slots
 

@@ -40,7 +40,7 @@ class MapDomain:
     companions: re.Pattern[str] | None = None
     """Paths of what is published beside them; None for nothing."""
 
-    def beyond_the_listing(self, *, allow_missing: bool) -> tuple[list[Fault], tuple[PassedOver, ...]]:
+    def find_unlisted(self, *, allow_missing: bool) -> tuple[list[Fault], tuple[PassedOver, ...]]:
         """Count what is passed over for its name; what has no partner is among the faults of the listing."""
         found = [
             Found(one.path, self._reason(one))

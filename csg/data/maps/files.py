@@ -170,7 +170,7 @@ class FileMapStream(MapStream):
     def __len__(self) -> int:
         return len(self.files)
 
-    def opened(self, index: int) -> tuple[Image.Image, Bytes]:
+    def decode(self, index: int) -> tuple[Image.Image, Bytes]:
         """See :class:`MapStream`."""
         (picture, _), classes = self.files.picture(index), self.files.classes(index)
         if picture.size != classes.shape[::-1]:

@@ -51,7 +51,7 @@ def judge_maps(
                 f"set {flag} label_ids"
             )
             return [Fault("other table of ids", place, reason)]
-    faults = _mixed(files, shown, flag)
+    faults = _find_mixed(files, shown, flag)
     if counts and not pixels.any():
         reason = (
             f"expected pixels of some class in the {side}'s {len(counts):,} label maps, found ids "
@@ -64,7 +64,7 @@ def judge_maps(
     return faults
 
 
-def _mixed(files: MapFiles, shown: Mapping[int, Shown], flag: str) -> list[Fault]:
+def _find_mixed(files: MapFiles, shown: Mapping[int, Shown], flag: str) -> list[Fault]:
     """Return a fault where maps, and not just a few, fit another table than the one by which they are read."""
     by_table: dict[bool, list[int]] = {True: [], False: []}
     for index in shown:

@@ -27,7 +27,7 @@ class MapStream(Stream):
         self._mirror = mirror
 
     @abstractmethod
-    def opened(self, index: int) -> tuple[Image.Image, Bytes]:
+    def decode(self, index: int) -> tuple[Image.Image, Bytes]:
         """Return an image (RGB) and its (H, W) classes and ``VOID``, of one size.
 
         Raises:
@@ -67,7 +67,7 @@ class MapStream(Stream):
         bad: list[BadImageError] = []
         for index in indices.tolist():
             try:
-                picture, classes = self.opened(index)
+                picture, classes = self.decode(index)
             except BadImageError as error:
                 bad.append(error)
                 continue
@@ -102,6 +102,6 @@ class ArrayMapStream(MapStream):
     def __len__(self) -> int:
         return len(self._classes)
 
-    def opened(self, index: int) -> tuple[Image.Image, Bytes]:
+    def decode(self, index: int) -> tuple[Image.Image, Bytes]:
         """See :class:`MapStream`."""
         return Image.fromarray(self._pixels[index]), self._classes[index]

@@ -15,7 +15,7 @@ CUT: Final = (96, 192)
 """Smallest and largest side of the square that is cut out of a photograph, in pixels."""
 
 
-def made_up(side: int, rng: np.random.Generator) -> Reals:
+def draw_background(side: int, rng: np.random.Generator) -> Reals:
     """Return a gradient, noise, shapes or clouds as (side, side, 3) colours, 0 to 255."""
     return MADE_UP[rng.integers(len(MADE_UP))](side, rng)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from csg.config import DataConfig
-from csg.data.domain import Domain, missing_classes
+from csg.data.domain import Domain, find_missing_classes
 from csg.data.reading.cache import cache_folder
 from csg.data.reading.decoding import PixelLimit
 from csg.data.reading.image_files import ImageFiles
@@ -86,4 +86,4 @@ def _domain(
     limit = PixelLimit(config.max_megapixels)
     files = ImageFiles.of(str(folder), labels, cache=cache_folder(config), limit=limit)
     domain = Domain(side, classes, files, ())
-    return dataclasses.replace(domain, faults=() if config.allow_missing_classes else missing_classes(domain))
+    return dataclasses.replace(domain, faults=() if config.allow_missing_classes else find_missing_classes(domain))

@@ -143,13 +143,13 @@ class Rendering:
         """Read the digits and the photographs, and split both.
 
         Raises:
-            UserError: see :func:`csg.data.pairs.glyphs.target_split`.
+            UserError: see :func:`csg.data.pairs.glyphs.split_target`.
         """
         from sklearn.datasets import load_sample_images
 
-        real = glyphs.handwritten()
+        real = glyphs.load_handwritten()
         labels = real["real_labels"].astype(np.int64)
-        val, test = glyphs.target_split(torch.from_numpy(labels), target_val_fraction)
+        val, test = glyphs.split_target(torch.from_numpy(labels), target_val_fraction)
         whole = [np.asarray(photograph) for photograph in load_sample_images().images]
         return cls(
             handwritten={"target_val": val.numpy(), "target_test": test.numpy()},
@@ -172,7 +172,7 @@ class Rendering:
             photographs = self.photographs[split]
             background = backgrounds.photograph(photographs[rng.integers(len(photographs))], SIDE, rng)
         else:
-            background = backgrounds.made_up(SIDE, rng)
+            background = backgrounds.draw_background(SIDE, rng)
         number = int(rng.integers(DIGITS[0], DIGITS[1] + 1))
         return compose(background, [self._digit(split, rng) for _ in range(number)], rng)
 

@@ -85,10 +85,10 @@ def load(config: DataConfig) -> Pair:
     counts = load_or_render(
         path,
         shapes=shapes,
-        render=lambda name: render_split(name, shapes[name][0]) if name in rendered else handwritten()[name],
+        render=lambda name: render_split(name, shapes[name][0]) if name in rendered else load_handwritten()[name],
     )
     labels = torch.from_numpy(counts["real_labels"].astype(np.int64))
-    val, test = target_split(labels, config.target_val_fraction)
+    val, test = split_target(labels, config.target_val_fraction)
     real = to_images(counts["real"], config.image_size)
     source_val = _rendered_stream(counts["val"], config.image_size)
     side = config.image_size
@@ -112,7 +112,7 @@ def load(config: DataConfig) -> Pair:
 
 
 @lru_cache(maxsize=1)
-def handwritten() -> dict[str, Images]:
+def load_handwritten() -> dict[str, Images]:
     """Return scikit-learn's digits: "real", (1797, 8, 8) counts, and "real_labels", (1797,) digits.
 
     Importing scikit-learn takes a process as long as importing torch, so that they lie in the cache too.
@@ -165,7 +165,7 @@ def _rendered_stream(counts: Images, side: int) -> ArrayStream:
     return ArrayStream(to_images(counts, side), torch.arange(len(counts)) % len(CLASSES))
 
 
-def target_split(labels: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
+def split_target(labels: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
     """Split the handwritten digits: ``fraction`` of every class for target/val, the rest for target/test.
 
     Raises:

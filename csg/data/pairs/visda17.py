@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from csg.config import DataConfig
-from csg.data.domain import Domain, missing_classes
+from csg.data.domain import Domain, find_missing_classes
 from csg.data.fault import Fault, Kind
 from csg.data.reading.cache import cache_folder
 from csg.data.reading.decoding import PixelLimit
@@ -85,7 +85,7 @@ def _read_domain(folder: Path, side: Literal["source", "target"], config: DataCo
     domain = Domain(side, CLASSES, files, listing.faults, listed_in=LIST, set_aside=listing.set_aside)
     if config.allow_missing_classes and listing.labels:
         return domain
-    return dataclasses.replace(domain, faults=(*domain.faults, *missing_classes(domain)))
+    return dataclasses.replace(domain, faults=(*domain.faults, *find_missing_classes(domain)))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,16 @@ from ray.cluster_utils import Cluster
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat
 from csg.workers import cluster as cluster_module
-from csg.workers.cluster import HEAD, Slots, check_nodes, check_output, fitting, inputs, resources_of, start_ray
+from csg.workers.cluster import (
+    HEAD,
+    Slots,
+    check_nodes,
+    check_output,
+    count_fitting,
+    list_inputs,
+    resources_of,
+    start_ray,
+)
 from csg.workers.room_watch import RoomWatch
 from tests.few_images import few_images
 from tests.simulated_cluster import started_cluster
@@ -40,8 +49,8 @@ SMALL = [
 
 def test_a_worker_lies_on_one_node_and_a_run_on_several() -> None:
     config = config_from_flat({"train.workers": 4, "train.threads": 2})
-    assert fitting(config, [{"CPU": 3.0}, {"CPU": 5.0}]) == 0, "one place and two: three workers of two CPUs"
-    assert fitting(config, [{"CPU": 4.0}, {"CPU": 5.0}]) == 1
+    assert count_fitting(config, [{"CPU": 3.0}, {"CPU": 5.0}]) == 0, "one place and two: three workers of two CPUs"
+    assert count_fitting(config, [{"CPU": 4.0}, {"CPU": 5.0}]) == 1
 
 
 @pytest.mark.parametrize(
@@ -49,16 +58,16 @@ def test_a_worker_lies_on_one_node_and_a_run_on_several() -> None:
 )
 def test_a_part_of_a_gpu_is_a_part_of_one_gpu(share: float, gpus: int, fits: int) -> None:
     shared = config_from_flat({"train.device": "cuda", "train.gpus_per_worker": float(share)})
-    assert fitting(shared, [{"CPU": 32.0, "GPU": float(gpus)}, {"CPU": 8.0}]) == fits
-    assert fitting(shared, [{"CPU": 2.0, "GPU": float(gpus)}]) == min(fits, 2)
+    assert count_fitting(shared, [{"CPU": 32.0, "GPU": float(gpus)}, {"CPU": 8.0}]) == fits
+    assert count_fitting(shared, [{"CPU": 2.0, "GPU": float(gpus)}]) == min(fits, 2)
 
 
 @given(st.lists(st.integers(0, 9), max_size=4), st.sampled_from([1, 2, 4]), st.integers(1, 3))
 def test_no_more_runs_fit_than_there_are_cpus(cpus: list[int], workers: int, threads: int) -> None:
     config = config_from_flat({"train.workers": workers, "train.threads": threads})
-    fits = fitting(config, [{"CPU": float(count)} for count in cpus])
+    fits = count_fitting(config, [{"CPU": float(count)} for count in cpus])
     assert fits * workers * threads <= sum(cpus)
-    assert fitting(config, [{"CPU": float(count)} for count in (*cpus, workers * threads)]) > fits
+    assert count_fitting(config, [{"CPU": float(count)} for count in (*cpus, workers * threads)]) > fits
 
 
 def test_a_cluster_without_room_is_told_once_per_change(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +77,7 @@ def test_a_cluster_without_room_is_told_once_per_change(monkeypatch: pytest.Monk
     now = 0.0
     said: list[str] = []
     nodes: list[dict[str, float]] = []
-    monkeypatch.setattr(cluster_module, "alive", lambda: nodes)
+    monkeypatch.setattr(cluster_module, "list_nodes", lambda: nodes)
     monkeypatch.setattr(time, "monotonic", lambda: now)
     watch = RoomWatch(said.append)
     for cpus in clusters:
@@ -89,7 +98,7 @@ def test_a_cluster_without_room_is_told_once_per_change(monkeypatch: pytest.Monk
 def test_what_a_shrunken_cluster_has_no_room_for_holds_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     small, large = config_from_flat({}), config_from_flat({"train.threads": 2})
     nodes = [{"CPU": 1.0}, {"CPU": 1.0}]
-    monkeypatch.setattr(cluster_module, "alive", lambda: nodes)
+    monkeypatch.setattr(cluster_module, "list_nodes", lambda: nodes)
     slots = Slots((small, large), asked=0, at_most=4)
     assert slots.next_place([large, small], []) == 1
     assert slots.next_place([large, small], [large, small]) == 1, "the large one waits, and takes no slot"
@@ -140,10 +149,10 @@ def test_without_an_address_a_script_starts_a_ray_of_its_own(monkeypatch: pytest
 
 def test_what_a_configuration_reads_is_what_nodes_are_asked_for() -> None:
     config = config_from_flat({"model.weights": "w.pth", "data.root": "data", "method.name": "source_only"})
-    assert inputs(config) == {"data.root": "data", "model.weights": "w.pth"}
-    assert inputs(config_from_flat({})) == {}
+    assert list_inputs(config) == {"data.root": "data", "model.weights": "w.pth"}
+    assert list_inputs(config_from_flat({})) == {}
     styled = config_from_flat({"method.name": "drpc", "method.style_images": "paintings"})
-    assert inputs(styled) == {"method.style_images": "paintings"}
+    assert list_inputs(styled) == {"method.style_images": "paintings"}
 
 
 @pytest.fixture(scope="module")
