@@ -20,7 +20,7 @@ class Checkpoint:
     """A file that holds a training's state, written again whenever that is due by the clock."""
 
     def __init__(self, path: Path | None, *, minutes: float) -> None:
-        """Take the file, or None for no checkpoint, and the minutes between two savings (0: whenever it is asked)."""
+        """Take the file, or None for no checkpoint, and the minutes between two of them (0: at every call)."""
         self._path = path
         self._seconds = 60 * minutes
         self._saved = time.monotonic()
@@ -30,7 +30,7 @@ class Checkpoint:
         return load_state(self._path) if self._path is not None and exists(self._path) else None
 
     def save_if_due(self, make_state: Callable[[], Mapping[str, Any]]) -> None:
-        """Save the state, on the first process, if the last saving is too long ago."""
+        """Save the state, on the first process, if the last one is older than the minutes allow."""
         if self._path is not None and is_first() and time.monotonic() - self._saved >= self._seconds:
             save_state(self._path, make_state())
             self._saved = time.monotonic()

@@ -95,7 +95,7 @@ def _make_untrained(config: Config, classes: int) -> Learner:
 
 
 def _choose_steps(config: Config, total: int) -> list[int]:
-    """Choose iterations that show the schedule: warm-up, quarters, end."""
+    """Choose iterations that show the schedule: warm-up, quarters and end."""
     warmup = config.optim.warmup_steps if config.optim.schedule == "warmup_poly" else 0
     steps = {0, warmup // 2, warmup, *(total * quarter // 4 for quarter in (1, 2, 3)), total - 1}
     return sorted(step for step in steps if 0 <= step < total)

@@ -32,7 +32,7 @@ OnStep = Callable[[int, int], None]
 OnWait = Callable[[str], None]
 """Called with a line for people when workers wait for machines, and when they go on."""
 Stop = Callable[[], bool]
-"""Asked after every step, on the first process of a group: whether to leave off."""
+"""Asked after every step, on the first process of a group: whether to stop."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Position:
 
 
 class Training:
-    """A run's live state, and its way to and from disk."""
+    """A run's model, method, optimiser and position, in memory."""
 
     def __init__(self, config: Config, pair: Pair) -> None:
         torch.set_num_threads(config.train.threads)
@@ -90,7 +90,7 @@ class Training:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a state of the same configuration."""
+        """Load a state of the same configuration."""
         learner = self.learner
         learner.model.load_state_dict(state["model"])
         learner.method.load_state_dict(state["method"])
@@ -160,14 +160,14 @@ def fit(
     """Train one configuration, yielding a report after every epoch, from the first.
 
     With ``checkpoint``, the whole state is written there after a step and after an epoch's evaluation whenever
-    ``train.checkpoint_minutes`` have passed; a state found there is continued, its finished epochs reported again from
-    its history. ``train.seed`` and the configuration decide everything but the times. In a process group every process
-    iterates, and the first one writes the checkpoint.
+    ``train.checkpoint_minutes`` have passed. A state that is found there is continued, and its finished epochs are
+    reported again. The configuration, with ``train.seed``, decides everything but the times. In a process group every
+    process iterates, and the first one writes the checkpoint.
 
     Args:
-        training: what is trained, from where it stands or from where the checkpoint does.
+        training: continues from the checkpoint, or else from its own position.
         checkpoint: a file for the state; None for none.
-        on_step: hears of every step.
+        on_step: called after every step.
         stop: ends the iteration early.
 
     Yields:
@@ -185,7 +185,7 @@ def fit(
     if state is not None:
         training.restore(state)
     _check_agreement(training)
-    learner.optimiser.zero_grad()  # made here, not within the time of the first step
+    learner.optimiser.zero_grad()  # makes the optimiser before the first step is timed
     for epoch, metrics in enumerate(training.position.history, start=1):
         yield EpochReport(epoch, metrics)
     total = training.steps_per_epoch * config.train.epochs
@@ -207,7 +207,7 @@ def fit(
         if config.train.device == "cuda":
             torch.cuda.synchronize()
             position.seconds = earlier + time.perf_counter() - began
-        # No state is saved between here and the next position, so that a resumed run passes here once an epoch.
+        # No state is saved between here and the next position: a resumed run calls this once an epoch too.
         learner.method.after_epoch(learner.model)
         metrics = measure_epoch(training, total)
         training.position = Position(epoch=position.epoch + 1, history=[*position.history, metrics])

@@ -69,7 +69,7 @@ class Run:
         :func:`csg.workers.run.train_run`.
 
         Raises:
-            NonFiniteLossError: see :func:`csg.training.loop.fit`. The caller notes it with :meth:`close`.
+            NonFiniteLossError: see :func:`csg.training.loop.fit`. The caller records it with :meth:`fail`.
         """
         self.create().reread()
         with self.locked(wait=True):
@@ -85,9 +85,9 @@ class Run:
 
     @contextmanager
     def locked(self, *, wait: bool) -> Iterator[None]:
-        """Have the run to oneself, as it then stands on record; see :func:`csg.storage.files.locked`.
+        """Lock the run and read its record again; see :func:`csg.storage.files.locked`.
 
-        Whoever has it already keeps it. Of a group of workers the first has it for all.
+        A process may lock twice. In a group of workers the first one locks for all.
         """
         if self._has_lock or not is_first():
             yield
@@ -103,7 +103,7 @@ class Run:
     def work(self, on_step: OnStep | None = None, stop: Stop | None = None) -> Iterator[EpochReport]:
         """Yield every epoch's report, trained in this process, or in its process group: then every process iterates.
 
-        The caller has the run to itself.
+        The caller has locked the run.
         """
         check_agreement(
             {
@@ -146,14 +146,14 @@ class Run:
             yield report
 
     def _is_finished_elsewhere(self) -> bool:
-        """Whether a quicker machine, which no lock of an object store keeps away, has finished the run meanwhile."""
+        """Whether another machine has finished the run meanwhile: a lock in an object store binds one machine only."""
         found = read_record(self.folder)
         return found is not None and bool(found.final)
 
     def _has_lost_weights(self) -> bool:
-        """Whether weights that the record speaks of are gone and would not come again: training starts afresh then.
+        """Whether recorded weights are missing and resuming would not restore them: training then starts anew.
 
-        They may have been deleted, or the run was stopped, which keeps nothing, and is now wanted after all.
+        They were deleted, or the run was stopped, which keeps nothing.
         """
         if exists(self.selected):
             return False
@@ -165,7 +165,7 @@ class Run:
         return score_after(self.record.epochs[:epoch], self.config)
 
     def finish(self) -> dict[str, float]:
-        """Measure target/test on the selected weights, once, and let the training state go.
+        """Measure target/test on the selected weights, once, and delete the checkpoint.
 
         Returns:
             The final metrics; from the record where they were measured before.
@@ -202,17 +202,17 @@ class Run:
         return model
 
     def fail(self, error: Exception) -> None:
-        """Note an error. Where the loss blew up, the training state would lead there again, so it goes."""
+        """Record an error. The checkpoint goes after a loss that is not finite, since it would lead there again."""
         if isinstance(error, NonFiniteLossError) and is_first():
             remove(self.checkpoint)
         self.close("failed", f"{type(error).__name__}: {error}")
 
     def close(self, status: Status, error: str = "") -> None:
-        """Note how the run ended, but for :meth:`finish`.
+        """Record how the run ended, unless by :meth:`finish`.
 
-        One that has finished stays so, and one that another process is at is left to it.
-        A stopped run keeps nothing, and one that was interrupted or failed its training state, to go on from. One whose
-        epochs are all trained is not stopped any more: what is left, target/test, is for whoever has trained it.
+        A finished run stays finished, and a run that another process trains is left alone. A stopped run keeps nothing;
+        an interrupted or failed one keeps its checkpoint. A run whose epochs are all trained is not stopped any more:
+        whoever trained it measures target/test.
         """
         if not is_first():
             return
@@ -232,7 +232,7 @@ class Run:
         self._write()
 
     def reread(self) -> None:
-        """Take over what other processes have put on record."""
+        """Read the record again, which other processes may have written."""
         self.record = read_record(self.folder) or self.record
 
     def _write(self) -> None:

@@ -74,7 +74,7 @@ HEAD = "node:__internal_head__"
 def resources_of(config: Config) -> dict[str, float]:
     """Return what the process of one run takes from Ray.
 
-    With several workers the run's own process only looks on, from the head node: it takes no CPU that a worker needs.
+    With several workers the run's own process only waits, on the head node: it takes no CPU that a worker needs.
     """
     if config.train.workers > 1:
         return {"cpu": 0, HEAD: 0.001}
@@ -113,7 +113,7 @@ class Slots:
     """Of those that fit."""
 
     def now(self) -> int:
-        """Return how many: at least one, which waits for room where there is none."""
+        """Return how many runs to train at a time, never below 1: Ray queues a run until resources are free."""
         nodes = list_nodes()
         fits = [count_fitting(config, nodes) for config in self.configs]
         return self.asked or max(1, min(self.at_most, *(count or self.at_most for count in fits)))
@@ -121,8 +121,8 @@ class Slots:
     def next_place(self, waiting: Sequence[Config], under_way: Sequence[Config]) -> int | None:
         """Return the place among those ``waiting`` of the run to start now, or None while none should.
 
-        Runs that a shrunken cluster has no room for hold up no others. The first one is started all the same where
-        nothing is under way: a cluster that grows when asked has to be asked.
+        A run that does not fit holds up no other. If nothing is running, the first one is started all the same: an
+        autoscaling cluster grows only for what was submitted.
         """
         nodes = list_nodes()
         if sum(count_fitting(config, nodes) > 0 for config in under_way) >= self.now():
@@ -158,7 +158,7 @@ def _wait_for_nodes(config: Config, runs: int) -> None:
     bundle = {"CPU": config.cpus_per_worker} | ({"GPU": config.gpus_per_worker} if config.gpus_per_worker else {})
     try:
         while count_fitting(config, list_nodes()) < runs and time.monotonic() < deadline:
-            # For a cluster that grows when asked; again and again, since it hears only who asked last.
+            # For an autoscaling cluster; again and again, since only the last request counts.
             request_resources(bundles=[bundle] * config.train.workers * runs)
             time.sleep(1)
     finally:

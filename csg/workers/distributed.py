@@ -51,10 +51,10 @@ from csg.workers.launch_files import LaunchFiles, Progress, Unwanted, choose_pau
 from csg.workers.room_watch import RoomWatch
 
 MAX_RETRIES = 2
-"""Starts anew of workers one of which died; they go on from the run's checkpoint."""
+"""Restarts after a worker died; training continues from the run's checkpoint."""
 POLL_SECONDS = 0.1
 STOP_SECONDS = 60.0
-"""How long workers are waited for that leave off; after that they are left to Ray, which ends them with the driver."""
+"""How long to wait for workers to stop; after that Ray ends them with the driver."""
 RAISED: dict[str, type[Exception]] = {
     "UserError": UserError,
     "NonFiniteLossError": NonFiniteLossError,
@@ -64,10 +64,10 @@ RAISED: dict[str, type[Exception]] = {
 
 
 def train_on_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait | None = None) -> Iterator[EpochReport]:
-    """Yield a run's epoch reports as its workers, or others that are at it already, put them on record.
+    """Yield a run's epoch reports as its workers, or those of another driver, put them on record.
 
-    Leaving the iteration early stops the workers after the step under way. ``on_wait`` hears when the cluster has
-    shrunk so far that the workers cannot start, and when it has room again.
+    Leaving the iteration early stops the workers after their current step. ``on_wait`` is called when the cluster has
+    become too small for the workers, and when it is large enough again.
 
     Raises:
         UserError, NonFiniteLossError: as one process would.
@@ -76,7 +76,7 @@ def train_on_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait | 
         LostProcessError: workers died more often than MAX_RETRIES.
     """
     _join_cluster(run.config)
-    epochs, told, starts = run.config.train.epochs, 0, 0
+    epochs, reported, starts = run.config.train.epochs, 0, 0
     launch = Launch(run)
     room, slots = RoomWatch(on_wait or (lambda _: None)), Slots((run.config,), asked=1, at_most=1)
     try:
@@ -86,33 +86,33 @@ def train_on_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait | 
             while True:
                 running = launch.thread.is_alive()
                 run.reread()
-                # The last epoch is told when its workers have measured target/test and are gone: who hears of it asks
-                # for those figures, and the driver has no GPU, perhaps no CPU, to measure them on.
+                # The last epoch is reported when the workers have measured target/test and ended: the caller asks for
+                # those figures next, and the driver may have neither a GPU nor a CPU to measure them on.
                 held_back = len(run.record.epochs) == epochs and (running or not run.record.final)
-                while told < len(run.record.epochs) - held_back:
-                    told += 1
-                    yield EpochReport(told, run.record.epochs[told - 1])
+                while reported < len(run.record.epochs) - held_back:
+                    reported += 1
+                    yield EpochReport(reported, run.record.epochs[reported - 1])
                 if on_step is not None:
-                    launch.tell(on_step)
+                    launch.report_progress(on_step)
                 if not running:
                     break
                 room.look(slots)
                 time.sleep(choose_pause(run.folder, POLL_SECONDS))
-            if told == epochs:
+            if reported == epochs:
                 return
             launch.raise_error()
             starts = 1 if _get_progress(run) != reached else starts + 1
             if starts > MAX_RETRIES:
                 raise LostProcessError(
                     f"the workers died {starts} times without getting further; the last time: "
-                    f"{launch.failure or 'they left off by themselves; do all nodes share train.output?'}"
+                    f"{launch.failure or 'they stopped by themselves; do all nodes share train.output?'}"
                 )
     finally:
         launch.stop()
 
 
 def _get_progress(run: Run) -> tuple[int, float]:
-    """Return what changes whenever a run gets further on disk."""
+    """Return what changes whenever the run on disk advances."""
     checkpoint = stamp(run.checkpoint)
     return len(run.record.epochs), 0.0 if checkpoint is None else checkpoint.modified
 
@@ -134,14 +134,14 @@ def _join_cluster(config: Config) -> None:
 class Launch:
     """The workers of a run, started by :meth:`start` and stopped by :meth:`stop`.
 
-    A file in the run's folder stands for a launch that is wanted: its workers leave off as soon as it is gone.
+    A file in the run's folder says that a launch is wanted: its workers stop as soon as the file is gone.
     """
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self.thread = threading.Thread()
         self._files = LaunchFiles(run.folder, "")
-        self._told: list[int] = []
+        self._progress: list[int] = []
         self.failure: str | None = None
         """What ended the workers, where it was not their own error."""
 
@@ -151,7 +151,7 @@ class Launch:
         self._files = LaunchFiles(self._run.folder, uuid.uuid4().hex[:12])
         with replacing(self._files.wanted):
             pass
-        self.failure, self._told = None, []
+        self.failure, self._progress = None, []
         self.thread = threading.Thread(target=self._fit, args=(self._files,), daemon=True)
         self.thread.start()
 
@@ -182,13 +182,13 @@ class Launch:
             ),
         )
 
-    def tell(self, on_step: OnStep) -> None:
-        """Pass on how far the first worker is."""
+    def report_progress(self, on_step: OnStep) -> None:
+        """Call ``on_step`` if the first worker has written new progress."""
         with contextlib.suppress(OSError, ValueError):
             with opened(self._files.progress) as file:
                 progress = json.load(file)
-            if progress != self._told:
-                self._told = progress
+            if progress != self._progress:
+                self._progress = progress
                 on_step(*progress)
 
     def raise_error(self) -> None:
@@ -204,7 +204,7 @@ class Launch:
             raise OutsideFaultError(text)
 
     def stop(self) -> None:
-        """Have the workers leave off, and wait until they did."""
+        """Stop the workers, and wait until they have ended."""
         remove(self._files.wanted)
         if self.thread.ident is not None:
             self.thread.join(STOP_SECONDS)
@@ -256,7 +256,7 @@ def work(loop_config: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def hold_run(run: Run, stop: Stop) -> Iterator[bool]:
-    """Hold a run for all workers of a group, as soon as nobody else does; False where they shall leave off instead."""
+    """Lock a run for all workers of a group as soon as it is free; yield False if they are to stop before that."""
     with contextlib.ExitStack() as stack:
 
         def take() -> bool:

@@ -1,4 +1,4 @@
-"""How the driver of several workers and the workers speak: by files in the run's folder, which both can reach."""
+"""Files in a run's folder through which a driver and its workers communicate."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from csg.storage.files import exists, names, remove, replacing
 from csg.storage.object_store import store_of
 
 ASK_SECONDS = 2.0
-"""How often an object store is asked at most whether something changed, and told how far a run is."""
-TELL_SECONDS = 0.5
-"""How often the first worker says how far it is."""
+"""How often at most an object store is asked for changes, and progress is written to it."""
+PROGRESS_SECONDS = 0.5
+"""How often the first worker writes its progress."""
 
 
 class LaunchFiles:
@@ -31,7 +31,7 @@ class LaunchFiles:
 
     @classmethod
     def find_all(cls, folder: Path) -> list[LaunchFiles]:
-        """Find all launches that left something: also of drivers that were killed."""
+        """Find all launches that left files, also those of drivers that were killed."""
         found = {*names(folder), *(path.name for path in folder.glob(".ray_train-*"))}
         launches = {
             name.partition("-")[2]
@@ -48,7 +48,7 @@ class LaunchFiles:
 
 
 class Unwanted:
-    """Whether a launch's file is gone; an object store is asked now and then, not after every step."""
+    """Whether a launch's file is gone. An object store is not asked after every step."""
 
     def __init__(self, wanted: Path) -> None:
         self._wanted = wanted
@@ -56,7 +56,7 @@ class Unwanted:
         self._asked = -math.inf
 
     def __call__(self) -> bool:
-        """Say whether to leave off."""
+        """Return whether to stop."""
         if time.monotonic() - self._asked < self._every:
             return False
         gone = not exists(self._wanted)
@@ -65,19 +65,19 @@ class Unwanted:
 
 
 class Progress:
-    """Writes the steps done and the steps in all to a file, now and then."""
+    """Writes the steps done and the steps in all to a file, at most every PROGRESS_SECONDS."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._every = choose_pause(path.parent, TELL_SECONDS)
-        self._told = 0.0
+        self._every = choose_pause(path.parent, PROGRESS_SECONDS)
+        self._written = 0.0
 
     def __call__(self, done: int, total: int) -> None:
-        """Write them, unless that was just done."""
-        if time.monotonic() - self._told >= self._every or done == total:
+        """Write them, unless that was done just before."""
+        if time.monotonic() - self._written >= self._every or done == total:
             with replacing(self._path) as file:
                 file.write(json.dumps([done, total]).encode())
-            self._told = time.monotonic()
+            self._written = time.monotonic()
 
 
 def choose_pause(folder: Path, seconds: float) -> float:

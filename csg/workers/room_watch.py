@@ -1,4 +1,4 @@
-"""A cluster that shrinks while runs are wanted: the user hears of it, and that it goes on."""
+"""Tells the user when the cluster becomes too small for runs that wait, and when it is large enough again."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Callable
 from csg.workers.cluster import Slots
 
 LOOK_SECONDS = 2.0
-"""How often a running search or ablation looks whether the cluster still has room for a run."""
+"""How often a search or an ablation checks whether a run still fits on the cluster."""
 
 
 class RoomWatch:
-    """Says when a cluster has shrunk so far that some runs cannot start any more, and when it has room again."""
+    """Reports when some runs do not fit on the cluster any more, and when they fit again."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
-        """Watch; ``tell`` shows a line to the user."""
+        """Take ``tell``, which shows a line to the user."""
         self._tell = tell
         self._told = ""
         self._looked = -math.inf
 
     def look(self, slots: Slots) -> None:
-        """Look now and then, as often as you call it, for room for what may run; each change is told once."""
+        """Check whether what may run fits, at most every LOOK_SECONDS; report each change once."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()

@@ -11,17 +11,17 @@ from csg.training.run import Run
 def train_run(run: Run, on_step: OnStep | None = None, on_wait: OnWait | None = None) -> Generator[EpochReport]:
     """Yield every epoch's report of a run: those on record at once, the others as they are trained.
 
-    With ``train.workers`` above 1 a Ray Train run is started, unless the run is measured already; otherwise this
-    process trains, without Ray. Closing the generator leaves off training.
+    With ``train.workers`` above 1 Ray Train starts the workers, unless the run is measured already; otherwise this
+    process trains, without Ray. Closing the generator stops training.
 
     Args:
-        run: is made on disk if it has to be.
-        on_step: hears of every step.
-        on_wait: hears when several workers wait for machines.
+        run: its folder is made where there is none.
+        on_step: called after every step.
+        on_wait: called when several workers wait for machines.
 
     Raises:
-        NonFiniteLossError: see :func:`csg.training.loop.fit`. The caller notes it with
-            :meth:`csg.training.run.Run.close`.
+        NonFiniteLossError: see :func:`csg.training.loop.fit`. The caller records it with
+            :meth:`csg.training.run.Run.fail`.
     """
     if run.config.train.workers > 1:
         run.create().reread()
