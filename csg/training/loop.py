@@ -159,19 +159,14 @@ def fit(
 ) -> Iterator[EpochReport]:
     """Train one configuration, yielding a report after every epoch, from the first.
 
-    With ``checkpoint``, the whole state is written there after a step and after an epoch's evaluation whenever
-    ``train.checkpoint_minutes`` have passed. A state that is found there is continued, and its finished epochs are
-    reported again. The configuration, with ``train.seed``, decides everything but the times. In a process group every
-    process iterates, and the first one writes the checkpoint.
+    The configuration, with ``train.seed``, decides everything but the times. In a process group every process iterates.
 
     Args:
         training: continues from the checkpoint, or else from its own position.
-        checkpoint: a file for the state; None for none.
+        checkpoint: file that the first process writes the whole state to, after a step or an evaluation, whenever
+            ``train.checkpoint_minutes`` have passed. The finished epochs of a state found there are reported again.
         on_step: called after every step.
         stop: ends the iteration early.
-
-    Yields:
-        One report an epoch.
 
     Raises:
         NonFiniteLossError: see :meth:`csg.training.step.Learner.step`.

@@ -38,12 +38,10 @@ def find_computing_files(root: Path = ROOT) -> list[Path]:
 
 
 def _file_of(module: str, root: Path) -> Path | None:
-    """Return the file of a module of this package; None for other packages' and for names that are no modules."""
-    package, *names = module.split(".")
-    if package != root.name:
-        return None
-    place = root.joinpath(*names)
-    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+    """Return the file of a module below ``root``; None for other packages' and for names that are no modules."""
+    place = root.parent.joinpath(*module.split("."))
+    files = (place.with_suffix(".py"), place / "__init__.py") if place.is_relative_to(root) else ()
+    return next((path for path in files if path.is_file()), None)
 
 
 def _imports(path: Path) -> Iterator[str]:

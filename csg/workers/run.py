@@ -13,11 +13,7 @@ def train_run(run: Run, on_step: OnStep | None = None, on_wait: OnWait | None = 
 
     With ``train.workers`` above 1 Ray Train starts the workers, unless the run is measured already; otherwise this
     process trains, without Ray. Closing the generator stops training.
-
-    Args:
-        run: its folder is made where there is none.
-        on_step: called after every step.
-        on_wait: called when several workers wait for machines.
+    ``on_wait`` is called when several workers wait for machines.
 
     Raises:
         NonFiniteLossError: see :func:`csg.training.loop.fit`. The caller records it with
