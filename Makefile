@@ -28,7 +28,7 @@ search: install
 
 ui: install
 	$(BIN)/mlflow ui --host 127.0.0.1 --workers 1 --backend-store-uri \
-		"$$($(BIN)/python -c 'from csg.tracking import default_tracking_uri as uri; print(uri("runs"))')"
+		"$$($(BIN)/python -c 'from csg.tracking import get_default_tracking_uri as uri; print(uri("runs"))')"
 
 test: install browser
 	$(BIN)/python -m tests.parts $(ARGS)

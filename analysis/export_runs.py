@@ -20,16 +20,18 @@ from analysis.runs.run_table import RUNS, RunTable
 from analysis.runs.source import SourceOptions, options_of
 from csg.commands.script import run_script
 from csg.config import DataConfig, TrainConfig
-from csg.config.settings import place_names
+from csg.config.settings import find_place_fields
 from csg.messages.console import Console
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
 from csg.storage.files import make_folder, replacing
-from csg.tracking import TrackedRun, with_histories
-from csg.tracking.reading import PARENT
+from csg.tracking import TrackedRun, add_histories
+from csg.tracking.tags import ERROR_TAG, FOLDER_TAG, PARENT_TAG
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
 
-PLACES = {f"data.{name}" for name in place_names(DataConfig)} | {f"train.{name}" for name in place_names(TrainConfig)}
+PLACES = {f"data.{name}" for name in find_place_fields(DataConfig)} | {
+    f"train.{name}" for name in find_place_fields(TrainConfig)
+}
 """Settings whose very last folder may be somebody's name."""
 ABSOLUTE = re.compile(r"""(?<=["'])(?:\w+:/)?/[^"'\n]+|(?<![\w.:/])(?:\w+:/)?/[^\s"'(),;]+""")
 """An absolute path or an address within a text: in quotes, where there may be blanks in it, or bare."""
@@ -58,7 +60,7 @@ def export_runs(table: RunTable, folder: Path, *, features: bool = False, pictur
     """
     make_folder(folder, "--out")
     lines = []
-    runs = table.runs if Path(table.place).is_dir() else with_histories(table.place, table.runs)
+    runs = table.runs if Path(table.place).is_dir() else add_histories(table.place, table.runs)
     for run in runs:
         lines.append(json.dumps({"experiment": table.experiment, **_plain(run)}, sort_keys=True))
         if run.status != "finished":
@@ -90,9 +92,9 @@ def _plain(run: TrackedRun) -> Mapping[str, Any]:
     named = {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name not in left_out}
     named["name"] = _without_folders(run.name)
     named["tags"] = {
-        name: _without_folders(value.partition("\n")[0] if name == "error" else value)
+        name: _without_folders(value.partition("\n")[0] if name == ERROR_TAG else value)
         for name, value in run.tags.items()
-        if name != "csg.folder" and (name == PARENT or not name.startswith("mlflow."))
+        if name != FOLDER_TAG and (name == PARENT_TAG or not name.startswith("mlflow."))
     }
     named["params"] = {
         name: _without_folders(f"'{value}'")[1:-1] if isinstance(value, str) else value
@@ -126,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = options_of(ExportOptions, argv, script=__file__, description=__doc__)
         table = options.read()
         path = export_runs(table, options.out, features=options.features, pictures=options.pictures)
-        console.print(f"{counted(len(table.runs), 'run')}: {path}")
+        console.print(f"{pluralize(len(table.runs), 'run')}: {path}")
         return True
 
     return run_script(body)

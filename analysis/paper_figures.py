@@ -9,7 +9,9 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from analysis.figures.diversity_accuracy import diversity_accuracy
 from analysis.figures.feature_panels import density_of
@@ -41,7 +43,7 @@ class FigureOptions(SourceOptions):
     """Folder to write to."""
     mix: tuple[Literal["commit", "program", "data", "protocol"], ...] = ()
     """In what the runs of one figure may differ; the captions then say so."""
-    importance_refits: int = 100
+    importance_refits: Annotated[int, Field(ge=0)] = 100
     """Forests refitted to trials drawn anew, for the intervals of the importances; 0 leaves them out."""
 
 
@@ -117,8 +119,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def body(console: Console) -> bool:
         options = options_of(FigureOptions, argv, script=__file__, description=__doc__)
-        if options.importance_refits < 0:
-            raise UserError(f"--importance-refits: expected 0 or more, found {options.importance_refits}")
         table = options.read()
         results = []
         for name, draw in makers_of(table, options).items():

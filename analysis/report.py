@@ -25,11 +25,12 @@ from analysis.trace import command_of
 from csg.commands.script import run_script
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.messages.text import printable
-from csg.messages.wording import counted, numbered
+from csg.messages.text import make_printable
+from csg.messages.wording import format_numbers, pluralize
 from csg.storage.files import check_file, replacing
 from csg.tracking import TrackedRun
-from csg.tracking.view import run_address
+from csg.tracking.tags import KIND_TAG, NOTE_TAG
+from csg.tracking.view import make_run_address
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; }
@@ -67,7 +68,7 @@ def page(table: RunTable, options: ReportOptions) -> str:
     tables, refused = tables_of(table, options)
 
     def link(run_id: str) -> str:
-        return options.ui + run_address(runs[run_id].experiment_id, run_id)
+        return options.ui + make_run_address(runs[run_id].experiment_id, run_id)
 
     parts = [
         f"<h1>{html.escape(table.experiment)}</h1>",
@@ -86,14 +87,14 @@ def page(table: RunTable, options: ReportOptions) -> str:
 
 
 def _summary(table: RunTable) -> str:
-    children = [run for run in table.runs if run.tags.get("csg.kind") in ("child", "run")]
+    children = [run for run in table.runs if run.tags.get(KIND_TAG) in ("child", "run")]
     statuses = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in children).items())
     versions = "; ".join(
         f"{name}: {', '.join(sorted({value_of(run) or 'none' for run in children}))}"
         for name, value_of in DIMENSIONS.items()
     )
     numbers = ((table.searches(), "search"), (table.ablations(), "ablation"), (children, "run"))
-    count = ", ".join(counted(len(found), noun) for found, noun in numbers)
+    count = ", ".join(pluralize(len(found), noun) for found, noun in numbers)
     return f"{count} ({statuses}). Versions: {versions}." if children else f"{count}."
 
 
@@ -120,13 +121,13 @@ def _origin(table: RunTable, link_of: Callable[[str], str]) -> Iterator[str]:
         for cell in ablation.comparisons:
             runs = ablation.cell(cell)
             if runs:
-                seeds = numbered("seed", [int(run.params["train.seed"]) for run in runs])
+                seeds = format_numbers("seed", [int(run.params["train.seed"]) for run in runs])
                 yield f"<p class='note'>{html.escape(cell)}: {seeds}</p>"
                 yield f"<pre>{html.escape(command_of(runs[0].params))}</pre>"
 
 
 def _note(run: TrackedRun) -> str:
-    return html.escape(run.tags.get("mlflow.note.content", run.name).partition("\n\n[")[0])
+    return html.escape(run.tags.get(NOTE_TAG, run.name).partition("\n\n[")[0])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -142,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_file(options.file, "--out")
         text = page(table, options)
         with replacing(options.file) as file:
-            file.write(printable(text).encode())
+            file.write(make_printable(text).encode())
         console.print(str(options.file))
         return True
 

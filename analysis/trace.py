@@ -18,11 +18,11 @@ import tyro
 from analysis.runs.provenance import IDENTITY, SUFFIX
 from analysis.runs.source import options_of
 from csg.commands.script import run_script
-from csg.config.settings import flatten, places
+from csg.config.settings import find_places, flatten
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.messages.text import in_one_line, shell_quoted
-from csg.messages.wording import counted
+from csg.messages.text import make_one_line, quote_for_shell
+from csg.messages.wording import pluralize
 from csg.parsing import config_from_flat
 
 
@@ -115,16 +115,18 @@ def command_of(settings: Mapping[str, Any]) -> str:
         config = config_from_flat({**method, "data.name": str(settings.get("data.name", usual.data.name))})
         defaults = {**flatten(config), "data.name": usual.data.name}
     except UserError as error:
-        said = f"# the method is not on this machine ({in_one_line(str(error))}): all settings, whatever the defaults\n"
+        said = (
+            f"# the method is not on this machine ({make_one_line(str(error))}): all settings, whatever the defaults\n"
+        )
         defaults = {}
-    written = places(usual, "written")
+    written = find_places(usual, "written")
     changed = {
         name: value
         for name, value in settings.items()
         if name not in written and (name in method or name == "train.seed" or defaults.get(name) != value)
     }
     ordered = sorted(changed.items(), key=lambda item: item[0] not in method)  # the method's name first
-    return said + " ".join(["csg train", *(f"--{name} {shell_quoted(str(value))}" for name, value in ordered)])
+    return said + " ".join(["csg train", *(f"--{name} {quote_for_shell(str(value))}" for name, value in ordered)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -143,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             runs = found["runs"]
         else:
             runs = read_figure(options.figures, options.cell)
-            lines = [f"{options.cell}: drawn from {counted(len(runs), 'run')}"]
+            lines = [f"{options.cell}: drawn from {pluralize(len(runs), 'run')}"]
         for run in runs:
             value = f": {run['value']:.6g}" if "value" in run else ""
             lines.append(f"run {run['run_id']} ({run['name']}){value}")

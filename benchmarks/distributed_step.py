@@ -19,7 +19,7 @@ import time
 import torch.distributed as dist
 
 from benchmarks.step_time import random_pair
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
 from csg.parsing import config_from_flat
 from csg.training.loop import Training, fit
 
@@ -78,7 +78,7 @@ def main() -> None:
     together = in_group(arguments.workers)
     print(f"one process, 1 thread     {1e3 * alone:8.0f} ms")
     print(f"one process, {arguments.workers} threads    {1e3 * threaded:8.0f} ms")
-    print(f"{counted(arguments.workers, 'worker')}, 1 thread each {1e3 * together:8.0f} ms")
+    print(f"{pluralize(arguments.workers, 'worker')}, 1 thread each {1e3 * together:8.0f} ms")
     print(f"gain over 1 thread        {alone / together:8.2f}")
     print(f"gain over {arguments.workers} threads       {threaded / together:8.2f}")
 

@@ -38,7 +38,7 @@ from csg.data.reading.decoding import decode
 from csg.data.reading.image_files import FileStream, ImageFiles
 from csg.data.reading.loading import map_in_order
 from csg.data.views.augmentation import Views, draw_views
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
 from csg.methods import method_of
 from csg.methods.method import Batch
 from csg.parsing import config_from_flat
@@ -119,9 +119,9 @@ def print_ratios(configs: list[Config], *, workers: list[int], rounds: int, batc
         print(f"{what}: {alone:.0f} images/s a process")
         speeds = {count: max(arrivals(views, batches, count) * size for _ in range(rounds)) for count in workers}
         for count, speed in speeds.items():
-            print(f"pipeline, {what}, {counted(count, 'worker')}: {speed:.0f} images/s")
+            print(f"pipeline, {what}, {pluralize(count, 'worker')}: {speed:.0f} images/s")
         wanted = appetite(config, views(0), rounds)
-        ratios = ", ".join(f"{speed / wanted:.1f} ({counted(count, 'worker')})" for count, speed in speeds.items())
+        ratios = ", ".join(f"{speed / wanted:.1f} ({pluralize(count, 'worker')})" for count, speed in speeds.items())
         print(
             f"appetite, {config.method.name}, {what}, batch {size}, {config.train.device}: {wanted:.1f} images/s; "
             f"ratio {ratios}"

@@ -24,7 +24,8 @@ from typing import Any
 
 from csg.storage.address import sqlite_address
 from csg.tracking import Tracker
-from csg.tracking.reading import PARENT, as_text
+from csg.tracking.reading import format_setting
+from csg.tracking.tags import ABLATION_TAG, CELL_TAG, KIND_TAG, PARENT_TAG, ROLE_TAG, RUN_TAG, SEARCH_TAG, TRIAL_TAG
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "analysis" / "golden_runs"
@@ -56,8 +57,8 @@ def fill(store: Path, runs: int) -> int:
 def _ablation(templates: list[Run], rng: random.Random) -> Iterator[Run]:
     """Yield a parent, and a run of each cell and seed."""
     parent, children = _family(templates, "ablation")
-    yield _parent(parent, "csg.ablation")
-    cells = {run["tags"]["csg.cell"]: run for run in children}
+    yield _parent(parent, ABLATION_TAG)
+    cells = {run["tags"][CELL_TAG]: run for run in children}
     for run in cells.values():
         for seed in range(SEEDS):
             yield _copy(run, rng, {"train.seed": seed}, seed=str(seed))
@@ -66,17 +67,17 @@ def _ablation(templates: list[Run], rng: random.Random) -> Iterator[Run]:
 def _search(templates: list[Run], rng: random.Random) -> Iterator[Run]:
     """Yield a parent and its trials, each with settings of its own."""
     parent, children = _family(templates, "search")
-    yield _parent(parent, "csg.search")
+    yield _parent(parent, SEARCH_TAG)
     finished = [run for run in children if run["status"] == "finished"]
     for number in range(TRIALS):
         settings = {name: 10 ** rng.uniform(-3, 0) for name in SEARCHED} if number > 1 else {}
         role = ("source_only", "default")[number] if number < 2 else "suggested"
-        yield _copy(finished[min(number, 1)], rng, settings, **{"csg.trial": str(number), "csg.role": role})
+        yield _copy(finished[min(number, 1)], rng, settings, **{TRIAL_TAG: str(number), ROLE_TAG: role})
 
 
 def _family(templates: list[Run], kind: str) -> tuple[Run, list[Run]]:
-    parent = next(run for run in templates if run["tags"].get("csg.kind") == kind)
-    return parent, [run for run in templates if run["tags"].get(PARENT) == parent["run_id"]]
+    parent = next(run for run in templates if run["tags"].get(KIND_TAG) == kind)
+    return parent, [run for run in templates if run["tags"].get(PARENT_TAG) == parent["run_id"]]
 
 
 def _parent(run: Run, key: str) -> Run:
@@ -87,7 +88,7 @@ def _copy(run: Run, rng: random.Random, settings: Mapping[str, Any], **tags: str
     shift = rng.gauss(0, 0.02)
     return {
         **run,
-        "tags": {**run["tags"], **tags, "csg.run": uuid.uuid4().hex},
+        "tags": {**run["tags"], **tags, RUN_TAG: uuid.uuid4().hex},
         "params": {**run["params"], **settings},
         "metrics": {
             name: value if name.endswith("/images") else value + shift for name, value in run["metrics"].items()
@@ -97,7 +98,7 @@ def _copy(run: Run, rng: random.Random, settings: Mapping[str, Any], **tags: str
 
 @lru_cache(maxsize=10_000, typed=True)
 def _text(value: Any) -> str:
-    return as_text(value)
+    return format_setting(value)
 
 
 def _insert(database: sqlite3.Connection, experiment_id: str, family: list[Run]) -> None:
@@ -105,7 +106,7 @@ def _insert(database: sqlite3.Connection, experiment_id: str, family: list[Run])
     now = int(time.time() * 1000)
     ids = [uuid.uuid4().hex for _ in family]
     for run in family[1:]:
-        run["tags"][PARENT] = ids[0]
+        run["tags"][PARENT_TAG] = ids[0]
     named = list(zip(ids, family, strict=True))
     database.executemany(
         "INSERT INTO runs (run_uuid, name, user_id, source_type, status, start_time, end_time, lifecycle_stage,"

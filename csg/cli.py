@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from csg.commands import check_command
 from csg.config.flags import HELP
 from csg.messages.console import Console
-from csg.messages.exit_codes import exit_code_of
+from csg.messages.exit_codes import run_to_exit_code
 
 COMMANDS = ("train", "evaluate", "predict", "export", "data")
 """Each is a module of ``csg.commands`` with a function of its name."""
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0; 1 when training failed or data are at fault; else see :func:`csg.messages.exit_codes.exit_code_of`.
+        0; 1 when training failed or data are at fault; else see :func:`csg.messages.exit_codes.run_to_exit_code`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in HELP:
@@ -36,4 +36,4 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         return status
 
-    return exit_code_of(run, resumes=arguments[:1] == ["train"])
+    return run_to_exit_code(run, resumes=arguments[:1] == ["train"])

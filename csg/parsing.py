@@ -12,12 +12,22 @@ import yaml
 from pydantic import ValidationError
 
 from csg.config import Config, yaml_text
-from csg.config.external import with_absolute_path
-from csg.config.flags import CommandLine, Field, fields_of, make_options, show_help, wants_help
-from csg.config.pairs import defaults_of
-from csg.config.settings import DIGITS, Flat, build, explain, field_hints, field_names, flatten, hints, places, unknown
+from csg.config.external import resolve_place
+from csg.config.flags import Argument, CommandLine, list_arguments, make_options, show_help, wants_help
+from csg.config.pairs import get_defaults
+from csg.config.settings import (
+    DIGITS,
+    Flat,
+    build,
+    collect_hints,
+    describe_unknown,
+    explain,
+    find_places,
+    flatten,
+    resolve_hints,
+)
 from csg.messages.errors import UserError
-from csg.messages.faults import is_of_the_machine
+from csg.messages.faults import is_machine_fault
 from csg.methods import find_method, name_of
 from csg.storage.address import checked_address, is_address
 from csg.storage.files import opened
@@ -39,12 +49,12 @@ def config_from_flat(flat: Mapping[str, Any]) -> Config:
     method = find_method(flat)
     name = name_of(method)
     pair = flat.get("data.name")
-    flat = {**defaults_of(pair=pair if isinstance(pair, str) else "", method=name), **flat, "method.name": name}
-    types = hints(Config) | {"method": method.Config}
-    known = [f"{section}.{field}" for section, cls in types.items() for field in field_names(cls)]
+    flat = {**get_defaults(pair=pair if isinstance(pair, str) else "", method=name), **flat, "method.name": name}
+    types = resolve_hints(Config) | {"method": method.Config}
+    known = [f"{section}.{field}" for section, cls in types.items() for field in collect_hints(cls)]
     for given, value in flat.items():
         if given not in known:
-            raise UserError(unknown(given, known))
+            raise UserError(describe_unknown(given, known))
         if isinstance(value, int) and abs(value) >= 10**DIGITS:
             raise UserError(f"{given}: expected a number of at most {DIGITS} digits, found a larger one")
     sections = {
@@ -58,7 +68,7 @@ def config_from_flat(flat: Mapping[str, Any]) -> Config:
     try:
         return Config(**sections)
     except ValidationError as error:
-        raise UserError(explain(error)) from None
+        raise UserError(explain(error, Config)) from None
 
 
 def overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Flat:
@@ -82,7 +92,7 @@ def read_yaml(path: Path) -> Flat:
     except FileNotFoundError:
         raise UserError(f"--config: cannot read {address_of(path)} (there is no such file)") from None
     except OSError as error:
-        if is_of_the_machine(error):
+        if is_machine_fault(error):
             raise
         raise UserError(f"--config: cannot read {path} ({error.strerror})") from error
     except yaml.YAMLError as error:
@@ -160,14 +170,14 @@ def parse_flags(
         UserError: a flag is unknown, of the wrong type or out of range, ``--config`` names an unusable file, or
             settings contradict each other.
     """
-    line = CommandLine.of(argv)
+    line = CommandLine.parse(argv)
     if wants_help(argv):
         _show_help(options, _start_of_help(line, base), prog=prog, description=description)
     start = _start(line, base)
-    settings = {f"method.{name}": hint for name, hint in field_hints(find_method(start).Config).items()}
-    settings = {name: hint for name, hint in field_hints(Config).items() if not name.startswith("method.")} | settings
-    own = fields_of(options)
-    values = line.values({**own, **{name: Field(hint) for name, hint in settings.items()}})
+    settings = {f"method.{name}": hint for name, hint in collect_hints(find_method(start).Config).items()}
+    settings = {name: hint for name, hint in collect_hints(Config).items() if not name.startswith("method.")} | settings
+    own = list_arguments(options)
+    values = line.read_values({**own, **{name: Argument(hint) for name, hint in settings.items()}})
     given = {name: value for name, value in values.items() if name not in own}
     config = config_from_flat({**start, **given})
     if "train.output" in {*start, *given} and "data.cache" not in {*start, *given}:
@@ -176,7 +186,7 @@ def parse_flags(
         config = config_from_flat(flatten(config) | {"data.cache": cache})
     config = with_absolute_paths(config)
     flat = flatten(config)
-    stated = frozenset([*given, *(start if line.text("config") is not None else ())])
+    stated = frozenset([*given, *(start if line.get_text("config") is not None else ())])
     made = make_options(options, {name: value for name, value in values.items() if name in own})
     return Flags(made, config, {name: flat[name] for name in given}, stated)
 
@@ -187,9 +197,9 @@ def _start(line: CommandLine, base: Mapping[str, Any] | None) -> Flat:
     Raises:
         UserError: ``--config`` names an unusable file, or there is no such method.
     """
-    file = line.text("config")
+    file = line.get_text("config")
     start = dict(base or {}) if file is None else _from_file(file_of(file, "--config"))
-    chosen = {name: line.text(name) for name in DECISIVE}
+    chosen = {name: line.get_text(name) for name in DECISIVE}
     start = overlay(start, {name: text for name, text in chosen.items() if text not in (None, "None")})
     find_method(start)
     return start
@@ -225,9 +235,9 @@ def with_absolute_paths(config: Config) -> Config:
     """
     flat = flatten(config)
     found = {}
-    written = places(config, "written")
+    written = find_places(config, "written")
     # train.output first: data.cache lies below it unless told otherwise, and would be blamed for it.
-    for name, text in sorted(places(config).items(), key=lambda place: place[0] != "train.output"):
+    for name, text in sorted(find_places(config).items(), key=lambda place: place[0] != "train.output"):
         if not text:
             raise UserError(f"{name}: expected a path, found {text!r}; omit it, or set None")
         if not is_address(text):
@@ -237,5 +247,5 @@ def with_absolute_paths(config: Config) -> Config:
         else:
             raise UserError(f"{name}: expected a path, found the address {text}; mount it, and give its path")
     if flat["method.path"] is not None:
-        found["method.path"] = with_absolute_path(flat["method.path"])
+        found["method.path"] = resolve_place(flat["method.path"])
     return config_from_flat(flat | found)

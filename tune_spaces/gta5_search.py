@@ -10,6 +10,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from tune_spaces.search.plan import SearchOptions
 from tune_spaces.search.script import search_script
@@ -19,7 +22,7 @@ from tune_spaces.search.script import search_script
 class Options(SearchOptions):
     """Flags of the search."""
 
-    num_samples: int = 8
+    num_samples: Annotated[int, Field(ge=2)] = 8
     """Trials in all, the two reference points among them."""
 
 

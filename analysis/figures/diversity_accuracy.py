@@ -23,7 +23,7 @@ from analysis.runs.comparable import NoDataError, comparable
 from analysis.runs.task_figures import task_of
 from analysis.statistics.trial_inference import RankCorrelation, rank_correlation
 from analysis.tables.protocol_table import INTERVAL_FROM, distinct_finished
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
 from csg.tracking import TrackedRun
 
 ENERGIES = {"E_0 (mhe)": "target/test/E0_mhe", "E_1": "target/test/E1", "E_2": "target/test/E2"}
@@ -44,7 +44,7 @@ def diversity_accuracy(runs: Sequence[TrackedRun], *, mix: Collection[str] = ())
     chosen = comparable(distinct_finished(runs), mix=mix)
     if len(chosen.runs) < 3:
         raise NoDataError(
-            f"{counted(len(chosen.runs), 'comparable finished run')}, and a rank correlation needs 3.{chosen.remedy}"
+            f"{pluralize(len(chosen.runs), 'comparable finished run')}, and a rank correlation needs 3.{chosen.remedy}"
         )
     task = task_of(chosen.runs)
     methods = sorted({str(run.params.get("method.name")) for run in chosen.runs})

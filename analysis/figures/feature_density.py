@@ -31,7 +31,7 @@ from analysis.figures.figure_style import (
     set_caption,
 )
 from analysis.statistics.bootstrap import Floats, Ints
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
 
 COLUMNS = 3
 """Panels side by side in a paper's column."""
@@ -223,5 +223,5 @@ def _sentences(
     if any(density is None for density in densities):
         said.append("No shades: the points of that panel are too few, or lie on a line.")
     if dropped:
-        said.append(f"{counted(dropped, 'feature')} of length zero, without direction, not shown.")
+        said.append(f"{pluralize(dropped, 'feature')} of length zero, without direction, not shown.")
     return said

@@ -27,7 +27,7 @@ from analysis.statistics.bootstrap import RESAMPLES, Floats, Ints, percentiles, 
 from analysis.statistics.inference import Interval
 from analysis.statistics.trial_inference import RankCorrelation, weighted_rho
 from analysis.tables.protocol_table import INTERVAL_FROM, PROTOCOLS, distinct_finished, protocol_metric
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
 
@@ -58,7 +58,7 @@ def protocol_figure(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) ->
     assert grid is not None
     _forest(figure.add_subplot(grid[1, :]), found, task.score_words)
     caption = (
-        f"Above: {counted(len(chosen.runs), 'distinct finished run')}, score: {task.score_words} on the protocol's "
+        f"Above: {pluralize(len(chosen.runs), 'distinct finished run')}, score: {task.score_words} on the protocol's "
         "stream. "
         f"Below: Spearman's rho of score and real {task.score_words} on target/test, 95 % bootstrap intervals (from "
         f"{INTERVAL_FROM} runs on). {best_protocol(scored, found)}{chosen.note}"

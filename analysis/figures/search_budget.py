@@ -29,6 +29,7 @@ from analysis.statistics.inference import Interval
 from analysis.statistics.trial_inference import ExpectedBest, expected_best
 from analysis.tables.search_summary import SELECTION_SCORE
 from csg.tracking import TrackedRun
+from csg.tracking.tags import ROLE_TAG
 
 BUDGETS = 40
 """Budgets at which a curve is computed, at most."""
@@ -59,7 +60,7 @@ def candidates(search: SearchRuns) -> list[TrackedRun]:
         run
         for run in search.runs
         if run.status == "finished"
-        and run.tags.get("csg.role") not in REFERENCES
+        and run.tags.get(ROLE_TAG) not in REFERENCES
         and all(
             math.isfinite(run.metrics.get(metric, math.nan)) for metric in (SELECTION_SCORE, task_of([run]).real_score)
         )

@@ -30,7 +30,7 @@ from analysis.figures.figure_style import (
 from analysis.figures.importance import importance, importance_figure
 from analysis.figures.parallel_coordinates import parallel_coordinates, parallel_coordinates_html
 from analysis.runs.trials import REFERENCES, Trial, protocol_of_score, trials_of
-from csg.messages.text import printable
+from csg.messages.text import make_printable
 from csg.storage.files import replacing
 from csg.tracking import TrackedRun
 
@@ -185,5 +185,5 @@ def write_search_figures(
     }
     for name, text in texts.items():
         with replacing(folder / name) as file:
-            file.write(printable(text).encode())
+            file.write(make_printable(text).encode())
     return [folder / name for name in (*figures, *texts)]

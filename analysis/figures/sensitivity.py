@@ -34,7 +34,7 @@ from analysis.runs.run_table import AblationRuns, SearchRuns
 from analysis.runs.task_figures import task_of
 from analysis.statistics.inference import MeanEstimate, mean_interval
 from analysis.tables.protocol_table import distinct_finished
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
 from csg.tracking import TrackedRun
 
 SWEEPS: Final = {
@@ -246,7 +246,7 @@ def _caption(shown: Sequence[tuple[Curve | None, Comparable]]) -> str:
     if curves:
         sizes = [estimate.n for curve in curves for estimate in curve.points.values()]
         seeds = f"{min(sizes)} to " if min(sizes) < max(sizes) else ""
-        seeds += counted(max(sizes), "seed")
+        seeds += pluralize(max(sizes), "seed")
         designs = list(dict.fromkeys(curve.design for curve in curves))
         names = f"ablation{'s' if len(designs) > 1 else ''} {', '.join(designs)}"
         bars = "bars: Student's t 95 % intervals of the mean" if max(sizes) > 1 else "one seed, so no interval"

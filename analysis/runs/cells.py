@@ -10,6 +10,7 @@ from typing import Final
 from analysis.runs.task_figures import task_name
 from csg.messages.errors import UserError
 from csg.tracking import TrackedRun
+from csg.tracking.tags import COMMIT_TAG, DATA_TAG, PROGRAM_TAG
 from csg.training.evaluation import PROTOCOL_STREAMS
 
 Cells = Mapping[str, Sequence[TrackedRun]]
@@ -25,9 +26,9 @@ def protocol_that_selected(run: TrackedRun) -> str:
 
 DIMENSIONS: Final[dict[str, Callable[[TrackedRun], str]]] = {
     "task": task_name,
-    "commit": lambda run: run.tags.get("commit", ""),
-    "program": lambda run: run.tags.get("source_digest", ""),
-    "data": lambda run: run.tags.get("data.fingerprint", ""),
+    "commit": lambda run: run.tags.get(COMMIT_TAG, ""),
+    "program": lambda run: run.tags.get(PROGRAM_TAG, ""),
+    "data": lambda run: run.tags.get(DATA_TAG, ""),
     "protocol": protocol_that_selected,
 }
 """What runs must agree in to stand in one table; data may differ from cell to cell, where a design says so."""

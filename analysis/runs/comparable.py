@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from analysis.runs.cells import DIMENSIONS
 from csg.messages.errors import UserError
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
 from csg.tracking import TrackedRun
 
 
@@ -27,7 +27,9 @@ class Comparable:
     @property
     def note(self) -> str:
         """Sentences for the caption, each after a blank: on the others, and in what these differ; often empty."""
-        said = f" {counted(self.left_out, 'run')} of other commits, programs or data left out." if self.left_out else ""
+        said = (
+            f" {pluralize(self.left_out, 'run')} of other commits, programs or data left out." if self.left_out else ""
+        )
         mixed = [name for name, value_of in DIMENSIONS.items() if len(set(map(value_of, self.runs))) > 1]
         return said + (f" Mixes runs of more than one {' and '.join(mixed)}." if mixed else "")
 

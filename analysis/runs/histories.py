@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from analysis.runs.run_table import RunTable, SearchRuns
-from csg.tracking import TrackedRun, with_histories
+from csg.tracking import TrackedRun, add_histories
 
 
 def with_scores(table: RunTable, search: SearchRuns) -> list[TrackedRun]:
@@ -20,7 +20,7 @@ def with_scores(table: RunTable, search: SearchRuns) -> list[TrackedRun]:
         UserError: the store does not answer.
     """
     if not Path(table.place).is_dir():
-        return with_histories(table.place, search.runs, [search.score])
+        return add_histories(table.place, search.runs, [search.score])
     return [
         run if run.history else dataclasses.replace(run, history={search.score: _last(run, search.score)})
         for run in search.runs

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from analysis.runs.run_table import AblationRuns, SearchRuns
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
+from csg.tracking.tags import CELL_TAG
 
 FamilyT = TypeVar("FamilyT", AblationRuns, SearchRuns)
 
@@ -73,6 +74,6 @@ def distinct_key(family: FamilyT, among: Sequence[FamilyT]) -> str:
 
 
 def _extent(ablation: AblationRuns) -> str:
-    cells = {run.tags.get("csg.cell") for run in ablation.finished}
-    all_cells = counted(len(ablation.comparisons), "cell")
-    return f"{counted(len(ablation.finished), 'finished run')} in {len(cells)} of {all_cells}"
+    cells = {run.tags.get(CELL_TAG) for run in ablation.finished}
+    all_cells = pluralize(len(ablation.comparisons), "cell")
+    return f"{pluralize(len(ablation.finished), 'finished run')} in {len(cells)} of {all_cells}"

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from csg.tracking import TrackedRun
+from csg.tracking.tags import COMMIT_TAG, CONFIG_ID_TAG, DATA_TAG, PROGRAM_TAG, SEED_TAG
 
 SUFFIX: Final = ".provenance.json"
 """Of the file that lies beside a table's or a figure's own."""
-IDENTITY: Final = ("config_id", "seed", "commit", "source_digest", "data.fingerprint")
+IDENTITY: Final = (CONFIG_ID_TAG, SEED_TAG, COMMIT_TAG, PROGRAM_TAG, DATA_TAG)
 """Tags of a run that say what was computed, by which program, on which data."""
 
 

@@ -14,8 +14,19 @@ import numpy.typing as npt
 
 from analysis.runs.task_figures import task_name
 from csg.messages.errors import UserError
-from csg.tracking import TrackedRun, artifact_places, read_artifact, read_experiment
-from csg.tracking.reading import PARENT
+from csg.tracking import TrackedRun, list_artifact_places, read_artifact, read_experiment
+from csg.tracking.tags import (
+    ABLATION_TAG,
+    CELL_TAG,
+    CELLS_TAG,
+    COMMIT_TAG,
+    KIND_TAG,
+    PARENT_TAG,
+    SCORE_TAG,
+    SEARCH_TAG,
+    SPACE_TAG,
+    TITLE_TAG,
+)
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
 
@@ -51,7 +62,7 @@ class AblationRuns:
     @property
     def key(self) -> str:
         """Names the ablation: its design, and a digest of cells, data and program."""
-        return self.parent.tags["csg.ablation"]
+        return self.parent.tags[ABLATION_TAG]
 
     @property
     def design(self) -> str:
@@ -61,17 +72,17 @@ class AblationRuns:
     @property
     def title(self) -> str:
         """What is compared."""
-        return self.parent.tags.get("csg.title", self.design)
+        return self.parent.tags.get(TITLE_TAG, self.design)
 
     @property
     def comparisons(self) -> dict[str, str]:
         """Each cell, in order, with the cell that it is compared with; the base with itself."""
-        loaded: dict[str, str] = json.loads(self.parent.tags["csg.cells"])
+        loaded: dict[str, str] = json.loads(self.parent.tags[CELLS_TAG])
         return loaded
 
     def cell(self, name: str) -> list[TrackedRun]:
         """Return the runs of one cell."""
-        return [run for run in self.runs if run.tags.get("csg.cell") == name]
+        return [run for run in self.runs if run.tags.get(CELL_TAG) == name]
 
     @property
     def finished(self) -> list[TrackedRun]:
@@ -81,7 +92,7 @@ class AblationRuns:
     @property
     def complete(self) -> bool:
         """Whether every run has finished, and each cell has one."""
-        cells = {run.tags.get("csg.cell") for run in self.runs}
+        cells = {run.tags.get(CELL_TAG) for run in self.runs}
         return len(self.finished) == len(self.runs) and cells >= set(self.comparisons)
 
 
@@ -95,17 +106,17 @@ class SearchRuns:
     @property
     def key(self) -> str:
         """Names the search."""
-        return self.parent.tags["csg.search"]
+        return self.parent.tags[SEARCH_TAG]
 
     @property
     def score(self) -> str:
         """The metric that the search looked at."""
-        return self.parent.tags["csg.score"]
+        return self.parent.tags[SCORE_TAG]
 
     @property
     def names(self) -> tuple[str, ...]:
         """The searched settings."""
-        return tuple(json.loads(self.parent.tags["csg.space"]))
+        return tuple(json.loads(self.parent.tags[SPACE_TAG]))
 
     @property
     def protocol(self) -> str:
@@ -133,9 +144,9 @@ class RunTable:
     def _families(self, kind: str) -> list[tuple[TrackedRun, tuple[TrackedRun, ...]]]:
         children: dict[str, list[TrackedRun]] = {}
         for run in self.runs:
-            if PARENT in run.tags:
-                children.setdefault(run.tags[PARENT], []).append(run)
-        return [(run, tuple(children.get(run.run_id, ()))) for run in self.runs if run.tags.get("csg.kind") == kind]
+            if PARENT_TAG in run.tags:
+                children.setdefault(run.tags[PARENT_TAG], []).append(run)
+        return [(run, tuple(children.get(run.run_id, ()))) for run in self.runs if run.tags.get(KIND_TAG) == kind]
 
     def of_commit(self, prefix: str) -> RunTable:
         """Return the table with only those runs whose commit starts with ``prefix``, and the parents of these.
@@ -143,14 +154,14 @@ class RunTable:
         Raises:
             UserError: there are none.
         """
-        trained = [run for run in self.runs if run.tags.get("csg.kind") not in FAMILIES]
-        kept = [run for run in trained if run.tags.get("commit", "").startswith(prefix)]
+        trained = [run for run in self.runs if run.tags.get(KIND_TAG) not in FAMILIES]
+        kept = [run for run in trained if run.tags.get(COMMIT_TAG, "").startswith(prefix)]
         if not kept:
-            found = sorted({run.tags.get("commit", "") for run in trained} - {""})
+            found = sorted({run.tags.get(COMMIT_TAG, "") for run in trained} - {""})
             raise UserError(
                 f"--commit: expected the start of one of {', '.join(found) or 'none yet'}, found {prefix!r}"
             )
-        ids = {run_id for run in kept for run_id in (run.run_id, run.tags.get(PARENT))}
+        ids = {run_id for run in kept for run_id in (run.run_id, run.tags.get(PARENT_TAG))}
         return dataclasses.replace(self, runs=tuple(run for run in self.runs if run.run_id in ids))
 
     def outputs(self, run: TrackedRun) -> Outputs | None:
@@ -177,7 +188,7 @@ class RunTable:
         """Say where the files of runs that seem to have none were looked for; nothing where the runs' folders exist."""
         if Path(self.place).is_dir() or not runs:
             return ""
-        places = artifact_places(self.place, runs[0].run_id)
+        places = list_artifact_places(self.place, runs[0].run_id)
         return "" if any(Path(place).exists() for place in places) else f" Looked in {' and '.join(places)}."
 
     def by_task(self) -> dict[str, RunTable]:
@@ -190,7 +201,7 @@ class RunTable:
             return dict.fromkeys(tasks or ["classification"], self)
         families: dict[str, set[str]] = {}
         for run in self.runs:
-            families.setdefault(run.tags.get(PARENT, ""), set()).add(task_name(run))
+            families.setdefault(run.tags.get(PARENT_TAG, ""), set()).add(task_name(run))
         return {
             task: dataclasses.replace(
                 self,

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from analysis.runs.run_table import RunTable, read_runs
 from csg.config.flags import read_options
-from csg.tracking import default_tracking_uri
+from csg.tracking import get_default_tracking_uri
 
 Options = TypeVar("Options")
 
@@ -50,6 +50,6 @@ class SourceOptions:
         Raises:
             UserError: there are none.
         """
-        uri = self.tracking_uri or default_tracking_uri("runs")
+        uri = self.tracking_uri or get_default_tracking_uri("runs")
         table = read_runs(experiment=self.experiment, tracking_uri=uri, exported=self.runs)
         return table.of_commit(self.commit) if self.commit else table

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from csg.tracking import TrackedRun
+from csg.tracking.tags import ROLE_TAG, TRIAL_TAG
 from csg.training.evaluation import PROTOCOL_STREAMS
 
 REFERENCES = ("source_only", "default")
@@ -39,15 +40,15 @@ class Trial:
 def trials_of(runs: Iterable[TrackedRun], score: str) -> list[Trial]:
     """Return the trials among ``runs`` by trial number; runs without the tag ``csg.trial`` are no trials."""
     found = [
-        Trial(int(run.tags["csg.trial"]), _role(run), run, run.history.get(score, {}))
+        Trial(int(run.tags[TRIAL_TAG]), _role(run), run, run.history.get(score, {}))
         for run in runs
-        if "csg.trial" in run.tags
+        if TRIAL_TAG in run.tags
     ]
     return sorted(found, key=lambda trial: trial.number)
 
 
 def _role(run: TrackedRun) -> str:
-    role = run.tags.get("csg.role", "")
+    role = run.tags.get(ROLE_TAG, "")
     return role if role in REFERENCES else "suggested"
 
 

@@ -14,7 +14,7 @@ from scipy.stats import kendalltau, rankdata, spearmanr
 
 from analysis.statistics.bootstrap import RESAMPLES, Floats, Ints, percentiles, resampled
 from analysis.statistics.inference import Interval, check_level
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
 
 EXACT = 8
 """Points up to which the p-values of rank correlations come from all permutations (8! = 40,320)."""
@@ -70,7 +70,7 @@ def rank_correlation(
     if n != len(second):
         raise ValueError(f"Expected an x and a y for each point, found {n} and {len(second)}: pair them by run.")
     if n < 3:
-        return RankCorrelation(n, reason=f"{counted(n, 'point')}, and a rank correlation needs 3")
+        return RankCorrelation(n, reason=f"{pluralize(n, 'point')}, and a rank correlation needs 3")
     for name, values in (("x", first), ("y", second)):
         if np.all(values == values[0]):
             return RankCorrelation(n, reason=f"all {n} values of {name} are equal")

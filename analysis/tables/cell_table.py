@@ -13,7 +13,7 @@ from analysis.runs.run_table import AblationRuns
 from analysis.runs.task_figures import task_of
 from analysis.statistics.inference import Mark, PairedDifference, holm, marks, paired_difference
 from analysis.tables.table import MISSING, Emphasis, Entry, Row, Table
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
 
 EMPHASIS: dict[Mark, Emphasis] = {"best": "best", "not distinguishable": "not distinguishable"}
 
@@ -149,8 +149,8 @@ def _caption(ablation: AblationRuns, cells: Cells, columns: Sequence[Column]) ->
     task = task_of(ablation.runs)
     measured = "Real accuracy" if task.one_label else f"Real {task.score_words}, {task.overall_words}"
     bases = list(dict.fromkeys(ablation.comparisons.values()))
-    seen = counted(images[0], "image") if len(images) == 1 else f"{_listed(images)} images"
-    asked = counted(queries, "target query", "target queries")
+    seen = pluralize(images[0], "image") if len(images) == 1 else f"{_listed(images)} images"
+    asked = pluralize(queries, "target query", "target queries")
     lines = ["Mean ± sample standard deviation over n seeds."]
     if finished:
         lines.append(

@@ -14,11 +14,11 @@ from analysis.statistics.inference import Interval
 from analysis.tables.cell_table import Column, cell_table
 from analysis.tables.published import published_score
 from analysis.tables.table import MISSING, Entry, Table
-from csg.config.names import metric_name
+from csg.config.names import make_metric_name
 from csg.data.pair import SOURCE_VAL, TARGET_TEST
-from csg.messages.text import in_one_line
+from csg.messages.text import make_one_line
 from csg.tracking import TrackedRun
-from csg.tracking.classes import classes_of
+from csg.tracking.classes import read_classes
 
 E0_COLUMN = Column("E_0 (mhe)", "target/test/E0_mhe", better="lower")
 SECONDS = Column("s/epoch", "seconds_per_epoch", decimals=1)
@@ -68,10 +68,12 @@ def per_class_table(ablation: AblationRuns, *, mix: Collection[str] = ()) -> Tab
     """Show the accuracy, or the IoU, of each class."""
     task = task_of(ablation.runs)
     prefix = f"{TARGET_TEST}/{task.by_class}/"
-    classes = {name for run in ablation.runs for name in classes_of(run.tags)} or {
+    classes = {name for run in ablation.runs for name in read_classes(run.tags)} or {
         name.removeprefix(prefix) for run in ablation.runs for name in run.metrics if name.startswith(prefix)
     }
-    columns = [Column(in_one_line(name), metric_name(f"{prefix}{name}"), 100, 1, "higher") for name in sorted(classes)]
+    columns = [
+        Column(make_one_line(name), make_metric_name(f"{prefix}{name}"), 100, 1, "higher") for name in sorted(classes)
+    ]
     title = f"{ablation.title}: {task.class_words} by class, %"
     return cell_table(ablation, columns, name="per_class", title=title, mix=mix)
 

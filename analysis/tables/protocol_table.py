@@ -10,9 +10,10 @@ from analysis.runs.comparable import comparable
 from analysis.runs.task_figures import task_of
 from analysis.statistics.trial_inference import rank_correlation
 from analysis.tables.table import MISSING, Entry, Row, Table
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
+from csg.tracking.tags import RUN_TAG
 from csg.training.evaluation import PROTOCOL_STREAMS
 
 PROTOCOLS: Final = ("source", "shifted", "oracle")
@@ -31,7 +32,7 @@ def distinct_finished(runs: Iterable[TrackedRun]) -> list[TrackedRun]:
     found: dict[str, TrackedRun] = {}
     for run in runs:
         if run.status == "finished" and math.isfinite(run.metrics.get(task_of([run]).real_score, math.nan)):
-            found.setdefault(run.tags.get("csg.run", run.run_id), run)
+            found.setdefault(run.tags.get(RUN_TAG, run.run_id), run)
     return list(found.values())
 
 
@@ -43,7 +44,7 @@ def protocol_table(runs: Iterable[TrackedRun], *, mix: Collection[str] = ()) -> 
     task = task_of(finished)
     real = {run.run_id: run.metrics[task.real_score] for run in finished}
     rows = tuple(Row(protocol, tuple(_entries(protocol, finished, real))) for protocol in PROTOCOLS)
-    count = counted(len(finished), "distinct finished run")
+    count = pluralize(len(finished), "distinct finished run")
     caption = (
         f"Over {count} of all methods and seeds. Score: {task.score_words} on the "
         f"protocol's stream; rho: Spearman's rank correlation of score and real {task.score_words} on target/test, its "

@@ -14,6 +14,7 @@ from analysis.tables.table import MISSING, Entry, Row, Table
 from csg.data.pair import TARGET_TEST
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
+from csg.tracking.tags import ROLE_TAG
 
 SELECTION_SCORE = "selection/score"
 """A finished run's score, of the weights that were measured."""
@@ -46,7 +47,7 @@ def best_trials(runs: Iterable[TrackedRun]) -> list[TrackedRun]:
         run
         for run in runs
         if run.status == "finished"
-        and run.tags.get("csg.role") != "source_only"
+        and run.tags.get(ROLE_TAG) != "source_only"
         and math.isfinite(run.metrics.get(SELECTION_SCORE, math.nan))
     ]
     return sorted(candidates, key=lambda run: -run.metrics[SELECTION_SCORE])
@@ -70,7 +71,7 @@ def _entries(search: SearchRuns, task: Task, count: int) -> list[Entry]:
     ]
     chosen = next(iter(best_trials(search.runs)), None)
     source_only = next(
-        (r for r in search.runs if r.tags.get("csg.role") == "source_only" and r.status == "finished"), None
+        (r for r in search.runs if r.tags.get(ROLE_TAG) == "source_only" and r.status == "finished"), None
     )
     entries = [Entry(text) for text in begun]
     if chosen is None:

@@ -16,8 +16,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from analysis.runs.provenance import SUFFIX, origins
-from csg.messages.text import in_one_line, printable
-from csg.messages.wording import counted
+from csg.messages.text import make_one_line, make_printable
+from csg.messages.wording import pluralize
 from csg.storage.files import make_folder, replacing
 from csg.tracking import TrackedRun
 
@@ -126,11 +126,11 @@ class Table:
 
     def rich(self) -> RichTable:
         """Return the table for a console."""
-        table = RichTable(title=Text(printable(self.title), style="table.title"))
+        table = RichTable(title=Text(make_printable(self.title), style="table.title"))
         for index, column in enumerate(self.columns):
-            table.add_column(Text(in_one_line(column)), justify="left" if index == 0 else "right", no_wrap=True)
+            table.add_column(Text(make_one_line(column)), justify="left" if index == 0 else "right", no_wrap=True)
         for row in self.rows:
-            table.add_row(Text(in_one_line(row.label)), *map(_rich, row.entries))
+            table.add_row(Text(make_one_line(row.label)), *map(_rich, row.entries))
         return table
 
     def provenance(self, runs: Mapping[str, TrackedRun]) -> dict[str, Any]:
@@ -169,13 +169,15 @@ def _html(entry: Entry, link: Callable[[str], str]) -> str:
     text = f"<strong>{text}</strong>" if entry.emphasis == "best" else text
     if not entry.values:
         return f"<td>{text}</td>"
-    runs = html.escape(f"{entry.metric} of {counted(len(entry.values), 'run')}: {', '.join(entry.values)}", quote=True)
+    runs = html.escape(
+        f"{entry.metric} of {pluralize(len(entry.values), 'run')}: {', '.join(entry.values)}", quote=True
+    )
     return f'<td><a href="{html.escape(link(next(iter(entry.values))), quote=True)}" title="{runs}">{text}</a></td>'
 
 
 def markdown(text: str) -> str:
     """Escape ``text`` for Markdown, but for what means nothing where it stands: the underscore of E_0, say."""
-    return MARKDOWN.sub(lambda found: f"\\{found[0]}", in_one_line(text))
+    return MARKDOWN.sub(lambda found: f"\\{found[0]}", make_one_line(text))
 
 
 def _latex_label(text: str) -> str:
@@ -189,13 +191,13 @@ def _latex(entry: Entry) -> str:
 
 
 def _rich(entry: Entry) -> Text:
-    text = in_one_line(entry.text + SYMBOLS[entry.emphasis])
+    text = make_one_line(entry.text + SYMBOLS[entry.emphasis])
     return Text(text, style="bold" if entry.emphasis == "best" else "")
 
 
 def latex(text: str) -> str:
     """Escape ``text`` for LaTeX: E_0 becomes a symbol with its index, the minus of a number a minus sign."""
-    pieces = re.split(r"(\bE_[\ds]|(?<![\w.)\]])-(?=\d))", in_one_line(text))
+    pieces = re.split(r"(\bE_[\ds]|(?<![\w.)\]])-(?=\d))", make_one_line(text))
     plain = ("".join(LATEX.get(character, character) for character in piece) for piece in pieces[::2])
     special = (f"${piece}$" for piece in pieces[1::2])
     return "".join(part for pair in zip(plain, [*special, ""], strict=True) for part in pair)
@@ -213,6 +215,6 @@ def write_tables(tables: Iterable[Table], runs: Iterable[TrackedRun], folder: Pa
     for table in tables:
         for name, text in table.files(known).items():
             with replacing(folder / name) as file:
-                file.write(printable(text).encode())
+                file.write(make_printable(text).encode())
             written.append(folder / name)
     return written

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from csg.commands import check_command
 from csg.commands.passed_over import print_not_used
-from csg.commands.progress import image_progress
+from csg.commands.progress import show_image_progress
 from csg.config import Config
 from csg.config.flags import HELP
 from csg.data import load_pair
@@ -23,8 +23,8 @@ from csg.data.pair import SOURCE_SHIFTED
 from csg.data.reading.listing import files_in_words
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.messages.text import first_line, in_one_line, printable
-from csg.messages.wording import counted
+from csg.messages.text import get_first_line, make_one_line, make_printable
+from csg.messages.wording import pluralize
 from csg.parsing import parse_flags
 from csg.training.loop import steps_per_epoch
 
@@ -62,7 +62,7 @@ def data(argv: Sequence[str], console: Console) -> int:
     )
     _refuse_a_batch_too_large(flags.config)
     try:
-        with image_progress(console, "checking", "checked") as progress:
+        with show_image_progress(console, "checking", "checked") as progress:
             report = check(flags.config.data, progress)
     except KeyboardInterrupt:
         console.print("Interrupted; nothing was kept.")
@@ -96,11 +96,11 @@ def _print_counts(report: Report, console: Console) -> None:
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for name in report.domains["source"]["images_per_class"]:
-        table.add_row(in_one_line(name), *(_count(column, name) for column in columns.values()))
+        table.add_row(make_one_line(name), *(_count(column, name) for column in columns.values()))
     table.add_row("all", *(f"{column['images']:,}" for column in columns.values()), style="bold")
     console.print(table)
     for side, described in report.domains.items():
-        figures = [counted(described["images"], "image"), f"{described['bytes'] / 1e6:,.1f} MB"]
+        figures = [pluralize(described["images"], "image"), f"{described['bytes'] / 1e6:,.1f} MB"]
         figures += [
             f"{name} {of['smallest']} to {of['largest']} (median {of['median']})"
             for name, of in described["pixels"].items()
@@ -121,10 +121,10 @@ def _print_faults(report: Report, console: Console) -> None:
     if not report.faults:
         return
     kinds = Counter(fault.kind for fault in report.faults)
-    counts = ", ".join(counted(count, *KINDS_IN_WORDS[kind]) for kind, count in kinds.items())
+    counts = ", ".join(pluralize(count, *KINDS_IN_WORDS[kind]) for kind, count in kinds.items())
     console.print(f"{_number(report)}: {counts}")
     for fault in report.faults[:SHOWN]:
-        console.print(f"  {fault.kind}: {in_one_line(str(fault))}")
+        console.print(f"  {fault.kind}: {make_one_line(str(fault))}")
     if len(report.faults) > SHOWN:
         console.print(f"  and {len(report.faults) - SHOWN:,} more, in the report")
 
@@ -138,10 +138,10 @@ def _print_verdict(report: Report, console: Console) -> None:
     elif report.usable:
         verdict = Text.assemble(("usable", "green"), f", with {_number(report)} that training passes over")
     else:
-        refusal = first_line(str(report.refusal(report.on_bad_image)), 1000).rstrip(":")
-        verdict = Text.assemble(("not usable", "red"), f": {printable(refusal)}")
+        refusal = get_first_line(str(report.refusal(report.on_bad_image)), 1000).rstrip(":")
+        verdict = Text.assemble(("not usable", "red"), f": {make_printable(refusal)}")
     console.print(verdict)
 
 
 def _number(report: Report) -> str:
-    return counted(len(report.faults), "fault")
+    return pluralize(len(report.faults), "fault")

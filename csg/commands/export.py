@@ -83,7 +83,7 @@ def export(argv: Sequence[str], console: Console) -> int:
     except MismatchError as error:
         Console(stderr=True).complain(error)
         return 1
-    about = metadata(selected)
+    about = make_metadata(selected)
     console.print(
         f"{options.output}: {about['input']} -> {about['output']}; {options.output.stat().st_size / 1e6:.1f} MB; "
         f"read back, its probabilities differ from the model's by {difference:.1e} at most",
@@ -102,9 +102,9 @@ def export_to(path: Path, kind: Format, selected: Selected) -> float:
         UserError: the weights do not fit, or give no probabilities.
     """
     model = Deployable(selected.model(selected.on("cpu")))
-    side = side_of(selected.config)
+    side = get_side(selected.config)
     with replacing(path) as file, _quiet():
-        kind.write(model, side, metadata(selected), file)
+        kind.write(model, side, make_metadata(selected), file)
         file.flush()
         answer = kind.read(Path(file.name))
         difference = max(_difference(answer, model, images, selected) for images in _random_images(side))
@@ -116,14 +116,14 @@ def export_to(path: Path, kind: Format, selected: Selected) -> float:
     return difference
 
 
-def side_of(config: Config) -> int:
+def get_side(config: Config) -> int:
     """Return the side, in pixels, of the squares that an evaluation shows the model."""
     return config.data.window_side if config.data.task == "segmentation" else config.data.image_size
 
 
-def metadata(selected: Selected) -> Metadata:
+def make_metadata(selected: Selected) -> Metadata:
     """Return what someone needs to know who has nothing but the file."""
-    config, side = selected.config, side_of(selected.config)
+    config, side = selected.config, get_side(selected.config)
     dense = config.data.task == "segmentation"
     if dense:
         seen = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csg.commands.progress import image_progress
+from csg.commands.progress import show_image_progress
 from csg.config import Config
 from csg.data import ON_DISK, load_pair
 from csg.data.check import verify
@@ -10,7 +10,7 @@ from csg.data.fault import UNREADABLE
 from csg.data.pair import Pair
 from csg.data.reading.listing import files_in_words
 from csg.messages.console import Console
-from csg.messages.wording import counted, is_or_are
+from csg.messages.wording import is_or_are, pluralize
 from csg.methods import method_of
 from csg.models.weights import check_weights
 from csg.storage.object_store import check_store
@@ -63,7 +63,7 @@ def open_pair(config: Config, console: Console) -> Pair:
 def _verify(config: Config, console: Console) -> None:
     """Look at all images of a pair on disk, and print what is not used."""
     try:
-        with image_progress(console, "checking", "checked") as progress:
+        with show_image_progress(console, "checking", "checked") as progress:
             report = verify(config.data, progress)
     except KeyboardInterrupt:
         console.print("Interrupted; nothing was trained.")
@@ -72,7 +72,7 @@ def _verify(config: Config, console: Console) -> None:
         console.print(f"{files_in_words(report.not_used)} not used, as csg data check says: {report.path}")
     skipped = sum(fault.kind in UNREADABLE for fault in report.faults)
     if skipped:
-        what = f"{counted(skipped, 'image')} cannot be used and {is_or_are(skipped)} skipped"
+        what = f"{pluralize(skipped, 'image')} cannot be used and {is_or_are(skipped)} skipped"
         console.print(f"{what}: {report.path}")
 
 

@@ -14,8 +14,9 @@ import tyro
 
 from csg.commands.passed_over import print_not_used
 from csg.commands.predict_maps import write_maps
-from csg.commands.progress import CountProgress, image_progress
+from csg.commands.progress import CountProgress, show_image_progress
 from csg.config.flags import read_options
+from csg.config.settings import Count
 from csg.data.fault import BadImageError
 from csg.data.reading.decoding import PixelLimit
 from csg.data.reading.image_files import FileStream, ImageFiles
@@ -30,8 +31,8 @@ from csg.data.reading.listing import (
 from csg.data.reading.loading import map_in_order
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.messages.text import in_one_line
-from csg.messages.wording import counted, is_or_are
+from csg.messages.text import make_one_line
+from csg.messages.wording import is_or_are, pluralize
 from csg.storage.files import check_file, make_folder, replacing
 from csg.storage.object_store import file_of
 from csg.tasks.classification import class_scores
@@ -54,7 +55,7 @@ class PredictOptions:
     for its class maps (default: predictions)."""
     device: Literal["cpu", "cuda"] | None = None
     """Where to compute (default: where the run was trained, or the CPU where there is no CUDA device)."""
-    max_megapixels: int | None = None
+    max_megapixels: Count | None = None
     """Pixels that an image may have, in millions; a larger one is left out (default: the run's data.max_megapixels)."""
 
 
@@ -84,8 +85,6 @@ def predict(argv: Sequence[str], console: Console) -> int:
     )
     selected = load_selected(file_of(options.checkpoint, "--checkpoint"))
     names, passed_over = _names(options.folder)
-    if options.max_megapixels is not None and options.max_megapixels < 1:
-        raise UserError(f"--max-megapixels: expected at least 1, found {options.max_megapixels}")
     limit = PixelLimit(options.max_megapixels or selected.config.data.max_megapixels, "--max-megapixels")
     dense = selected.config.data.task == "segmentation"
     output = options.output or Path("predictions" if dense else "predictions.csv")
@@ -93,7 +92,7 @@ def predict(argv: Sequence[str], console: Console) -> int:
         raise UserError(f"--output: expected a folder outside {options.folder}, which is read; found {output}")
     make_folder(output, "--output") if dense else check_file(output, "--output")
     try:
-        with image_progress(console, "classifying", "classified") as progress:
+        with show_image_progress(console, "classifying", "classified") as progress:
             if dense:
                 config = selected.on(options.device)
                 torch.set_num_threads(config.train.threads)
@@ -106,14 +105,14 @@ def predict(argv: Sequence[str], console: Console) -> int:
     except KeyboardInterrupt:
         console.print(f"Interrupted; {'the maps so far are in ' + str(output) if dense else 'nothing was written'}.")
         return 130
-    images = f"{counted(len(names), 'image')} {is_or_are(len(names))}"
+    images = f"{pluralize(len(names), 'image')} {is_or_are(len(names))}"
     console.print(f"{len(names) - len(bad):,} of {images} classified: {output}")
     print_not_used(passed_over, several_frames, console)
     if bad:
         errors = Console(stderr=True)
-        errors.complain(f"{counted(len(bad), 'image')} cannot be read and {is_or_are(len(bad))} left out:")
+        errors.complain(f"{pluralize(len(bad), 'image')} cannot be read and {is_or_are(len(bad))} left out:")
         for error in bad:
-            errors.print(f"  {in_one_line(str(error))}")
+            errors.print(f"  {make_one_line(str(error))}")
     return 1 if bad else 0
 
 
@@ -137,7 +136,7 @@ def _write_table(
         table = csv.writer(codecs.getwriter("utf-8")(file, "surrogateescape"), lineterminator="\n")
         table.writerow(COLUMNS)
         done = 0
-        for answers in classified(options.folder, names, selected, limit=limit, device=options.device):
+        for answers in classify(options.folder, names, selected, limit=limit, device=options.device):
             table.writerows(answers.rows)
             bad += answers.bad
             several_frames += answers.several_frames
@@ -165,13 +164,13 @@ def _names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
 
 
 @torch.no_grad()
-def classified(
+def classify(
     folder: Path,
     names: Sequence[str],
     selected: Selected,
     *,
     limit: PixelLimit,
-    device: Literal["cpu", "cuda"] | None = None,
+    device: Literal["cpu", "cuda"] | None,
 ) -> Iterator[Answers]:
     """Classify images as an evaluation does, batch by batch, in the order of their names.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from csg.messages.console import Console
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
 
 
 class CountProgress:
@@ -44,15 +44,15 @@ class CountProgress:
             self._console.print(self._line(done, total))
 
 
-def image_progress(console: Console, doing: str, done: str) -> CountProgress:
+def show_image_progress(console: Console, doing: str, done: str) -> CountProgress:
     """Make one for images that are being looked at, which ``doing`` and ``done`` say in two forms of one verb."""
 
     def line(ready: int, total: int) -> str:
-        return f"{done} {ready:,} of {counted(total, 'image')}"
+        return f"{done} {ready:,} of {pluralize(total, 'image')}"
 
     return CountProgress(console, doing=f"{doing} images", line=line, lines=10)
 
 
-def step_progress(console: Console) -> CountProgress:
+def show_step_progress(console: Console) -> CountProgress:
     """Make one for the steps of a training."""
     return CountProgress(console, doing="training steps", line="step {}/{}".format, lines=20)

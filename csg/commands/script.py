@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from csg.messages.console import Console
-from csg.messages.exit_codes import exit_code_of
-from csg.messages.text import first_line
+from csg.messages.exit_codes import run_to_exit_code
+from csg.messages.text import get_first_line
 from csg.tracking import StoreError
-from csg.tracking.refusals import not_recorded, refusal_of
+from csg.tracking.refusals import describe_refusal, make_recording_error
 
 
 def run_script(body: Callable[[Console], bool], *, resumes: bool = False) -> int:
@@ -20,7 +20,7 @@ def run_script(body: Callable[[Console], bool], *, resumes: bool = False) -> int
 
     Returns:
         0 when it was, 130 when it was interrupted, and 2 also when the MLflow store refuses for good, 3 when it is
-        away; else see :func:`csg.messages.exit_codes.exit_code_of`.
+        away; else see :func:`csg.messages.exit_codes.run_to_exit_code`.
     """
     console = Console()
 
@@ -28,6 +28,6 @@ def run_script(body: Callable[[Console], bool], *, resumes: bool = False) -> int
         try:
             return 0 if body(console) else 130
         except StoreError as error:
-            raise not_recorded(first_line(str(error)), refusal_of(error)) from None
+            raise make_recording_error(get_first_line(str(error)), describe_refusal(error)) from None
 
-    return exit_code_of(whole, resumes=resumes)
+    return run_to_exit_code(whole, resumes=resumes)

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csg.commands.opening import open_run
-from csg.commands.progress import step_progress
+from csg.commands.progress import show_step_progress
 from csg.config import Config
 from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN
 from csg.data.pairs import visda17
 from csg.messages.console import Console
 from csg.messages.faults import find_outside_fault
-from csg.messages.text import first_line, in_one_line
-from csg.messages.wording import counted, is_or_are
+from csg.messages.text import get_first_line, make_one_line
+from csg.messages.wording import is_or_are, pluralize
 from csg.parsing import parse_flags
 from csg.storage.object_store import address_of
 from csg.tasks import find_task
@@ -55,18 +55,18 @@ def train(argv: Sequence[str], console: Console) -> int:
     if options.tracking_uri != "none":
         from csg import tracking
 
-        uri = uri or tracking.default_tracking_uri(flags.config.train.output)
+        uri = uri or tracking.get_default_tracking_uri(flags.config.train.output)
         try:
             store = tracking.Tracker(uri, options.experiment or flags.config.data.name)
             track = tracking.RunTracker(store, run)
         except tracking.StoreError as error:
-            raise tracking.not_recorded(first_line(str(error)), tracking.refusal_of(error)) from None
+            raise tracking.make_recording_error(get_first_line(str(error)), tracking.describe_refusal(error)) from None
     known, epochs = len(run.record.epochs), flags.config.train.epochs
     if known:
-        of_all = f"{known} of {counted(epochs, 'epoch')} {is_or_are(epochs)}"
+        of_all = f"{known} of {pluralize(epochs, 'epoch')} {is_or_are(epochs)}"
         console.print(f"{of_all} on record in {address_of(run.folder)}")
     try:
-        with step_progress(console) as progress:
+        with show_step_progress(console) as progress:
             for report in train_run(run, progress, lambda text: console.print(text, style="yellow")):
                 console.print(_epoch_line(report, flags.config))
                 _log(track, console)
@@ -86,7 +86,7 @@ def train(argv: Sequence[str], console: Console) -> int:
     _print_final(console, final)
     console.print(f"weights: {address_of(run.selected)}")
     if track is not None and not recorded:
-        raise tracking.not_recorded(uri, track.refusal)
+        raise tracking.make_recording_error(uri, track.refusal)
     return 0
 
 
@@ -101,15 +101,15 @@ def _show_plan(config: Config, console: Console) -> int:
     plan = plan_run(config, images=images, classes=classes)
     lines = [
         config.method.summary,
-        f"{counted(plan.images, 'source training image')} / batches of {config.train.batch_size} = "
-        f"{counted(plan.steps_per_epoch, 'iteration')} per epoch (the last incomplete batch is dropped); "
-        f"{counted(config.train.epochs, 'epoch')} = {counted(plan.total_steps, 'iteration')}",
+        f"{pluralize(plan.images, 'source training image')} / batches of {config.train.batch_size} = "
+        f"{pluralize(plan.steps_per_epoch, 'iteration')} per epoch (the last incomplete batch is dropped); "
+        f"{pluralize(config.train.epochs, 'epoch')} = {pluralize(plan.total_steps, 'iteration')}",
         "learning rate of the new head by iteration (other groups: times their factor):",
         *(f"  {step:>9,}  {rate:.3e}" for step, rate in plan.learning_rates.items()),
         "parameter groups:",
         *(
-            f"  {group.name:<8} {counted(group.tensors, 'tensor'):>12} {counted(group.parameters, 'parameter'):>23}   "
-            f"factor {group.lr_factor:g}"
+            f"  {group.name:<8} {pluralize(group.tensors, 'tensor'):>12} "
+            f"{pluralize(group.parameters, 'parameter'):>23}   factor {group.lr_factor:g}"
             for group in plan.groups
         ),
         "memory, beside activations:",
@@ -148,4 +148,4 @@ def _epoch_line(report: EpochReport, config: Config) -> str:
 
 def _print_final(console: Console, final: dict[str, float]) -> None:
     for name, value in final.items():
-        console.print(f"{in_one_line(name):<36} {value:.6g}")
+        console.print(f"{make_one_line(name):<36} {value:.6g}")

@@ -1,28 +1,24 @@
-"""A command line as values of a dataclass's fields.
+"""A command line as values of the fields of a dataclass.
 
-Words are read here, so that whatever is refused is a :class:`UserError` with one sentence, like a setting that is
-refused elsewhere. tyro prints ``--help`` from the same dataclasses.
+The words are read here and not by tyro, so that every refusal is a :class:`UserError` of one sentence. tyro prints
+``--help`` from the same dataclasses.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import difflib
-import math
-import re
-import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+from typing import Any, Final, NoReturn, TypeVar, get_args, get_origin
 
 import tyro
-import yaml
+from pydantic import TypeAdapter, ValidationError
 
-from csg.config import yaml_text
-from csg.config.settings import DIGITS, flag_name, hints
+from csg.config.settings import explain, format_flag, resolve_hints
+from csg.config.words import parse_value
 from csg.messages.errors import UserError
+from csg.messages.wording import find_nearest
 from csg.storage.paths import user_path
 
 OptionsT = TypeVar("OptionsT")
@@ -30,54 +26,54 @@ HELP: Final = ("-h", "--help")
 
 
 @dataclasses.dataclass(frozen=True)
-class Field:
-    """What can be said on a command line."""
+class Argument:
+    """What a command line may set."""
 
     hint: Any
-    """Type of its value."""
+    """Type of the value."""
     switch: bool = False
-    """Whether the flag alone says True."""
+    """Whether the flag takes no value and means True."""
     positional: bool = False
-    """Whether its value stands alone, without a flag."""
+    """Whether the value has no flag."""
     empty: bool = False
     """Whether an empty text is a value."""
     required: bool = False
     """Whether there is no default."""
     metavar: str = ""
-    """What stands for its value in a usage."""
+    """Word for the value in the usage."""
 
     @property
     def many(self) -> bool:
         """Whether it takes several words."""
         return get_origin(self.hint) in (tuple, list)
 
-    def shown(self, name: str) -> str:
-        """Return what a user knows the field of this name by."""
-        return self.metavar or name if self.positional else flag_name(name)
+    def spell(self, name: str) -> str:
+        """Return the name by which a user knows the argument of the field ``name``."""
+        return self.metavar or name if self.positional else format_flag(name)
 
 
 @dataclasses.dataclass(frozen=True)
 class Flag:
-    """A flag as it was typed, and the words up to the next one."""
+    """A flag, and the words between it and the next one."""
 
     name: str
     typed: str
-    """With its hyphens."""
+    """The flag as it was typed, with its hyphens."""
     value: str | None
-    """What stands after ``=``; None without that."""
+    """Text after ``=``; None without that."""
     words: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class CommandLine:
-    """Flags in their order, and the words ahead of the first."""
+    """Flags in their order, and the words before the first one."""
 
     words: tuple[str, ...]
     flags: tuple[Flag, ...]
 
     @classmethod
-    def of(cls, argv: Sequence[str]) -> CommandLine:
-        """Split a command line at its flags; hyphens in their names are underscores."""
+    def parse(cls, argv: Sequence[str]) -> CommandLine:
+        """Split a command line at its flags. Hyphens in their names become underscores."""
         starts = [index for index, word in enumerate(argv) if word.startswith("--")]
         flags = []
         for start, end in pairwise([*starts, len(argv)]):
@@ -86,48 +82,49 @@ class CommandLine:
             flags.append(Flag(typed[2:].replace("-", "_"), typed, value if equals else None, words))
         return cls(tuple(argv[: starts[0]] if starts else argv), tuple(flags))
 
-    def text(self, name: str) -> str | None:
-        """Return the one word that a flag takes, where it was last given, or None where it was not.
+    def get_text(self, name: str) -> str | None:
+        """Return the word of a flag that takes one, from where it was last given; None where it was not given.
 
         Raises:
-            UserError: it has none, or an empty one.
+            UserError: the flag has no word, or an empty one.
         """
         given = [flag for flag in self.flags if flag.name == name]
-        return _filled(_word(given[-1])[0], given[-1].typed) if given else None
+        return _require_text(_take_word(given[-1])[0], given[-1].typed) if given else None
 
-    def values(self, fields: Mapping[str, Field]) -> dict[str, Any]:
-        """Return the values that were given, by the names of their fields; of a flag given again, the last.
+    def read_values(self, arguments: Mapping[str, Argument]) -> dict[str, Any]:
+        """Return the given values by the names of their fields. A flag that is given again has its last value.
 
         Raises:
-            UserError: an unknown flag (with the nearest), or a missing, superfluous or unusable value.
+            UserError: a flag is unknown (the message names the nearest one), or a value is missing, superfluous or
+                unusable.
         """
         values: dict[str, Any] = {}
         alone = [(word, "") for word in self.words]
         for flag in self.flags:
-            field = fields.get(flag.name)
-            if field is None or field.positional:
-                raise UserError(_unknown(flag, fields))
-            if field.switch:
+            argument = arguments.get(flag.name)
+            if argument is None or argument.positional:
+                raise UserError(_describe_unknown(flag, arguments))
+            if argument.switch:
                 if flag.value is not None:
                     raise UserError(f"{flag.typed}: expected no value, found {flag.value!r}")
                 values[flag.name], left = True, flag.words
-            elif field.many:
-                values[flag.name], left = _several(flag, field), ()
+            elif argument.many:
+                values[flag.name], left = _parse_several(flag, argument), ()
             else:
-                word, left = _word(flag)
-                values[flag.name] = _one(word, field, flag.typed)
+                word, left = _take_word(flag)
+                values[flag.name] = _parse_one(word, argument, flag.typed)
             alone += [(word, f" after {flag.typed}") for word in left]
-        for name, field in fields.items():
-            if field.positional and alone:
-                values[name] = _one(alone.pop(0)[0], field, field.shown(name))
+        for name, argument in arguments.items():
+            if argument.positional and alone:
+                values[name] = _parse_one(alone.pop(0)[0], argument, argument.spell(name))
         if alone:
             word, where = alone[0]
             raise UserError(f"{word}: expected a flag (--name), found this word{where}")
         return values
 
 
-def _word(flag: Flag) -> tuple[str, tuple[str, ...]]:
-    """Return the word that a flag takes, and those that are left."""
+def _take_word(flag: Flag) -> tuple[str, tuple[str, ...]]:
+    """Return the word of a flag that takes one, and the words that are left."""
     if flag.value is not None:
         return flag.value, flag.words
     if not flag.words:
@@ -135,16 +132,16 @@ def _word(flag: Flag) -> tuple[str, tuple[str, ...]]:
     return flag.words[0], flag.words[1:]
 
 
-def _unknown(flag: Flag, fields: Mapping[str, Field]) -> str:
-    known = [known for known, field in fields.items() if not field.positional]
-    near = difflib.get_close_matches(flag.name, known, n=1, cutoff=0.5)
-    hint = f"; the nearest is {flag_name(near[0])}" if near else ""
+def _describe_unknown(flag: Flag, arguments: Mapping[str, Argument]) -> str:
+    known = [known for known, argument in arguments.items() if not argument.positional]
+    near = find_nearest(flag.name, known)
+    hint = f"; the nearest is {format_flag(near)}" if near else ""
     return f"{flag.typed}: unrecognized flag{hint}; --help lists all"
 
 
-def _several(flag: Flag, field: Field) -> Any:
+def _parse_several(flag: Flag, argument: Argument) -> Any:
     words = flag.words if flag.value is None else (flag.value, *flag.words)
-    kind, kinds = get_origin(field.hint), get_args(field.hint)
+    kind, kinds = get_origin(argument.hint), get_args(argument.hint)
     if not words:
         raise UserError(f"{flag.typed}: expected at least one value, found none")
     if kind is list or kinds[1:] == (...,):
@@ -152,99 +149,32 @@ def _several(flag: Flag, field: Field) -> Any:
     if len(kinds) != len(words):
         raise UserError(f"{flag.typed}: expected {len(kinds)} values, found {len(words)}")
     each = zip(words, kinds, strict=True)
-    return kind(_one(word, dataclasses.replace(field, hint=hint), flag.typed) for word, hint in each)
+    return kind(_parse_one(word, dataclasses.replace(argument, hint=hint), flag.typed) for word, hint in each)
 
 
-def _filled(word: str, what: str) -> str:
+def _require_text(word: str, what: str) -> str:
     if not word:
         raise UserError(f"{what}: expected a value, found an empty text")
     return word
 
 
-def _one(word: str, field: Field, what: str) -> Any:
-    if not field.empty:
-        _filled(word, what)
+def _parse_one(word: str, argument: Argument, what: str) -> Any:
+    if not argument.empty:
+        _require_text(word, what)
     try:
-        return value_of(word, field.hint)
+        return parse_value(word, argument.hint)
     except ValueError as error:
         shown = word if len(word) <= 100 else f"{word[:100]}..."
         raise UserError(f"{what}: expected {error}, found {shown!r}") from None
 
 
-def value_of(word: str, hint: Any) -> Any:
-    """Return a word as a value of a type.
-
-    Raises:
-        ValueError: it is none; says what was expected.
-    """
-    kind = get_origin(hint)
-    if kind is Annotated:
-        return value_of(word, get_args(hint)[0])
-    if kind in (Union, types.UnionType):
-        return _one_of(word, get_args(hint))
-    if kind is Literal:
-        return _choice(word, get_args(hint))
-    readers: dict[Any, Callable[[str], Any]] = {bool: _truth, int: _whole, float: _number, str: str, Path: Path}
-    return readers.get(hint, _as_yaml)(word)
-
-
-def _choice(word: str, choices: Sequence[Any]) -> Any:
-    for choice in choices:
-        if word == str(choice):
-            return choice
-    raise ValueError(f"one of {', '.join(map(str, choices))}")
-
-
-def _truth(word: str) -> bool:
-    if word not in ("True", "False"):
-        raise ValueError("True or False")
-    return word == "True"
-
-
-def _whole(word: str) -> int:
-    if not re.fullmatch(r"[+-]?\d+(_\d+)*", word):
-        raise ValueError("a whole number")
-    digits = word.lstrip("+-").replace("_", "").lstrip("0")
-    if len(digits) > DIGITS:
-        raise ValueError(f"a whole number of at most {DIGITS} digits")
-    return -int(digits or "0") if word.startswith("-") else int(digits or "0")
-
-
-def _one_of(word: str, kinds: Sequence[Any]) -> Any:
-    if word == "None" and types.NoneType in kinds:
-        return None
-    expected = []
-    for kind in kinds:
-        if kind is not types.NoneType:
-            try:
-                return value_of(word, kind)
-            except ValueError as error:
-                expected.append(str(error))
-    raise ValueError(" or ".join([*expected, *(["None"] if types.NoneType in kinds else [])]))
-
-
-def _number(word: str) -> float:
-    with contextlib.suppress(ValueError):
-        if math.isfinite(number := float(word)):
-            return number
-    raise ValueError("a number")
-
-
-def _as_yaml(word: str) -> Any:
-    """Read what a method of somebody's own declares."""
-    try:
-        return yaml_text.load(word)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise ValueError("a value as in YAML") from None
-
-
-def fields_of(options: type[Any]) -> dict[str, Field]:
-    """Return what a dataclass of flags declares, by name."""
-    fields = {}
-    plain, full = hints(options), hints(options, extras=True)
+def list_arguments(options: type[Any]) -> dict[str, Argument]:
+    """Return the arguments that the fields of a dataclass declare, by name."""
+    arguments = {}
+    plain, full = resolve_hints(options), resolve_hints(options, extras=True)
     for field in dataclasses.fields(options):
         marks = getattr(full[field.name], "__metadata__", ())
-        fields[field.name] = Field(
+        arguments[field.name] = Argument(
             plain[field.name],
             switch=plain[field.name] is bool,
             positional=tyro.conf.Positional in marks,
@@ -252,20 +182,23 @@ def fields_of(options: type[Any]) -> dict[str, Field]:
             required=field.default is field.default_factory is dataclasses.MISSING,
             metavar=next((mark.metavar for mark in marks if getattr(mark, "metavar", None)), ""),
         )
-    return fields
+    return arguments
 
 
 def make_options(options: type[OptionsT], values: Mapping[str, Any]) -> OptionsT:
-    """Make a dataclass of flags from those that were given.
+    """Make a command's options from the values that were given.
 
     Raises:
-        UserError: one without a default was not; or see :func:`with_user_paths`.
+        UserError: a required value was not given, or one is out of bounds; or see :func:`resolve_user_paths`.
     """
-    for name, field in fields_of(options).items():
-        if name not in values and field.required:
-            wanted = "a word without a flag" if field.positional else "this flag"
-            raise UserError(f"{field.shown(name)}: expected {wanted}, found none; --help says what it is for")
-    return with_user_paths(options(**values))
+    for name, argument in list_arguments(options).items():
+        if name not in values and argument.required:
+            wanted = "a word without a flag" if argument.positional else "this flag"
+            raise UserError(f"{argument.spell(name)}: expected {wanted}, found none; --help says what it is for")
+    try:
+        return resolve_user_paths(TypeAdapter(options).validate_python(dict(values)))
+    except ValidationError as error:
+        raise UserError(explain(error, options, write=format_flag)) from None
 
 
 def wants_help(argv: Sequence[str]) -> bool:
@@ -276,7 +209,7 @@ def wants_help(argv: Sequence[str]) -> bool:
 def show_help(
     options: type[Any], *, prog: str, description: str | None, default: Any = tyro.MISSING_NONPROP
 ) -> NoReturn:
-    """Print what flags there are, with ``default``'s values as defaults, and end the program."""
+    """Print the flags, with the values of ``default`` as their defaults, and end the program."""
     tyro.cli(
         options,
         args=HELP[1:],
@@ -289,25 +222,25 @@ def show_help(
 
 
 def read_options(options: type[OptionsT], argv: Sequence[str], *, prog: str, description: str | None) -> OptionsT:
-    """Read a command line into a dataclass with a field for each flag; ``--help`` ends the program.
+    """Read a command line into a dataclass that has a field for each flag. ``--help`` ends the program.
 
     Raises:
-        UserError: see :meth:`CommandLine.values`, and :func:`make_options`.
+        UserError: see :meth:`CommandLine.read_values` and :func:`make_options`.
     """
     if wants_help(argv):
         show_help(options, prog=prog, description=description)
-    return make_options(options, CommandLine.of(argv).values(fields_of(options)))
+    return make_options(options, CommandLine.parse(argv).read_values(list_arguments(options)))
 
 
-def with_user_paths(options: OptionsT) -> OptionsT:
-    """Return a command's own flags with each path as it is meant; see :func:`user_path`.
+def resolve_user_paths(options: OptionsT) -> OptionsT:
+    """Return a command's options with ``~`` in paths resolved; see :func:`user_path`.
 
     Raises:
-        UserError: no path can be written so; the message names the flag.
+        UserError: a text cannot be a path. The message names the flag.
     """
     found: dict[str, Path] = {}
     for field in dataclasses.fields(options):  # type: ignore[arg-type]
         value: Any = getattr(options, field.name)
         if isinstance(value, Path):
-            found[field.name] = user_path(value, flag_name(field.name))
+            found[field.name] = user_path(value, format_flag(field.name))
     return dataclasses.replace(options, **found) if found else options  # type: ignore[type-var]

@@ -1,4 +1,4 @@
-"""What is known of a pair before its data are looked at: settings that do nothing for it, and its own defaults."""
+"""Facts about a pair that are known before its data are read: settings without effect, and its own defaults."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Final, Literal
 from csg.config.settings import Flat
 
 BUNDLED: Final = ("glyphs", "glyph_scenes")
-"""Pairs that need no files."""
+"""Pairs that are made at run time and need no files."""
 SEGMENTED: Final = ("gta5_cityscapes", "glyph_scenes")
-"""Pairs whose labels are a class for each pixel; those of all others are a class for each image."""
+"""Pairs with a class for each pixel. All others have a class for each image."""
 IDLE: Final[dict[str, tuple[str, ...]]] = {
     "glyphs": (
         *("root", "source", "target", "target_split", "source_ids", "target_ids"),
@@ -23,9 +23,9 @@ IDLE: Final[dict[str, tuple[str, ...]]] = {
     ),
     "gta5_cityscapes": ("root", "target_split", "allow_missing_classes"),
 }
-"""Data settings that do nothing for a pair, by the pair's name."""
+"""Data settings without effect, by the name of the pair."""
 BUNDLED_SOURCE_IMAGES: Final = {"glyphs": 1024, "glyph_scenes": 640}
-"""Synthetic training images of the pairs that are made at run time, unless ``data.source_images`` says otherwise."""
+"""Default number of synthetic training images of the bundled pairs."""
 _DENSE: Final[Flat] = {
     "data.augmentation": "colour_jitter",
     "model.output_stride": 8,
@@ -39,24 +39,25 @@ PAIR_DEFAULTS: Final[dict[str, Flat]] = {
     | {"model.output_stride": 16, "model.aspp_rates": "1+2+3", "model.head_width": 64}
     | {"optim.lr": 0.1, "train.epochs": 4, "train.batch_size": 16},
 }
-"""Defaults of a pair that are not everyone's, by the pair's name: of gta5_cityscapes the published ones."""
+"""Defaults that differ from the general ones, by the name of the pair. Those of gta5_cityscapes are published."""
 METHOD_DEFAULTS: Final[dict[tuple[str, str], Flat]] = {
     ("gta5_cityscapes", "csg"): {"method.weight": 75.0, "method.chunks": 8, "method.train_projections": False},
     ("glyph_scenes", "csg"): {"method.weight": 0.75, "method.chunks": 4, "method.queue_size": 4096},
 }
-"""Defaults of a method that are not the same for all pairs, by the names of pair and method.
+"""Defaults of a method on one pair, by the names of pair and method.
 
-glyph_scenes trains for 160 steps, in which a new head learns nothing at the published rate of 0.001; at 100 times the
-rate, a 100th of the published weight moves the encoder as far. Its maps are 4x4, where the published ones are 64x64, so
-they are cut into 4x4 patches, not 8x8; 256 patches a step would take long to compare with 65,536 keys.
+glyph_scenes trains for 160 steps. At the published learning rate of 0.001 a new head learns nothing in these, so the
+rate is 0.1. At 100 times the rate, a 100th of the published weight moves the encoder as far. The maps of glyph_scenes
+are 4x4, and the published ones 64x64, so the maps are cut into 4x4 patches and not 8x8. The queue is short because
+comparing 256 patches a step with 65,536 keys would take long.
 """
 
 
-def defaults_of(*, pair: str, method: str) -> Flat:
-    """Return what a method's defaults are on a pair, where they are not everyone's."""
+def get_defaults(*, pair: str, method: str) -> Flat:
+    """Return the defaults of a method on a pair that differ from the general ones."""
     return {**PAIR_DEFAULTS.get(pair, {}), **METHOD_DEFAULTS.get((pair, method), {})}
 
 
-def task_of_pair(name: str) -> Literal["classification", "segmentation"]:
-    """Name the task of a pair."""
+def get_pair_task(name: str) -> Literal["classification", "segmentation"]:
+    """Return the task of a pair."""
     return "segmentation" if name in SEGMENTED else "classification"

@@ -1,8 +1,8 @@
 """The vocabulary: every setting of one training run, as a tree of frozen dataclasses.
 
 A setting has one name everywhere. ``method.temperature`` is the field, the command-line flag, the key in a YAML
-file, the key in a search space and the MLflow parameter. This module defines the names, their types, ranges and
-defaults; ``csg.config.settings`` turns a tree of them into dotted names and back.
+file, the key in a search space and the MLflow parameter. This module defines the names with their types, bounds and
+defaults. ``csg.config.settings`` turns a tree of settings into dotted names and back.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import dataclasses
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from csg.config.pairs import BUNDLED_SOURCE_IMAGES, IDLE, task_of_pair
-from csg.config.settings import NOT_IDENTITY, STRICT, Count, Flat, Place, Section, Within, flatten
+from csg.config.pairs import BUNDLED_SOURCE_IMAGES, IDLE, get_pair_task
+from csg.config.settings import NOT_IDENTITY, STRICT, Count, Flat, Place, Section, flatten
 from csg.messages.errors import UserError
 
 NAMED_WEIGHTS = ("imagenet", "none")
-"""Values of ``model.weights`` that are no files."""
+"""Values of ``model.weights`` that name no file."""
 Ids = Literal["by_name", "label_ids", "train_ids"]
-"""What the pixels of Cityscapes' and GTA5's label files hold."""
+"""Meaning of the pixels in label files of Cityscapes and GTA5."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class DataConfig(Section):
-    """Which synthetic source and real target, and what happens to an image before it is seen."""
+    """The synthetic source, the real target, and the processing of their images."""
 
     name: str = "glyphs"
     """The source/target pair: glyphs (bundled), visda17 or folders; glyph_scenes (bundled) or gta5_cityscapes, which
@@ -48,16 +48,16 @@ class DataConfig(Section):
     """gta5_cityscapes: the same of Cityscapes' label files; train_ids prefers *_labelTrainIds.png where both exist."""
     cache: Annotated[str | None, Place("written"), NOT_IDENTITY] = "runs/cache"
     """Folder for rendered images, results of checks and what is known of files; None for one in each machine's home."""
-    image_size: Annotated[int, Within(ge=32, le=2048)] = 64
+    image_size: Annotated[int, Field(ge=32, le=2048)] = 64
     """Side of the square input, in pixels."""
-    source_images: Annotated[int, Within(ge=10)] | None = None
+    source_images: Annotated[int, Field(ge=10)] | None = None
     """Synthetic training images: 1,024 glyphs or 640 scenes of them unless given; of a pair on disk all, or a seeded
     part with every class in proportion."""
     trained_on: Literal["source", "target"] = "source"
     """Images that are trained on: the synthetic ones, or for comparison the real ones of target/val."""
-    source_val_fraction: Annotated[float, Within(gt=0, lt=1)] = 0.1
+    source_val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the synthetic images on disk that form source/val (glyphs and glyph_scenes hold out fonts instead)."""
-    target_val_fraction: Annotated[float, Within(gt=0, lt=1)] = 0.3
+    target_val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of the real images that form target/val; the rest is target/test. gta5_cityscapes: of Cityscapes' train,
     for target/test is its val. glyph_scenes: of the handwritten digits that scenes are composed of."""
     augmentation: Literal["randaugment", "colour_jitter", "none"] = "randaugment"
@@ -65,13 +65,13 @@ class DataConfig(Section):
     alone; with "none" both views are the same image."""
     augmentation_ops: Count = 1
     """RandAugment operations per image and view."""
-    augmentation_magnitude: Annotated[int, Within(ge=0, le=30)] = 6
+    augmentation_magnitude: Annotated[int, Field(ge=0, le=30)] = 6
     """RandAugment magnitude, of 30."""
-    jitter: Annotated[float, Within(ge=0, le=0.5)] = 0.4
+    jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.4
     """Strength of colour jitter: of brightness, contrast and saturation a factor, of the hue a part of the circle."""
-    window: Annotated[int, Within(ge=32)] | None = None
+    window: Annotated[int, Field(ge=32)] | None = None
     """Segmentation: side of the windows that an image is evaluated in, in pixels (unset: data.image_size)."""
-    window_stride: Annotated[float, Within(gt=0, le=1)] = 5 / 6
+    window_stride: Annotated[float, Field(gt=0, le=1)] = 5 / 6
     """Segmentation: from one window to the next, as a share of its side."""
     flip_averaging: Literal["softmax", "sigmoid", "none"] = "softmax"
     """How evaluation averages an image and its mirror image, on pairs that allow it (sigmoid in the authors' code)."""
@@ -81,42 +81,42 @@ class DataConfig(Section):
     """What a damaged or absent image does: end the run with the file's name, or be left out and counted."""
     max_megapixels: Count = 256
     """Pixels that an image on disk may have, in millions; a larger one counts as one that cannot be used."""
-    workers: Annotated[int, Within(ge=0, le=4096), NOT_IDENTITY] = 0
+    workers: Annotated[int, Field(ge=0, le=4096), NOT_IDENTITY] = 0
     """Processes that decode and augment; 0 does it in the training process. The batches are the same."""
 
     @property
     def task(self) -> Literal["classification", "segmentation"]:
-        """Whether a label is a class for each image, or one for each pixel."""
-        return task_of_pair(self.name)
+        """Whether a label is a class for an image or for a pixel."""
+        return get_pair_task(self.name)
 
     @property
     def source_images_asked(self) -> int | None:
-        """Synthetic training images, the default resolved; None for all that a pair on disk has."""
+        """Number of synthetic training images with the default resolved; None for all images of a pair on disk."""
         return BUNDLED_SOURCE_IMAGES.get(self.name) if self.source_images is None else self.source_images
 
     @property
     def window_side(self) -> int:
-        """Side of evaluation's windows, the default resolved."""
+        """Side of the windows of evaluation, with the default resolved."""
         return self.window or self.image_size
 
-    def active(self) -> Flat:
-        """Each augmentation, task and pair has settings of its own."""
+    def get_active(self) -> Flat:
+        """Leave out the settings of other augmentations, tasks and pairs."""
         flat = flatten(self) | {"source_images": self.source_images_asked, "window": self.window_side}
         unused = ["source_images"] if self.trained_on == "target" else []
-        unused += [] if self.on_bad_image == "skip" else ["max_megapixels"]  # it leaves out nothing, but refuses
+        unused += [] if self.on_bad_image == "skip" else ["max_megapixels"]  # an image is refused, not left out
         unused += [] if self.augmentation == "randaugment" else ["augmentation_ops", "augmentation_magnitude"]
         unused += [] if self.augmentation == "colour_jitter" else ["jitter"]
         unused += ["flip_averaging"] if self.task == "segmentation" else ["window", "window_stride"]
         return {name: value for name, value in flat.items() if name not in (*unused, *IDLE.get(self.name, ()))}
 
 
-def _rates(text: str) -> str:
+def _check_rates(text: str) -> str:
     if not re.fullmatch(r"[1-9]\d*(\+[1-9]\d*){2}", text):
         raise ValueError("expected three dilations joined by +, such as 12+24+36")
     return text
 
 
-Rates = Annotated[str, AfterValidator(_rates)]
+Rates = Annotated[str, AfterValidator(_check_rates)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -131,7 +131,7 @@ class ModelConfig(Section):
     """Architecture of the frozen teacher (unset: the encoder's); stages are matched by number."""
     teacher_weights: Annotated[str | None, Place("read", NAMED_WEIGHTS)] = None
     """The teacher's weights, like ``weights`` (unset: the weights that the encoder starts from)."""
-    head_width: Annotated[int, Within(ge=1, le=65_536)] = 512
+    head_width: Annotated[int, Field(ge=1, le=65_536)] = 512
     """Hidden width of the head: features -> head_width -> ReLU -> classes, or the channels of ASPP's branches."""
     aspp_rates: Rates = "12+24+36"
     """Segmentation: dilations of the head's three branches (atrous spatial pyramid pooling), joined by +."""
@@ -145,7 +145,7 @@ class ModelConfig(Section):
 
 @dataclass(frozen=True, config=STRICT)
 class MethodConfig(Section):
-    """Settings of one method; each method extends this in its own file."""
+    """Settings of one method. Each method extends this class in its own file."""
 
     name: str
     path: str | None = None
@@ -153,7 +153,7 @@ class MethodConfig(Section):
 
     @property
     def summary(self) -> str:
-        """A few words for people, such as a run's name."""
+        """A short text for people, such as in the name of a run."""
         return self.name
 
 
@@ -163,26 +163,26 @@ class OptimConfig(Section):
 
     name: Literal["sgd", "adamw"] = "sgd"
     """Optimiser."""
-    lr: Annotated[float, Within(gt=0, le=10)] = 0.03
+    lr: Annotated[float, Field(gt=0, le=10)] = 0.03
     """Learning rate of the new heads."""
-    backbone_lr_factor: Annotated[float, Within(ge=0, le=10)] = 0.1
+    backbone_lr_factor: Annotated[float, Field(ge=0, le=10)] = 0.1
     """The encoder learns at lr times this."""
-    momentum: Annotated[float, Within(ge=0, lt=1)] = 0.9
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Momentum of SGD."""
     lr_in_momentum: bool = True
     """SGD's lr multiplies the gradient before it enters the momentum buffer (v = m v + lr g; p -= v), as published;
     False is torch's form (v = m v + g; p -= lr v)."""
-    weight_decay: Annotated[float, Within(ge=0, le=1)] = 5e-4
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
     """Weight decay on every trainable tensor."""
     schedule: Literal["warmup_poly", "constant"] = "warmup_poly"
     """lr(t) = lr * min(0.01 + 0.99 (t / warmup_steps)^2, 1) * (1 - t / T)^poly_power, or lr."""
-    warmup_steps: Annotated[int, Within(ge=0)] = 20
+    warmup_steps: Annotated[int, Field(ge=0)] = 20
     """Iterations of warm-up (100 as published, for runs of 140,000 iterations)."""
-    poly_power: Annotated[float, Within(ge=0, le=10)] = 0.9
+    poly_power: Annotated[float, Field(ge=0, le=10)] = 0.9
     """Exponent of the polynomial decay."""
 
-    def active(self) -> Flat:
-        """AdamW has no momentum settings, a constant schedule neither warm-up nor decay."""
+    def get_active(self) -> Flat:
+        """Leave out momentum with AdamW, and warm-up and decay with a constant schedule."""
         unused = [] if self.name == "sgd" else ["momentum", "lr_in_momentum"]
         unused += [] if self.schedule == "warmup_poly" else ["warmup_steps", "poly_power"]
         return {name: value for name, value in flatten(self).items() if name not in unused}
@@ -190,9 +190,9 @@ class OptimConfig(Section):
 
 @dataclass(frozen=True, config=STRICT)
 class TrainConfig(Section):
-    """How long, how many at a time, on what."""
+    """Length of the training, batches, hardware and output."""
 
-    seed: Annotated[int, Within(ge=0, lt=2**32)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of everything random in the run: order, augmentation, new heads, queues."""
     epochs: Count = 3
     """Passes over the source training images."""
@@ -200,23 +200,23 @@ class TrainConfig(Section):
     """Images per optimiser step, over all workers; the last incomplete batch of an epoch is dropped."""
     evaluation_batch_size: Annotated[Count, NOT_IDENTITY] = 64
     """Images per forward pass of an evaluation."""
-    energy_samples: Annotated[int, Within(ge=0)] = 0
+    energy_samples: Annotated[int, Field(ge=0)] = 0
     """Features that enter the hyperspherical energy, a seeded subsample; 0 takes all."""
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     """Arithmetic of the step; bfloat16 is autocast over float32 weights."""
     device: Annotated[Literal["cpu", "cuda"], NOT_IDENTITY] = "cpu"
     """Where to compute."""
-    threads: Annotated[int, Within(ge=1, le=4096), NOT_IDENTITY] = 1
+    threads: Annotated[int, Field(ge=1, le=4096), NOT_IDENTITY] = 1
     """CPU threads of each worker; they change the low bits of a result."""
     workers: Annotated[Count, NOT_IDENTITY] = 1
     """Processes that train together, each on its part of every batch; above 1 they are a Ray Train run."""
-    gpus_per_worker: Annotated[float, Within(gt=0, le=16), NOT_IDENTITY] = 1.0
+    gpus_per_worker: Annotated[float, Field(gt=0, le=16), NOT_IDENTITY] = 1.0
     """GPUs that each worker takes with device=cuda; a fraction lets small runs share one."""
-    wait_minutes: Annotated[float, Within(ge=0), NOT_IDENTITY] = 0.0
+    wait_minutes: Annotated[float, Field(ge=0), NOT_IDENTITY] = 0.0
     """How long to wait for a cluster's machines that are still starting before what does not fit is refused."""
     channels_last: Annotated[bool, NOT_IDENTITY] = True
     """Memory format of images and convolutions (about twice as fast on a CPU)."""
-    checkpoint_minutes: Annotated[float, Within(ge=0), NOT_IDENTITY] = 1.0
+    checkpoint_minutes: Annotated[float, Field(ge=0), NOT_IDENTITY] = 1.0
     """How often the whole state is saved, so what a kill costs at most; 0 saves it after every step."""
     output: Annotated[str, Place("written"), NOT_IDENTITY] = "runs"
     """Folder, or address in an object store (s3://bucket/prefix), that holds every run's record, state and weights."""
@@ -224,7 +224,7 @@ class TrainConfig(Section):
 
 @dataclass(frozen=True, config=STRICT)
 class SelectionConfig(Section):
-    """What may be looked at to choose, and what is then measured on target/test."""
+    """Which stream may select, and which epoch is measured on target/test."""
 
     protocol: Annotated[Literal["source", "shifted", "oracle", "paper"], NOT_IDENTITY] = "source"
     """source: held-out synthetic; shifted: held-out synthetic under unseen distortions; oracle: target/val;
@@ -288,12 +288,12 @@ class Config:
 
     @property
     def cpus_per_worker(self) -> int:
-        """CPUs that each training process keeps busy: its own threads and the processes that decode for it."""
+        """CPUs of each training process: its own threads and the processes that decode for it."""
         return self.train.threads + self.data.workers
 
     @property
     def gpus_per_worker(self) -> float:
-        """GPUs that each training process takes."""
+        """GPUs of each training process."""
         return self.train.gpus_per_worker if self.train.device == "cuda" else 0.0
 
 

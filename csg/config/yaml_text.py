@@ -1,4 +1,4 @@
-"""YAML as settings are written in it, in files and on command lines."""
+"""YAML as used for settings, in files and on command lines."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import yaml
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which ``1e-4`` is a number, as everyone who writes a learning rate expects, and a name comes once."""
+    """Reads ``1e-4`` as a number, as learning rates are written, and refuses a name that is set twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Make a dictionary.
 
         Raises:
-            ConstructorError: a name comes twice.
+            ConstructorError: a name is set twice.
         """
         names: set[str] = set()
         for key, _ in node.value:
@@ -27,7 +27,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes the texts that :class:`_Loader` would take for numbers."""
+    """Quotes the texts that :class:`_Loader` would read as numbers."""
 
 
 for _side in (_Loader, _Dumper):
@@ -40,20 +40,20 @@ def load(text: str | IO[bytes]) -> Any:
     """Read one document.
 
     Raises:
-        YAMLError: it is none; see :func:`explain`.
-        ValueError: it holds a value that there is not, such as a date in a thirteenth month.
+        YAMLError: it is not YAML; see :func:`explain`.
+        ValueError: it holds an impossible value, such as a date in a thirteenth month.
         RecursionError: it is nested too deeply.
     """
     return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader with one more number form)
 
 
 def dump(flat: Mapping[str, Any]) -> str:
-    """Write names and values, a line each, so that :func:`load` reads them as they were."""
+    """Write names and values, one pair a line, so that :func:`load` returns the same values."""
     return yaml.dump(dict(flat), Dumper=_Dumper, sort_keys=False)
 
 
 def explain(error: yaml.YAMLError) -> str:
-    """Say in one line what is wrong, and in which line of the text."""
+    """Say in one line what is wrong, and where in the text."""
     mark = getattr(error, "problem_mark", None)
     where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
     what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)

@@ -17,7 +17,7 @@ from csg.data.maps.domain import MapDomain
 from csg.data.pair import SOURCE_TRAIN, TARGET_VAL, Pair
 from csg.data.pairs import folders, glyph_scenes, glyphs, gta5_cityscapes, visda17
 from csg.messages.errors import UserError
-from csg.messages.faults import is_of_the_machine
+from csg.messages.faults import is_machine_fault
 
 DomainT = TypeVar("DomainT", Domain, MapDomain)
 
@@ -65,7 +65,7 @@ def _listed(config: DataConfig) -> tuple[Domain, Domain] | tuple[MapDomain, MapD
     try:
         return ON_DISK[config.name].read(config)
     except OSError as error:
-        if is_of_the_machine(error):
+        if is_machine_fault(error):
             raise
         raise UserError(f"data.name={config.name}: cannot read {error.filename} ({error.strerror})") from error
 

@@ -33,9 +33,9 @@ from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, LabelledImages, Pair
 from csg.data.reading.cache import cache_folder, write_cached
 from csg.data.reading.listing import EXPECTED, PassedOver
 from csg.data.reading.loading import map_in_order
-from csg.messages.errors import UserError
-from csg.messages.text import as_bytes
-from csg.messages.wording import counted
+from csg.messages.errors import BadDataError
+from csg.messages.text import encode_text
+from csg.messages.wording import pluralize
 
 VERSION: Final = 4
 """Raise it whenever the same files would be judged otherwise, or the report's form changes."""
@@ -115,7 +115,7 @@ class Report:
         if bad and on_bad_image == "error":
             images = sum(domain["images"] for domain in self.domains.values())
             what = (
-                f"{len(bad):,} of {counted(images, 'image')} cannot be used; "
+                f"{len(bad):,} of {pluralize(images, 'image')} cannot be used; "
                 f"repair them, or leave them out with --data.on-bad-image skip (report: {self.path}):"
             )
             return name_faults(bad, what)
@@ -174,7 +174,8 @@ def verify(config: DataConfig, on_images: OnImages | None = None) -> Report:
     """Return the report on these very files: from an earlier check, or from one that is made now.
 
     Raises:
-        UserError: see :func:`check`; or no training would start on these data.
+        UserError: see :func:`check`.
+        BadDataError: no training would start on these data.
     """
     unknown = sum(domain.count_unknown() for domain in load_domains(config))
     report = read_report(report_path(config)) if unknown <= FEW else None
@@ -187,7 +188,7 @@ def verify(config: DataConfig, on_images: OnImages | None = None) -> Report:
         report = dataclasses.replace(report, faults=tuple(faults))
     refusal = report.refusal(config.on_bad_image)
     if refusal is not None:
-        raise UserError(refusal)
+        raise BadDataError(refusal)
     return report
 
 
@@ -202,9 +203,9 @@ def report_path(config: DataConfig) -> Path:
     settings = f"{config.allow_missing_classes} {config.max_megapixels}"
     digest = hashlib.sha256(f"{VERSION} {PIL.__version__} {settings}".encode())
     for domain in load_domains(config):
-        digest.update(as_bytes(f"{domain.files.folder} {domain.classes} {domain.files.fingerprint}"))
+        digest.update(encode_text(f"{domain.files.folder} {domain.classes} {domain.files.fingerprint}"))
         for fault in domain.faults:
-            digest.update(as_bytes(str(fault)))
+            digest.update(encode_text(str(fault)))
     return cache_folder(config) / f"check-{config.name}-{digest.hexdigest()[:16]}.json"
 
 

@@ -22,8 +22,8 @@ from csg.data.reading.image_files import FileStream, ImageFiles
 from csg.data.reading.listing import PassedOver, count_passed_over, describe_passed_over, files_below
 from csg.data.reading.spelling import compose_letters, find_near
 from csg.data.views.shifted import shift_stream
-from csg.messages.errors import UserError
-from csg.messages.text import in_one_line
+from csg.messages.errors import BadDataError, UserError
+from csg.messages.text import make_one_line
 from csg.randomness import generator
 
 SEED: Final = 17
@@ -166,13 +166,14 @@ def make_pair(source: Domain, target: Domain, config: DataConfig, *, title: Call
         title: says in words what the two domains are.
 
     Raises:
-        UserError: the listing of a side is at fault, or a stream would miss a class.
+        BadDataError: the listing of a side is at fault.
+        UserError: a stream would miss a class.
     """
     faults = [fault for domain in (source, target) for fault in domain.faults if fault.kind in IMPASSABLE]
     if faults:
         lacking = any(fault.kind == "class without images" for fault in faults)
         hint = " (--data.allow-missing-classes True accepts classes without images)" if lacking else ""
-        raise UserError(name_faults(faults, f"data.name={config.name}: these data cannot be used{hint}:"))
+        raise BadDataError(name_faults(faults, f"data.name={config.name}: these data cannot be used{hint}:"))
     held_out, rest = split(source, config.source_val_fraction, "data.source_val_fraction", config)
     if config.source_images is not None:
         part = choose_part(source.files.labels[rest], config.source_images)
@@ -199,7 +200,7 @@ def make_pair(source: Domain, target: Domain, config: DataConfig, *, title: Call
         },
         flip_averaging=True,
         description=(
-            f"{in_one_line(title(config))}, {len(source.classes)} classes, {side}x{side}: "
+            f"{make_one_line(title(config))}, {len(source.classes)} classes, {side}x{side}: "
             f"source train/val {len(rest):,}/{len(held_out):,}, target val/test {len(val):,}/{len(test):,}"
         ),
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final, Literal
 
-from csg.messages.errors import UserError
-from csg.messages.text import in_one_line
+from csg.messages.errors import BadDataError
+from csg.messages.text import make_one_line
 
 SHOWN: Final = 12
 """Faults that an error message names; a check names all."""
@@ -87,7 +87,7 @@ class Fault:
         return f"{self.place}: {self.reason}"
 
 
-class BadImageError(UserError):
+class BadImageError(BadDataError):
     """A file that should be an image and cannot be used as one."""
 
     kind: ClassVar[Kind] = "bad image"
@@ -122,6 +122,6 @@ class AbsentImageError(BadImageError):
 
 def name_faults(faults: Sequence[Fault | str], what: str) -> str:
     """Put the first faults into words, one a line."""
-    lines = [f"  {in_one_line(str(fault))}" for fault in faults[:SHOWN]]
+    lines = [f"  {make_one_line(str(fault))}" for fault in faults[:SHOWN]]
     more = len(faults) - SHOWN
     return "\n".join([what, *lines, *([f"  and {more:,} more; csg data check lists them all"] if more > 0 else [])])

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from csg.data.fault import BadImageError
-from csg.messages.text import as_bytes
+from csg.messages.text import encode_text
 
 SOURCE_TRAIN: Final = "source/train"
 SOURCE_VAL: Final = "source/val"
@@ -131,7 +131,7 @@ class Pair:
         """Hash of all streams and of the classes."""
         streams = [f"{name} {stream.fingerprint}" for name, stream in sorted(self.streams.items())]
         text = "\n".join([*streams, *self.classes])
-        return hashlib.sha256(as_bytes(text)).hexdigest()[:16]
+        return hashlib.sha256(encode_text(text)).hexdigest()[:16]
 
 
 def stratified_split(labels: Tensor, fraction: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

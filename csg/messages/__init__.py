@@ -1,1 +1,1 @@
-"""What a person reads: text that is safe to print, wording, the console, faults and exit codes."""
+"""Messages to people: safe text, wording, the console, errors and exit codes."""

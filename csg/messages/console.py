@@ -1,4 +1,4 @@
-"""The console of all commands and scripts, on which text from users is only ever text."""
+"""The console of all commands and scripts. It prints text from users as plain text."""
 
 from __future__ import annotations
 
@@ -9,34 +9,32 @@ from typing import IO, Any, Final
 import rich.console
 from rich.text import Text
 
-from csg.messages.text import printable
+from csg.messages.text import make_printable
 
-WIDTH_OF_A_FILE: Final = 200
-"""Columns of a table where the output is no terminal."""
+FILE_WIDTH: Final = 200
+"""Columns of a table where the output is not a terminal."""
 
 
 class Console(rich.console.Console):
-    """Prints strings as they are, in tables too: brackets are no markup, and escapes stand for control characters.
+    """Prints strings as they are, in tables too: brackets are not markup, and control characters are escaped.
 
-    What is to be coloured is a :class:`rich.text.Text`. Lines are left to the terminal to wrap, and a character that
-    the output's encoding lacks never ends a command.
+    Coloured text is a :class:`rich.text.Text`. The terminal wraps long lines. A character that the encoding of the
+    output lacks is escaped.
     """
 
-    def __init__(self, *, stderr: bool = False, file: IO[str] | None = None, width: int | None = None) -> None:
-        """Print to standard output, to standard error or to a file."""
+    def __init__(self, *, stderr: bool = False, file: IO[str] | None = None) -> None:
+        """Print to ``file``, or else to standard output or standard error."""
         stream = file or (sys.stderr if stderr else sys.stdout)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-        super().__init__(
-            stderr=stderr, file=file, width=width, markup=False, emoji=False, highlight=False, soft_wrap=True
-        )
-        if width is None and not self.is_terminal:
-            self.width = WIDTH_OF_A_FILE
+        super().__init__(stderr=stderr, file=file, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        if not self.is_terminal:
+            self.width = FILE_WIDTH
 
     def render_str(self, text: str, **style: Any) -> Text:
-        """Turn a string into what is shown."""
-        return super().render_str(printable(text), **style)
+        """Turn a string into the text that is shown."""
+        return super().render_str(make_printable(text), **style)
 
     def complain(self, what: object, heading: str = "error:") -> None:
-        """Print what went wrong."""
+        """Print an error after its heading."""
         self.print(Text(heading, style="red"), str(what))

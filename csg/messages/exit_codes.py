@@ -1,4 +1,4 @@
-"""Exit codes, which say how a command or a script went."""
+"""Exit codes of commands and scripts."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from csg.messages.faults import OutsideFaultError, find_outside_fault
 
 
 class RunsFailedError(Exception):
-    """Everything was done, and some runs failed; the message says how many, and what becomes of them."""
+    """Some runs failed, and all others are done. The message says how many, and what happens to them."""
 
 
-def exit_code_of(body: Callable[[], int], *, resumes: bool) -> int:
-    """Call ``body`` and say on standard error what ended it, in one line.
+def run_to_exit_code(body: Callable[[], int], *, resumes: bool) -> int:
+    """Call ``body``, and print the error that ended it on standard error in one line.
 
     Args:
-        body: returns an exit code of its own.
-        resumes: whether the same command goes on where it was, which is then said.
+        body: returns an exit code.
+        resumes: whether the same command continues the work. The message then says so.
 
     Returns:
-        What ``body`` does; 1 when runs failed; 2 when a flag or a setting cannot be used; 3 when something
-        outside ended it, such as a full disk or a store that is away; 130 when it was interrupted.
+        The exit code of ``body``; 1 when runs failed; 2 when a flag, a setting or the data cannot be used; 3 when
+        something outside ended it, such as a full disk or an unreachable store; 130 when it was interrupted.
     """
     errors = Console(stderr=True)
     try:

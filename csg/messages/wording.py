@@ -1,17 +1,18 @@
-"""Numbers with the noun that they count, as a person reads them."""
+"""Words of messages: numbers with the nouns that they count, and the nearest of several names."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 
-def counted(count: float, noun: str, plural: str = "") -> str:
-    """Write a number and what it counts: ``1 run``, ``1,204 images``, ``0 classes``.
+def pluralize(count: float, noun: str, plural: str = "") -> str:
+    """Write a number and the noun that it counts: ``1 run``, ``1,204 images``, ``0 classes``.
 
     Args:
-        count: how many there are; a part of one is possible.
-        noun: what one of them is called.
-        plural: what several are called, where neither -s nor -es makes it.
+        count: the number, which may be a fraction.
+        noun: the noun in its singular.
+        plural: the plural, where it is not made with -s or -es.
     """
     if count == 1:
         return f"1 {noun}"
@@ -20,15 +21,15 @@ def counted(count: float, noun: str, plural: str = "") -> str:
 
 
 def is_or_are(count: float) -> str:
-    """Return the verb that goes with so many."""
+    """Return the verb that agrees with a number."""
     return "is" if count == 1 else "are"
 
 
-def numbered(noun: str, numbers: Iterable[int]) -> str:
-    """Name things by their numbers, each once and in order: ``seed 0``, ``seeds 0, 4``, ``seeds 0 to 4``.
+def format_numbers(noun: str, numbers: Iterable[int]) -> str:
+    """Write a noun with its numbers, sorted and without repetitions: ``seed 0``, ``seeds 0, 4``, ``seeds 0 to 4``.
 
     Args:
-        noun: what one of them is called; several have an -s.
+        noun: the noun in its singular; its plural is made with -s.
         numbers: at least one.
     """
     found = sorted(set(numbers))
@@ -37,3 +38,8 @@ def numbered(noun: str, numbers: Iterable[int]) -> str:
     if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
         return f"{noun}s {found[0]} to {found[-1]}"
     return f"{noun}s {', '.join(map(str, found))}"
+
+
+def find_nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that looks most like ``name``; an empty text where none does."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), "")

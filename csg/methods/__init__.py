@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from csg.config import Config, MethodConfig
-from csg.config.external import external_object
+from csg.config.external import import_object
 from csg.messages.errors import UserError
 from csg.methods.asg import Asg
 from csg.methods.csg import Csg
@@ -87,7 +87,7 @@ def find_method(flat: Mapping[str, Any]) -> type[Method]:
         if not (value is None or isinstance(value, str)):
             raise UserError(f"{setting}: expected a text, found {value!r}")
     if path is not None:
-        method = external_object(path, setting="method.path")
+        method = import_object(path, setting="method.path")
         if not (isinstance(method, type) and issubclass(method, Method)):
             raise UserError(f"method.path: expected a subclass of csg.methods.method.Method, found {path}")
         if not _is_named(method):

@@ -21,10 +21,11 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from csg.config import MethodConfig
-from csg.config.settings import STRICT, Count, Flat, Within, flatten
+from csg.config.settings import STRICT, Count, Flat, flatten
 from csg.losses.attentional_pooling import average_pool
 from csg.losses.distillation import distillation
 from csg.messages.errors import UserError
@@ -42,13 +43,13 @@ class AsgConfig(MethodConfig):
     """Settings of ASG's two halves."""
 
     name: str = "asg"
-    distillation_weight: Annotated[float, Within(ge=0, le=1000)] = 0.1
+    distillation_weight: Annotated[float, Field(ge=0, le=1000)] = 0.1
     """Weight of the distillation loss; 0 switches the proxy guidance off."""
     controller: bool = True
     """Whether the controller sets the layer groups' learning rates."""
     controller_interval: Count = 5
     """Steps between two decisions of the controller."""
-    controller_lr: Annotated[float, Within(gt=0, le=100)] = 1.0
+    controller_lr: Annotated[float, Field(gt=0, le=100)] = 1.0
     """Step size of the controller's policy gradient."""
 
     def __post_init__(self) -> None:
@@ -64,7 +65,7 @@ class AsgConfig(MethodConfig):
         halves = [f"guidance*{self.distillation_weight:.3g}"] if self.distillation_weight else []
         return " ".join(["asg", *halves, *(["controller"] if self.controller else [])])
 
-    def active(self) -> Flat:
+    def get_active(self) -> Flat:
         """Without the controller its settings do nothing."""
         unused = () if self.controller else CONTROLLER_SETTINGS
         return {name: value for name, value in flatten(self).items() if name not in unused}

@@ -17,18 +17,19 @@ width, its key heads cannot follow the query's, and stay as drawn.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
 from typing import Annotated, Literal
 
 import torch
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from csg.collective import gather_rows
 from csg.config import MethodConfig
-from csg.config.settings import STRICT, Count, Flat, Section, Within, build, field_names, flatten
+from csg.config.settings import STRICT, Count, Flat, Section, collect_hints, flatten
 from csg.losses.attentional_pooling import attention, attentional_pool, average_pool, patches
 from csg.losses.infonce import contrastive_logits, info_nce
 from csg.messages.errors import UserError
@@ -54,15 +55,15 @@ def _stage_set(text: str) -> str:
 class StageConfig(Section):
     """The contrastive loss on one stage's maps; what is unset is as for every stage."""
 
-    weight: Annotated[float | None, Within(ge=0, le=1000)] = None
+    weight: Annotated[float | None, Field(ge=0, le=1000)] = None
     """Weight of this stage's loss (unset: method.weight)."""
     pooling: Literal["apool", "average"] | None = None
     """How this stage's maps become vectors (unset: method.pooling)."""
-    chunks: Annotated[int | None, Within(ge=1)] = None
+    chunks: Annotated[int | None, Field(ge=1)] = None
     """Patches a side of this stage's maps (unset: method.chunks)."""
 
 
-PER_STAGE = field_names(StageConfig)
+PER_STAGE = tuple(collect_hints(StageConfig))
 StageSet = Annotated[
     str,
     BeforeValidator(lambda value: str(value) if type(value) is int else value),
@@ -77,17 +78,17 @@ class CsgConfig(MethodConfig):
     name: str = "csg"
     stages: StageSet = "3+4"
     """Stages whose maps are contrasted, joined by +."""
-    temperature: Annotated[float, Within(gt=0, le=10)] = 0.07
+    temperature: Annotated[float, Field(gt=0, le=10)] = 0.07
     """tau of InfoNCE (0.07 in the authors' code; a secondary source says 0.007)."""
-    queue_size: Annotated[int, Within(ge=1, lt=2**31)] = 65536
+    queue_size: Annotated[int, Field(ge=1, lt=2**31)] = 65536
     """Negatives per stage, K."""
-    key_momentum: Annotated[float, Within(ge=0, le=1)] = 0.999
+    key_momentum: Annotated[float, Field(ge=0, le=1)] = 0.999
     """The key heads are a moving average of the query heads with this momentum."""
-    projection_width: Annotated[int, Within(ge=1, le=65_536)] = 128
+    projection_width: Annotated[int, Field(ge=1, le=65_536)] = 128
     """Width of the embeddings that are contrasted."""
     train_projections: bool = True
     """Whether the query heads are in the optimiser (in the authors' segmentation code they are not)."""
-    weight: Annotated[float, Within(ge=0, le=1000)] = 0.1
+    weight: Annotated[float, Field(ge=0, le=1000)] = 0.1
     """lambda: weight of each chosen stage's loss, unless the stage has its own."""
     pooling: Literal["apool", "average"] = "apool"
     """How maps become vectors: attentional pooling or the spatial mean."""
@@ -121,10 +122,11 @@ class CsgConfig(MethodConfig):
 
     def stage(self, stage: int) -> StageConfig:
         """Return a chosen stage's settings with nothing left unset."""
-        given = flatten(getattr(self, f"stage{stage}"))
-        return build(StageConfig, {k: getattr(self, k) if value is None else value for k, value in given.items()})
+        own: StageConfig = getattr(self, f"stage{stage}")
+        unset = [name for name in PER_STAGE if getattr(own, name) is None]
+        return dataclasses.replace(own, **{name: getattr(self, name) for name in unset})
 
-    def active(self) -> Flat:
+    def get_active(self) -> Flat:
         """Only the chosen stages have settings: their own, or where those are unset every stage's."""
         flat = {k: value for k, value in flatten(self).items() if k not in PER_STAGE and not re.match(r"stage\d\.", k)}
         for stage in self.chosen:

@@ -27,12 +27,13 @@ from functools import lru_cache
 from typing import Annotated
 
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass as settings_dataclass
 from torch import Tensor
 
 from csg.collective import gather_rows
 from csg.config import MethodConfig
-from csg.config.settings import NOT_IDENTITY, STRICT, Count, Flat, Place, Within, flatten
+from csg.config.settings import NOT_IDENTITY, STRICT, Count, Flat, Place, flatten
 from csg.data.reading.decoding import PixelLimit, decode
 from csg.data.reading.listing import OF_SYSTEM, count_passed_over, describe_passed_over, files_below, images_among
 from csg.data.views.fourier_style import low_amplitudes, with_low_amplitudes
@@ -58,12 +59,12 @@ class DrpcConfig(MethodConfig):
     """Folder of images that styles are taken from (unset: the other synthetic images of the batch)."""
     style_megapixels: Annotated[Count, NOT_IDENTITY] = 256
     """Pixels that a style image may have, in millions; a larger one ends the run."""
-    style_window: Annotated[float, Within(gt=0, lt=0.5)] = 0.1
+    style_window: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     """Largest radius of the low frequencies that are replaced, as a share of the image's side; every copy of an image
     draws its own between 0 and this."""
-    consistency_weight: Annotated[float, Within(ge=0, le=1000)] = 1.0
+    consistency_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0
     """Weight of the pyramid consistency; 0 switches it off."""
-    copies: Annotated[int, Within(ge=2, le=16)] = 2
+    copies: Annotated[int, Field(ge=2, le=16)] = 2
     """Copies of an image that are held to their mean, the view that is trained on among them."""
 
     def __post_init__(self) -> None:
@@ -88,7 +89,7 @@ class DrpcConfig(MethodConfig):
         """Copies of an image that there are: one where none are compared."""
         return self.copies if self.consistency_weight else 1
 
-    def active(self) -> Flat:
+    def get_active(self) -> Flat:
         """Without consistency there is one copy."""
         unused = () if self.consistency_weight else ("copies",)
         return {name: value for name, value in flatten(self).items() if name not in unused}

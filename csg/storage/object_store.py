@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
-from csg.messages.text import first_line
+from csg.messages.text import get_first_line
 from csg.storage.address import checked_address, is_address
 from csg.storage.paths import user_path
 
@@ -295,4 +295,4 @@ def address_of(path: Path) -> str:
 
 
 def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {first_line(str(error))}"
+    return f"{type(error).__name__}: {get_first_line(str(error))}"

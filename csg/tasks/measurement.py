@@ -13,7 +13,7 @@ from csg.collective import own_slice
 from csg.config import Config
 from csg.data.pair import Reading, Stream
 from csg.data.reading.loading import admit, map_in_order
-from csg.messages.errors import UserError
+from csg.messages.errors import BadDataError
 from csg.models.folding import FoldedEncoder
 from csg.models.model import Model, Output
 
@@ -58,10 +58,10 @@ def count_skipped(images: Stream, answered: int, stream: str) -> int:
     """Return how many images of a stream have no answer, because they cannot be read.
 
     Raises:
-        UserError: none has one.
+        BadDataError: none has one.
     """
     if answered == 0:
-        raise UserError(f"data.on_bad_image: expected images in {stream}, found none that can be read")
+        raise BadDataError(f"data.on_bad_image: expected images in {stream}, found none that can be read")
     return len(images) - answered
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from csg.collective import gather_rows
 from csg.config import Config
 from csg.data.pair import IGNORED, Pair
-from csg.messages.errors import UserError
+from csg.messages.errors import BadDataError
 from csg.metrics.iou import iou_per_class, mean_iou, pixel_accuracy, pixel_counts
 from csg.models.encoder import Encoder
 from csg.models.segmenter import Segmenter
@@ -61,7 +61,7 @@ class Segmentation(Task):
         each = gather_rows(own)
         left_out = count_skipped(images, len(each), stream)
         if not each.any():
-            raise UserError(f"{stream}: expected pixels of some class, found none but void; hold out more images")
+            raise BadDataError(f"{stream}: expected pixels of some class, found none but void; hold out more images")
         stacked = torch.stack(features) if features else inference.no_features()
         return Measurement(each.sum(dim=0), gather_rows(stacked), {"confusions": each}, left_out)
 

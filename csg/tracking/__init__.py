@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from csg.tracking.reading import TrackedRun, artifact_places, read_artifact, read_experiment, with_histories
-from csg.tracking.refusals import not_recorded, refusal_of
+from csg.tracking.reading import TrackedRun, add_histories, list_artifact_places, read_artifact, read_experiment
+from csg.tracking.refusals import describe_refusal, make_recording_error
 from csg.tracking.run_tracker import RunTracker
-from csg.tracking.store import StoreError, default_tracking_uri
+from csg.tracking.store import StoreError, get_default_tracking_uri
 from csg.tracking.tracker import Tracker
 
 __all__ = [
@@ -13,11 +13,11 @@ __all__ = [
     "StoreError",
     "TrackedRun",
     "Tracker",
-    "artifact_places",
-    "default_tracking_uri",
-    "not_recorded",
+    "add_histories",
+    "describe_refusal",
+    "get_default_tracking_uri",
+    "list_artifact_places",
+    "make_recording_error",
     "read_artifact",
     "read_experiment",
-    "refusal_of",
-    "with_histories",
 ]

@@ -14,20 +14,20 @@ from urllib.parse import unquote, urlsplit
 
 FOLDER: Final = "mlartifacts"
 ROOT: Final = re.compile(rf"(file://.*/{FOLDER})(?:/\d+)?")
-"""Of an experiment's address: what :func:`artifacts_of` gave at the time."""
+"""Of an experiment's address: what :func:`get_artifacts_folder` gave at the time."""
 
 
-def artifacts_of(database: Path) -> Path:
+def get_artifacts_folder(database: Path) -> Path:
     """Return the folder that holds the artifacts of the store in ``database``."""
     return database.absolute().parent / FOLDER
 
 
-def artifact_file(database: Path, run_id: str, name: str) -> Path:
+def get_artifact_path(database: Path, run_id: str, name: str) -> Path:
     """Return where a run's file lies, or would."""
-    return artifacts_of(database) / run_id / "artifacts" / name
+    return get_artifacts_folder(database) / run_id / "artifacts" / name
 
 
-def folder_at(address: str) -> Path | None:
+def parse_folder(address: str) -> Path | None:
     """Return the folder on this machine that an address stands for; None for an address elsewhere."""
     parts = urlsplit(address)
     return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
@@ -41,12 +41,12 @@ def settle_artifacts(database: Path) -> None:
     Raises:
         sqlite3.Error: the database is locked or cannot be written.
     """
-    here = artifacts_of(database)
+    here = get_artifacts_folder(database)
     place = f"{database.absolute().as_uri()}?mode=rw"
     with contextlib.closing(sqlite3.connect(place, uri=True, timeout=30)) as store, store:
         locations = [location for (location,) in store.execute("SELECT artifact_location FROM experiments")]
         for root in {found[1] for found in map(ROOT.fullmatch, filter(None, locations)) if found}:
-            if _was_moved(folder_at(root), here):
+            if _was_moved(parse_folder(root), here):
                 for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
                     store.execute(
                         f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608

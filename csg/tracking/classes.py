@@ -6,20 +6,21 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-CLASSES_TAG: Final = "csg.classes"
+from csg.tracking.tags import CLASSES_TAG
+
 PIECE: Final = 4000
 """Characters of one tag; MLflow takes 8,000."""
 
 
-def class_tags(classes: Iterable[str]) -> dict[str, str]:
+def make_class_tags(classes: Iterable[str]) -> dict[str, str]:
     """Return tags that hold the names: one, or several numbered ones where they are long."""
     text = json.dumps(list(classes))
     pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
     return {f"{CLASSES_TAG}.{number}" if number else CLASSES_TAG: piece for number, piece in enumerate(pieces)}
 
 
-def classes_of(tags: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names that :func:`class_tags` has put into tags; none where there are no such tags."""
+def read_classes(tags: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names that :func:`make_class_tags` has put into tags; none where there are no such tags."""
     pieces = [tags[CLASSES_TAG]] if CLASSES_TAG in tags else []
     while f"{CLASSES_TAG}.{len(pieces)}" in tags:
         pieces.append(tags[f"{CLASSES_TAG}.{len(pieces)}"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @lru_cache(maxsize=1)
-def commit() -> str:
+def get_commit() -> str:
     """Return the git commit of the working tree, marked where it has changes; empty outside a repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

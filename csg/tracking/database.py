@@ -17,9 +17,10 @@ from typing import Any
 from sqlalchemy import Connection, Executable, column, create_engine, select, table
 from sqlalchemy.exc import SQLAlchemyError
 
-from csg.messages.text import first_line
+from csg.messages.text import get_first_line
 from csg.storage.address import sqlite_path
 from csg.tracking.store import StoreError
+from csg.tracking.tags import NAME_TAG
 
 ENGINES = ("sqlite", "postgresql", "mysql", "mssql")
 """Databases that MLflow keeps a store in; an address begins with one of them, and may name a driver after a plus."""
@@ -53,14 +54,14 @@ def is_database(uri: str) -> bool:
     return bool(found) and scheme.partition("+")[0] in ENGINES
 
 
-def stored_runs(uri: str, experiment_id: str) -> list[StoredRun]:
+def read_stored_runs(uri: str, experiment_id: str) -> list[StoredRun]:
     """Read an experiment's runs that are not deleted, the oldest first.
 
     Raises:
         StoreError: the database does not answer.
     """
     chosen = (RUNS.c.experiment_id == int(experiment_id), RUNS.c.lifecycle_stage == "active")
-    with connected(uri) as database:
+    with open_connection(uri) as database:
         query = select(RUNS.c.run_uuid, RUNS.c.name, RUNS.c.start_time).where(*chosen)
         begun = sorted(_rows(database, query), key=lambda row: (row[2] is None, row[2] or 0, row[0]))
         runs = {run_id: StoredRun(run_id, name) for run_id, name, _ in begun}
@@ -80,11 +81,11 @@ def stored_runs(uri: str, experiment_id: str) -> list[StoredRun]:
             if run_id in runs:
                 runs[run_id].metrics[sys.intern(key)] = math.nan if is_nan else value
     for run in runs.values():
-        run.name = run.name or run.tags.get("mlflow.runName", "")
+        run.name = run.name or run.tags.get(NAME_TAG, "")
     return list(runs.values())
 
 
-def stored_histories(
+def read_stored_histories(
     uri: str, run_ids: Sequence[str], names: Collection[str] | None
 ) -> dict[str, dict[str, dict[int, float]]]:
     """Read the values by step of the metrics ``names`` (None: of all), by run; the newest where a step has several.
@@ -94,7 +95,7 @@ def stored_histories(
     """
     found: dict[str, dict[str, dict[int, float]]] = {run_id: {} for run_id in run_ids}
     columns = (METRICS.c.run_uuid, METRICS.c.key, METRICS.c.step, METRICS.c.value, METRICS.c.is_nan)
-    with connected(uri) as database:
+    with open_connection(uri) as database:
         for start in range(0, len(run_ids), RUNS_ASKED):
             query = select(*columns).where(METRICS.c.run_uuid.in_(run_ids[start : start + RUNS_ASKED]))
             if names is not None:
@@ -116,7 +117,7 @@ def _rows(database: Connection, query: Executable) -> Iterator[Any]:
 
 
 @contextmanager
-def connected(uri: str) -> Iterator[Connection]:
+def open_connection(uri: str) -> Iterator[Connection]:
     """Connect; to an SQLite file so that it cannot be written to."""
     try:
         path = sqlite_path(uri)
@@ -131,4 +132,4 @@ def connected(uri: str) -> Iterator[Connection]:
         finally:
             engine.dispose()
     except SQLAlchemyError as error:
-        raise StoreError(f"{type(error).__name__}: {first_line(str(error))}") from error
+        raise StoreError(f"{type(error).__name__}: {get_first_line(str(error))}") from error

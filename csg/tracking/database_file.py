@@ -23,7 +23,7 @@ from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.storage.address import sqlite_address
 from csg.storage.files import leftovers, locked, temporary_for
-from csg.tracking.artifacts import artifacts_of
+from csg.tracking.artifacts import get_artifacts_folder
 
 COMPANIONS: Final = ("-journal", "-wal", "-shm")
 """Ends of the names of files that SQLite keeps beside a database; with another database they would spoil it."""
@@ -140,17 +140,11 @@ def _has_rows(database: sqlite3.Connection, table: str) -> bool:
 def _is_current(revision: str) -> bool:
     """Whether a revision is that of the schema of the MLflow that is installed: known, and followed by no other.
 
-    Alembic, which runs all migrations' files to know, takes most of a second and is asked only where their text does
-    not tell.
+    The text of the migrations tells. Alembic would run all of them to know, which takes most of a second.
     """
-    quoted = re.compile(f"[\"']{re.escape(revision)}[\"']")
+    followed = re.compile(f"^down_revision\\b.*[\"']{re.escape(revision)}[\"']", re.MULTILINE)
     files = _migrations()
-    others = (path for of, path in files.items() if of != revision)
-    if revision in files and not any(quoted.search(path.read_text(encoding="utf-8")) for path in others):
-        return True
-    from alembic.script import ScriptDirectory
-
-    return revision == ScriptDirectory(str(DB_MIGRATIONS)).get_current_head()
+    return revision in files and not any(followed.search(path.read_text("utf-8")) for path in files.values())
 
 
 def _is_known(revision: str) -> bool:
@@ -210,7 +204,7 @@ def _put_new(path: Path) -> None:
     """Make a database with MLflow's tables, whole before it is seen."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    store = SqlAlchemyStore("sqlite:///:memory:", artifacts_of(path).as_uri())  # type: ignore[no-untyped-call]
+    store = SqlAlchemyStore("sqlite:///:memory:", get_artifacts_folder(path).as_uri())  # type: ignore[no-untyped-call]
     temporary = temporary_for(path)
     try:
         with (

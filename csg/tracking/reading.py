@@ -15,13 +15,13 @@ from mlflow.entities import Run, ViewType
 from csg.config.names import check_experiment
 from csg.messages.errors import UserError
 from csg.storage.address import sqlite_path
-from csg.tracking.artifacts import artifact_file, folder_at
-from csg.tracking.database import is_database, stored_histories, stored_runs
-from csg.tracking.refusals import deleted_experiment
-from csg.tracking.store import DELETED, StoreError, absolute_uri, reach
+from csg.tracking.artifacts import get_artifact_path, parse_folder
+from csg.tracking.database import is_database, read_stored_histories, read_stored_runs
+from csg.tracking.refusals import describe_deleted_experiment
+from csg.tracking.store import DELETED, StoreError, reach, resolve_uri
+from csg.tracking.tags import STATUS_TAG
 from csg.training.record import Status
 
-PARENT = "mlflow.parentRunId"
 PAGE = 1000
 
 
@@ -53,7 +53,7 @@ def read_runs(
             [experiment_id], condition, ViewType.ACTIVE_ONLY, PAGE, ["attribute.start_time ASC"], token
         )
         for run in page:
-            yield as_tracked(client, run, history)
+            yield convert_run(client, run, history)
         token = page.token
         if not token:
             return
@@ -66,7 +66,7 @@ def read_experiment(uri: str, experiment: str) -> list[TrackedRun]:
         UserError: the store does not answer, or has no such experiment.
     """
     check_experiment(experiment)
-    uri = absolute_uri(uri)
+    uri = resolve_uri(uri)
     client = reach(uri)
     try:
         found = client.get_experiment_by_name(experiment)
@@ -74,31 +74,31 @@ def read_experiment(uri: str, experiment: str) -> list[TrackedRun]:
             names = ", ".join(repr(each.name) for each in client.search_experiments() if each.name != "Default")
             raise UserError(f"--experiment: expected one of {names or 'none yet'} in {uri}, found {experiment!r}")
         if found.lifecycle_stage == DELETED:
-            raise UserError(deleted_experiment(experiment, found.experiment_id, uri))
+            raise UserError(describe_deleted_experiment(experiment, found.experiment_id, uri))
         if not is_database(uri):
             return list(read_runs(client, found.experiment_id, ""))
         return [
-            tracked(run.run_id, run.name, run.params, run.tags, run.metrics, experiment_id=found.experiment_id)
-            for run in stored_runs(uri, found.experiment_id)
+            make_run(run.run_id, run.name, run.params, run.tags, run.metrics, experiment_id=found.experiment_id)
+            for run in read_stored_runs(uri, found.experiment_id)
         ]
     except StoreError as error:
         raise UserError(f"--tracking-uri: cannot read the MLflow store {uri} ({error})") from None
 
 
-def with_histories(uri: str, runs: Sequence[TrackedRun], names: Collection[str] | None = None) -> list[TrackedRun]:
+def add_histories(uri: str, runs: Sequence[TrackedRun], names: Collection[str] | None = None) -> list[TrackedRun]:
     """Return the runs with the values by epoch of the metrics ``names``, or of all that they have.
 
     Raises:
         UserError: the store does not answer.
     """
-    uri = absolute_uri(uri)
+    uri = resolve_uri(uri)
     client = reach(uri)
     try:
         if is_database(uri):
-            found = stored_histories(uri, [run.run_id for run in runs], names)
+            found = read_stored_histories(uri, [run.run_id for run in runs], names)
         else:
             found = {
-                run.run_id: history_of(
+                run.run_id: read_history(
                     client, run.run_id, [each for each in run.metrics if names is None or each in names]
                 )
                 for run in runs
@@ -110,9 +110,9 @@ def with_histories(uri: str, runs: Sequence[TrackedRun], names: Collection[str] 
 
 def read_artifact(uri: str, run_id: str, name: str) -> Path | None:
     """Fetch a file that a run stored; None where it stored none of that name, or it is not where the store is now."""
-    uri = absolute_uri(uri)
+    uri = resolve_uri(uri)
     database = sqlite_path(uri)
-    if database is not None and (beside := artifact_file(database, run_id, name)).is_file():
+    if database is not None and (beside := get_artifact_path(database, run_id, name)).is_file():
         return beside
     client = reach(uri)
     if name not in {file.path for file in client.list_artifacts(run_id)}:
@@ -120,20 +120,20 @@ def read_artifact(uri: str, run_id: str, name: str) -> Path | None:
     return Path(client.download_artifacts(run_id, name))
 
 
-def artifact_places(uri: str, run_id: str) -> list[str]:
+def list_artifact_places(uri: str, run_id: str) -> list[str]:
     """Name the folders in which :func:`read_artifact` looks for a run's files."""
-    uri = absolute_uri(uri)
+    uri = resolve_uri(uri)
     recorded: str = reach(uri).get_run(run_id).info.artifact_uri
     database = sqlite_path(uri)
-    beside = None if database is None else artifact_file(database, run_id, "")
-    folder = folder_at(recorded)
+    beside = None if database is None else get_artifact_path(database, run_id, "")
+    folder = parse_folder(recorded)
     places = [str(place) for place in (beside, folder) if place is not None] or [recorded]
     return list(dict.fromkeys(places))
 
 
-def as_tracked(client: MlflowClient, run: Run, history: tuple[str, ...] = ()) -> TrackedRun:
+def convert_run(client: MlflowClient, run: Run, history: tuple[str, ...] = ()) -> TrackedRun:
     """Turn MLflow's run into ours, with the histories of the metrics named."""
-    made = tracked(
+    made = make_run(
         run.info.run_id,
         run.info.run_name,
         run.data.params,
@@ -141,10 +141,10 @@ def as_tracked(client: MlflowClient, run: Run, history: tuple[str, ...] = ()) ->
         run.data.metrics,
         experiment_id=run.info.experiment_id,
     )
-    return dataclasses.replace(made, history=history_of(client, run.info.run_id, history)) if history else made
+    return dataclasses.replace(made, history=read_history(client, run.info.run_id, history)) if history else made
 
 
-def history_of(client: MlflowClient, run_id: str, names: Collection[str]) -> dict[str, dict[int, float]]:
+def read_history(client: MlflowClient, run_id: str, names: Collection[str]) -> dict[str, dict[int, float]]:
     """Ask for a run's values by epoch of the metrics named, one by one."""
     return {
         name: {metric.step: metric.value for metric in client.get_metric_history(run_id, name)}
@@ -152,7 +152,7 @@ def history_of(client: MlflowClient, run_id: str, names: Collection[str]) -> dic
     }
 
 
-def tracked(
+def make_run(
     run_id: str,
     name: str,
     params: Mapping[str, str],
@@ -165,8 +165,8 @@ def tracked(
     return TrackedRun(
         run_id=run_id,
         name=name,
-        status=cast(Status, tags.get("status", "running")),
-        params={name: parsed(text) for name, text in params.items()},
+        status=cast(Status, tags.get(STATUS_TAG, "running")),
+        params={name: parse_setting(text) for name, text in params.items()},
         tags=dict(tags),
         metrics=dict(metrics),
         experiment_id=experiment_id,
@@ -174,11 +174,11 @@ def tracked(
 
 
 @lru_cache(maxsize=100_000)
-def parsed(text: str) -> Any:
+def parse_setting(text: str) -> Any:
     """Read a setting's value from the text that a store holds; few texts make up many runs."""
     return yaml.safe_load(text)
 
 
-def as_text(value: Any) -> str:
-    """Write a setting's value so that :func:`parsed` gives it back."""
+def format_setting(value: Any) -> str:
+    """Write a setting's value so that :func:`parse_setting` gives it back."""
     return yaml.safe_dump(value).removesuffix("\n...\n").strip()

@@ -10,7 +10,7 @@ from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, Time
 
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
-from csg.messages.text import first_line
+from csg.messages.text import get_first_line
 
 CREDENTIALS: Final = (
     "expected credentials that may write there (MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and "
@@ -46,23 +46,23 @@ class StoreAwayError(OutsideFaultError):
         super().__init__(f"the MLflow store does not answer as it should ({what})")
 
 
-def not_recorded(what: str, refusal: str) -> Exception:
+def make_recording_error(what: str, refusal: str) -> Exception:
     """Return the error of a store that lacks something: it refuses, for ``refusal``, or is away where that is empty."""
     return UserError(refusal) if refusal else StoreAwayError(what)
 
 
-def lasts(error: MlflowException) -> bool:
+def is_lasting(error: MlflowException) -> bool:
     """Whether the same request would be refused again; what is away for a while, busy or locked is no refusal."""
     if isinstance(error, InvalidUrlException):
         return True
     return error.error_code in LASTING and not isinstance(error.__cause__, OUTAGES)
 
 
-def refusal_of(error: MlflowException) -> str:
+def describe_refusal(error: MlflowException) -> str:
     """Say what a store refuses for good, and what to do; empty where it is away for a while."""
-    if not lasts(error):
+    if not is_lasting(error):
         return ""
-    said = first_line(str(error))
+    said = get_first_line(str(error))
     deleted = DELETED_RUN.search(said)
     if deleted:
         return (
@@ -77,7 +77,7 @@ def refusal_of(error: MlflowException) -> str:
     )
 
 
-def deleted_experiment(name: str, experiment_id: str, uri: str) -> str:
+def describe_deleted_experiment(name: str, experiment_id: str, uri: str) -> str:
     """Say that an experiment was deleted, and what to do."""
     return (
         f"--experiment: {name!r} was deleted in the MLflow store; restore it (MLFLOW_TRACKING_URI={uri} mlflow "

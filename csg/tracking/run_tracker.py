@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from csg.storage.files import exists
-from csg.tracking.refusals import lasts
+from csg.tracking.refusals import is_lasting
 from csg.tracking.store import StoreError
 from csg.tracking.tracker import Tracker
 from csg.training.evaluation import score_after
@@ -37,14 +37,14 @@ class RunTracker:
 
     def _open(self) -> None:
         self.run_id = self._find()
-        self._logged, self._status = self._tracker.recorded(self.run_id)
+        self._logged, self._status = self._tracker.read_progress(self.run_id)
 
     def try_to_log(self) -> bool:
         """Call :meth:`log`; return whether the store took everything. See :attr:`refusal`."""
         try:
             self.log()
         except StoreError as error:
-            self.refusal = self._tracker.refusal(error)
+            self.refusal = self._tracker.describe_refusal(error)
             return False
         self.refusal = ""
         return True
@@ -59,7 +59,7 @@ class RunTracker:
         try:
             self._log(record)
         except StoreError as error:
-            if not lasts(error):
+            if not is_lasting(error):
                 raise
             self._open()
             self._log(record)

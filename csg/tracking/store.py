@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import logging
-import os
-from pathlib import Path
 from typing import Final
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("DO_NOT_TRACK", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-# A store that is away must not hold up training for minutes: whoever writes catches up later.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from csg.messages.errors import UserError
-from csg.messages.faults import OutsideFaultError, find_outside_fault, is_of_the_machine
-from csg.messages.text import first_line, is_utf8
+from csg.messages.faults import OutsideFaultError, find_outside_fault, is_machine_fault
+from csg.messages.text import get_first_line, is_utf8
 from csg.storage.address import sqlite_address, sqlite_path, sqlite_query
 from csg.storage.object_store import folder_of
 from csg.storage.paths import user_path
-from csg.tracking.artifacts import artifacts_of, settle_artifacts
+from csg.tracking.artifacts import get_artifacts_folder, settle_artifacts
 from csg.tracking.database_file import check_database, make_database
-from csg.tracking.refusals import deleted_experiment, refusal_of
+from csg.tracking.refusals import describe_deleted_experiment, describe_refusal
 
 StoreError = MlflowException
 """What a store that is away, or refuses, raises."""
 DELETED = "deleted"
 """Stage of an experiment or a run that MLflow keeps, but does not show."""
-SERVERS = ("http://", "https://", "databricks")
-"""Addresses of stores that know themselves where artifacts go."""
 OUTSIDE: Final = {
     "database or disk is full": "free some space there",
     "database is locked": "end what holds it for long, or try again",
@@ -43,7 +31,7 @@ OUTSIDE: Final = {
 """What SQLite says of a file that it cannot use at the moment, whatever is in it, and what to do."""
 
 
-def default_tracking_uri(output: str) -> str:
+def get_default_tracking_uri(output: str) -> str:
     """Return the SQLite store below a run's output folder, as an absolute address.
 
     An object store has it in its working folder on this machine; the same command on another one fills another one in.
@@ -51,7 +39,7 @@ def default_tracking_uri(output: str) -> str:
     return sqlite_address(folder_of(output) / "mlflow.db")
 
 
-def absolute_uri(uri: str) -> str:
+def resolve_uri(uri: str) -> str:
     """Resolve the path of an SQLite store against the working directory; a path to such a file is one too.
 
     Raises:
@@ -103,14 +91,12 @@ def _client(uri: str) -> MlflowClient:
     return MlflowClient(uri)
 
 
-def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tuple[MlflowClient, str]:
+def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     """Reach a store and find an experiment in it, or make it.
 
     Args:
-        uri: absolute, see :func:`absolute_uri`.
-        experiment: its name.
-        artifacts: folder for the artifacts of a new experiment, in a database that is not SQLite; an SQLite file has
-            them beside it, a server where it wants.
+        uri: absolute, see :func:`resolve_uri`.
+        experiment: its name. An SQLite file has its artifacts beside it, any other store where it wants.
 
     Returns:
         A client, and the experiment's id.
@@ -127,15 +113,14 @@ def connect(uri: str, *, experiment: str, artifacts: Path | None = None) -> tupl
             _hush()
             make_database(path)
             settle_artifacts(path)
-            artifacts = artifacts_of(path)
         client = _client(uri)
         found = client.get_experiment_by_name(experiment)
         if found is not None and found.lifecycle_stage == DELETED:
-            raise UserError(deleted_experiment(experiment, found.experiment_id, uri))
+            raise UserError(describe_deleted_experiment(experiment, found.experiment_id, uri))
         if found is not None:
             return client, found.experiment_id
-        # Left alone, MLflow would put a database's artifacts below the working directory.
-        place = None if artifacts is None or uri.startswith(SERVERS) else artifacts.absolute().as_uri()
+        # Left alone, MLflow would put an SQLite file's artifacts below the working directory.
+        place = None if path is None else get_artifacts_folder(path).as_uri()
         # Without its kind, MLflow's page first shows what is for language models.
         tags = {"mlflow.experimentKind": "custom_model_development"}
         try:
@@ -159,14 +144,14 @@ def _explained(error: Exception, uri: str, *, asked: bool) -> Exception:
         uri: of the store.
         asked: whether something was asked of it, which it may refuse.
     """
-    reason = first_line(str(error)) or type(error).__name__
-    fault = find_outside_fault(error) if is_of_the_machine(error) else None
+    reason = get_first_line(str(error)) or type(error).__name__
+    fault = find_outside_fault(error) if is_machine_fault(error) else None
     if fault is not None:
         return fault
     for words, remedy in OUTSIDE.items():
         if words in str(error):
             return OutsideFaultError(f"the MLflow store {uri} cannot be used ({words}); {remedy}")
-    refusal = refusal_of(error) if asked and isinstance(error, MlflowException) else ""
+    refusal = describe_refusal(error) if asked and isinstance(error, MlflowException) else ""
     if refusal:
         return UserError(f"--tracking-uri: {refusal}")
     return UserError(f"--tracking-uri: cannot reach the MLflow store {uri} ({reason})")

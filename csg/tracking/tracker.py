@@ -12,22 +12,38 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 
 from csg.config import SECTIONS, Config
-from csg.config.names import check_experiment, metric_name
+from csg.config.names import check_experiment, make_metric_name
 from csg.data.pair import Pair
-from csg.messages.text import in_one_line, printable
+from csg.messages.text import make_one_line, make_printable
 from csg.storage.address import sqlite_path
 from csg.storage.files import fetched
 from csg.storage.object_store import StoreGoneError, address_of, store_of
-from csg.tracking.classes import class_tags
-from csg.tracking.commit import commit
-from csg.tracking.reading import PARENT, TrackedRun, as_text, as_tracked, read_runs
-from csg.tracking.refusals import deleted_experiment, refusal_of
-from csg.tracking.store import DELETED, StoreError, absolute_uri, connect
-from csg.tracking.view import VIEW_TAG, view_address, view_state
+from csg.tracking.classes import make_class_tags
+from csg.tracking.commit import get_commit
+from csg.tracking.reading import TrackedRun, convert_run, format_setting, read_runs
+from csg.tracking.refusals import describe_deleted_experiment, describe_refusal
+from csg.tracking.store import DELETED, StoreError, connect, resolve_uri
+from csg.tracking.tags import (
+    BEST_TAG,
+    COMMIT_TAG,
+    CONFIG_ID_TAG,
+    DATA_TAG,
+    ERROR_TAG,
+    FOLDER_TAG,
+    KEY_TAGS,
+    KIND_TAG,
+    NOTE_TAG,
+    PARENT_TAG,
+    PROGRAM_TAG,
+    RUN_TAG,
+    SEED_TAG,
+    STATUS_TAG,
+    VIEW_TAG,
+)
+from csg.tracking.view import make_view_address, make_view_state
 from csg.training.identity import Identity
 from csg.training.record import Record, Status
 
-NOTE = "mlflow.note.content"
 MLFLOW_STATUS: dict[Status, str] = {
     "running": "RUNNING",
     "finished": "FINISHED",
@@ -47,28 +63,28 @@ PLAIN = re.compile(r"[\w\-. /:+~]*", re.ASCII)
 class Tracker:
     """One experiment of an MLflow store."""
 
-    def __init__(self, uri: str, experiment: str, *, artifacts: Path | None = None) -> None:
+    def __init__(self, uri: str, experiment: str) -> None:
         """Reach the store and make the experiment if it is new; see :func:`csg.tracking.store.connect`.
 
         Raises:
             UserError: the store cannot be reached or written to, or hold such a name. Nothing was trained yet.
         """
         check_experiment(experiment)
-        self.uri = absolute_uri(uri)
+        self.uri = resolve_uri(uri)
         self.experiment = experiment
-        self.client, self.experiment_id = connect(self.uri, experiment=experiment, artifacts=artifacts)
+        self.client, self.experiment_id = connect(self.uri, experiment)
 
-    def refusal(self, error: StoreError) -> str:
+    def describe_refusal(self, error: StoreError) -> str:
         """Say what the store refuses for good, and what to do; empty where it is away for a while."""
-        refusal = refusal_of(error)
+        refusal = describe_refusal(error)
         try:
             deleted = bool(refusal) and self.client.get_experiment(self.experiment_id).lifecycle_stage == DELETED
         except StoreError:
             deleted = False
         if deleted:
             return (
-                f"{deleted_experiment(self.experiment, self.experiment_id, self.uri)}; nothing that was trained is "
-                "lost: the same command then fills it in"
+                f"{describe_deleted_experiment(self.experiment, self.experiment_id, self.uri)}; nothing that was "
+                "trained is lost: the same command then fills it in"
             )
         return refusal
 
@@ -84,7 +100,7 @@ class Tracker:
             if error is None:
                 del behind[key]
                 continue
-            before, refusal = refusal, self.refusal(error)
+            before, refusal = refusal, self.describe_refusal(error)
             if refusal in ("", before):
                 break  # away, or refused whatever is written
         return refusal
@@ -116,7 +132,7 @@ class Tracker:
         own = self._parent_tags(kind, key, folder)
         run_id = self.find(own)
         if run_id is None:
-            own |= {NOTE: description, "commit": commit(), **(tags or {})}
+            own |= {NOTE_TAG: description, COMMIT_TAG: get_commit(), **(tags or {})}
             run_id = self._create(own, name)
         self._log_params(run_id, params)
         self.client.update_run(run_id, status="RUNNING")
@@ -127,7 +143,7 @@ class Tracker:
         return self.find(self._parent_tags(kind, key, folder))
 
     def _parent_tags(self, kind: str, key: str, folder: Path) -> dict[str, str]:
-        return {"csg.kind": kind, f"csg.{kind}": key, "csg.folder": self._name_of(folder)}
+        return {KIND_TAG: kind, KEY_TAGS[kind]: key, FOLDER_TAG: self._name_of(folder)}
 
     def share_view(self, parent: str, settings: Sequence[str], score: str) -> str:
         """Make a view of the runs below ``parent`` in which, of all settings, only ``settings`` have columns.
@@ -138,10 +154,10 @@ class Tracker:
             Its address, after the server's; the parent's description links to it.
         """
         key = f"csg-{parent[:12]}"
-        self.client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{key}", view_state(parent, settings, score))
-        address = view_address(self.experiment_id, key)
-        note = self.client.get_run(parent).data.tags.get(NOTE, "").partition("\n\n[")[0]
-        self.client.set_tag(parent, NOTE, f"{note}\n\n[All its runs, the best first]({address[1:]})")
+        self.client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{key}", make_view_state(parent, settings, score))
+        address = make_view_address(self.experiment_id, key)
+        note = self.client.get_run(parent).data.tags.get(NOTE_TAG, "").partition("\n\n[")[0]
+        self.client.set_tag(parent, NOTE_TAG, f"{note}\n\n[All its runs, the best first]({address[1:]})")
         return address
 
     def open_run(
@@ -155,56 +171,56 @@ class Tracker:
     ) -> str:
         """Find or make the run of an identity: a child of ``parent``, or any where there is no parent."""
         identity = Identity.of(config, pair)
-        own = {"csg.kind": "child" if parent else "run", "csg.run": identity.name}
-        own |= {PARENT: parent} if parent else {}
+        own = {KIND_TAG: "child" if parent else "run", RUN_TAG: identity.name}
+        own |= {PARENT_TAG: parent} if parent else {}
         run_id = self.find(own)
         if run_id is None:
             own |= {
-                "config_id": identity.config_id,
-                "seed": str(identity.seed),
-                "data.fingerprint": identity.data_fingerprint,
-                "source_digest": identity.source_digest,
-                "commit": commit(),
+                CONFIG_ID_TAG: identity.config_id,
+                SEED_TAG: str(identity.seed),
+                DATA_TAG: identity.data_fingerprint,
+                PROGRAM_TAG: identity.source_digest,
+                COMMIT_TAG: get_commit(),
                 "data.description": pair.description,
-                NOTE: f"{config.method.summary} on {pair.description}",
-                **{f"data.fingerprint.{stream}": held.fingerprint[:16] for stream, held in pair.streams.items()},
-                **class_tags(pair.classes),
+                NOTE_TAG: f"{config.method.summary} on {pair.description}",
+                **{f"{DATA_TAG}.{stream}": held.fingerprint[:16] for stream, held in pair.streams.items()},
+                **make_class_tags(pair.classes),
                 **(tags or {}),
             }
             run_name = name or f"{config.method.summary} seed {identity.seed}"
             run_id = self._create(own, run_name)
         # Also where the run was there: a kill may have come between the two calls.
-        self._log_params(run_id, active_settings(config))
+        self._log_params(run_id, list_active_settings(config))
         return run_id
 
-    def log_record(self, run_id: str, record: Record, *, known_epochs: int = 0) -> None:
+    def log_record(self, run_id: str, record: Record, *, known_epochs: int) -> None:
         """Bring a run up to its record: epochs beyond ``known_epochs``, final metrics, status and error."""
         now = int(time.time() * 1000)
         metrics = [
-            Metric(metric_name(name), value, now, epoch)
+            Metric(make_metric_name(name), value, now, epoch)
             for epoch, values in enumerate(record.epochs, start=1)
             if epoch > known_epochs
             for name, value in values.items()
         ]
-        tags = [RunTag("status", record.status)]
+        tags = [RunTag(STATUS_TAG, record.status)]
         if skipped := record.skipped_images:
             tags.append(RunTag("data.skipped_images", str(skipped)))
         if record.status in ("finished", "stopped"):  # for good: what may go on would have other figures at this step
             last = {**record.final, "megabytes": record.megabytes, **record.durations}
-            metrics += [Metric(metric_name(name), value, now, len(record.epochs)) for name, value in last.items()]
+            metrics += [Metric(make_metric_name(name), value, now, len(record.epochs)) for name, value in last.items()]
         if record.error:
-            tags.append(RunTag("error", printable(record.error)[:5000]))
-        # The loss of an epoch, by which recorded() counts, goes in when all else of the epoch is there.
+            tags.append(RunTag(ERROR_TAG, make_printable(record.error)[:5000]))
+        # The loss of an epoch, by which read_progress() counts, goes in when all else of the epoch is there.
         metrics.sort(key=lambda metric: (metric.step, metric.key == LOSS))
         for start in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
         self.client.log_batch(run_id, tags=tags)
         self.set_status(run_id, record.status)
 
-    def recorded(self, run_id: str) -> tuple[int, str]:
+    def read_progress(self, run_id: str) -> tuple[int, str]:
         """Return how many epochs of a run are in the store, and its status there; empty where it has none yet."""
         history = self.client.get_metric_history(run_id, LOSS)
-        status: str = self.client.get_run(run_id).data.tags.get("status", "")
+        status: str = self.client.get_run(run_id).data.tags.get(STATUS_TAG, "")
         return max((metric.step for metric in history), default=0), status
 
     def set_status(self, run_id: str, status: Status) -> None:
@@ -221,9 +237,9 @@ class Tracker:
     def mark_best(self, runs: Sequence[TrackedRun], best: TrackedRun) -> None:
         """Tag the best run of a search, and no other."""
         for run in runs:
-            if run.tags.get("best") == "yes" and run.run_id != best.run_id:
-                self.client.delete_tag(run.run_id, "best")
-        self.client.set_tag(best.run_id, "best", "yes")
+            if run.tags.get(BEST_TAG) == "yes" and run.run_id != best.run_id:
+                self.client.delete_tag(run.run_id, BEST_TAG)
+        self.client.set_tag(best.run_id, BEST_TAG, "yes")
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
         """Log metrics that belong to no epoch."""
@@ -243,14 +259,14 @@ class Tracker:
 
     def read(self, run_id: str) -> TrackedRun:
         """Read a run."""
-        return as_tracked(self.client, self.client.get_run(run_id))
+        return convert_run(self.client, self.client.get_run(run_id))
 
-    def children(self, parent: str, *, history: tuple[str, ...] = ()) -> list[TrackedRun]:
+    def read_children(self, parent: str, *, history: tuple[str, ...] = ()) -> list[TrackedRun]:
         """Read a search's or an ablation's runs, the oldest first, with the histories of the metrics named."""
-        return list(read_runs(self.client, self.experiment_id, f"tags.`{PARENT}` = '{parent}'", history=history))
+        return list(read_runs(self.client, self.experiment_id, f"tags.`{PARENT_TAG}` = '{parent}'", history=history))
 
     def _create(self, tags: Mapping[str, str], name: str) -> str:
-        created = self.client.create_run(self.experiment_id, tags=_stored(tags), run_name=in_one_line(name))
+        created = self.client.create_run(self.experiment_id, tags=_stored(tags), run_name=make_one_line(name))
         run_id: str = created.info.run_id
         return run_id
 
@@ -264,7 +280,7 @@ class Tracker:
     def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         known = self.client.get_run(run_id).data.params
         params = {name: value for name, value in params.items() if name not in known}
-        entries = [Param(name, as_text(value)) for name, value in params.items()]
+        entries = [Param(name, format_setting(value)) for name, value in params.items()]
         for start in range(0, len(entries), 100):
             self.client.log_batch(run_id, params=entries[start : start + 100])
 
@@ -279,11 +295,13 @@ def _error_of(write: Callable[[int, T], None], key: int, value: T) -> StoreError
 
 def _stored(tags: Mapping[str, str]) -> dict[str, str]:
     """Return tags as a database takes them: with escapes for bytes that are no text."""
-    return {name: printable(value) for name, value in tags.items()}
+    return {name: make_printable(value) for name, value in tags.items()}
 
 
-def active_settings(config: Config) -> dict[str, Any]:
+def list_active_settings(config: Config) -> dict[str, Any]:
     """Return the settings that take part in a run, by dotted name, defaults resolved."""
     return {
-        f"{section}.{name}": value for section in SECTIONS for name, value in getattr(config, section).active().items()
+        f"{section}.{name}": value
+        for section in SECTIONS
+        for name, value in getattr(config, section).get_active().items()
     }

@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from csg.tracking.reading import PARENT
+from csg.tracking.tags import BEST_TAG, CELL_TAG, PARENT_TAG, STATUS_TAG
 
-VIEW_TAG = "mlflow.sharedViewState."
-TAGS = ("status", "best", "csg.cell")
+TAGS = (STATUS_TAG, BEST_TAG, CELL_TAG)
 
 
-def view_state(parent: str, settings: Sequence[str], score: str) -> str:
+def make_view_state(parent: str, settings: Sequence[str], score: str) -> str:
     """Return the state of a page that shows the runs below ``parent``, the best first.
 
     It has columns for ``settings``, for the selection score, and for ``score`` and E_0 on real images, and for no more.
@@ -26,7 +25,7 @@ def view_state(parent: str, settings: Sequence[str], score: str) -> str:
         *(f"tags.`{name}`" for name in TAGS),
     ]
     state = {
-        "searchFilter": f"tags.`{PARENT}` = '{parent}'",
+        "searchFilter": f"tags.`{PARENT_TAG}` = '{parent}'",
         "orderByKey": "metrics.`selection/score`",
         "orderByAsc": False,
         "selectedColumns": columns,
@@ -34,11 +33,11 @@ def view_state(parent: str, settings: Sequence[str], score: str) -> str:
     return json.dumps(state)
 
 
-def view_address(experiment_id: str, key: str) -> str:
+def make_view_address(experiment_id: str, key: str) -> str:
     """Return the part of a page's address after the server's that shows the view ``key``."""
     return f"/#/experiments/{experiment_id}/runs?viewStateShareKey={key}"
 
 
-def run_address(experiment_id: str, run_id: str) -> str:
+def make_run_address(experiment_id: str, run_id: str) -> str:
     """Return the part of a page's address after the server's that shows a run."""
     return f"/#/experiments/{experiment_id}/runs/{run_id}"

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from csg.config import SECTIONS, Config
-from csg.config.settings import Flat, NotIdentity, Section, hints, places
+from csg.config.settings import Flat, NotIdentity, Section, find_places, resolve_hints
 from csg.data.pair import Pair
 from csg.data.reading.cache import cache_folder
 from csg.data.reading.image_files import ImageFiles
 from csg.data.reading.listing import image_files
 from csg.messages.errors import UserError
-from csg.messages.faults import is_of_the_machine
-from csg.messages.wording import counted, is_or_are
+from csg.messages.faults import is_machine_fault
+from csg.messages.wording import is_or_are, pluralize
 from csg.methods import method_of
 from csg.storage.files import file_digest, names
 from csg.storage.layout import TRAINED
@@ -37,7 +37,7 @@ _RUN_NAME: Final = re.compile(r"[0-9a-f]{10}-seed\d+-[0-9a-f]{8}-(?P<program>[0-
 def _is_identity(cls: type[Any], path: str) -> bool:
     """Whether the dotted ``path`` below ``cls`` says what is computed."""
     name, _, rest = path.partition(".")
-    hint = hints(cls, extras=True)[name]
+    hint = resolve_hints(cls, extras=True)[name]
     if rest:
         return _is_identity(hint, rest)
     return not any(isinstance(mark, NotIdentity) for mark in getattr(hint, "__metadata__", ()))
@@ -58,7 +58,9 @@ def canonical(config: Config) -> Flat:
     flat: Flat = {}
     for section in SECTIONS:
         part: Section = getattr(config, section)
-        flat |= {f"{section}.{name}": value for name, value in part.active().items() if _is_identity(type(part), name)}
+        flat |= {
+            f"{section}.{name}": value for name, value in part.get_active().items() if _is_identity(type(part), name)
+        }
     del flat["train.seed"]  # an axis of its own
     del flat["method.path"]
     if config.data.task == "classification":
@@ -74,13 +76,13 @@ def canonical(config: Config) -> Flat:
         flat["method.source"] = "sha256:" + "+".join(digests)
     if config.selection.epoch == "best":
         flat["selection.protocol"] = config.selection.protocol
-    for name, path in places(config).items():
+    for name, path in find_places(config).items():
         if name in flat:
             try:
                 is_folder = Path(path).is_dir()
                 digest = _folder_digest(path, cache_folder(config.data)) if is_folder else file_digest(path)
             except OSError as error:
-                if is_of_the_machine(error):
+                if is_machine_fault(error):
                     raise
                 raise UserError(f"{name}: cannot read {error.filename} ({error.strerror})") from error
             flat[name] = f"sha256:{digest}"
@@ -139,6 +141,6 @@ def describe_earlier_runs(output: str) -> str:
     runs = programs.total()
     digests = f"digest {next(iter(programs))}" if len(programs) == 1 else f"{len(programs)} digests"
     return (
-        f"{counted(runs, 'run')} below {output} {is_or_are(runs)} from an earlier program ({digests}; now "
+        f"{pluralize(runs, 'run')} below {output} {is_or_are(runs)} from an earlier program ({digests}; now "
         f"{source_digest()}): kept, and not reused."
     )

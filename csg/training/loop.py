@@ -16,8 +16,8 @@ from csg.config import Config
 from csg.data.pair import SOURCE_TRAIN, Pair
 from csg.data.reading.loading import admit, map_in_order
 from csg.data.views.augmentation import Views, draw_views
-from csg.messages.errors import UserError
-from csg.messages.wording import counted
+from csg.messages.errors import BadDataError, UserError
+from csg.messages.wording import pluralize
 from csg.methods.method import Batch
 from csg.randomness import generator
 from csg.tasks import find_task
@@ -121,13 +121,13 @@ class Training:
                 lost = int(sum_over_processes(torch.tensor(bad)))
                 position.skipped += lost
             if len(drawn.indices) == 0:
-                raise UserError(
+                raise BadDataError(
                     f"data.on_bad_image: expected an image in every batch{_of_a_worker()}, found none that can be read "
                     f"in step {step} of epoch {epoch + 1}; the first: {drawn.bad[0]}"
                 )
             if lost > size - least:
-                raise UserError(
-                    f"data.on_bad_image: expected {counted(least, 'image')} in every batch, found {size - lost} that "
+                raise BadDataError(
+                    f"data.on_bad_image: expected {pluralize(least, 'image')} in every batch, found {size - lost} that "
                     f"can be read in step {step} of epoch {epoch + 1}; use a larger train.batch_size"
                 )
             query = to_input(self.learner.model, config, drawn.query)
@@ -148,7 +148,7 @@ def steps_per_epoch(config: Config, pair: Pair) -> int:
     images = len(pair.streams[SOURCE_TRAIN])
     if images < config.train.batch_size:
         raise UserError(
-            f"train.batch_size: expected at most the {counted(images, 'image')} of {SOURCE_TRAIN}, found "
+            f"train.batch_size: expected at most the {pluralize(images, 'image')} of {SOURCE_TRAIN}, found "
             f"{config.train.batch_size}"
         )
     return images // config.train.batch_size

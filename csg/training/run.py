@@ -12,7 +12,7 @@ from csg.config import Config
 from csg.config.settings import flatten
 from csg.data.pair import Pair
 from csg.messages.errors import UserError
-from csg.messages.wording import counted, is_or_are
+from csg.messages.wording import is_or_are, pluralize
 from csg.models.model import Model
 from csg.storage.files import exists, locked, make_folder, remove, remove_leftovers, stamp
 from csg.storage.layout import TRAINED
@@ -194,7 +194,7 @@ class Run:
         if not (self._is_complete() and exists(self.selected)):
             raise UserError(
                 f"{address_of(self.folder)} holds no finished run of this configuration ({len(self.record.epochs)} of "
-                f"{counted(epochs, 'epoch')} {is_or_are(epochs)} on record); train it first: csg train "
+                f"{pluralize(epochs, 'epoch')} {is_or_are(epochs)} on record); train it first: csg train "
                 "with the same flags"
             )
         model = (self._training or Training(self.config, self.pair)).learner.model

@@ -13,7 +13,7 @@ from csg.config.external import depends_on_folder
 from csg.config.settings import Flat, flatten
 from csg.data.pair import Pair
 from csg.messages.errors import UserError
-from csg.messages.text import first_line
+from csg.messages.text import get_first_line
 from csg.models import encoder_named
 from csg.models.model import Model
 from csg.models.weights import check_numbers
@@ -55,8 +55,8 @@ class Selected:
             first_fault = str(error).strip().partition("\n")[2] or str(error)  # below torch's heading
             raise UserError(
                 f"{self.path}: expected the weights of a {config.model.name} with {len(self.classes)} classes, "
-                f"as {config.method.name} builds it; {first_line(first_fault).rstrip('.')}; was it trained by another "
-                "version of csg?"
+                f"as {config.method.name} builds it; {get_first_line(first_fault).rstrip('.')}; was it trained by "
+                "another version of csg?"
             ) from None
         check_numbers(model, f"{self.path}")
         return model

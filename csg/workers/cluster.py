@@ -14,24 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-
 import ray
 from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from csg.config import Config
-from csg.config.settings import flag_name, places
+from csg.config.settings import find_places, format_flag
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
-from csg.messages.text import first_line
-from csg.messages.wording import counted
+from csg.messages.text import get_first_line
+from csg.messages.wording import pluralize
 from csg.storage.address import is_address, sqlite_path
 from csg.storage.files import exists, remove, replacing
 from csg.storage.object_store import check_store, folder_of
@@ -187,13 +179,15 @@ def _shortage(config: Config, nodes: Sequence[Mapping[str, float]]) -> str:
 
 def _need(config: Config) -> str:
     workers, gpus = config.train.workers, config.gpus_per_worker
-    each = f"{counted(workers, 'worker')} of {counted(config.cpus_per_worker, 'CPU')}"
-    return f"{each} and {counted(gpus, 'GPU')}" if gpus else each
+    each = f"{pluralize(workers, 'worker')} of {pluralize(config.cpus_per_worker, 'CPU')}"
+    return f"{each} and {pluralize(gpus, 'GPU')}" if gpus else each
 
 
 def _have(nodes: Sequence[Mapping[str, float]]) -> str:
-    each = "; ".join(f"{counted(node.get('CPU', 0), 'CPU')} and {counted(node.get('GPU', 0), 'GPU')}" for node in nodes)
-    return f"{counted(len(nodes), 'node')} {'has' if len(nodes) == 1 else 'have'} {each or 'nothing'}"
+    each = "; ".join(
+        f"{pluralize(node.get('CPU', 0), 'CPU')} and {pluralize(node.get('GPU', 0), 'GPU')}" for node in nodes
+    )
+    return f"{pluralize(len(nodes), 'node')} {'has' if len(nodes) == 1 else 'have'} {each or 'nothing'}"
 
 
 def check_output(config: Config, tracking_uri: str | None = None) -> None:
@@ -206,13 +200,13 @@ def check_output(config: Config, tracking_uri: str | None = None) -> None:
     Raises:
         UserError: ``train.output``, ``data.cache`` or the store lies in it.
     """
-    paths = places(config.train, "written", "train.") | places(config.data, "written", "data.")
+    paths = find_places(config.train, "written", "train.") | find_places(config.data, "written", "data.")
     if tracking_uri is not None:
         paths["tracking-uri"] = _path_of_store(tracking_uri)
     for name, path in paths.items():
         if JOB_FOLDER in path:
             raise UserError(
-                f"{flag_name(name)}: a submitted job's working folder is removed when it ends; expected an absolute "
+                f"{format_flag(name)}: a submitted job's working folder is removed when it ends; expected an absolute "
                 f"path that all nodes see, found {path}"
             )
 
@@ -259,7 +253,7 @@ def check_nodes(config: Config) -> None:
                 lacks = ray.get(answer, timeout=PATIENCE_SECONDS)
             except ray.exceptions.RayError as error:
                 raise UserError(
-                    f"cluster: {where} runs nothing ({type(error).__name__}: {first_line(str(error))}); is csg "
+                    f"cluster: {where} runs nothing ({type(error).__name__}: {get_first_line(str(error))}); is csg "
                     "installed there, with the driver's versions?"
                 ) from error
             if "train.output" in lacks and is_address(output):
@@ -275,7 +269,7 @@ def check_nodes(config: Config) -> None:
             if lacks:
                 name = lacks[0]
                 raise UserError(
-                    f"{flag_name(name)}: {where} has no {wanted[name]}; put it on every node, or on a shared path"
+                    f"{format_flag(name)}: {where} has no {wanted[name]}; put it on every node, or on a shared path"
                 )
     finally:
         remove(probe)
@@ -284,7 +278,7 @@ def check_nodes(config: Config) -> None:
 def list_inputs(config: Config) -> dict[str, str]:
     """Return the files and folders that a configuration reads, by setting."""
     method = (config.method.path or "").rpartition(":")[0]
-    return places(config, "read") | ({"method.path": method} if method.endswith(".py") else {})
+    return find_places(config, "read") | ({"method.path": method} if method.endswith(".py") else {})
 
 
 def find_missing(paths: Mapping[str, str], output: str, probe: str) -> list[str]:

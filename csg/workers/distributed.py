@@ -13,20 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
-
-# Ray Train looks after its workers every two seconds by default, and keeps metrics that nobody here reads.
-os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.25")
-os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION", "0")
-os.environ.setdefault("RAY_TRAIN_METRICS_ENABLED", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
 import ray.train
@@ -36,9 +28,9 @@ from csg.collective import ask_first, is_first
 from csg.config import Config
 from csg.config.settings import Flat, flatten
 from csg.data import load_pair
-from csg.messages.errors import UserError
+from csg.messages.errors import BadDataError, UserError
 from csg.messages.faults import LostProcessError, OutsideFaultError, find_outside_fault
-from csg.messages.text import last_line
+from csg.messages.text import get_last_line
 from csg.parsing import config_from_flat
 from csg.storage.files import opened, remove, replacing, stamp
 from csg.storage.layout import TRAINED
@@ -56,6 +48,7 @@ POLL_SECONDS = 0.1
 STOP_SECONDS = 60.0
 """How long to wait for workers to stop; after that Ray ends them with the driver."""
 RAISED: dict[str, type[Exception]] = {
+    "BadDataError": BadDataError,
     "UserError": UserError,
     "NonFiniteLossError": NonFiniteLossError,
     "OutsideFaultError": OutsideFaultError,
@@ -160,7 +153,7 @@ class Launch:
             self._trainer(files).fit()
         except Exception as error:  # Ray Train's errors for what its workers did or did not survive
             causes = list(getattr(error, "worker_failures", {}).values()) or [error]
-            self.failure = f"{type(causes[0]).__name__}: {last_line(str(causes[0]), 2000)}"
+            self.failure = f"{type(causes[0]).__name__}: {get_last_line(str(causes[0]), 2000)}"
 
     def _trainer(self, files: LaunchFiles) -> ray.train.torch.TorchTrainer:
         config = self._run.config

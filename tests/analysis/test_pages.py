@@ -119,7 +119,7 @@ def test_the_view_of_a_search_shows_its_trials_with_the_searched_settings_and_no
         assert "train.threads" not in text, "constants are out of the way"
         page.goto(f"{server}/#/experiments/{store.experiment_id}/runs/{parent}")
         page.get_by_text("All its runs, the best first").first.wait_for(timeout=60_000)
-        children = store.children(parent)
+        children = store.read_children(parent)
         compared = json.dumps([run.run_id for run in children])
         page.goto(
             f"{server}/#/compare-runs?runs={quote(compared)}&experiments={quote(json.dumps([store.experiment_id]))}"

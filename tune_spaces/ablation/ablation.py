@@ -14,18 +14,19 @@ from typing import Any
 import ray
 
 from csg.config import Config
-from csg.config.names import folder_name
+from csg.config.names import make_folder_name
 from csg.config.settings import Flat
 from csg.data.pair import TARGET_TEST, Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.messages.wording import counted, is_or_are
+from csg.messages.wording import is_or_are, pluralize
 from csg.parsing import config_from_flat, overlay
 from csg.storage.files import exists, locked, make_folder
 from csg.storage.layout import ABLATIONS
 from csg.storage.object_store import folder_of
 from csg.tasks import find_task
 from csg.tracking import RunTracker, Tracker
+from csg.tracking.tags import CELL_TAG, CELLS_TAG, TITLE_TAG
 from csg.training.identity import canonical
 from csg.training.program import source_digest
 from csg.training.record import Status
@@ -34,7 +35,7 @@ from csg.workers.cluster import Slots, check_nodes, check_output, list_inputs, s
 from csg.workers.room_watch import RoomWatch
 from tune_spaces.ablation.cell_task import end_cell, start_cell
 from tune_spaces.designs.design import Cell, Design
-from tune_spaces.execution.closing import closed_on_error
+from tune_spaces.execution.closing import AnotherDriverError, closed_on_error
 
 POLL_SECONDS = 1.0
 
@@ -87,7 +88,7 @@ class Ablation:
     def folder(self) -> Path:
         """Where the ablation keeps its tables."""
         output = folder_of(self.planned[0].config.train.output)
-        return output / ABLATIONS / folder_name(self.experiment) / self.key
+        return output / ABLATIONS / make_folder_name(self.experiment) / self.key
 
 
 def cells_of(design: Design, base: Flat, seeds: int) -> Iterator[tuple[Cell, Config]]:
@@ -139,7 +140,7 @@ def run_ablation(ablation: Ablation, console: Console) -> Outcome:
             with closed_on_error(tracker, "ablation", ablation.key, ablation.folder):
                 return _run_alone(ablation, tracker, console)
     except BlockingIOError:
-        raise UserError(f"this ablation is at work in another process (folder {ablation.folder})") from None
+        raise AnotherDriverError(f"this ablation is at work in another process (folder {ablation.folder})") from None
 
 
 def _run_alone(ablation: Ablation, tracker: Tracker, console: Console) -> Outcome:
@@ -147,7 +148,7 @@ def _run_alone(ablation: Ablation, tracker: Tracker, console: Console) -> Outcom
     missing = [index for index in range(len(ablation.planned)) if index not in done]
     if done:
         runs = len(ablation.planned)
-        console.print(f"{len(done)} of {counted(runs, 'run')} {is_or_are(runs)} on record.")
+        console.print(f"{len(done)} of {pluralize(runs, 'run')} {is_or_are(runs)} on record.")
     if missing:
         start_ray()
     try:
@@ -158,7 +159,7 @@ def _run_alone(ablation: Ablation, tracker: Tracker, console: Console) -> Outcom
             folder=ablation.folder,
             name=f"ablation {ablation.key}",
             params={"design": ablation.name, "base": ablation.design.base},
-            tags={"csg.title": ablation.design.title, "csg.cells": json.dumps(ablation.design.comparisons)},
+            tags={TITLE_TAG: ablation.design.title, CELLS_TAG: json.dumps(ablation.design.comparisons)},
             description=f"{ablation.design.title} on {ablation.planned[0].pair.description}",
         )
         ledger = Ledger(ablation, tracker, parent)
@@ -208,7 +209,7 @@ class Ledger:
     def _write(self, index: int, status: Status | None) -> None:
         planned = self._ablation.planned[index]
         run = planned.run()
-        tags = {"csg.cell": planned.cell.name}
+        tags = {CELL_TAG: planned.cell.name}
         tracked = RunTracker(self._tracker, run, parent=self._parent, name=planned.label, tags=tags)
         tracked.log(dataclasses.replace(run.record, status=status or run.record.status))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 
 from csg.config.settings import Flat
-from csg.messages.faults import LostProcessError, OutsideFaultError, find_outside_fault, is_of_the_process
+from csg.messages.errors import UserError
+from csg.messages.faults import LostProcessError, OutsideFaultError, find_outside_fault, is_process_fault
 from csg.training.identity import Identity
 from csg.training.program import source_digest
 from csg.training.run import Run
@@ -21,13 +22,13 @@ def train_cell(settings: Flat, expected: Identity) -> None:
         expected: what the run is to the driver, which looks for its record under that name.
 
     Raises:
-        RuntimeError: the worker has other sources than the driver.
+        UserError: the worker has other sources than the driver.
         OutsideFaultError: something that is no fault of the run's, such as a full disk, a store that is away, or a node
             that lacks the driver's data or has others.
         LostProcessError: memory ran out, or a process of the run was killed; another try may do better.
     """
     if source_digest() != expected.source_digest:
-        raise RuntimeError("the sources of csg changed while the ablation was running; start it again")
+        raise UserError("the sources of csg changed while the ablation was running; start it again")
     run: Run | None = None
     try:
         run = open_run(settings, {}, config_id=expected.config_id, data=expected.data_fingerprint).create()
@@ -38,7 +39,7 @@ def train_cell(settings: Flat, expected: Identity) -> None:
         fault = find_outside_fault(error)
         if fault is not None:
             raise OutsideFaultError(f"node {socket.gethostname()}: {fault}") from None
-        if is_of_the_process(error):
+        if is_process_fault(error):
             raise LostProcessError(f"{type(error).__name__}: {error}") from None
         if run is None:
             raise

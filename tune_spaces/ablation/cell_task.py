@@ -7,7 +7,6 @@ from typing import Any
 import ray
 
 from csg.config.settings import flatten
-from csg.messages.errors import UserError
 from csg.messages.faults import LostProcessError, OutsideFaultError, find_outside_fault
 from csg.storage.object_store import address_of
 from csg.training.run import Run
@@ -54,7 +53,7 @@ def end_cell(reference: Any, run: Run, name: str, *, tries: int) -> bool:
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
         if not isinstance(cause, LostProcessError):
-            raise find_outside_fault(cause) or UserError(str(cause)) from None
+            raise find_outside_fault(cause) or cause from None
         if tries <= MAX_RETRIES:
             return False
         run.close("failed", f"the run's process died {tries} times ({cause})")

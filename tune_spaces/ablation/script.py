@@ -6,8 +6,9 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
+from pydantic import Field
 from rich.text import Text
 
 from analysis.runs.run_table import AblationRuns
@@ -16,17 +17,17 @@ from analysis.tables.table import write_tables
 from csg.commands.opening import check_starting_weights, open_pair, show_earlier_runs
 from csg.commands.script import run_script
 from csg.config import Config, DataConfig
-from csg.config.settings import flatten
+from csg.config.settings import Count, flatten
 from csg.data.pair import Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError
-from csg.messages.text import printable
-from csg.messages.wording import counted
+from csg.messages.text import make_printable
+from csg.messages.wording import pluralize
 from csg.parsing import Flags, parse_flags
 from csg.storage.object_store import address_of, check_store
 from csg.tasks import find_task
-from csg.tracking import default_tracking_uri, not_recorded
+from csg.tracking import get_default_tracking_uri, make_recording_error
 from csg.training.dry_run import check_buildable
 from csg.training.identity import Identity
 from tune_spaces.ablation.ablation import Ablation, Outcome, Planned, cells_of, estimated_seconds, run_ablation
@@ -39,11 +40,11 @@ class AblationOptions:
 
     config: Path | None = None
     """YAML file with settings of all cells; flags override it."""
-    seeds: int = 3
+    seeds: Count = 3
     """Seeds of each cell, counting up from train.seed; all cells share them."""
     plan: bool = False
     """Print what is on record, what is missing and how long it may take; train nothing."""
-    concurrency: int = 0
+    concurrency: Annotated[int, Field(ge=0)] = 0
     """Runs at a time; 0 fills the CPUs."""
     tracking_uri: str | None = None
     """MLflow store or server (default: SQLite below --train.output)."""
@@ -87,9 +88,6 @@ def plan(flags: Flags[OptionsT], name: str, design: Design, console: Console) ->
         UserError: says which flag, what was expected and what was found.
     """
     options, config = flags.options, flags.config
-    for flag, value, least in (("seeds", options.seeds, 1), ("concurrency", options.concurrency, 0)):
-        if value < least:
-            raise UserError(f"--{flag}: expected at least {least}, found {value}")
     refused = [setting for setting in flags.given if setting in design.varied]
     if refused:
         raise UserError(f"--{refused[0]}: this design sets it cell by cell; leave it out, or declare a design")
@@ -98,7 +96,7 @@ def plan(flags: Flags[OptionsT], name: str, design: Design, console: Console) ->
         name=name,
         design=design,
         planned=planned_runs(design, config, options.seeds, console),
-        tracking_uri=options.tracking_uri or default_tracking_uri(config.train.output),
+        tracking_uri=options.tracking_uri or get_default_tracking_uri(config.train.output),
         experiment=options.experiment or config.data.name,
         concurrency=options.concurrency,
     )
@@ -117,7 +115,7 @@ def show_plan(ablation: Ablation, console: Console) -> None:
     guess = (
         "no finished run to go by yet"
         if seconds is None
-        else f"about {counted(round(seconds / 60), 'minute')}, one at a time"
+        else f"about {pluralize(round(seconds / 60), 'minute')}, one at a time"
     )
     console.print(f"Missing runs: {guess}")
 
@@ -125,7 +123,7 @@ def show_plan(ablation: Ablation, console: Console) -> None:
 def conclude(outcome: Outcome, console: Console) -> None:
     """Write the table and attach it to the ablation's run, and print it."""
     ablation, tracker = outcome.ablation, outcome.tracker
-    runs = tuple(tracker.children(outcome.parent))
+    runs = tuple(tracker.read_children(outcome.parent))
     table = ablation_table(AblationRuns(tracker.read(outcome.parent), runs))
     for path in write_tables([table], runs, ablation.folder):
         tracker.log_artifact(outcome.parent, path)
@@ -150,7 +148,7 @@ def check_no_run_failed(outcome: Outcome) -> None:
     failed = sum(each.run().record.status != "finished" for each in planned)
     if failed:
         raise RunsFailedError(
-            f"{failed} of {counted(len(planned), 'run')} failed; the same command tries "
+            f"{failed} of {pluralize(len(planned), 'run')} failed; the same command tries "
             f"{'it' if failed == 1 else 'them'} again"
         )
 
@@ -174,8 +172,8 @@ def run_design(
         ablation = plan(flags, *design_of(flags), console)
         cells = len(ablation.design.cells)
         console.print(
-            Text(printable(ablation.design.title), style="bold"),
-            f": {counted(cells, 'cell')} x {counted(len(ablation.planned) // cells, 'seed')} on "
+            Text(make_printable(ablation.design.title), style="bold"),
+            f": {pluralize(cells, 'cell')} x {pluralize(len(ablation.planned) // cells, 'seed')} on "
             f"{ablation.planned[0].pair.description}",
             sep="",
         )
@@ -185,7 +183,7 @@ def run_design(
             return True
         outcome = run_ablation(ablation, console)
         if not outcome.recorded:
-            raise not_recorded(outcome.tracker.uri, outcome.refusal)
+            raise make_recording_error(outcome.tracker.uri, outcome.refusal)
         conclude(outcome, console)
         if outcome.complete:
             check_no_run_failed(outcome)

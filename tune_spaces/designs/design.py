@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from csg.messages.errors import UserError
-from csg.messages.text import in_one_line
+from csg.messages.text import make_one_line
 
 Changes = Mapping[str, Any]
 
@@ -37,7 +37,7 @@ class Design:
     def __post_init__(self) -> None:
         names = [cell.name for cell in self.cells]
         for name in names:
-            if not isinstance(name, str) or not name or in_one_line(name) != name:
+            if not isinstance(name, str) or not name or make_one_line(name) != name:
                 raise UserError(
                     f"design: expected a cell's name to be a text in one line without hidden characters, found {name!r}"
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from csg.config.external import external_object
+from csg.config.external import import_object
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.methods.csg import PER_STAGE
@@ -130,7 +130,7 @@ def design_named(name: str, pair: str) -> Design:
     designs = shipped(pair)
     if name in designs:
         return designs[name]
-    found = external_object(name, setting="--design") if ":" in name else None
+    found = import_object(name, setting="--design") if ":" in name else None
     if not isinstance(found, Design):
         raise UserError(f"--design: expected one of {', '.join(designs)} or module:DESIGN, found {name!r}")
     return found

@@ -6,10 +6,15 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from csg.messages.errors import UserError
 from csg.messages.faults import find_outside_fault
 from csg.tracking import StoreError, Tracker
+from csg.tracking.tags import STATUS_TAG
 from csg.training.record import Status
-from tune_spaces.search.journal import AnotherDriverError
+
+
+class AnotherDriverError(UserError):
+    """Another driver is at work on the same search or ablation; what both share in MLflow is its own now."""
 
 
 @contextlib.contextmanager
@@ -40,9 +45,9 @@ def closed_on_error(tracker: Tracker, kind: str, key: str, folder: Path) -> Iter
 def _close(tracker: Tracker, parent: str | None, *, stopped: bool) -> None:
     if parent is None or tracker.client.get_run(parent).info.status != "RUNNING":
         return
-    for run in tracker.children(parent):
+    for run in tracker.read_children(parent):
         if run.status == "running":
-            tracker.set_tags(run.run_id, {"status": "interrupted"})
+            tracker.set_tags(run.run_id, {STATUS_TAG: "interrupted"})
             tracker.set_status(run.run_id, "interrupted")
     status: Status = "interrupted" if stopped else "failed"
     tracker.set_status(parent, status)

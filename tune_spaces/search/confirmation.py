@@ -14,11 +14,12 @@ from analysis.tables.table import MISSING, Entry, Row, Table, write_tables
 from csg.data.pair import TARGET_TEST
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.messages.text import printable
-from csg.messages.wording import counted
+from csg.messages.text import make_printable
+from csg.messages.wording import pluralize
 from csg.parsing import config_from_flat
 from csg.tasks import find_task
-from csg.tracking import TrackedRun, not_recorded
+from csg.tracking import TrackedRun, make_recording_error
+from csg.tracking.tags import CELL_TAG
 from tune_spaces.ablation.ablation import Ablation, run_ablation
 from tune_spaces.ablation.script import check_no_run_failed, planned_runs
 from tune_spaces.designs.design import Cell, Design
@@ -32,7 +33,7 @@ def winners(outcome: Outcome, count: int) -> list[TrackedRun]:
     Raises:
         UserError: there is none.
     """
-    best = best_trials(outcome.tracker.children(outcome.parent))[:count]
+    best = best_trials(outcome.tracker.read_children(outcome.parent))[:count]
     if not best:
         raise UserError("--confirm-top: no trial of the space has finished, so there is nothing to confirm")
     return best
@@ -61,13 +62,13 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> bool:
         experiment=search.experiment,
         concurrency=search.options.concurrency,
     )
-    heading = Text(f"\n{printable(design.title)}", style="bold")
-    size = f"{counted(len(cells), 'trial')} x {counted(seeds, 'seed')}, from seed {first}"
+    heading = Text(f"\n{make_printable(design.title)}", style="bold")
+    size = f"{pluralize(len(cells), 'trial')} x {pluralize(seeds, 'seed')}, from seed {first}"
     console.print(heading, f": {size}", sep="")
     confirmed = run_ablation(ablation, console)
     if not confirmed.recorded:
-        raise not_recorded(confirmed.tracker.uri, confirmed.refusal)
-    runs = confirmed.tracker.children(confirmed.parent)
+        raise make_recording_error(confirmed.tracker.uri, confirmed.refusal)
+    runs = confirmed.tracker.read_children(confirmed.parent)
     table = confirmation_table(search, best, runs)
     for path in write_tables([table], [*best, *runs], ablation.folder):
         confirmed.tracker.log_artifact(confirmed.parent, path)
@@ -87,7 +88,7 @@ def confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequenc
     metric = f"{TARGET_TEST}/{task.headline}"
     rows = []
     for winner in best:
-        again = [run for run in runs if run.tags.get("csg.cell") == winner.name and run.status == "finished"]
+        again = [run for run in runs if run.tags.get(CELL_TAG) == winner.name and run.status == "finished"]
         scores = {run.run_id: run.metrics[SELECTION_SCORE] for run in again}
         real = {run.run_id: run.metrics[metric] for run in again}
         searched = winner.metrics[SELECTION_SCORE]

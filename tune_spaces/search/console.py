@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from csg.messages.console import Console
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
 from csg.workers.cluster import Slots
 from csg.workers.room_watch import RoomWatch
 from tune_spaces.search.recorder import ROLE_NAMES
@@ -127,7 +127,7 @@ class SearchConsole(Callback):
     def _table(self) -> Table:
         ended = sum(row.status in ("finished", "stopped", "failed") for row in self._rows.values())
         table = Table(
-            title=f"{ended} of {counted(self._trials, 'trial')} ended", title_justify="left", box=None, pad_edge=False
+            title=f"{ended} of {pluralize(self._trials, 'trial')} ended", title_justify="left", box=None, pad_edge=False
         )
         for name in ("trial", "epoch", self._score_name, "status", "time"):
             table.add_column(name, justify="right")

@@ -16,13 +16,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
 
-from csg.messages.errors import UserError
 from csg.storage.files import naming, opened, replacing, stamp
 from csg.storage.object_store import address_of, store_of
-
-
-class AnotherDriverError(UserError):
-    """Another driver is at the same search; what both share in MLflow is its own now."""
+from tune_spaces.execution.closing import AnotherDriverError
 
 
 @dataclasses.dataclass(frozen=True)

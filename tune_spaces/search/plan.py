@@ -8,20 +8,22 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
+
+from pydantic import Field
 
 from csg.commands.opening import check_starting_weights, open_pair
 from csg.config import Config
-from csg.config.names import folder_name
+from csg.config.names import make_folder_name
 from csg.config.pairs import BUNDLED
-from csg.config.settings import flatten, unknown
+from csg.config.settings import Count, describe_unknown, flatten
 from csg.data.pair import Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.parsing import Flags, config_from_flat, overlay
 from csg.storage.layout import SEARCHES
 from csg.storage.object_store import check_store, folder_of
-from csg.tracking import default_tracking_uri
+from csg.tracking import get_default_tracking_uri
 from csg.training.dry_run import check_buildable
 from csg.training.evaluation import score_metric
 from csg.training.identity import canonical
@@ -41,11 +43,11 @@ class SearchOptions:
 
     config: Path | None = None
     """YAML file with settings to start from; flags override it."""
-    num_samples: int = 12
+    num_samples: Annotated[int, Field(ge=2)] = 12
     """Trials in all, the two reference points among them."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of the sampler (trials use train.seed)."""
-    concurrency: int = 0
+    concurrency: Annotated[int, Field(ge=0)] = 0
     """Trials at a time; 0 fills the CPUs, but keeps at least four rounds so that the sampler can learn."""
     time_budget: float = 0.0
     """Minutes after which the search ends cleanly; 0 means none."""
@@ -58,9 +60,9 @@ class SearchOptions:
     """MLflow store or server (default: SQLite below --train.output)."""
     experiment: str = ""
     """MLflow experiment (default: the data set's name)."""
-    confirm_top: int = 0
+    confirm_top: Annotated[int, Field(ge=0)] = 0
     """When the search has finished, train its so many best trials again under fresh seeds; 0 for none."""
-    seeds: int = 3
+    seeds: Count = 3
     """Fresh seeds of --confirm-top."""
     space: str = ""
     """What is searched (default: the method's own space on the pair): one of those in tune_spaces/spaces/shipped.py,
@@ -102,7 +104,7 @@ class Search:
     @property
     def folder(self) -> Path:
         """Where the search keeps its journal and its figures."""
-        return folder_of(self.config.train.output) / SEARCHES / folder_name(self.experiment) / self.name
+        return folder_of(self.config.train.output) / SEARCHES / make_folder_name(self.experiment) / self.name
 
     @property
     def score_metric(self) -> str:
@@ -148,7 +150,7 @@ def check_space(space: Space, base: Mapping[str, Any], config: Config) -> None:
             known = list(flatten(config))
             for name in space.names:
                 if name not in known:
-                    raise UserError(unknown(name, known))
+                    raise UserError(describe_unknown(name, known))
         space.check_conditions(base)
         for point in space.corners(base):
             config_from_flat(overlay(base, point))
@@ -172,18 +174,6 @@ def plan(flags: Flags[SearchOptions], console: Console) -> Search:
             f"{config.selection.protocol!r}, which selects on the reported images and would hand them to the search; "
             "choose one with --protocol"
         )
-    at_least = (
-        ("num-samples", options.num_samples, 2),
-        ("concurrency", options.concurrency, 0),
-        ("seed", options.seed, 0),
-        ("confirm-top", options.confirm_top, 0),
-        ("seeds", options.seeds, 1),
-    )
-    for name, value, least in at_least:
-        if value < least:
-            raise UserError(f"--{name}: expected at least {least}, found {value}")
-    if options.seed >= 2**32:
-        raise UserError(f"--seed: expected less than 2**32, found {options.seed}")
     if options.time_budget < 0:
         raise UserError(f"--time-budget: expected minutes, at least 0, found {options.time_budget}")
     declared = space_named(options.space, method=config.method.name, data=config.data)
@@ -205,6 +195,6 @@ def plan(flags: Flags[SearchOptions], console: Console) -> Search:
         space=space,
         pair=pair,
         base=base,
-        tracking_uri=options.tracking_uri or default_tracking_uri(config.train.output),
+        tracking_uri=options.tracking_uri or get_default_tracking_uri(config.train.output),
         experiment=options.experiment or config.data.name,
     )

@@ -12,6 +12,7 @@ from ray.tune import Callback
 
 from csg.data import load_pair
 from csg.tracking import RunTracker, Tracker
+from csg.tracking.tags import ROLE_TAG, TRIAL_TAG
 from csg.training.record import Status
 from csg.training.run import Run
 from tune_spaces.search.journal import Event
@@ -83,7 +84,7 @@ class MlflowRecorder(Callback):
             Whether the store has everything.
         """
         ended = {event.trial: event for event in events if event.kind == "ended"}
-        known = {run.tags.get("csg.trial"): run.status for run in self._store().children(self._parent)}
+        known = {run.tags.get(TRIAL_TAG): run.status for run in self._store().read_children(self._parent)}
         for event in events:
             if event.kind != "suggested":
                 continue
@@ -122,7 +123,7 @@ class MlflowRecorder(Callback):
         if number not in self._tracked:
             role = seen.trial_config[ROLE]
             name = f"{number:03d} {ROLE_NAMES.get(role, run.config.method.summary)}"
-            tags = {"csg.trial": str(number), "csg.role": role}
+            tags = {TRIAL_TAG: str(number), ROLE_TAG: role}
             self._tracked[number] = RunTracker(self._store(), run, parent=self._parent, name=name, tags=tags)
         # What this search has seen of the run: another one may have trained it further.
         record = dataclasses.replace(

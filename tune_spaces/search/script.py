@@ -12,10 +12,10 @@ from csg.commands.script import run_script
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
 from csg.parsing import parse_flags
 from csg.storage.layout import JOURNAL
-from csg.tracking import not_recorded
+from csg.tracking import make_recording_error
 from tune_spaces.search.journal import Journal
 from tune_spaces.search.plan import SearchOptions, plan
 from tune_spaces.search.search import Outcome, run_search
@@ -57,7 +57,7 @@ def search_script(
         from tune_spaces.search.summary import conclude
 
         if not outcome.recorded:
-            raise not_recorded(outcome.tracker.uri, outcome.refusal)
+            raise make_recording_error(outcome.tracker.uri, outcome.refusal)
         conclude(outcome, console)
         return _end(outcome, console)
 
@@ -117,4 +117,4 @@ def check_no_trial_failed(outcome: Outcome) -> None:
         processes = "its process" if lost == 1 else "their processes"
         parts.append(f"{lost} lost {processes}, which the same command tries again")
     if parts:
-        raise RunsFailedError(f"of {counted(trials, 'trial')}, {' and '.join(parts)}")
+        raise RunsFailedError(f"of {pluralize(trials, 'trial')}, {' and '.join(parts)}")

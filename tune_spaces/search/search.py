@@ -18,17 +18,18 @@ from ray.tune import TuneError
 
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.messages.faults import OutsideFaultError, chain, find_outside_fault
-from csg.messages.wording import counted
+from csg.messages.faults import OutsideFaultError, find_outside_fault, walk_causes
+from csg.messages.wording import pluralize
 from csg.storage.files import locked, make_folder, names
 from csg.storage.layout import JOURNAL
 from csg.storage.object_store import address_of
 from csg.tasks import find_task
 from csg.tracking import StoreError, Tracker
+from csg.tracking.tags import SCORE_TAG, SPACE_TAG
 from csg.training.evaluation import PROTOCOL_STREAMS
 from csg.training.program import compute_source_digest, source_digest
 from csg.workers.cluster import Slots, check_nodes, check_output, resources_of, start_ray
-from tune_spaces.execution.closing import closed_on_error
+from tune_spaces.execution.closing import AnotherDriverError, closed_on_error
 from tune_spaces.search.console import SearchConsole
 from tune_spaces.search.journal import Event, Journal, unfinished
 from tune_spaces.search.plan import Search
@@ -87,7 +88,7 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
         with locked(search.folder / ".lock", wait=False):
             return _run_alone(search, journal, console, trainable)
     except BlockingIOError:
-        raise UserError(f"this search is at work in another process (folder {search.folder})") from None
+        raise AnotherDriverError(f"this search is at work in another process (folder {search.folder})") from None
 
 
 def _run_alone(search: Search, journal: Journal, console: Console, trainable: type[tune.Trainable]) -> Outcome:
@@ -133,7 +134,7 @@ def _run_checked(
         name=f"search {search.name}",
         params={"num_samples": options.num_samples, "sampler_seed": options.seed}
         | {name: value for name, value in search.base.items() if value is not None},
-        tags={"csg.score": search.score_metric, "csg.space": json.dumps(search.space.names)},
+        tags={SCORE_TAG: search.score_metric, SPACE_TAG: json.dumps(search.space.names)},
         description=f"Search over {', '.join(search.space.names)} on {search.where}",
     )
     searcher = JournaledOptunaSearch(
@@ -148,7 +149,7 @@ def _run_checked(
     )
     if known and remaining:
         ended = sum(event.kind == "ended" for event in known)
-        console.print(f"Going on with an interrupted search: {counted(ended, 'trial')} ended, {remaining} to go.")
+        console.print(f"Going on with an interrupted search: {pluralize(ended, 'trial')} ended, {remaining} to go.")
     recorder = MlflowRecorder(tracker, parent=parent, base=search.base, epochs=config.train.epochs)
     started = time.monotonic()
     if remaining:
@@ -184,7 +185,7 @@ def _run_checked(
         tracker.set_status(parent, "interrupted" if ending == "interrupted" else "finished")
         refusal = recorder.refusal
     except StoreError as error:
-        recorded, refusal = False, tracker.refusal(error)
+        recorded, refusal = False, tracker.describe_refusal(error)
     return Outcome(search, parent, tracker, ending, lost, recorded, refusal, started - began, finished - started)
 
 
@@ -210,7 +211,7 @@ def _one_fingerprint(search: Search) -> str:
 
 def _own_error(error: BaseException) -> BaseException:
     """Return this program's error for people that Tune, in whose callbacks it arose, has put into one of its own."""
-    own = (each for each in chain(error) if isinstance(each, (UserError, OutsideFaultError)))
+    own = (each for each in walk_causes(error) if isinstance(each, (UserError, OutsideFaultError)))
     return next(own, None) or find_outside_fault(error) or error
 
 

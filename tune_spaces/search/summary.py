@@ -14,8 +14,8 @@ from analysis.figures.search_figures import write_search_figures
 from analysis.tables.search_summary import SELECTION_SCORE, best_trials, wilson_text
 from csg.data.pair import TARGET_TEST
 from csg.messages.console import Console
-from csg.messages.text import shell_quoted
-from csg.messages.wording import counted
+from csg.messages.text import quote_for_shell
+from csg.messages.wording import pluralize
 from csg.parsing import config_from_flat, overlay, to_yaml
 from csg.storage.files import replacing
 from csg.storage.layout import JOURNAL
@@ -23,6 +23,7 @@ from csg.storage.object_store import address_of
 from csg.tasks import find_task
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
+from csg.tracking.tags import CONFIG_ID_TAG, ERROR_TAG, ROLE_TAG
 from csg.training.evaluation import PROTOCOL_STREAMS
 from csg.training.program import compute_source_digest, source_digest
 from tune_spaces.search.journal import Event, Journal
@@ -40,7 +41,7 @@ def conclude(outcome: Outcome, console: Console) -> Path | None:
         The path of best.yaml, or None while no trial but the source-only reference has finished.
     """
     search, tracker, metric = outcome.search, outcome.tracker, outcome.search.score_metric
-    runs = tracker.children(outcome.parent, history=(metric,))
+    runs = tracker.read_children(outcome.parent, history=(metric,))
     folder = search.folder
     finished = [run for run in runs if run.status == "finished"]
     best = next(iter(best_trials(runs)), None)
@@ -56,7 +57,7 @@ def conclude(outcome: Outcome, console: Console) -> Path | None:
     console.print(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; {cost(outcome, runs, events)}")
     for run in runs:
         if run.status == "failed":
-            reason = run.tags.get("error", UNKNOWN_ERROR).partition("\n")[0][:200]
+            reason = run.tags.get(ERROR_TAG, UNKNOWN_ERROR).partition("\n")[0][:200]
             console.print(Text("  failed", style="red"), f"{run.name}: {reason}")
     if outcome.ending != "complete":
         why = "was interrupted" if outcome.ending == "interrupted" else "has used up its time budget"
@@ -71,7 +72,7 @@ def conclude(outcome: Outcome, console: Console) -> Path | None:
         file.write(best_yaml(outcome, best).encode())
     tracker.log_artifact(outcome.parent, best_path)
     tracker.log_metrics(outcome.parent, {f"best/{metric}": best.metrics[SELECTION_SCORE]})
-    tracker.set_tags(outcome.parent, {"best.run_id": best.run_id, "best.config_id": best.tags["config_id"]})
+    tracker.set_tags(outcome.parent, {"best.run_id": best.run_id, "best.config_id": best.tags[CONFIG_ID_TAG]})
     tracker.mark_best(runs, best)
     _print_result(outcome, console, best, finished, queries=queries)
     _print_next(
@@ -95,7 +96,7 @@ def best_yaml(outcome: Outcome, best: TrackedRun) -> str:
     head = (
         f"# {best.name}, the best of search {outcome.search.name}\n"
         f"# selected by {outcome.search.score_metric} = {best.metrics[SELECTION_SCORE]:.4f}\n"
-        f"# csg train --config {shell_quoted(address_of(outcome.search.folder / 'best.yaml'))} --train.seed 1\n"
+        f"# csg train --config {quote_for_shell(address_of(outcome.search.folder / 'best.yaml'))} --train.seed 1\n"
     )
     return head + to_yaml(config)
 
@@ -138,7 +139,7 @@ def _print_result(
     outcome: Outcome, console: Console, best: TrackedRun, finished: list[TrackedRun], *, queries: int
 ) -> None:
     search = outcome.search
-    protocol, asked = search.config.selection.protocol, counted(queries, "target query", "target queries")
+    protocol, asked = search.config.selection.protocol, pluralize(queries, "target query", "target queries")
     console.print()
     console.print(Text("Best configuration", style="bold"), f"by {search.score_metric} (protocol {protocol}, {asked}):")
     for name in search.space.names:
@@ -149,11 +150,11 @@ def _print_result(
     task = find_task(search.config.data)
     images = int(best.metrics[f"{TARGET_TEST}/images"])
     console.print(
-        f"On the {counted(images, 'real image')} of target/test, which no search has seen"
+        f"On the {pluralize(images, 'real image')} of target/test, which no search has seen"
         f"{' (95 % Wilson interval of the accuracy)' if task.one_label else ''}:"
     )
-    source_only = [run for run in finished if run.tags["csg.role"] == "source_only"]
-    default = [run for run in finished if run.tags["csg.role"] == "default" and run is not best]
+    source_only = [run for run in finished if run.tags[ROLE_TAG] == "source_only"]
+    default = [run for run in finished if run.tags[ROLE_TAG] == "default" and run is not best]
     for label, run in [
         ("best", best),
         *[("default setting", run) for run in default],
@@ -176,12 +177,15 @@ def real_figures(run: TrackedRun, task: Task) -> str:
 def _print_next(outcome: Outcome, console: Console, best_path: Path, view: str) -> None:
     console.print()
     uri = outcome.tracker.uri
-    command = f"{_program('mlflow')} ui --backend-store-uri {shell_quoted(uri)} --workers 1"
+    command = f"{_program('mlflow')} ui --backend-store-uri {quote_for_shell(uri)} --workers 1"
     ui = f"{command}, then open " if uri.startswith("sqlite") else ""
     server = uri if uri.startswith("http") else LOCAL_SERVER
     for label, text in (
         ("Compare the runs:", f"{ui}{server}{view}"),
-        ("Train it again:", f"{_program('csg')} train --config {shell_quoted(address_of(best_path))} --train.seed 1"),
+        (
+            "Train it again:",
+            f"{_program('csg')} train --config {quote_for_shell(address_of(best_path))} --train.seed 1",
+        ),
         ("Figures:", address_of(outcome.search.folder)),
     ):
         console.print(f"{label:<20}{text}")
@@ -193,4 +197,4 @@ def _program(name: str) -> str:
     found = shutil.which(name)
     if found and Path(found) == here:
         return name
-    return shell_quoted(os.path.relpath(here) if here.is_relative_to(Path.cwd()) else str(here))
+    return quote_for_shell(os.path.relpath(here) if here.is_relative_to(Path.cwd()) else str(here))

@@ -10,7 +10,7 @@ from typing import Any
 from ray import tune
 
 from csg.config import Config
-from csg.messages.faults import OutsideFaultError, find_outside_fault, is_of_the_process
+from csg.messages.faults import OutsideFaultError, find_outside_fault, is_process_fault
 from csg.parsing import config_from_flat, overlay
 from csg.training.loop import EpochReport
 from csg.training.program import source_digest
@@ -92,7 +92,7 @@ class TrainingTrial(tune.Trainable):
             report = next(self._reports)
             final = self._run.finish() if report.epoch == self._run.config.train.epochs else {}
         except Exception as error:
-            if find_outside_fault(error) is not None or is_of_the_process(error):
+            if find_outside_fault(error) is not None or is_process_fault(error):
                 raise
             self._reports.close()  # whatever else it was, it is this trial's, and the search goes on
             if self._run is not None:

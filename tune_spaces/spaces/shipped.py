@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from csg.config import DataConfig
-from csg.config.external import external_object
+from csg.config.external import import_object
 from csg.messages.errors import UserError
 from tune_spaces.spaces import csg as csg_space
 from tune_spaces.spaces import rivals as rival_spaces
@@ -42,7 +42,7 @@ def space_named(name: str, *, method: str, data: DataConfig) -> Space:
         return next(SPACES[each] for each in own if each in SPACES)
     if name in SPACES:
         return SPACES[name]
-    found = external_object(name, setting="--space") if ":" in name else None
+    found = import_object(name, setting="--space") if ":" in name else None
     if not isinstance(found, Space):
         raise UserError(f"--space: expected one of {', '.join(SPACES)} or module:SPACE, found {name!r}")
     if not found.parameters:

@@ -25,7 +25,7 @@ from csg.data.reading.cache import write_cached
 from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, decode_stored, read_bytes
 from csg.data.reading.image_files import ImageFiles
 from csg.data.reading.spelling import place_in_order
-from csg.messages.faults import is_of_one_file
+from csg.messages.faults import is_file_fault
 
 Sizes = npt.NDArray[np.int32]
 
@@ -195,7 +195,7 @@ def png_size(path: Path) -> tuple[int, int]:
         with path.open("rb") as file:
             header = file.read(_HEADER)
     except OSError as error:
-        if not is_of_one_file(error):
+        if not is_file_fault(error):
             raise
         return 0, 0
     if len(header) < _HEADER or not header.startswith(_PNG):

@@ -33,7 +33,7 @@ from csg.data.reading.decoding import PixelLimit
 from csg.data.reading.listing import count_passed_over, describe_passed_over, files_below, image_files
 from csg.data.reading.spelling import compose_letters
 from csg.messages.errors import UserError
-from csg.messages.wording import counted
+from csg.messages.wording import pluralize
 from csg.randomness import generator
 
 PICTURES: Final = "leftImg8bit"
@@ -177,7 +177,7 @@ def _domain(side: str, folder: Path, images: dict[str, str], maps: dict[str, str
         passed_over = describe_passed_over(count_passed_over(files_below(folder), folder))
         raise UserError(
             f"data.{side}: expected images with label maps of their size, found "
-            f"{counted(len(images), 'image')} and {counted(len(maps), 'label map')} and no such pair in {folder}"
+            f"{pluralize(len(images), 'image')} and {pluralize(len(maps), 'label map')} and no such pair in {folder}"
             + (passed_over and f" ({passed_over})")
         )
     named = frozenset([*images.values(), *maps.values()])

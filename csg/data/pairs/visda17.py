@@ -25,7 +25,7 @@ from csg.data.reading.decoding import PixelLimit
 from csg.data.reading.image_files import ImageFiles
 from csg.data.reading.spelling import spelling_below
 from csg.messages.errors import UserError
-from csg.messages.faults import is_of_the_machine
+from csg.messages.faults import is_machine_fault
 
 CLASSES: Final = (
     *("aeroplane", "bicycle", "bus", "car", "horse", "knife"),
@@ -76,7 +76,7 @@ def _read_domain(folder: Path, side: Literal["source", "target"], config: DataCo
     try:
         content = path.read_bytes()
     except OSError as error:
-        if is_of_the_machine(error):
+        if is_machine_fault(error):
             raise
         raise UserError(f"{wanted}, cannot read {path} ({error.strerror})") from error
     listing = parse_list(content, str(path), spelling_below(folder))

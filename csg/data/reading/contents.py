@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from csg.data.reading.cache import write_cached
-from csg.messages.faults import is_of_one_file
-from csg.messages.text import in_one_line
+from csg.messages.faults import is_file_fault
+from csg.messages.text import make_one_line
 from csg.storage.files import content_digest
 
 Digests = npt.NDArray[np.uint8]
@@ -113,7 +113,7 @@ class Contents:
                 logging.getLogger(__name__).warning(
                     "reading %s files below %s, once, to know them by their content",
                     f"{len(unknown):,}",
-                    in_one_line(self._folder),
+                    make_one_line(self._folder),
                 )
             parts = np.array_split(unknown, -(-len(unknown) // _CHUNK))
             with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 16)) as readers:
@@ -210,7 +210,7 @@ def _stamp(path: bytes) -> tuple[int, int, int, int]:
     try:
         found = os.stat(path)  # noqa: PTH116 (a Path a file would double the time)
     except OSError as error:
-        if not is_of_one_file(error):
+        if not is_file_fault(error):
             raise  # absent, it would change what the data are
         return ABSENT, ABSENT, ABSENT, ABSENT
     if not stat.S_ISREG(found.st_mode):
@@ -224,6 +224,6 @@ def _digest(path: bytes) -> bytes:
     except FileNotFoundError:
         return NO_FILE
     except OSError as error:
-        if not is_of_one_file(error):
+        if not is_file_fault(error):
             raise
         return NOT_READ

@@ -25,7 +25,7 @@ from csg.config import DataConfig
 from csg.data.fault import AbsentImageError, BadImageError
 from csg.data.reading.listing import image_formats
 from csg.data.reading.rgb import SIDEWAYS, orientation_of, to_rgb, turn_upright
-from csg.messages.faults import is_of_one_file
+from csg.messages.faults import is_file_fault
 
 LONGEST: Final = 32
 """An image whose one side is longer than this many times the other is refused: resized, it would fill the memory."""
@@ -134,7 +134,7 @@ def read_bytes(path: Path | str) -> bytes:
     except FileNotFoundError:
         raise AbsentImageError(path, "found no such file") from None
     except OSError as error:
-        if not is_of_one_file(error):
+        if not is_file_fault(error):
             raise  # the file may not be passed over
         raise BadImageError(path, f"cannot read it ({error.strerror})") from None
     if not content:

@@ -17,9 +17,9 @@ from typing import Final
 from PIL import Image, features
 
 from csg.messages.errors import UserError
-from csg.messages.faults import is_of_the_machine
-from csg.messages.text import in_one_line
-from csg.messages.wording import counted, is_or_are
+from csg.messages.faults import is_machine_fault
+from csg.messages.text import make_one_line
+from csg.messages.wording import is_or_are, pluralize
 
 USUAL: Final = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".webp")
 """Suffixes that a message names; there are many more."""
@@ -73,7 +73,7 @@ class PassedOver:
 
     def __str__(self) -> str:
         kind = self.suffix or "without suffix"
-        return in_one_line(f"{self.files:,} {kind} ({self.reason}), such as {self.example}")
+        return make_one_line(f"{self.files:,} {kind} ({self.reason}), such as {self.example}")
 
 
 def files_below(folder: Path | str) -> Iterator[Found]:
@@ -96,7 +96,7 @@ def files_below(folder: Path | str) -> Iterator[Found]:
     closed: list[OSError] = []
 
     def pass_over(error: OSError) -> None:
-        if is_of_the_machine(error):
+        if is_machine_fault(error):
             raise error
         closed.append(error)
 
@@ -164,7 +164,7 @@ def describe_passed_over(kinds: Iterable[PassedOver]) -> str:
 def files_in_words(kinds: Iterable[PassedOver]) -> str:
     """Return how many files there are, with the verb: ``3 files are``."""
     files = sum(kind.files for kind in kinds)
-    return f"{counted(files, 'file')} {is_or_are(files)}"
+    return f"{pluralize(files, 'file')} {is_or_are(files)}"
 
 
 def image_suffixes() -> frozenset[str]:

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from csg.config import DataConfig
 from csg.data.fault import BadImageError
 from csg.messages.errors import UserError
-from csg.messages.text import in_one_line
+from csg.messages.text import make_one_line
 
 T = TypeVar("T")
 
@@ -114,4 +114,4 @@ def _end_with(parent: int) -> None:
 
 @lru_cache(maxsize=100_000)
 def _log_once(message: str) -> None:
-    logging.getLogger(__name__).warning("skipped: %s", in_one_line(message))
+    logging.getLogger(__name__).warning("skipped: %s", make_one_line(message))

@@ -18,7 +18,7 @@ from csg.data.pair import SOURCE_TRAIN
 from csg.messages.errors import UserError
 from csg.models import encoder_named
 from csg.parsing import config_from_flat
-from csg.tracking import Tracker, default_tracking_uri
+from csg.tracking import Tracker, get_default_tracking_uri
 from csg.training.checkpoint import load_state
 from csg.training.run import Run
 from tests.made_up_pair import TINY
@@ -188,7 +188,7 @@ def test_skipped_images_are_counted_in_every_stream_and_named_in_the_runs_tags(
     code, said = run(train, flags, capsys)
     assert code == 0
     assert "15 images cannot be used and are skipped" in said
-    store = Tracker(default_tracking_uri("runs"), "visda17")
+    store = Tracker(get_default_tracking_uri("runs"), "visda17")
     run_id = store.find({"csg.kind": "run"})
     assert run_id is not None
     found = store.client.get_run(run_id).data

@@ -15,11 +15,11 @@ from analysis.runs.run_table import AblationRuns
 from analysis.tables.comparisons import per_class_table
 from analysis.tables.table import write_tables
 from csg.cli import main
-from csg.commands.export import metadata
-from csg.config.names import metric_name
+from csg.commands.export import make_metadata
+from csg.config.names import make_metric_name
 from csg.data.pair import Pair
-from csg.tracking import RunTracker, Tracker, default_tracking_uri, read_experiment
-from csg.tracking.classes import classes_of
+from csg.tracking import RunTracker, Tracker, get_default_tracking_uri, read_experiment
+from csg.tracking.classes import read_classes
 from csg.training.selected import load_selected
 from tests.finished_run import finished_run, write_images
 from tests.made_up_pair import made_up_pair
@@ -33,7 +33,7 @@ def odd_pair(classes: tuple[str, ...]) -> Pair:
 
 
 def test_a_table_has_a_column_for_each_class_and_a_search_is_found_again_in_any_folder(tmp_path: Path) -> None:
-    uri = default_tracking_uri(str(tmp_path / "runs?q"))
+    uri = get_default_tracking_uri(str(tmp_path / "runs?q"))
     tracker = Tracker(uri, EXPERIMENT)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs?q"]
     folder = tmp_path / 'it\'s "q" #1%41'
@@ -51,10 +51,10 @@ def test_a_table_has_a_column_for_each_class_and_a_search_is_found_again_in_any_
         assert run.record.status == "finished"
     found = {run.run_id: run for run in read_experiment(uri, EXPERIMENT)}
     runs = tuple(run for run in found.values() if run.tags.get("csg.cell"))
-    assert [classes_of(run.tags) for run in runs] == [ODD[:3], ODD[3:]]
+    assert [read_classes(run.tags) for run in runs] == [ODD[:3], ODD[3:]]
     table = per_class_table(AblationRuns(found[parent], runs), mix=("data",))
     assert table.columns == ("cell", "n", *(name.replace("\udcdf", "\\xdf") for name in ODD))
-    by_hand = {metric_name(f"target/test/class_accuracy/{name}") for name in ODD}
+    by_hand = {make_metric_name(f"target/test/class_accuracy/{name}") for name in ODD}
     assert {entry.metric for entry in table.rows[0].entries[1:]} == by_hand and len(by_hand) == 6
     written = write_tables([table], runs, tmp_path / "tables")
     text = written[0].read_text()
@@ -65,7 +65,7 @@ def test_selected_weights_keep_the_names_of_their_classes(tmp_path: Path, capsys
     run = finished_run(tmp_path / "out", odd_pair(ODD[2:5]), train__epochs=1)
     selected = load_selected(run.selected)
     assert selected.classes == ODD[2:5]
-    json.dumps(metadata(selected)).encode()
+    json.dumps(make_metadata(selected)).encode()
     write_images(tmp_path / "images", made_up_pair(), "target/test")
     (tmp_path / "images" / "a").rename(tmp_path / "images" / "stra\udcdfe")
     table = tmp_path / "t.csv"

@@ -10,7 +10,7 @@ import pytest
 from analysis import export_runs, paper_figures, paper_tables, report, trace
 from analysis import motivating_example as drawn_example
 from csg import cli
-from csg.config.flags import value_of
+from csg.config.words import parse_value
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat, parse_flags
 from tests.csg.commands.test_cli import Main, train
@@ -190,23 +190,23 @@ def test_a_flag_given_again_counts_as_last_given() -> None:
 
 
 def test_a_word_is_a_value_of_its_type() -> None:
-    assert value_of("-3", int) == -3 and value_of("1_000", int) == 1000
-    assert value_of("None", str | None) is None and value_of("None", str) == "None"
-    assert value_of("1e-4", float | None) == 1e-4
-    assert value_of("{a: 1e-4}", dict[str, float]) == {"a": 1e-4}
-    assert value_of("0" * 5000 + "7", int) == 7 and value_of("-" + "9" * 18, int) == 1 - 10**18
+    assert parse_value("-3", int) == -3 and parse_value("1_000", int) == 1000
+    assert parse_value("None", str | None) is None and parse_value("None", str) == "None"
+    assert parse_value("1e-4", float | None) == 1e-4
+    assert parse_value("{a: 1e-4}", dict[str, float]) == {"a": 1e-4}
+    assert parse_value("0" * 5000 + "7", int) == 7 and parse_value("-" + "9" * 18, int) == 1 - 10**18
 
 
 @pytest.mark.parametrize("word", ["2020-13-45", "{a: 1, a: 2}", "[", "[" * 3000])
 def test_a_word_that_is_no_value_of_a_strangers_type_is_refused(word: str) -> None:
     with pytest.raises(ValueError, match=r"^a value as in YAML$"):
-        value_of(word, dict[str, float])
+        parse_value(word, dict[str, float])
 
 
 @pytest.mark.parametrize("number", [10**18, -(10**18), 10**40])
 def test_a_whole_number_has_18_digits_at_most_wherever_it_stands(number: int) -> None:
     with pytest.raises(ValueError, match="at most 18 digits"):
-        value_of(str(number), int)
+        parse_value(str(number), int)
     with pytest.raises(UserError, match="at most 18 digits"):
         config_from_flat({"train.seed": number})
 

@@ -101,12 +101,12 @@ def test_every_file_is_an_image_or_counted_by_suffix_and_reason(tmp_path: Path) 
     assert image_files(folder) == sorted(images)
     found = list(files_below(folder))
     assert {str(one.path.relative_to(folder)): one.reason for one in found if one.reason} == others
-    counted = count_passed_over(found, folder)
-    assert sum(kind.files for kind in counted) == len(others)
-    assert counted[0] == PassedOver(".txt", NO_IMAGE, 3, "a/notes.txt")
-    assert Counter(kind.reason for kind in counted)[NO_IMAGE] == 4
-    assert [kind.reason for kind in counted][-1] == OF_SYSTEM
-    said = describe_passed_over(counted)
+    pluralize = count_passed_over(found, folder)
+    assert sum(kind.files for kind in pluralize) == len(others)
+    assert pluralize[0] == PassedOver(".txt", NO_IMAGE, 3, "a/notes.txt")
+    assert Counter(kind.reason for kind in pluralize)[NO_IMAGE] == 4
+    assert [kind.reason for kind in pluralize][-1] == OF_SYSTEM
+    said = describe_passed_over(pluralize)
     assert said.startswith(f"{len(others)} files are not used: 3 .txt (no image format that is read), such as a/notes")
     assert "2 without suffix (no suffix says what it is), such as a/photo." in said
     assert describe_passed_over([]) == ""

@@ -30,7 +30,7 @@ from csg.data.reading.decoding import read_bytes
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError
-from csg.messages.faults import LostProcessError, OutsideFaultError, find_outside_fault, is_of_the_process
+from csg.messages.faults import LostProcessError, OutsideFaultError, find_outside_fault, is_process_fault
 from csg.storage import files as storage
 from csg.storage.files import replacing
 from csg.tracking.refusals import StoreAwayError
@@ -170,8 +170,8 @@ def test_what_the_machine_lacks_is_told_from_what_is_wrong(error: BaseException,
     ],
 )
 def test_memory_that_ran_out_is_worth_another_process(error: BaseException) -> None:
-    assert is_of_the_process(error) and find_outside_fault(error) is None
-    assert not is_of_the_process(NonFiniteLossError("loss"))
+    assert is_process_fault(error) and find_outside_fault(error) is None
+    assert not is_process_fault(NonFiniteLossError("loss"))
 
 
 def started(config: Any) -> TrainingTrial:

@@ -17,7 +17,7 @@ from analysis.paper_tables import TableOptions
 from analysis.report import ReportOptions
 from csg.config import TrainConfig
 from csg.data.fault import KINDS_IN_WORDS, Kind
-from csg.messages.wording import counted, is_or_are, numbered
+from csg.messages.wording import format_numbers, is_or_are, pluralize
 from csg.tracking import TrackedRun
 from tests.analysis.tables.test_tables import GOLDEN
 from tune_spaces.search.plan import PROTOCOLS, SearchOptions
@@ -40,28 +40,28 @@ ROOT = Path(__file__).parents[3]
     ],
 )
 def test_a_noun_follows_its_number(count: float, noun: str, text: str) -> None:
-    assert counted(count, noun) == text
+    assert pluralize(count, noun) == text
 
 
 def test_irregular_nouns_and_verbs_too() -> None:
-    assert counted(1, "target query", "target queries") == "1 target query"
-    assert counted(3, "search", "searches") == "3 searches"
-    assert counted(0, "target query", "target queries") == "0 target queries"
+    assert pluralize(1, "target query", "target queries") == "1 target query"
+    assert pluralize(3, "search", "searches") == "3 searches"
+    assert pluralize(0, "target query", "target queries") == "0 target queries"
     assert (is_or_are(0), is_or_are(1), is_or_are(2)) == ("are", "is", "are")
 
 
 def test_things_are_named_once_and_in_order() -> None:
-    assert numbered("seed", [0, 0]) == "seed 0"
-    assert numbered("seed", [1, 0, 1]) == "seeds 0, 1"
-    assert numbered("seed", [4, 3, 2, 1, 0]) == "seeds 0 to 4"
-    assert numbered("seed", [0, 2, 5]) == "seeds 0, 2, 5"
+    assert format_numbers("seed", [0, 0]) == "seed 0"
+    assert format_numbers("seed", [1, 0, 1]) == "seeds 0, 1"
+    assert format_numbers("seed", [4, 3, 2, 1, 0]) == "seeds 0 to 4"
+    assert format_numbers("seed", [0, 2, 5]) == "seeds 0, 2, 5"
 
 
 def test_every_kind_of_fault_has_a_singular_and_a_plural() -> None:
     assert set(KINDS_IN_WORDS) == set(get_args(Kind))
-    assert counted(2, *KINDS_IN_WORDS["class without images"]) == "2 classes without images"
-    assert counted(1, *KINDS_IN_WORDS["class without images"]) == "1 class without images"
-    assert counted(3, *KINDS_IN_WORDS["listed but absent"]) == "3 images listed but absent"
+    assert pluralize(2, *KINDS_IN_WORDS["class without images"]) == "2 classes without images"
+    assert pluralize(1, *KINDS_IN_WORDS["class without images"]) == "1 class without images"
+    assert pluralize(3, *KINDS_IN_WORDS["listed but absent"]) == "3 images listed but absent"
 
 
 def test_a_search_offers_the_protocols_that_it_takes() -> None:

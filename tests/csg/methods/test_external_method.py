@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from csg import cli
-from csg.config.external import with_absolute_path
+from csg.config.external import resolve_place
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.methods import find_method
 from csg.methods.method import Method
 from csg.parsing import config_from_flat, parse_flags
-from csg.tracking import Tracker, default_tracking_uri
+from csg.tracking import Tracker, get_default_tracking_uri
 from csg.training.identity import config_id
 from tests.few_images import few_images
 from tests.finished_run import write_images
@@ -189,8 +189,8 @@ def test_a_module_in_the_current_folder_is_found_and_other_processes_are_told_it
 
 
 def test_a_module_that_is_on_the_path_stays_as_it_is(example: Path) -> None:
-    assert with_absolute_path("csg.methods.csg:Csg") == "csg.methods.csg:Csg"
-    assert with_absolute_path("nowhere:Csg") == "nowhere:Csg"
+    assert resolve_place("csg.methods.csg:Csg") == "csg.methods.csg:Csg"
+    assert resolve_place("nowhere:Csg") == "nowhere:Csg"
 
 
 @pytest.mark.slow
@@ -227,6 +227,6 @@ def test_an_ablation_and_a_search_whose_winners_are_confirmed_train_a_method_fro
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert " failed  " not in done.stdout and "Traceback" not in done.stderr
-    tracker = Tracker(default_tracking_uri(str(tmp_path / "runs")), "folders")
+    tracker = Tracker(get_default_tracking_uri(str(tmp_path / "runs")), "folders")
     runs = tracker.client.search_runs([tracker.experiment_id])
     assert len(runs) == 3 + 2 + 2 + 1 and {run.info.status for run in runs} == {"FINISHED"}

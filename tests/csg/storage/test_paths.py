@@ -10,13 +10,13 @@ from sqlalchemy import make_url
 
 from analysis.paper_tables import TableOptions
 from analysis.runs.source import options_of
-from csg.config.external import with_absolute_path
+from csg.config.external import resolve_place
 from csg.messages.errors import UserError
 from csg.parsing import Flags, parse_flags
 from csg.storage.address import sqlite_address, sqlite_path, sqlite_query
 from csg.storage.object_store import file_of, folder_of
-from csg.tracking import default_tracking_uri
-from csg.tracking.store import absolute_uri
+from csg.tracking import get_default_tracking_uri
+from csg.tracking.store import resolve_uri
 from tune_spaces.search.plan import SearchOptions
 
 ODD = ["runs?q", "runs#x", "100%", "a b", "it's", "%41", "Tür", 'q"q', "a;b", "a:b@c", "a+b", "x?a=b", "[x]"]
@@ -32,7 +32,7 @@ def test_a_stores_address_is_read_as_the_path_that_it_was_made_of(name: str, tmp
     address = sqlite_address(path)
     assert make_url(address).database == str(path)
     assert sqlite_path(address) == path
-    assert default_tracking_uri(str(path.parent)) == address == absolute_uri(address)
+    assert get_default_tracking_uri(str(path.parent)) == address == resolve_uri(address)
 
 
 def test_an_address_by_hand_means_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,12 +40,12 @@ def test_an_address_by_hand_means_what_it_says(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("HOME", str(tmp_path))
     assert sqlite_address(tmp_path / "m.db") == f"sqlite:///{tmp_path}/m.db"
     for relative in ("sqlite:///m.db", "sqlite:///~/m.db", "m.db", "~/m.db"):
-        assert absolute_uri(relative) == f"sqlite:///{tmp_path}/m.db"
+        assert resolve_uri(relative) == f"sqlite:///{tmp_path}/m.db"
     assert sqlite_path("sqlite:///runs?q/m.db") == tmp_path / "runs?q" / "m.db"
     assert sqlite_query("sqlite:///m.db?timeout=5") == "?timeout=5"
-    assert absolute_uri("sqlite:///m.db?timeout=5") == f"sqlite:///{tmp_path}/m.db?timeout=5"
+    assert resolve_uri("sqlite:///m.db?timeout=5") == f"sqlite:///{tmp_path}/m.db?timeout=5"
     for other in ("http://127.0.0.1:5000", "postgresql://u@h/d", "databricks", "databricks://x"):
-        assert absolute_uri(other) == other and sqlite_path(other) is None
+        assert resolve_uri(other) == other and sqlite_path(other) is None
 
 
 def test_a_tilde_is_home_in_every_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +55,7 @@ def test_a_tilde_is_home_in_every_flag(tmp_path: Path, monkeypatch: pytest.Monke
     assert config.train.output == str(tmp_path / "t") and config.data.cache == str(tmp_path / "t" / "cache")
     assert config.model.weights == str(tmp_path / "w.pt")
     assert (config.data.source, config.data.target) == (str(tmp_path / "s"), str(tmp_path / "r"))
-    assert with_absolute_path("~/m.py:X") == f"{tmp_path}/m.py:X"
+    assert resolve_place("~/m.py:X") == f"{tmp_path}/m.py:X"
     assert file_of("~/w.pt", "--checkpoint") == tmp_path / "w.pt"
     options = options_of(TableOptions, ["--out=~/t", "--runs=~/r"], script="x", description="")
     assert (options.out, options.runs) == (tmp_path / "t", tmp_path / "r")
@@ -90,7 +90,7 @@ def test_what_can_be_no_address_is_refused_by_its_setting(address: str) -> None:
 )
 def test_a_store_whose_address_is_no_text_is_refused(uri: str) -> None:
     with pytest.raises(UserError, match=r"--tracking-uri: expected an address in UTF-8, found '.*\\udcff"):
-        absolute_uri(uri)
+        resolve_uri(uri)
 
 
 def test_addresses_of_object_stores_stay() -> None:

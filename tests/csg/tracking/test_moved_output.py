@@ -15,7 +15,7 @@ from analysis.figures.pictures import shown_runs
 from analysis.runs.comparable import NoDataError
 from analysis.runs.run_table import read_runs
 from csg.parsing import config_from_flat, parse_flags, to_yaml
-from csg.tracking import RunTracker, Tracker, default_tracking_uri
+from csg.tracking import RunTracker, Tracker, get_default_tracking_uri
 from csg.tracking.reading import read_artifact
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
@@ -24,7 +24,7 @@ from tune_spaces.search.plan import SearchOptions
 
 
 def opened(output: Path) -> Tracker:
-    return Tracker(default_tracking_uri(str(output)), "bars")
+    return Tracker(get_default_tracking_uri(str(output)), "bars")
 
 
 def search_of(store: Tracker, output: Path) -> str:
@@ -66,7 +66,9 @@ def test_new_artifacts_go_where_the_store_is_and_the_old_folder_stays_gone(moved
     run = RunTracker(store, finished_run(output, train__seed=1), parent=search_of(store, output))
     run.log()
     assert (output / "mlartifacts" / run.run_id / "artifacts" / PICTURES).is_file()
-    assert [child.status for child in store.children(parent)] == ["finished", "finished"], "the search is the same one"
+    assert [child.status for child in store.read_children(parent)] == ["finished", "finished"], (
+        "the search is the same one"
+    )
     assert all(location.startswith((output / "mlartifacts").as_uri()) for location in locations(output))
     assert not (output.parent / "o'brien's runs").exists()
     again = new_run(output)

@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import text
 
 from csg.messages.errors import UserError
-from csg.tracking import Tracker, read_experiment, with_histories
-from csg.tracking.database import connected, is_database
-from csg.tracking.reading import PARENT, TrackedRun, history_of, read_runs
+from csg.tracking import Tracker, add_histories, read_experiment
+from csg.tracking.database import is_database, open_connection
+from csg.tracking.reading import TrackedRun, read_history, read_runs
 from csg.tracking.store import StoreError
+from csg.tracking.tags import PARENT_TAG
 from tests.stores import put_store_below
 
 HISTORY: dict[str, dict[int, float]] = {
@@ -32,7 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Tracker:
         tracker = Tracker(uri, experiment)
         client, parent = tracker.client, ""
         for number in range(5):
-            tags = {PARENT: parent, "status": ("finished", "stopped")[number % 2]} if parent else {}
+            tags = {PARENT_TAG: parent, "status": ("finished", "stopped")[number % 2]} if parent else {}
             run_id = client.create_run(tracker.experiment_id, tags=tags, run_name=f"{experiment} {number}").info.run_id
             parent = parent or run_id
             for name, setting in PARAMS.items():
@@ -68,18 +69,18 @@ def test_bulk_histories_are_those_of_the_api(
     store: Tracker, names: list[str] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = read_experiment(store.uri, "glyphs")
-    found = with_histories(store.uri, runs, names)
+    found = add_histories(store.uri, runs, names)
     assert repr([run.history for run in found]) == repr(
-        [history_of(store.client, run.run_id, sorted(names or HISTORY)) for run in runs]
+        [read_history(store.client, run.run_id, sorted(names or HISTORY)) for run in runs]
     )
     assert found[1].history["score"] == {1: 1.5, 2: 1.625, 3: 1.25}, "the newest value of a step"
     monkeypatch.setattr("csg.tracking.reading.is_database", lambda uri: False)
-    assert comparable(with_histories(store.uri, runs, names)) == comparable(found)
+    assert comparable(add_histories(store.uri, runs, names)) == comparable(found)
     assert comparable(read_experiment(store.uri, "glyphs")) == comparable(runs)
 
 
 def test_a_database_that_is_read_cannot_be_written_to(store: Tracker) -> None:
-    with pytest.raises(StoreError, match="readonly"), connected(store.uri) as database:
+    with pytest.raises(StoreError, match="readonly"), open_connection(store.uri) as database:
         database.execute(text("DELETE FROM runs"))
     assert len(read_experiment(store.uri, "glyphs")) == 4
 

@@ -17,8 +17,8 @@ from csg.commands import train as train_module
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat
-from csg.tracking import RunTracker, StoreError, Tracker, default_tracking_uri, read_experiment, refusal_of
-from csg.tracking.refusals import lasts
+from csg.tracking import RunTracker, StoreError, Tracker, describe_refusal, get_default_tracking_uri, read_experiment
+from csg.tracking.refusals import is_lasting
 from csg.training.run import Run
 from tests.finished_run import new_run
 from tests.made_up_pair import TINY, made_up_pair
@@ -28,7 +28,7 @@ RESTORE = r"'mine' was deleted in the MLflow store; restore it \(MLFLOW_TRACKING
 
 @pytest.fixture
 def store(tmp_path: Path) -> Tracker:
-    return Tracker(default_tracking_uri(str(tmp_path)), "mine")
+    return Tracker(get_default_tracking_uri(str(tmp_path)), "mine")
 
 
 def short_run(folder: Path, seed: int = 0) -> Run:
@@ -117,7 +117,7 @@ AWAY = [
 @pytest.mark.parametrize("error", [*REFUSED, *AWAY], ids=str)
 def test_refusals_end_with_2_and_outages_with_3(error: MlflowException, capsys: pytest.CaptureFixture[str]) -> None:
     refused = error in REFUSED
-    assert lasts(error) == bool(refusal_of(error)) == refused
+    assert is_lasting(error) == bool(describe_refusal(error)) == refused
 
     def body(_: Console) -> bool:
         raise error
@@ -143,7 +143,7 @@ def test_artifacts_that_cannot_be_kept_are_the_stores_error(store: Tracker, monk
         monkeypatch.setattr(store.client, "log_artifact", refuse)
         with pytest.raises(StoreError, match="cannot keep test_refusals") as caught:
             store.log_artifact(run_id, Path(__file__))
-        assert lasts(caught.value) == lasting
+        assert is_lasting(caught.value) == lasting
 
 
 def test_training_goes_on_without_its_store_and_ends_with_3(
@@ -153,7 +153,7 @@ def test_training_goes_on_without_its_store_and_ends_with_3(
         raise MlflowException("connection refused")
 
     monkeypatch.setattr(train_module, "open_run", lambda *_: new_run(tmp_path).create())
-    flags = ["--train.output", str(tmp_path), "--tracking-uri", default_tracking_uri(str(tmp_path))]
+    flags = ["--train.output", str(tmp_path), "--tracking-uri", get_default_tracking_uri(str(tmp_path))]
     monkeypatch.setattr(Tracker, "open_run", refuse)
     assert cli.main(["train", *flags]) == 3, "it was reached, and then went away"
     assert new_run(tmp_path).record.epochs == []
@@ -188,7 +188,7 @@ def test_only_a_command_that_goes_on_says_so(
 def test_training_goes_on_without_its_experiment_and_ends_with_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    uri = default_tracking_uri(str(tmp_path))
+    uri = get_default_tracking_uri(str(tmp_path))
     monkeypatch.setattr(train_module, "open_run", lambda *_: new_run(tmp_path).create())
     line = train_module._epoch_line
 

@@ -13,7 +13,7 @@ from csg.messages.errors import UserError
 from csg.parsing import config_from_flat
 from csg.tracking import RunTracker, Tracker
 from csg.tracking import tracker as tracker_module
-from csg.tracking.tracker import active_settings
+from csg.tracking.tracker import list_active_settings
 from csg.training.run import Run
 from tests.made_up_pair import TINY, made_up_pair
 from tests.stores import put_store_below
@@ -42,9 +42,9 @@ def test_a_run_comes_back_as_it_was_recorded(store: Tracker, tmp_path: Path) -> 
     parent = search_of(store, "s1", tmp_path)
     tracker = RunTracker(store, run, parent=parent, tags={"csg.trial": "0"})
     tracker.log()
-    (read,) = store.children(parent, history=("source/val/mean_class_accuracy",))
+    (read,) = store.read_children(parent, history=("source/val/mean_class_accuracy",))
     assert read.status == "finished"
-    assert read.params == active_settings(run.config)
+    assert read.params == list_active_settings(run.config)
     assert read.history["source/val/mean_class_accuracy"] == {
         epoch: metrics["source/val/mean_class_accuracy"] for epoch, metrics in enumerate(run.record.epochs, start=1)
     }
@@ -63,7 +63,7 @@ def test_the_score_is_of_the_protocol_that_asks_whoever_trained_the_run(store: T
         config = config_from_flat(flatten(trained.config) | {"selection.protocol": protocol})
         tracker = RunTracker(store, Run(config, made_up_pair()), parent=parent)
         tracker.log(trained.record)
-        (read,) = store.children(parent)
+        (read,) = store.read_children(parent)
         assert read.metrics["selection/score"] == trained.record.epochs[-1][f"{stream}/mean_class_accuracy"]
 
 
@@ -72,7 +72,7 @@ def test_logging_twice_records_no_step_twice(store: Tracker, tmp_path: Path) -> 
     parent = search_of(store, "s2", tmp_path)
     for _ in range(2):
         RunTracker(store, run, parent=parent).log()
-    (read,) = store.children(parent)
+    (read,) = store.read_children(parent)
     history = store.client.get_metric_history(read.run_id, "train/loss")
     assert [metric.step for metric in history] == [1, 2]
 
@@ -99,7 +99,7 @@ def test_an_epoch_that_a_crash_has_cut_is_logged_again(
         with pytest.raises(ConnectionError):
             cut.log()
     RunTracker(store, run, parent=parent).log()
-    (read,) = store.children(parent, history=tuple(run.record.epochs[1]))
+    (read,) = store.read_children(parent, history=tuple(run.record.epochs[1]))
     for name, value in run.record.epochs[1].items():
         assert read.history[name][2] == value, name
 
@@ -135,7 +135,7 @@ def test_stopped_and_failed_runs_say_so(store: Tracker, tmp_path: Path) -> None:
         run = Run(config_from_flat({**TINY, "train.output": str(tmp_path), "train.seed": seed}), made_up_pair())
         run.close(status, "loss_task is nan" if status == "failed" else "")  # type: ignore[arg-type]
         RunTracker(store, run, parent=parent).log()
-    runs = store.children(parent)
+    runs = store.read_children(parent)
     assert [run.status for run in runs] == ["stopped", "failed", "interrupted"]
     assert runs[1].tags["error"] == "loss_task is nan"
     assert [store.client.get_run(run.run_id).info.status for run in runs] == ["KILLED", "FAILED", "KILLED"]
@@ -143,9 +143,9 @@ def test_stopped_and_failed_runs_say_so(store: Tracker, tmp_path: Path) -> None:
 
 def test_parameters_of_inactive_settings_are_not_logged() -> None:
     config = config_from_flat({"method.name": "source_only"})
-    assert "method.temperature" not in active_settings(config)
-    assert active_settings(config_from_flat({}))["method.stage3.pooling"] == "apool"
-    assert set(active_settings(config)) <= set(flatten(config))
+    assert "method.temperature" not in list_active_settings(config)
+    assert list_active_settings(config_from_flat({}))["method.stage3.pooling"] == "apool"
+    assert set(list_active_settings(config)) <= set(flatten(config))
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////proc/none/mlflow.db", "gopher://x"])

@@ -14,8 +14,8 @@ from csg.config.settings import flatten
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat
-from csg.tracking import TrackedRun, Tracker, default_tracking_uri
-from csg.tracking.tracker import active_settings
+from csg.tracking import TrackedRun, Tracker, get_default_tracking_uri
+from csg.tracking.tracker import list_active_settings
 from csg.training.identity import config_id
 from tests.few_images import EXPERIMENT, few_images
 from tests.made_up_pair import TINY, made_up_pair
@@ -56,10 +56,10 @@ def run(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def tracked(folder: Path) -> list[TrackedRun]:
-    tracker = Tracker(default_tracking_uri(str(folder / "runs")), EXPERIMENT)
+    tracker = Tracker(get_default_tracking_uri(str(folder / "runs")), EXPERIMENT)
     parent = tracker.find({"csg.kind": "ablation"})
     assert parent is not None
-    return tracker.children(parent)
+    return tracker.read_children(parent)
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ def test_an_ablation_that_was_interrupted_goes_on_and_trains_every_cell_under_th
 
 def settings_of(design: Design, **base: object) -> dict[str, dict[str, object]]:
     flat = flatten(config_from_flat({name.replace("__", "."): value for name, value in base.items()}))
-    return {cell.name: active_settings(config) for cell, config in cells_of(design, flat, seeds=1)}
+    return {cell.name: list_active_settings(config) for cell, config in cells_of(design, flat, seeds=1)}
 
 
 @pytest.mark.parametrize("pair", ["glyphs", "visda17", "glyph_scenes", "gta5_cityscapes"])

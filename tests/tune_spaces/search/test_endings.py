@@ -20,10 +20,11 @@ from tune_spaces.ablation import script as ablation_script
 from tune_spaces.ablation.ablation import Ablation, Planned
 from tune_spaces.ablation.script import AblationOptions, check_no_run_failed
 from tune_spaces.designs.design import Cell, Design
+from tune_spaces.execution.closing import AnotherDriverError
 from tune_spaces.search import confirmation, summary
 from tune_spaces.search import script as search_script
 from tune_spaces.search.confirmation import confirm
-from tune_spaces.search.journal import AnotherDriverError, Event, Journal
+from tune_spaces.search.journal import Event, Journal
 from tune_spaces.search.search import _own_error
 
 FAILED = "of 3 trials, 1 failed, for reasons of its configuration, which is not tried again"

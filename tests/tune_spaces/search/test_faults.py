@@ -82,7 +82,7 @@ def decided(output: Path) -> list[tuple[int, str]]:
 def told(tracker: Tracker) -> list[list[tuple[int, str]]]:
     """Read how the trials of each search ended out of the store."""
     parents = tracker.client.search_runs([tracker.experiment_id], "tags.`csg.kind` = 'search'")
-    children = [tracker.children(parent.info.run_id) for parent in parents]
+    children = [tracker.read_children(parent.info.run_id) for parent in parents]
     return sorted(sorted((int(run.tags["csg.trial"]), run.status) for run in runs) for runs in children)
 
 

@@ -20,7 +20,7 @@ from csg.config.settings import flatten
 from csg.parsing import parse_flags, read_yaml
 from csg.storage.files import locked, names
 from csg.storage.object_store import file_of, folder_of
-from csg.tracking import TrackedRun, Tracker, default_tracking_uri
+from csg.tracking import TrackedRun, Tracker, get_default_tracking_uri
 from csg.training.program import source_digest
 from tests.buckets import move_to
 from tests.few_images import EXPERIMENT, few_images
@@ -73,10 +73,10 @@ def timeless(journal: Journal) -> list[Event]:
 
 
 def tracked(output: Path | str, experiment: str = EXPERIMENT) -> tuple[Tracker, str, list[TrackedRun]]:
-    tracker = Tracker(default_tracking_uri(str(output)), experiment)
+    tracker = Tracker(get_default_tracking_uri(str(output)), experiment)
     parent = tracker.find({"csg.kind": "search"})
     assert parent is not None
-    return tracker, parent, tracker.children(parent, history=(SCORE_METRIC,))
+    return tracker, parent, tracker.read_children(parent, history=(SCORE_METRIC,))
 
 
 def everything(run: TrackedRun) -> tuple[Any, ...]:
