@@ -1,38 +1,39 @@
-"""Ray Tune's ASHA on epochs, which spares the reference points and remembers what it decided."""
+"""Asynchronous successive halving on epochs, which spares the reference points and remembers what it decided."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import itertools
 from typing import Any
 
-from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+import numpy as np
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from tune_spaces.search.journal import Event, Journal
 from tune_spaces.search.searcher import EPOCH, NUMBER, ROLE, SCORE, SECONDS
 
 
-class JournaledASHA(AsyncHyperBandScheduler):
-    """Stops a trial that is below the top 1 / ``reduction_factor`` of its rung.
+class JournaledASHA(FIFOScheduler):
+    """Stops a trial whose score at a rung is below the top 1 / ``reduction_factor`` of the scores recorded there.
 
-    Reference points always run to the end, since all others are compared with them. A result that was decided on
-    before an interruption gets the same decision again.
+    The method is ASHA (Li et al., MLSys 2020, arXiv:1810.05934) in the form of Ray's ``ASHAScheduler``, which stops
+    trials rather than pausing them. Decisions are the same as Ray's. Rungs lie at ``grace_epochs`` x
+    ``reduction_factor`` ^ k epochs. Reference points always run to the end, since all others are compared with them. A
+    result that was decided on before an interruption gets the same decision again.
     """
 
     def __init__(self, journal: Journal, *, epochs: int, grace_epochs: int = 1, reduction_factor: float = 3) -> None:
         """Make a scheduler in the state that ``journal`` tells of; trials end at ``epochs``."""
-        super().__init__(
-            time_attr=EPOCH,
-            metric=SCORE,
-            mode="max",
-            max_t=epochs,
-            grace_period=min(grace_epochs, epochs),
-            reduction_factor=reduction_factor,
-        )
+        super().__init__()
         self._journal = journal
+        self._epochs = epochs
+        self._percentile = (1 - 1 / reduction_factor) * 100
+        rungs = (grace_epochs * reduction_factor**k for k in itertools.count())
+        self._scores: dict[float, dict[int, float]] = {r: {} for r in itertools.takewhile(lambda r: r < epochs, rungs)}
+        """By rung (in epochs, ascending) and trial number."""
         self._decided: dict[tuple[int, int], str] = {}
         for event in journal.events():
-            if event.kind == "reported":
-                self._brackets[0].on_result(_numbered(event.trial), event.epoch, event.score)
+            if event.kind == "reported" and event.score is not None:
+                self._halve(event.trial, event.epoch, event.score)
                 self._decided[event.trial, event.epoch] = event.decision
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -40,8 +41,8 @@ class JournaledASHA(AsyncHyperBandScheduler):
         number, epoch, score = trial.config[NUMBER], result[EPOCH], result[SCORE]
         if (number, epoch) in self._decided:
             return self._decided[number, epoch]
-        decision: str = self._brackets[0].on_result(_numbered(number), epoch, score)
-        if epoch >= self._max_t:
+        decision = self._halve(number, epoch, score)
+        if epoch >= self._epochs:
             decision = TrialScheduler.STOP
         elif trial.config[ROLE] != "suggested":
             decision = TrialScheduler.CONTINUE
@@ -50,11 +51,13 @@ class JournaledASHA(AsyncHyperBandScheduler):
         self._journal.append(Event("reported", number, epoch=epoch, score=score, decision=decision, seconds=seconds))
         return decision
 
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Forget a trial; its scores stay in the rungs as they were decided on."""
-        self._trial_info.pop(trial.trial_id, None)
-
-
-def _numbered(number: int) -> SimpleNamespace:
-    """Stand for a trial in the rungs by its number; Tune's own id is another one after an interruption."""
-    return SimpleNamespace(trial_id=number)
+    def _halve(self, number: int, epoch: int, score: float) -> str:
+        """Record a score at the highest rung that the trial has newly reached, and compare it with those before it."""
+        decision: str = TrialScheduler.CONTINUE
+        for rung, scores in reversed(self._scores.items()):
+            if epoch >= rung and number not in scores:
+                if scores and score < np.nanpercentile(list(scores.values()), self._percentile):
+                    decision = TrialScheduler.STOP
+                scores[number] = score
+                break
+        return decision

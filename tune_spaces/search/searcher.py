@@ -1,8 +1,8 @@
-"""Ray Tune's OptunaSearch, with reference points first, pruned trials told as pruned, and a memory on disk."""
+"""A Ray Tune searcher that asks Optuna for each trial, and starts again from the search's journal."""
 
 from __future__ import annotations
 
-import functools
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,13 +10,13 @@ from typing import Any, Literal, cast
 
 import optuna
 from optuna.samplers import TPESampler
-from optuna.trial import TrialState
+from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError, find_outside_fault
 from csg.parsing import config_from_flat, overlay
+from csg.randomness import generator
 from csg.training.identity import config_id
 from tune_spaces.search.journal import Event, Journal, in_flight
 from tune_spaces.spaces.space import Space
@@ -30,6 +30,7 @@ outside its configuration ended it: the store that holds the results is gone, or
 MOST_REPEATS = 50
 """Suggestions in a row that were made before, after which the space counts as exhausted."""
 Ending = Literal["finished", "stopped", "failed"]
+STATES = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 def ending_of(result: Mapping[str, Any], epochs: int) -> Ending | None:
@@ -46,13 +47,14 @@ def settings_of(trial_config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in trial_config.items() if name not in (NUMBER, ROLE, CONFIG_ID)}
 
 
-class JournaledOptunaSearch(OptunaSearch):
-    """TPE (multivariate, grouped, seeded) over a conditional space.
+class JournaledOptunaSearch(Searcher):
+    """Searches a conditional space by TPE (multivariate, grouped), through Optuna's ask interface.
 
-    Trial 0 is source only, which lies outside the space and is not told to Optuna; trial 1 is the paper's setting. A
-    trial that the scheduler stopped is told as PRUNED with its score at every epoch it reached, so that rungs are not
-    mixed. A trial that something else ended (a budget, Ctrl-C) is in flight: it is suggested again after a restart.
-    A configuration that was suggested before is not run twice: Optuna is told what came of it, and asked again.
+    References come first, then the default point, then what Optuna suggests. A suggestion depends on the seed, on the
+    trial's number and on what the journal says of earlier trials; a journaled one is never drawn again. Optuna records
+    a trial that the scheduler stopped as pruned, with its score at each epoch, so that no scores of different epochs
+    are compared. References lie outside the space, and Optuna does not see them. A trial that something else ended (a
+    budget, Ctrl-C) is in flight, and runs again after a restart. No configuration runs twice.
     """
 
     def __init__(
@@ -77,99 +79,128 @@ class JournaledOptunaSearch(OptunaSearch):
             trials: how many are suggested in all.
             epochs: a trial that reached this many is finished.
             seed: the sampler's.
-            slots: says how many trials may be under way at this moment.
+            slots: says how many trials may run at this moment.
+
+        Raises:
+            UserError: the journal tells of another search.
         """
+        super().__init__(metric=SCORE, mode="max")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = TPESampler(
-                seed=seed,
-                multivariate=True,
-                group=True,
-                constant_liar=True,
-                n_startup_trials=max(1, min(10, trials // 3)),
-            )
-        super().__init__(
-            space=functools.partial(space.suggest, fixed),
-            metric=SCORE,
-            mode="max",
-            sampler=sampler,
-            points_to_evaluate=[space.defaults(fixed)],
-        )
+        self._space = space
         self._fixed = dict(fixed)
-        self._references = [(role, dict(settings)) for role, settings in references]
+        self._references = len(references)
+        self._first = [*((role, dict(settings)) for role, settings in references), ("default", space.defaults(fixed))]
         self._journal = journal
         self._trials = trials
+        self._startup_trials = max(1, min(10, trials // 3))
         self._epochs = epochs
+        self._seed = seed
         self._slots = slots
-        self._under_way: set[str] = set()
+        self._under_way: dict[str, int] = {}
+        """Trial numbers, by Tune's ids."""
         self._suggested: list[tuple[str, dict[str, Any]]] = []
-        self._numbers: dict[str, int] = {}
-        self._config_ids: dict[str, int] = {}
-        self._endings: dict[int, tuple[Ending, float | None]] = {}
-        self._told: dict[int, int] = {}
-        self._in_flight: list[int] = []
+        self._config_ids: set[str] = set()
+        self._scores: dict[int, dict[int, float]] = {}
+        """Scores of trials in flight, by trial and epoch."""
+        self._known: dict[int, FrozenTrial] = {}
+        """What Optuna knows of each trial, in the order of their numbers."""
         self.broken: UserError | OutsideFaultError | None = None
         """What ends the search: another driver is at it, or there is a fault outside, such as a full disk."""
-        self._replay(journal.events())
+        events = journal.events()
+        self._replay(events)
+        self._in_flight = in_flight(events)
 
     def _replay(self, events: Sequence[Event]) -> None:
         for event in events:
             if event.kind == "suggested":
-                point = self._next_point()
-                if point is None or point[1] != event.settings:
+                if not self._can_suggest(event):
                     raise UserError(
-                        f"the journal {self._journal.path} tells of another search: trial {event.trial} was "
-                        f"{event.settings}, this one suggests {point}; use another --experiment"
+                        f"the journal {self._journal.path} tells of another search, whose trial {event.trial} is "
+                        f"{event.settings}; use another --experiment"
                     )
+                self._add_suggestion(event.role, event.settings)
             elif event.kind == "exhausted":
                 self._trials = event.trial
             elif event.kind == "reported" and event.decision == "CONTINUE":
-                self._report(event.trial, event.epoch, event.score)
+                self._add_score(event.trial, event.epoch, event.score)
             elif event.kind == "ended":
-                self._tell(event.trial, cast(Ending, event.decision), event.epoch, event.score)
-        self._in_flight = in_flight(events)
+                self._add_ending(event.trial, cast(Ending, event.decision), event.epoch, event.score)
 
-    def _next_point(self) -> tuple[str, dict[str, Any]] | None:
-        """Draw the next trial's role and settings, or None where the space has nothing new."""
+    def _can_suggest(self, event: Event) -> bool:
+        if event.trial < len(self._first):
+            return self._first[event.trial] == (event.role, event.settings)
+        try:
+            self._describe(event.settings, state=TrialState.RUNNING)
+        except ValueError:  # Optuna's, for a point outside the space
+            return False
+        return True
+
+    def _add_suggestion(self, role: str, settings: dict[str, Any]) -> None:
         number = len(self._suggested)
-        if number < len(self._references):
-            point = self._references[number]
-            self._config_ids[self._identity(point[1])] = number
-        else:
-            settings = self._new_settings(number)
-            if settings is None:
-                return None
-            point = ("default" if number == len(self._references) else "suggested", settings)
-        self._suggested.append(point)
-        return point
+        self._suggested.append((role, settings))
+        self._config_ids.add(self._identify(settings))
+        if number >= self._references:
+            self._known[number] = self._describe(settings, state=TrialState.RUNNING)
 
-    def _new_settings(self, number: int) -> dict[str, Any] | None:
-        for _ in range(MOST_REPEATS):
-            settings: dict[str, Any] | None = super().suggest(self._study_id(number))
-            assert settings is not None
-            first = self._config_ids.setdefault(self._identity(settings), number)
-            if first == number:
-                return settings
-            repeated = self._ot_trials.pop(self._study_id(number))
-            ending, score = self._endings.get(first, ("running", None))
-            if ending == "finished":
-                self._ot_study.tell(repeated, score)
-            else:
-                self._ot_study.tell(repeated, state=TrialState.PRUNED if ending == "stopped" else TrialState.FAIL)
-        return None
+    def _add_score(self, number: int, epoch: int, score: float | None) -> None:
+        if score is not None:
+            self._scores.setdefault(number, {}).setdefault(epoch, score)
 
-    def _identity(self, settings: Mapping[str, Any]) -> str:
+    def _add_ending(self, number: int, ending: Ending, epoch: int, score: float | None) -> None:
+        self._add_score(number, epoch, score)
+        scores = self._scores.pop(number, {})
+        if number in self._known:
+            state = TrialState.FAIL if score is None or math.isnan(score) else STATES[ending]
+            value = None if state == TrialState.FAIL else score
+            self._known[number] = self._describe(
+                self._suggested[number][1], state=state, value=value, intermediate_values=scores
+            )
+
+    def _describe(self, settings: dict[str, Any], **outcome: Any) -> FrozenTrial:
+        """Describe a trial to Optuna.
+
+        Raises:
+            ValueError: the settings do not lie in the space.
+        """
+        point = FixedTrial(settings)
+        self._space.suggest(self._fixed, point)
+        return create_trial(params=settings, distributions=point.distributions, **outcome)
+
+    def _identify(self, settings: Mapping[str, Any]) -> str:
         return config_id(config_from_flat(overlay(self._fixed, settings)))
 
-    @staticmethod
-    def _study_id(number: int) -> str:
-        return f"trial-{number}"
+    def build_study(self) -> optuna.Study:
+        """Build the study that the next trial is asked of: all trials so far by number, and a sampler seeded for it.
+
+        Built anew each time, it depends on neither the order in which trials ended nor on a restart.
+        """
+        seed = int(generator(self._seed, "suggestion", len(self._suggested)).integers(2**32))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = TPESampler(
+                seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=self._startup_trials
+            )
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        study.add_trials(self._known.values())
+        return study
+
+    def _draw(self) -> tuple[str, dict[str, Any]] | None:
+        """Return the next trial's role and settings, or None where the space has nothing new."""
+        number = len(self._suggested)
+        if number < len(self._first):
+            return self._first[number]
+        study = self.build_study()
+        for _ in range(MOST_REPEATS):  # a repeat stays in this study as under way, and TPE avoids what is
+            trial = study.ask()
+            self._space.suggest(self._fixed, trial)
+            if self._identify(trial.params) not in self._config_ids:
+                return "suggested", trial.params
+        return None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the next trial: first those in flight when the search was interrupted, then new ones.
 
-        None while as many are under way as the cluster takes at this moment.
+        None while as many run as the cluster takes at this moment.
 
         Raises:
             UserError, OutsideFaultError, OSError: see ``broken``, and :meth:`Journal.append`.
@@ -180,21 +211,20 @@ class JournaledOptunaSearch(OptunaSearch):
             return None
         if self._in_flight:
             number = self._in_flight.pop(0)
-            role, settings = self._suggested[number]
         else:
             number = len(self._suggested)
             if number >= self._trials:
                 return Searcher.FINISHED  # type: ignore[no-any-return]
-            point = self._next_point()
+            point = self._draw()
             if point is None:
                 self._trials = number
                 self._journal.append(Event("exhausted", number))
                 return Searcher.FINISHED  # type: ignore[no-any-return]
-            role, settings = point
-            self._journal.append(Event("suggested", number, settings=settings, role=role))
-        self._numbers[trial_id] = number
-        self._under_way.add(trial_id)
-        return {**settings, NUMBER: number, ROLE: role, CONFIG_ID: self._identity(settings)}
+            self._journal.append(Event("suggested", number, settings=point[1], role=point[0]))
+            self._add_suggestion(*point)
+        role, settings = self._suggested[number]
+        self._under_way[trial_id] = number
+        return {**settings, NUMBER: number, ROLE: role, CONFIG_ID: self._identify(settings)}
 
     def save(self, checkpoint_path: str) -> None:
         """Write an empty file where Tune keeps what it would go on from: the journal is that.
@@ -205,7 +235,7 @@ class JournaledOptunaSearch(OptunaSearch):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take a score of a trial that goes on; the scheduler has journaled it."""
-        self._report(self._numbers[trial_id], result[EPOCH], result[SCORE])
+        self._add_score(self._under_way[trial_id], result[EPOCH], result[SCORE])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take a trial's end, unless something else than the scheduler or a failure ended it.
@@ -222,30 +252,10 @@ class JournaledOptunaSearch(OptunaSearch):
     def _complete(self, trial_id: str, result: dict[str, Any] | None, error: bool) -> None:
         if result is not None and result.get(GONE):
             raise OutsideFaultError(result[GONE])
-        number = self._numbers[trial_id]
-        self._under_way.discard(trial_id)
+        number = self._under_way.pop(trial_id)
         ending = None if error else ending_of(result or {}, self._epochs)
         if ending is None:
             return  # in flight still: it was interrupted, or its process died, which need not be its own fault
         epoch, score = (0, None) if result is None or ending == "failed" else (result[EPOCH], result[SCORE])
         self._journal.append(Event("ended", number, epoch=epoch, score=score, decision=ending))
-        self._tell(number, ending, epoch, score)
-
-    def _report(self, number: int, epoch: int, score: float | None) -> None:
-        if number >= len(self._references) and epoch > self._told.get(number, 0):
-            assert score is not None
-            self._ot_trials[self._study_id(number)].report(score, epoch)
-        self._told[number] = max(epoch, self._told.get(number, 0))
-
-    def _tell(self, number: int, ending: Ending, epoch: int, score: float | None) -> None:
-        self._endings[number] = (ending, score)
-        if number < len(self._references):
-            return
-        trial = self._ot_trials[self._study_id(number)]
-        if ending == "finished":
-            self._ot_study.tell(trial, score)
-        elif ending == "stopped":
-            self._report(number, epoch, score)
-            self._ot_study.tell(trial, state=TrialState.PRUNED)
-        else:
-            self._ot_study.tell(trial, state=TrialState.FAIL)
+        self._add_ending(number, ending, epoch, score)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tune_spaces.spaces.learning_rates import LEARNING_RATES
+from tune_spaces.spaces.csg import LEARNING_RATES
 from tune_spaces.spaces.space import Choice, Float, Space
 
 WEIGHT_L2 = Space((Float("method.weight", default=0.1, low=1e-3, high=10.0, log=True), *LEARNING_RATES), follows=True)

@@ -7,7 +7,6 @@ from csg.config.external import import_object
 from csg.messages.errors import UserError
 from tune_spaces.spaces import csg as csg_space
 from tune_spaces.spaces import rivals as rival_spaces
-from tune_spaces.spaces.learning_rates import LEARNING_RATES
 from tune_spaces.spaces.space import Space
 
 SPACES = {
@@ -21,7 +20,7 @@ SPACES = {
     "feature_l2": rival_spaces.FEATURE_L2,
     "asg": rival_spaces.ASG,
     "drpc": rival_spaces.DRPC,
-    "learning_rates": Space(LEARNING_RATES, follows=True),
+    "learning_rates": Space(csg_space.LEARNING_RATES, follows=True),
 }
 
 

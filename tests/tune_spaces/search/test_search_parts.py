@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from csg.config import DataConfig
@@ -18,6 +19,7 @@ from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
 from csg.parsing import config_from_flat, overlay
+from csg.randomness import generator
 from tune_spaces.search.journal import Event, Journal, in_flight, unfinished
 from tune_spaces.search.plan import around
 from tune_spaces.search.scheduler import JournaledASHA
@@ -191,7 +193,7 @@ def test_no_configuration_is_run_twice_and_a_small_space_ends_early(tmp_path: Pa
     assert again.suggest("more") == Searcher.FINISHED
 
 
-def test_a_failed_trial_is_told_as_failed_and_one_whose_process_died_stays_in_flight(tmp_path: Path) -> None:
+def test_optuna_records_a_failed_trial_as_failed_and_one_whose_process_died_stays_in_flight(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.jsonl")
     search = searcher(journal, slots=lambda: 3)
     for index in range(3):
@@ -199,7 +201,7 @@ def test_a_failed_trial_is_told_as_failed_and_one_whose_process_died_stays_in_fl
     search.on_trial_complete("id1", {EPOCH: 0, FAILED: True, "done": True})
     search.on_trial_complete("id2", error=True)
     assert [event.decision for event in journal.events() if event.kind == "ended"] == ["failed"]
-    assert [trial.state for trial in search._ot_study.trials] == [TrialState.FAIL, TrialState.RUNNING]
+    assert [trial.state for trial in search.build_study().trials] == [TrialState.FAIL, TrialState.RUNNING]
     assert in_flight(journal.events()) == [0, 2]
     again = searcher(journal, slots=lambda: 3)
     assert [(again.suggest(name) or {})[NUMBER] for name in "abc"] == [0, 2, 3], "and is tried again"
@@ -217,27 +219,121 @@ def test_a_line_that_a_kill_cut_short_never_happened(undisturbed: Journal, tmp_p
         assert what_happened(journal) == what_happened(undisturbed)
 
 
-def test_stopped_trials_are_told_as_pruned_with_their_score_by_epoch(undisturbed: Journal, tmp_path: Path) -> None:
-    study = drive(Journal(tmp_path / "j.jsonl"))._ot_study
+def test_optuna_records_stopped_trials_as_pruned_with_their_score_by_epoch(undisturbed: Journal) -> None:
+    trials = searcher(undisturbed).build_study().trials
     endings = {event.trial: event for event in undisturbed.events() if event.kind == "ended"}
-    for trial in study.trials:
+    for trial in trials:
         ending = endings[trial.number + len(REFERENCES)]
         assert trial.state == (TrialState.COMPLETE if ending.decision == "finished" else TrialState.PRUNED)
-        if ending.decision == "stopped":
-            assert trial.intermediate_values[ending.epoch] == ending.score
-    assert len(study.trials) == 11, "source only lies outside the space and is not told to Optuna"
+        assert trial.value == trial.intermediate_values[ending.epoch] == ending.score
+        assert list(trial.intermediate_values) == list(range(1, ending.epoch + 1))
+    assert len(trials) == 11, "source only lies outside the space, and Optuna does not see it"
 
 
-def test_the_sampler_starts_at_random_for_at_most_a_third_of_the_trials(tmp_path: Path) -> None:
-    for trials in (4, 12, 100):
-        sampler = searcher(Journal(tmp_path / f"{trials}.jsonl"), trials=trials)._sampler
-        assert isinstance(sampler, optuna.samplers.TPESampler)
-        assert 1 <= sampler._n_startup_trials <= max(1, trials / 3)
+def test_optuna_records_a_score_that_is_no_number_as_a_failure(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl")
+    search = searcher(journal)
+    for name in "ab":
+        search.suggest(name)
+        search.on_trial_complete(name, {EPOCH: EPOCHS, SCORE: float("nan"), "done": True})
+    for each in (search, searcher(journal)):
+        assert [trial.state for trial in each.build_study().trials] == [TrialState.FAIL]
 
 
-def test_a_journal_of_another_search_is_refused(undisturbed: Journal) -> None:
-    with pytest.raises(UserError, match="tells of another search"):
-        searcher(undisturbed, seed=1)
+def test_a_search_starts_at_random_for_a_third_of_its_trials_and_then_follows_the_scores(tmp_path: Path) -> None:
+    def suggested(name: str, score: Landscape) -> list[dict[str, Any]]:
+        journal = Journal(tmp_path / name)
+        drive(journal, score=score)
+        return [event.settings for event in journal.events() if event.kind == "suggested"]
+
+    one, other = suggested("one", rising), suggested("other", lambda settings, epoch: -rising(settings, epoch))
+    assert one[:5] == other[:5], "source only, the default, and what was drawn while fewer than 4 trials had ended"
+    assert one[5] != other[5]
+
+
+def test_a_suggestion_depends_on_neither_the_order_of_endings_nor_a_restart(tmp_path: Path) -> None:
+    def seventh(name: str, order: list[int], *, restarts: bool = False) -> dict[str, Any]:
+        journal = Journal(tmp_path / name)
+        search = searcher(journal, slots=lambda: 6)
+        for number in range(6):
+            search.suggest(f"id{number}")
+        for number in order:
+            search.on_trial_complete(f"id{number}", {EPOCH: 1 + number % 3, SCORE: 0.1 * number, "done": True})
+            if restarts:
+                search = searcher(journal, slots=lambda: 6)
+                for left in in_flight(journal.events()):
+                    search.suggest(f"id{left}")
+        suggestion = search.suggest("id6")
+        assert suggestion is not None and suggestion[NUMBER] == 6
+        return suggestion
+
+    undisturbed = seventh("undisturbed", [0, 1, 2, 3, 4])
+    assert seventh("order", [4, 2, 0, 3, 1]) == undisturbed
+    assert seventh("restarts", [2, 4, 3, 1, 0], restarts=True) == undisturbed
+    assert seventh("fewer", [0, 1, 2, 4]) != undisturbed, "it does depend on what ended"
+
+
+def test_a_resumed_search_draws_nothing_again(undisturbed: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optuna.Study, "ask", lambda _: pytest.fail("a journaled suggestion was drawn again"))
+    assert searcher(undisturbed).suggest("more") == Searcher.FINISHED
+
+
+@pytest.mark.parametrize("name", ["contrast", "csg_segmentation"])
+def test_a_journal_of_another_search_is_refused(undisturbed: Journal, name: str) -> None:
+    with pytest.raises(UserError, match="tells of another search, whose trial 1 is"):
+        searcher(undisturbed, space=SPACES[name])
+
+
+@pytest.mark.filterwarnings("ignore:The value 7.0 of the parameter")
+@pytest.mark.parametrize(
+    "point",
+    [
+        {"optim.lr": 7.0, "optim.backbone_lr_factor": 0.1},
+        {"optim.lr": 0.02},
+        {"optim.lr": 0.02, "optim.backbone_lr_factor": 0.1, "method.temperature": 0.1},
+    ],
+)
+def test_a_journal_with_a_suggestion_outside_the_space_is_refused(tmp_path: Path, point: dict[str, float]) -> None:
+    journal, space = Journal(tmp_path / "j.jsonl"), SPACES["learning_rates"]
+    drive(journal, trials=2, space=space)
+    searcher(journal, space=space)
+    journal.append(Event("suggested", 2, settings=point))
+    with pytest.raises(UserError, match="tells of another search, whose trial 2 is"):
+        searcher(journal, space=space)
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 9, 20])
+@pytest.mark.parametrize(("grace_epochs", "reduction_factor"), [(1, 3), (2, 2), (1, 2.5), (40, 4)])
+def test_trials_are_stopped_as_rays_own_asha_stops_them(
+    tmp_path: Path, epochs: int, grace_epochs: int, reduction_factor: float
+) -> None:
+    """On random scores, many of them equal, of trials that take turns at random."""
+    random = generator(epochs, "scores")
+    ours = JournaledASHA(
+        Journal(tmp_path / "j.jsonl"), epochs=epochs, grace_epochs=grace_epochs, reduction_factor=reduction_factor
+    )
+    rays = ASHAScheduler(
+        time_attr=EPOCH,
+        metric=SCORE,
+        mode="max",
+        max_t=epochs,
+        grace_period=min(grace_epochs, epochs),
+        reduction_factor=reduction_factor,
+    )
+    trials: list[Any] = [
+        SimpleNamespace(trial_id=str(n), config={NUMBER: n, ROLE: "suggested"}, epoch=0) for n in range(30)
+    ]
+    for trial in trials:
+        rays.on_trial_add(None, trial)
+    while trials:
+        trial = trials[random.integers(min(len(trials), 8))]
+        trial.epoch += 1
+        result = {EPOCH: trial.epoch, SCORE: round(random.normal(), 1)}
+        decision = ours.on_trial_result(None, trial, result)
+        assert decision == rays.on_trial_result(None, trial, result)
+        if decision == TrialScheduler.STOP:
+            rays.on_trial_complete(None, trial, result)
+            trials.remove(trial)
 
 
 def test_a_trial_that_was_cut_off_stays_in_flight(tmp_path: Path) -> None:
