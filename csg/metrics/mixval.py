@@ -1,0 +1,64 @@
+"""MixVal: whether a mixture of two images is answered like the image that makes up most of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from csg.metrics.rows import is_degenerate, predict_classes
+from csg.randomness import generator
+
+WORST = 0.0
+"""The least that an accuracy can be."""
+RATIO = 0.55
+"""Share of the first image in a mixture, as published."""
+
+
+def choose_partners(count: int, *, seed: int) -> Tensor:
+    """Choose the second image of each mixture: every image once, and none for itself.
+
+    Args:
+        count: number of images.
+        seed: seed of the draw, over the caller's fixed order of images.
+
+    Returns:
+        (count,) indices.
+    """
+    ring = generator(seed, "mixval").permutation(count)
+    partners = np.empty(count, dtype=np.int64)
+    partners[ring] = np.roll(ring, 1)
+    return torch.from_numpy(partners)
+
+
+def mix_images(images: Tensor, partners: Tensor) -> Tensor:
+    """Mix each image with its partner, ``RATIO`` of the image and the rest of the partner.
+
+    Args:
+        images: (N, ...) images as the model takes them; a batch, or all.
+        partners: (N, ...) their partners, such as ``images[choose_partners(N, seed=0)]``.
+    """
+    return torch.lerp(partners, images, RATIO)
+
+
+def mixval(logits: Tensor, partner_logits: Tensor, *, mixed_logits: Tensor) -> float:
+    """Accuracy on mixtures of target images against the class predicted for each mixture's first image.
+
+    Source: Hu et al., "Mixed Samples as Probes for Unsupervised Model Selection in Domain Adaptation" (NeurIPS 2023).
+    Two accuracies are averaged: of mixtures within a predicted class, which probe how dense the classes are, and of
+    mixtures across classes, which probe the boundary. Where there is no mixture of a kind, the other one counts.
+
+    Args:
+        logits: (N, C) of the first images.
+        partner_logits: (N, C) of the second images, by the same model.
+        mixed_logits: (N, C) of the mixtures that :func:`mix_images` makes.
+
+    Returns:
+        From 0, which is also what a degenerate model gets, to 1. Higher is better.
+    """
+    if is_degenerate(logits=logits) or not torch.isfinite(torch.stack([partner_logits, mixed_logits])).all():
+        return WORST
+    expected = predict_classes(logits)
+    hits = (predict_classes(mixed_logits) == expected).to(torch.float64)
+    within = predict_classes(partner_logits) == expected
+    return float(torch.stack([kind.mean() for kind in (hits[within], hits[~within]) if len(kind)]).mean())
