@@ -1,4 +1,4 @@
-"""``csg data check``: look at every image of a pair on disk, say what is wrong, and whether it can be trained on."""
+"""``csg data check``: read every image of a pair on disk, list its faults, and say whether a training would start."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from csg.training.loop import steps_per_epoch
 
 USAGE = "usage: csg data check [flags] (csg data check --help shows them)"
 SHOWN = 100
-"""Faults that are printed; the report has all."""
+"""Number of faults that are printed. The report has all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +42,13 @@ class CheckOptions:
 
 
 def data(argv: Sequence[str], console: Console) -> int:
-    """Run a sub-command; there is one.
+    """Run a sub-command. There is one, ``check``.
 
     Returns:
         0 when a training with these settings would start on these data, 1 when it would not, 130 when interrupted.
 
     Raises:
-        UserError: there is no such sub-command, there are no data, or settings ask for more images than there are.
+        UserError: there is no such sub-command, there are no data, or a setting exceeds the number of images.
     """
     if argv and argv[0] in HELP:
         console.print(USAGE)
@@ -77,7 +77,7 @@ def data(argv: Sequence[str], console: Console) -> int:
 
 
 def _refuse_a_batch_too_large(config: Config) -> None:
-    """Raise what a training would raise; where the data make no pair, the check itself says why."""
+    """Refuse a batch size that a training would refuse. If the data cannot be loaded, the check says why."""
     try:
         pair = load_pair(config.data)
     except UserError:
@@ -86,9 +86,9 @@ def _refuse_a_batch_too_large(config: Config) -> None:
 
 
 def _print_counts(report: Report, console: Console) -> None:
-    """Show images per class: of the streams where the data can be split into them, else of both sides.
+    """Print the number of images of each class, by stream if the data can be split into streams, else by side.
 
-    Where labels are maps, an image counts for every class it shows, and the class's share of the pixels is shown too.
+    With label maps, an image counts for every class that it shows, and the share of the pixels is printed too.
     """
     columns = {name: stream for name, stream in report.streams.items() if name != SOURCE_SHIFTED} or report.domains
     table = Table(box=None, pad_edge=False)
@@ -96,7 +96,7 @@ def _print_counts(report: Report, console: Console) -> None:
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for name in report.domains["source"]["images_per_class"]:
-        table.add_row(make_one_line(name), *(_count(column, name) for column in columns.values()))
+        table.add_row(make_one_line(name), *(_format_count(column, name) for column in columns.values()))
     table.add_row("all", *(f"{column['images']:,}" for column in columns.values()), style="bold")
     console.print(table)
     for side, described in report.domains.items():
@@ -111,7 +111,7 @@ def _print_counts(report: Report, console: Console) -> None:
         console.print(f"{side}: {', '.join(figures)}: {described['folder']}")
 
 
-def _count(column: Mapping[str, Any], name: str) -> str:
+def _format_count(column: Mapping[str, Any], name: str) -> str:
     images: int = column["images_per_class"][name]
     pixels: dict[str, int] | None = column.get("pixels_per_class")
     return f"{images:,}" if pixels is None else f"{images:,} ({pixels[name] / max(sum(pixels.values()), 1):.2%})"
@@ -122,7 +122,7 @@ def _print_faults(report: Report, console: Console) -> None:
         return
     kinds = Counter(fault.kind for fault in report.faults)
     counts = ", ".join(pluralize(count, *KINDS_IN_WORDS[kind]) for kind, count in kinds.items())
-    console.print(f"{_number(report)}: {counts}")
+    console.print(f"{_count_faults(report)}: {counts}")
     for fault in report.faults[:SHOWN]:
         console.print(f"  {fault.kind}: {make_one_line(str(fault))}")
     if len(report.faults) > SHOWN:
@@ -130,18 +130,18 @@ def _print_faults(report: Report, console: Console) -> None:
 
 
 def _print_verdict(report: Report, console: Console) -> None:
-    """Say whether a training would start, and what it would pass over."""
+    """Print whether a training would start, and what it would leave out."""
     if not report.faults:
         verdict = Text("usable: nothing is wrong", style="green")
         if report.not_used:
             verdict = Text.assemble(("usable", "green"), f"; {files_in_words(report.not_used)} not used")
     elif report.usable:
-        verdict = Text.assemble(("usable", "green"), f", with {_number(report)} that training passes over")
+        verdict = Text.assemble(("usable", "green"), f", with {_count_faults(report)} that training passes over")
     else:
         refusal = get_first_line(str(report.refusal(report.on_bad_image)), 1000).rstrip(":")
         verdict = Text.assemble(("not usable", "red"), f": {make_printable(refusal)}")
     console.print(verdict)
 
 
-def _number(report: Report) -> str:
+def _count_faults(report: Report) -> str:
     return pluralize(len(report.faults), "fault")

@@ -1,4 +1,4 @@
-"""``csg export``: a finished run's classifier, or segmenter, as one file that needs nothing of this package."""
+"""``csg export``: the network of a finished run as one file that does not need this package."""
 
 from __future__ import annotations
 
@@ -25,20 +25,22 @@ from csg.storage.object_store import file_of
 from csg.training.selected import Selected, load_selected
 
 TOLERANCE: Final = 1e-3
-"""Largest accepted difference between a probability by the written file and by the model itself. Rounding alone comes
-to a tenth of it in a ResNet-101 whose head is steep; a wrong padding or normalisation goes far beyond."""
+"""Largest accepted difference between a probability of the written file and of the model.
+
+Rounding alone reaches a tenth of it in a ResNet-101 with a steep head. A wrong padding exceeds it by far.
+"""
 CHECKED_BATCHES: Final = (1, 5)
-"""Numbers of images in the batches that the written file is tried with; it is made with two."""
+"""Sizes of the batches that test the written file. It is made with a batch of two."""
 ONNX_PACKAGES: Final = ("onnx", "onnxruntime", "onnxscript")
 METADATA_FILE: Final = "csg.json"
-"""Name of the metadata inside a .pt2 file."""
+"""Name of the metadata in a .pt2 file."""
 Metadata = Mapping[str, Any]
 Answer = Callable[[Tensor], Tensor]
 """(N, 3, S, S) float32 images of 0 to 255 -> (N, classes) or (N, classes, S, S) probabilities."""
 
 
 class MismatchError(ArithmeticError):
-    """A written file that does not answer as the model does."""
+    """The probabilities of a written file differ from those of the model."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,21 +55,21 @@ class ExportOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """A kind of file."""
+    """A file format."""
 
     write: Callable[[Deployable, int, Metadata, BinaryIO], None]
-    """Takes the model, the side of its images in pixels, the metadata and the file."""
+    """Takes the model, the side of its images in pixels, the metadata and the open file."""
     read: Callable[[Path], Answer]
-    """Loads a file as whoever gets it would."""
+    """Loads a file as its users do."""
     packages: tuple[str, ...] = ()
-    """What it needs beyond torch."""
+    """Packages that it needs besides torch."""
 
 
 def export(argv: Sequence[str], console: Console) -> int:
-    """Write the network of a finished run to one file, and try that file.
+    """Write the network of a finished run to one file, and compare the file with the network.
 
     Returns:
-        0; 1 when the file does not answer as the model does, and was not kept.
+        0; 1 when their probabilities differ, and the file was not kept.
     """
     options = read_options(
         ExportOptions,
@@ -75,7 +77,7 @@ def export(argv: Sequence[str], console: Console) -> int:
         prog="csg export",
         description="Write the network of a finished run to one file: images in, probabilities out.",
     )
-    kind = _format_of(options.output)
+    kind = _choose_format(options.output)
     selected = load_selected(file_of(options.checkpoint, "--checkpoint"))
     check_file(options.output, "--output")
     try:
@@ -92,37 +94,37 @@ def export(argv: Sequence[str], console: Console) -> int:
 
 
 def export_to(path: Path, kind: Format, selected: Selected) -> float:
-    """Write a file, and put it in place once it was read back and answered as the model does.
+    """Write a file, read it back, and keep it if its probabilities are those of the model.
 
     Returns:
         The largest difference of a probability.
 
     Raises:
-        MismatchError: it is beyond ``TOLERANCE``; ``path`` is as it was.
+        MismatchError: the difference exceeds ``TOLERANCE``. ``path`` is left as it was.
         UserError: the weights do not fit, or give no probabilities.
     """
     model = Deployable(selected.model(selected.on("cpu")))
     side = get_side(selected.config)
-    with replacing(path) as file, _quiet():
+    with replacing(path) as file, _silence_exporters():
         kind.write(model, side, make_metadata(selected), file)
         file.flush()
         answer = kind.read(Path(file.name))
-        difference = max(_difference(answer, model, images, selected) for images in _random_images(side))
+        difference = max(_measure_difference(answer, model, images, selected) for images in _draw_images(side))
         if not difference <= TOLERANCE:
             raise MismatchError(
                 f"{path} was not written: read back, its probabilities differ from the model's by {difference:.1e}, "
-                f"where at most {TOLERANCE} is accepted; the other format ({_others(path)}) may do"
+                f"where at most {TOLERANCE} is accepted; the other format ({_list_others(path)}) may do"
             )
     return difference
 
 
 def get_side(config: Config) -> int:
-    """Return the side, in pixels, of the squares that an evaluation shows the model."""
+    """Return the side in pixels of the square images that the model sees in an evaluation."""
     return config.data.window_side if config.data.task == "segmentation" else config.data.image_size
 
 
 def make_metadata(selected: Selected) -> Metadata:
-    """Return what someone needs to know who has nothing but the file."""
+    """Describe the file to users who have nothing else."""
     config, side = selected.config, get_side(selected.config)
     dense = config.data.task == "segmentation"
     if dense:
@@ -152,10 +154,10 @@ def make_metadata(selected: Selected) -> Metadata:
 
 
 def write_pt2(model: Deployable, side: int, about: Metadata, file: BinaryIO) -> None:
-    """Write what :func:`torch.export.load` reads."""
-    program = torch.export.export(model, (_example(side),), dynamic_shapes=_DYNAMIC)
+    """Write a .pt2 file, for :func:`torch.export.load`."""
+    program = torch.export.export(model, (_make_example(side),), dynamic_shapes=_DYNAMIC)
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # names folders of this machine
+        node.meta.pop("stack_trace", None)  # it names folders of this machine
     torch.export.save(program, file, extra_files={METADATA_FILE: json.dumps(about, indent=1)})
 
 
@@ -167,10 +169,10 @@ def read_pt2(path: Path) -> Answer:
 
 
 def write_onnx(model: Deployable, side: int, about: Metadata, file: BinaryIO) -> None:
-    """Write an ONNX model whose weights are inside; what is no text in its metadata is JSON."""
+    """Write an ONNX model with its weights inside. Metadata that is not text is JSON."""
     program = torch.onnx.export(
         model,
-        (_example(side),),
+        (_make_example(side),),
         input_names=["images"],
         output_names=["probabilities"],
         dynamic_shapes=_DYNAMIC,
@@ -179,7 +181,7 @@ def write_onnx(model: Deployable, side: int, about: Metadata, file: BinaryIO) ->
     )
     assert program is not None
     for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()  # names folders of this machine
+        node.metadata_props.clear()  # it names folders of this machine
     program.model.metadata_props.update(
         {name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()}
     )
@@ -201,7 +203,7 @@ FORMATS: Final = {
 _DYNAMIC: Final = {"images": {0: torch.export.Dim("N", min=1)}}
 
 
-def _format_of(path: Path) -> Format:
+def _choose_format(path: Path) -> Format:
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         found = f"found {path.suffix}" if path.suffix else "found no extension"
@@ -210,21 +212,21 @@ def _format_of(path: Path) -> Format:
     if missing:
         raise UserError(
             f"--output: a {path.suffix} file needs {', '.join(missing)}, which are not installed; install them from "
-            f"the project's folder: pip install -c constraints.txt -e '.[export]' (or write {_others(path)})"
+            f"the project's folder: pip install -c constraints.txt -e '.[export]' (or write {_list_others(path)})"
         )
     return kind
 
 
-def _others(path: Path) -> str:
+def _list_others(path: Path) -> str:
     return ", ".join(name for name in FORMATS if name != path.suffix.lower())
 
 
-def _example(side: int) -> Tensor:
+def _make_example(side: int) -> Tensor:
     return torch.zeros(2, 3, side, side)
 
 
-def _random_images(side: int) -> Iterator[Tensor]:
-    """Yield batches of noise, each image of a contrast of its own."""
+def _draw_images(side: int) -> Iterator[Tensor]:
+    """Yield batches of noise. Each image has a contrast of its own."""
     draw = torch.Generator().manual_seed(0)
     for count in CHECKED_BATCHES:
         noise = torch.rand(count, 3, side, side, generator=draw)
@@ -232,7 +234,7 @@ def _random_images(side: int) -> Iterator[Tensor]:
 
 
 @torch.no_grad()
-def _difference(answer: Answer, model: Deployable, images: Tensor, selected: Selected) -> float:
+def _measure_difference(answer: Answer, model: Deployable, images: Tensor, selected: Selected) -> float:
     expected = model(images)
     if not torch.isfinite(expected).all():
         raise UserError(f"{selected.path}: expected weights that give probabilities, found some that give NaN")
@@ -241,8 +243,8 @@ def _difference(answer: Answer, model: Deployable, images: Tensor, selected: Sel
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back the exporters' remarks about packages that are not needed and about torch's own parts."""
+def _silence_exporters() -> Iterator[None]:
+    """Hide the warnings of the exporters, which are about optional packages and about parts of torch."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

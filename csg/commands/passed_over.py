@@ -1,4 +1,4 @@
-"""What a command says of files, and of frames, that are not used."""
+"""The message of a command about files and frames that are not used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from csg.messages.console import Console
 
 
 def print_not_used(kinds: Sequence[PassedOver], several_frames: int, console: Console, *, side: str = "") -> None:
-    """Print how many files are not used, by suffix and reason, and of how many images only the first frame is."""
+    """Print the number of unused files by suffix and reason, and of images of which only the first frame is used."""
     start = f"{side}: " if side else ""
     lines = [f"{start}{files_in_words(kinds)} not used:", *(f"  {kind}" for kind in kinds)] if kinds else []
     if several_frames:

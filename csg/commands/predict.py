@@ -1,4 +1,4 @@
-"""``csg predict``: the class of every image in a folder, or of its every pixel, by a finished run's weights."""
+"""``csg predict``: the class of every image in a folder, or of every pixel, by the weights of a finished run."""
 
 from __future__ import annotations
 
@@ -61,21 +61,21 @@ class PredictOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What came of one batch."""
+    """The predictions for one batch."""
 
     rows: list[tuple[str, str, str]]
-    """File, class and probability of the images that could be read."""
+    """File, class and probability of each image that could be read."""
     bad: tuple[BadImageError, ...]
-    """The others."""
+    """Errors of the other images."""
     several_frames: int
-    """Images of which more frames or pages follow the one that counts."""
+    """Number of images with more frames or pages than the first, which counts."""
 
 
 def predict(argv: Sequence[str], console: Console) -> int:
     """Write the class of every image below a folder to a CSV file, or its class map to a folder.
 
     Returns:
-        0; 1 when images could not be read, which are then missing; 130 when interrupted.
+        0; 1 when images could not be read and are missing; 130 when interrupted.
     """
     options = read_options(
         PredictOptions,
@@ -84,7 +84,7 @@ def predict(argv: Sequence[str], console: Console) -> int:
         description="Write the class of every image in a folder to a CSV file, or of its every pixel to an image.",
     )
     selected = load_selected(file_of(options.checkpoint, "--checkpoint"))
-    names, passed_over = _names(options.folder)
+    names, passed_over = _list_names(options.folder)
     limit = PixelLimit(options.max_megapixels or selected.config.data.max_megapixels, "--max-megapixels")
     dense = selected.config.data.task == "segmentation"
     output = options.output or Path("predictions" if dense else "predictions.csv")
@@ -128,7 +128,7 @@ def _write_table(
     """Write a row for every image that can be read.
 
     Returns:
-        Why the others cannot; and of how many images more frames or pages follow the one that counts.
+        The errors of the others, and the number of images with several frames or pages, of which the first counts.
     """
     bad: list[BadImageError] = []
     several_frames = 0
@@ -145,11 +145,11 @@ def _write_table(
     return bad, several_frames
 
 
-def _names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
-    """List the image files below ``folder``, as paths below it, and count what is passed over for its name.
+def _list_names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
+    """List the image files below ``folder`` as relative paths, and count the files that are not images by name.
 
     Raises:
-        UserError: it is no folder, or has no images.
+        UserError: there is no such folder, or it has no images.
     """
     found = list(files_below(folder))
     names = [path.relative_to(folder).as_posix() for path in images_among(found)]
@@ -174,8 +174,8 @@ def classify(
 ) -> Iterator[Answers]:
     """Classify images as an evaluation does, batch by batch, in the order of their names.
 
-    The probability is that of the predicted class, averaged over the image and its mirror image where the run's
-    evaluation does so. (With ``data.flip_averaging=sigmoid``, the authors', the classes' do not sum to one.)
+    The probability is that of the predicted class. It is averaged over the image and its mirror image if the
+    evaluation of the run does so. With ``data.flip_averaging=sigmoid``, probabilities do not sum to one.
 
     Raises:
         UserError: the weights do not fit, or there is no such device.
@@ -184,7 +184,7 @@ def classify(
     torch.set_num_threads(config.train.threads)
     inference = Inference(selected.model(config), config)
     averaging = config.data.flip_averaging if selected.flip_averaging else "none"
-    unused = dict.fromkeys(names, 0)  # a stream has labels
+    unused = dict.fromkeys(names, 0)  # a stream needs labels
     files = ImageFiles.of(str(folder), unused, limit=limit)
     stream = FileStream(files, config.data.image_size)
     batches = torch.split(torch.arange(len(files)), config.train.evaluation_batch_size)

@@ -1,4 +1,4 @@
-"""``csg predict`` for segmentation: a class map beside every image of a folder."""
+"""``csg predict`` for segmentation: a class map for every image of a folder."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def write_maps(
     limit: PixelLimit,
     progress: Callable[[int, int], None],
 ) -> tuple[list[BadImageError], int]:
-    """Write ``output``/NAME.png for every image NAME below ``folder``: grey, of its size, a pixel's class its value.
+    """Write ``output``/NAME.png for every image NAME below ``folder``. It is grey; a pixel's value is its class.
 
-    Images are seen at full size, upright by their EXIF orientation, in windows as an evaluation sees them; maps that
-    are there are replaced.
+    A map has the size of its image, turned upright by the EXIF orientation. The model sees the image in windows, as in
+    an evaluation. Existing maps are replaced.
 
     Returns:
-        Why images could not be read, which have no map; and of how many more frames or pages follow the one that
-        counts.
+        The errors of images that could not be read and have no map, and the number of images with several frames or
+        pages, of which the first counts.
     """
     bad: list[BadImageError] = []
     of_several = 0

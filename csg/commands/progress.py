@@ -1,4 +1,4 @@
-"""How far a command is: a bar for a person, a line now and then for a log file."""
+"""Progress of a command: a bar in a terminal, occasional lines in a log file."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from csg.messages.wording import pluralize
 
 
 class CountProgress:
-    """Shows how many of a number of things are done; nothing before it is told of the first."""
+    """Shows how many things of a number are done. It shows nothing before the first."""
 
     def __init__(self, console: Console, *, doing: str, line: Callable[[int, int], str], lines: int) -> None:
-        """Show it on ``console``.
+        """Prepare the display.
 
         Args:
-            console: where to.
-            doing: names the work, ahead of the bar.
-            line: makes a log file's line of how many are done, and of how many.
-            lines: so many at most.
+            console: shows the bar or the lines.
+            doing: name of the work, before the bar.
+            line: makes a line for a log file from the number of things done and the number of all.
+            lines: largest number of lines.
         """
         self._console = console
         self._line, self._lines = line, lines
@@ -37,7 +37,7 @@ class CountProgress:
         self._bar.stop()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` are done."""
+        """Show that ``done`` things of ``total`` are done."""
         self._bar.update(self._task, completed=done, total=total, visible=True)
         if not self._console.is_terminal and done * self._lines // total > self._printed:
             self._printed = done * self._lines // total
@@ -45,7 +45,7 @@ class CountProgress:
 
 
 def show_image_progress(console: Console, doing: str, done: str) -> CountProgress:
-    """Make one for images that are being looked at, which ``doing`` and ``done`` say in two forms of one verb."""
+    """Make the display for work on images. ``doing`` and ``done`` are two forms of its verb."""
 
     def line(ready: int, total: int) -> str:
         return f"{done} {ready:,} of {pluralize(total, 'image')}"
@@ -54,5 +54,5 @@ def show_image_progress(console: Console, doing: str, done: str) -> CountProgres
 
 
 def show_step_progress(console: Console) -> CountProgress:
-    """Make one for the steps of a training."""
+    """Make the display for the steps of a training."""
     return CountProgress(console, doing="training steps", line="step {}/{}".format, lines=20)

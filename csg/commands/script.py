@@ -1,4 +1,4 @@
-"""What the scripts share: a console, and exit codes that say how it went."""
+"""The frame of every script: a console and exit codes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from csg.tracking.refusals import describe_refusal, make_recording_error
 
 
 def run_script(body: Callable[[Console], bool], *, resumes: bool = False) -> int:
-    """Run a script's body, which returns whether everything was done.
+    """Run the body of a script.
 
     Args:
-        body: prints to the console it is given.
-        resumes: whether the same command goes on where it was when something ended it.
+        body: takes the console, and returns whether everything was done.
+        resumes: whether the same command continues after something ended it.
 
     Returns:
-        0 when it was, 130 when it was interrupted, and 2 also when the MLflow store refuses for good, 3 when it is
-        away; else see :func:`csg.messages.exit_codes.run_to_exit_code`.
+        0 when everything was done, 130 when the script was interrupted, 2 also when the MLflow store refuses for good,
+        3 also when it is unreachable; else see :func:`csg.messages.exit_codes.run_to_exit_code`.
     """
     console = Console()
 
-    def whole() -> int:
+    def call() -> int:
         try:
             return 0 if body(console) else 130
         except StoreError as error:
             raise make_recording_error(get_first_line(str(error)), describe_refusal(error)) from None
 
-    return run_to_exit_code(whole, resumes=resumes)
+    return run_to_exit_code(call, resumes=resumes)

@@ -1,4 +1,4 @@
-"""``csg train``: train one configuration, or go on with it, or show what it came to."""
+"""``csg train``: train one configuration, continue its training, or show its result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
 from csg.commands.opening import open_run
 from csg.commands.progress import show_step_progress
 from csg.config import Config
@@ -15,14 +14,17 @@ from csg.data.pair import SOURCE_TRAIN
 from csg.data.pairs import visda17
 from csg.messages.console import Console
 from csg.messages.faults import find_outside_fault
-from csg.messages.text import get_first_line, make_one_line
-from csg.messages.wording import is_or_are, pluralize
+from csg.messages.text import get_first_line
+from csg.messages.text import make_one_line
+from csg.messages.wording import is_or_are
+from csg.messages.wording import pluralize
 from csg.parsing import parse_flags
 from csg.storage.object_store import address_of
 from csg.tasks import find_task
 from csg.training.dry_run import plan_run
 from csg.training.loop import EpochReport
 from csg.workers.run import train_run
+
 
 if TYPE_CHECKING:
     from csg.tracking import RunTracker
@@ -44,7 +46,7 @@ class TrainOptions:
 
 
 def train(argv: Sequence[str], console: Console) -> int:
-    """Train one configuration, or go on with it, or show what it came to."""
+    """Train one configuration, continue its training, or show its result."""
     flags = parse_flags(TrainOptions, argv, prog="csg train", description="Train and measure one configuration.")
     if flags.options.dry_run:
         return _show_plan(flags.config, console)
@@ -67,8 +69,16 @@ def train(argv: Sequence[str], console: Console) -> int:
         console.print(f"{of_all} on record in {address_of(run.folder)}")
     try:
         with show_step_progress(console) as progress:
+<<<<<<< OURS
             for report in train_run(run, progress, lambda text: console.print(text, style="yellow")):
                 console.print(_epoch_line(report, flags.config))
+||||||| BASE
+            for report in run.epochs(progress, lambda text: console.print(text, style="yellow")):
+                console.print(_epoch_line(report, flags.config))
+=======
+            for report in run.epochs(progress, lambda text: console.print(text, style="yellow")):
+                console.print(_format_epoch(report, flags.config))
+>>>>>>> THEIRS
                 _log(track, console)
         final = run.finish()
     except KeyboardInterrupt:
@@ -78,7 +88,7 @@ def train(argv: Sequence[str], console: Console) -> int:
     except Exception as error:
         fault = find_outside_fault(error)
         if fault is not None:
-            raise fault from error  # no fault of the run's, which stays as it is on record
+            raise fault from error  # the run is not to blame, and its record stays as it is
         run.fail(error)
         raise
     finally:
@@ -121,7 +131,7 @@ def _show_plan(config: Config, console: Console) -> int:
 
 
 def _log(track: RunTracker | None, console: Console) -> bool:
-    """Write what the store lacks, and return whether it has all; where it is away, or refuses, training goes on."""
+    """Write what the store lacks, and return whether it has all. Training goes on if the store does not answer."""
     if track is None:
         return True
     before = track.refusal
@@ -133,14 +143,14 @@ def _log(track: RunTracker | None, console: Console) -> bool:
     return False
 
 
-def _epoch_line(report: EpochReport, config: Config) -> str:
+def _format_epoch(report: EpochReport, config: Config) -> str:
     metrics, score = report.metrics, find_task(config.data).score
     figures = [f"loss {metrics['train/loss']:.3f}"]
     figures += [
         f"{stream} {100 * metrics[f'{stream}/{score}']:.1f} %"
         for stream in ("source/val", "source/shifted", "target/val")
     ]
-    if "target/val/E0_mhe" in metrics:  # not with features that are not finite, or all zero
+    if "target/val/E0_mhe" in metrics:  # absent if features are not finite, or all zero
         figures.append(f"E_0 (mhe) {metrics['target/val/E0_mhe']:.3f}")
     figures.append(f"{metrics['train/images_per_second']:.0f} images/s")
     return f"epoch {report.epoch}: " + ", ".join(figures)

@@ -1,4 +1,4 @@
-"""MLflow, the way in and the way out: every run's parameters, metrics and provenance."""
+"""MLflow: writing and reading the parameters, metrics and provenance of every run."""
 
 from __future__ import annotations
 

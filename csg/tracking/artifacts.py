@@ -1,6 +1,6 @@
-"""Where an SQLite store's artifacts are: beside it, wherever both were moved.
+"""The artifacts of an SQLite store, which lie beside it, also after both were moved.
 
-MLflow writes down absolute addresses of experiments' and runs' folders, which stay behind when the store moves.
+MLflow stores absolute addresses of the folders of experiments and runs. These are wrong once the store has moved.
 """
 
 from __future__ import annotations
@@ -14,29 +14,30 @@ from urllib.parse import unquote, urlsplit
 
 FOLDER: Final = "mlartifacts"
 ROOT: Final = re.compile(rf"(file://.*/{FOLDER})(?:/\d+)?")
-"""Of an experiment's address: what :func:`get_artifacts_folder` gave at the time."""
+"""The part of an experiment's address that :func:`get_artifacts_folder` returned when it was made."""
 
 
 def get_artifacts_folder(database: Path) -> Path:
-    """Return the folder that holds the artifacts of the store in ``database``."""
+    """Return the folder with the artifacts of the store in ``database``."""
     return database.absolute().parent / FOLDER
 
 
 def get_artifact_path(database: Path, run_id: str, name: str) -> Path:
-    """Return where a run's file lies, or would."""
+    """Return the path of an artifact of a run, whether it exists or not."""
     return get_artifacts_folder(database) / run_id / "artifacts" / name
 
 
 def parse_folder(address: str) -> Path | None:
-    """Return the folder on this machine that an address stands for; None for an address elsewhere."""
+    """Return the folder on this machine that an address names, or None if it names another place."""
     parts = urlsplit(address)
     return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
 
 
 def settle_artifacts(database: Path) -> None:
-    """Let a store that was moved with its artifacts look for them, and put new ones, where it is now.
+    """Correct the addresses in a store that was moved together with its artifacts.
 
-    MLflow has no call for it. Addresses that others chose stay, and those of a store that was moved alone.
+    MLflow has no function for this. Addresses that others chose stay. So do those of a store that was moved without its
+    artifacts.
 
     Raises:
         sqlite3.Error: the database is locked or cannot be written.
@@ -58,6 +59,6 @@ def settle_artifacts(database: Path) -> None:
 def _was_moved(before: Path | None, here: Path) -> bool:
     if before is None or before == here:
         return False
-    if before.exists():  # also under another name of the same folder, or of a copy
+    if before.exists():  # perhaps another name of the same folder, or the original of a copy
         return here.exists() and not before.samefile(here)
     return True

@@ -1,4 +1,4 @@
-"""The names of a run's classes, in the order of its outputs, as tags: metrics have names that were made safe."""
+"""The names of the classes of a run as tags, in the order of its outputs. Names of metrics are not reversible."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Final
 from csg.tracking.tags import CLASSES_TAG
 
 PIECE: Final = 4000
-"""Characters of one tag; MLflow takes 8,000."""
+"""Characters of one tag. MLflow accepts 8,000."""
 
 
 def make_class_tags(classes: Iterable[str]) -> dict[str, str]:
-    """Return tags that hold the names: one, or several numbered ones where they are long."""
+    """Return one tag with the names, or several numbered ones if they are long."""
     text = json.dumps(list(classes))
     pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
     return {f"{CLASSES_TAG}.{number}" if number else CLASSES_TAG: piece for number, piece in enumerate(pieces)}
 
 
 def read_classes(tags: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names that :func:`make_class_tags` has put into tags; none where there are no such tags."""
+    """Return the names from the tags of :func:`make_class_tags`; none where there are no such tags."""
     pieces = [tags[CLASSES_TAG]] if CLASSES_TAG in tags else []
     while f"{CLASSES_TAG}.{len(pieces)}" in tags:
         pieces.append(tags[f"{CLASSES_TAG}.{len(pieces)}"])

@@ -1,4 +1,4 @@
-"""Which version of the sources a run is of."""
+"""The version of the sources."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @lru_cache(maxsize=1)
 def get_commit() -> str:
-    """Return the git commit of the working tree, marked where it has changes; empty outside a repository."""
+    """Return the git commit of the working tree, with a mark if it has changes; empty outside a repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         found = subprocess.run(  # noqa: S603

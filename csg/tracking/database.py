@@ -1,7 +1,8 @@
-"""A store's rows, read in bulk where the store is a database.
+"""Bulk reading of a store that is a database.
 
-MLflow's own search makes an object of every value: a minute for 10,000 runs, where the rows take seconds. The tables
-are those of MLflow's schema; what is read is what its API returns (``tests/csg/tracking/test_reading.py``).
+MLflow's own search makes an object of every value, which takes a minute for 10,000 runs. Reading the rows takes
+seconds. The tables are those of MLflow's schema. A test compares the result with that of MLflow's API
+(``tests/csg/tracking/test_reading.py``).
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import math
 import sqlite3
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Executable, column, create_engine, select, table
+from sqlalchemy import ColumnElement, Connection, Executable, TableClause, column, create_engine, select, table
 from sqlalchemy.exc import SQLAlchemyError
 
 from csg.messages.text import get_first_line
@@ -23,11 +24,11 @@ from csg.tracking.store import StoreError
 from csg.tracking.tags import NAME_TAG
 
 ENGINES = ("sqlite", "postgresql", "mysql", "mssql")
-"""Databases that MLflow keeps a store in; an address begins with one of them, and may name a driver after a plus."""
+"""Databases that MLflow supports. An address begins with one of these, and may name a driver after a plus."""
 ROWS = 50_000
-"""Fetched at a time."""
+"""Number of rows that are fetched together."""
 RUNS_ASKED = 500
-"""Named in one query; SQLite allows 32,766 parameters, older ones 999."""
+"""Number of runs that one query names. SQLite allows 32,766 parameters, older versions 999."""
 
 RUNS = table("runs", *map(column, ("run_uuid", "name", "start_time", "experiment_id", "lifecycle_stage")))
 TAGS = table("tags", *map(column, ("run_uuid", "key", "value")))
@@ -38,7 +39,7 @@ METRICS = table("metrics", *map(column, ("run_uuid", "key", "value", "is_nan", "
 
 @dataclass
 class StoredRun:
-    """A run as the database holds it."""
+    """A run as it is in the database."""
 
     run_id: str
     name: str
@@ -49,13 +50,13 @@ class StoredRun:
 
 
 def is_database(uri: str) -> bool:
-    """Whether a store is a database that can be asked, and not a server or a folder."""
+    """Whether a store is a database that accepts queries, and not a server or a folder."""
     scheme, found, _ = uri.partition("://")
     return bool(found) and scheme.partition("+")[0] in ENGINES
 
 
 def read_stored_runs(uri: str, experiment_id: str) -> list[StoredRun]:
-    """Read an experiment's runs that are not deleted, the oldest first.
+    """Read the runs of an experiment, the oldest first. Deleted ones are left out.
 
     Raises:
         StoreError: the database does not answer.
@@ -63,23 +64,23 @@ def read_stored_runs(uri: str, experiment_id: str) -> list[StoredRun]:
     chosen = (RUNS.c.experiment_id == int(experiment_id), RUNS.c.lifecycle_stage == "active")
     with open_connection(uri) as database:
         query = select(RUNS.c.run_uuid, RUNS.c.name, RUNS.c.start_time).where(*chosen)
-        begun = sorted(_rows(database, query), key=lambda row: (row[2] is None, row[2] or 0, row[0]))
+        begun = sorted(_fetch_rows(database, query), key=lambda row: (row[2] is None, row[2] or 0, row[0]))
         runs = {run_id: StoredRun(run_id, name) for run_id, name, _ in begun}
-        # A run writes its figures first and its status, a tag, last. Read in the other order, one that ends meanwhile
-        # is at worst still running with its last figures, never finished without them.
-        targets: tuple[tuple[Any, Callable[[StoredRun], dict[str, Any]]], ...] = (
-            (TAGS, lambda run: run.tags),
-            (PARAMS, lambda run: run.params),
-        )
-        for source, of in targets:
-            query = select(source.c.run_uuid, source.c.key, source.c.value).join_from(source, RUNS, _same(source))
-            for run_id, key, value in _rows(database, query.where(*chosen)):
-                if run_id in runs:
-                    of(runs[run_id])[sys.intern(key)] = value
-        query = select(LATEST.c.run_uuid, LATEST.c.key, LATEST.c.value, LATEST.c.is_nan)
-        for run_id, key, value, is_nan in _rows(database, query.join_from(LATEST, RUNS, _same(LATEST)).where(*chosen)):
-            if run_id in runs:
-                runs[run_id].metrics[sys.intern(key)] = math.nan if is_nan else value
+
+        def read(source: TableClause, *more: ColumnElement[Any]) -> Iterator[Any]:
+            query = select(source.c.run_uuid, source.c.key, source.c.value, *more)
+            same = source.c.run_uuid == RUNS.c.run_uuid
+            rows = _fetch_rows(database, query.join_from(source, RUNS, same).where(*chosen))
+            return (row for row in rows if row[0] in runs)
+
+        # A run writes its metrics first and its status, a tag, last. Tags are read first: a run that ends meanwhile may
+        # seem to be running with its last metrics, but never to be finished without them.
+        for run_id, key, value in read(TAGS):
+            runs[run_id].tags[sys.intern(key)] = value
+        for run_id, key, value in read(PARAMS):
+            runs[run_id].params[sys.intern(key)] = value
+        for run_id, key, value, is_nan in read(LATEST, LATEST.c.is_nan):
+            runs[run_id].metrics[sys.intern(key)] = math.nan if is_nan else value
     for run in runs.values():
         run.name = run.name or run.tags.get(NAME_TAG, "")
     return list(runs.values())
@@ -88,7 +89,7 @@ def read_stored_runs(uri: str, experiment_id: str) -> list[StoredRun]:
 def read_stored_histories(
     uri: str, run_ids: Sequence[str], names: Collection[str] | None
 ) -> dict[str, dict[str, dict[int, float]]]:
-    """Read the values by step of the metrics ``names`` (None: of all), by run; the newest where a step has several.
+    """Read the values of the metrics ``names``, or of all, by run, metric and step. The newest value of a step counts.
 
     Raises:
         StoreError: the database does not answer.
@@ -101,16 +102,12 @@ def read_stored_histories(
             if names is not None:
                 query = query.where(METRICS.c.key.in_(list(names)))
             ordered = query.order_by(METRICS.c.timestamp, METRICS.c.step, METRICS.c.value)
-            for run_id, key, step, value, is_nan in _rows(database, ordered):
+            for run_id, key, step, value, is_nan in _fetch_rows(database, ordered):
                 found[run_id].setdefault(sys.intern(key), {})[step] = math.nan if is_nan else value
     return {run_id: dict(sorted(history.items())) for run_id, history in found.items()}
 
 
-def _same(source: Any) -> Any:
-    return source.c.run_uuid == RUNS.c.run_uuid
-
-
-def _rows(database: Connection, query: Executable) -> Iterator[Any]:
+def _fetch_rows(database: Connection, query: Executable) -> Iterator[Any]:
     result = database.execution_options(yield_per=ROWS).execute(query)
     for part in result.partitions():
         yield from part
@@ -118,7 +115,7 @@ def _rows(database: Connection, query: Executable) -> Iterator[Any]:
 
 @contextmanager
 def open_connection(uri: str) -> Iterator[Connection]:
-    """Connect; to an SQLite file so that it cannot be written to."""
+    """Connect to a database while the block lasts. An SQLite file is opened for reading only."""
     try:
         path = sqlite_path(uri)
         if path is not None:

@@ -1,7 +1,7 @@
-"""A store's SQLite file: there whole, or not at all.
+"""The SQLite file of a store, which is whole or does not exist.
 
-MLflow makes its tables one by one in the file itself, for seconds, and never finishes what a kill has left. Here they
-are made in memory, and the file is put in its place when it holds them all.
+MLflow makes its tables one by one in the file, which takes seconds, and never completes a file that a kill has left.
+Here the tables are made in memory, and the file is put in its place when it has all of them.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from csg.storage.files import leftovers, locked, temporary_for
 from csg.tracking.artifacts import get_artifacts_folder
 
 COMPANIONS: Final = ("-journal", "-wal", "-shm")
-"""Ends of the names of files that SQLite keeps beside a database; with another database they would spoil it."""
-NOT_MLFLOWS: Final = {"alembic_version": "0", "workspaces": "0", "experiments": "name <> 'Default'"}
-"""Condition of the rows that a user has made, of the tables in which MLflow puts some itself."""
+"""Suffixes of the files that SQLite keeps beside a database. They would damage another database of that name."""
+USER_ROWS: Final = {"alembic_version": "0", "workspaces": "0", "experiments": "name <> 'Default'"}
+"""Condition for rows of a user, for each table in which MLflow itself makes rows."""
 DB_MIGRATIONS: Final = Path(mlflow.__file__).parent / "store" / "db_migrations"
-"""Where MLflow keeps the history of its schema."""
+"""Folder with the history of MLflow's schema."""
 SETTLED_SECONDS: Final = 5.0
-"""How long a half-made file must not have changed before nobody is taken to be making it any more."""
+"""Seconds without a change after which a half-made file counts as abandoned."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a database holds."""
+    """Contents of a database."""
 
     revision: str | None
-    """Of its schema; None where it says none."""
+    """Revision of its schema; None where there is none."""
     used: bool
-    """Whether anything in it is somebody's."""
+    """Whether it has rows of a user."""
 
 
 def make_database(path: Path) -> None:
-    """See that there is a whole database of this MLflow at ``path``; make it where there is none, or half of one.
+    """Make a whole database of this MLflow at ``path``, unless there is one.
 
-    What was half made is kept aside, under a name that is printed. A file in which anything is somebody's stays.
+    A half-made file is renamed, and its new name is printed. A file with rows of a user stays.
 
     Raises:
-        UserError: the file is no such database, or one of another MLflow version that is in use.
+        UserError: the file is no such database, or one in use by another MLflow version.
         OSError: the file cannot be written.
     """
     if path.exists() and not path.is_file():
@@ -68,10 +68,10 @@ def make_database(path: Path) -> None:
 
 
 def check_database(path: Path) -> None:
-    """See that a database that is only read is whole.
+    """Refuse a database that is to be read and is not whole.
 
     Raises:
-        UserError: it is not, or of another MLflow version.
+        UserError: the database is not whole, or of another MLflow version.
     """
     if not _is_whole(path):
         raise UserError(
@@ -81,7 +81,7 @@ def check_database(path: Path) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether the tables are all there; not where the file is missing or was left half made.
+    """Whether all tables exist. They do not if the file is missing or half made.
 
     Raises:
         UserError: see :func:`make_database`.
@@ -89,9 +89,9 @@ def _is_whole(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        found = _contents(path)
+        found = _read_contents(path)
     except sqlite3.OperationalError:
-        return True  # locked, say: MLflow waits, or says why not
+        return True  # such as a locked file: MLflow waits, or raises its own error
     except sqlite3.DatabaseError as error:
         raise UserError(
             f"--tracking-uri: expected an SQLite database, found another file, or a damaged one, at {path} ({error}); "
@@ -118,7 +118,7 @@ def _is_whole(path: Path) -> bool:
     return False
 
 
-def _contents(path: Path) -> Contents:
+def _read_contents(path: Path) -> Contents:
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=30)) as database:
         found = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
         tables = [name for (name,) in found]
@@ -132,50 +132,50 @@ def _contents(path: Path) -> Contents:
 
 def _has_rows(database: sqlite3.Connection, table: str) -> bool:
     quoted = table.replace('"', '""')
-    query = f'SELECT 1 FROM "{quoted}" WHERE {NOT_MLFLOWS.get(table, "1")} LIMIT 1'  # noqa: S608
+    query = f'SELECT 1 FROM "{quoted}" WHERE {USER_ROWS.get(table, "1")} LIMIT 1'  # noqa: S608
     return database.execute(query).fetchone() is not None
 
 
 @lru_cache(maxsize=8)
 def _is_current(revision: str) -> bool:
-    """Whether a revision is that of the schema of the MLflow that is installed: known, and followed by no other.
+    """Whether a revision is the last one of the installed MLflow: one of its migrations that no other follows.
 
-    The text of the migrations tells. Alembic would run all of them to know, which takes most of a second.
+    The text of the migrations shows that. Alembic would run all of them, which takes most of a second.
     """
     followed = re.compile(f"^down_revision\\b.*[\"']{re.escape(revision)}[\"']", re.MULTILINE)
-    files = _migrations()
+    files = _list_migrations()
     return revision in files and not any(followed.search(path.read_text("utf-8")) for path in files.values())
 
 
 def _is_known(revision: str) -> bool:
-    return revision in _migrations()
+    return revision in _list_migrations()
 
 
-def _migrations() -> dict[str, Path]:
-    """Return the file of every migration by its revision."""
+def _list_migrations() -> dict[str, Path]:
+    """Return the file of each migration by its revision."""
     return {path.stem.partition("_")[0]: path for path in (DB_MIGRATIONS / "versions").glob("[0-9a-f]*_*.py")}
 
 
 def _is_left_alone(path: Path) -> bool:
-    """Wait until a half-made database is whole, or until nobody seems to be making it; return whether the latter."""
-    seen, since = _stamps(path), time.monotonic()
+    """Wait until a half-made database is whole or seems abandoned. Return whether it is abandoned."""
+    seen, since = _read_stamps(path), time.monotonic()
     while time.time() - max((modified for _, modified in seen), default=0.0) < SETTLED_SECONDS:
         time.sleep(0.2)
         if _is_whole(path):
             return False
-        now = _stamps(path)
+        now = _read_stamps(path)
         if now != seen:
             seen, since = now, time.monotonic()
-        elif time.monotonic() - since > SETTLED_SECONDS:  # also where the disk's clock is ahead of this machine's
+        elif time.monotonic() - since > SETTLED_SECONDS:  # also if the clock of the disk is ahead of this machine's
             break
     return True
 
 
-def _stamps(path: Path) -> list[tuple[int, float]]:
-    return [(found.st_size, found.st_mtime) for found in (each.stat() for each in _files_of(path))]
+def _read_stamps(path: Path) -> list[tuple[int, float]]:
+    return [(found.st_size, found.st_mtime) for found in (each.stat() for each in _list_files(path))]
 
 
-def _files_of(path: Path) -> Iterator[Path]:
+def _list_files(path: Path) -> Iterator[Path]:
     for end in ("", *COMPANIONS):
         each = path.with_name(path.name + end)
         if each.exists():
@@ -183,14 +183,14 @@ def _files_of(path: Path) -> Iterator[Path]:
 
 
 def _keep_aside(path: Path) -> None:
-    """Rename what is half made, with the files beside it."""
-    files = list(_files_of(path))
+    """Rename a half-made file and its companions."""
+    files = list(_list_files(path))
     if not any(each.stat().st_size for each in files):
         for each in files:
             each.unlink()
         return
     number = 1
-    while any(_files_of(aside := path.with_name(f"{path.name}.half-made-{number}"))):
+    while any(_list_files(aside := path.with_name(f"{path.name}.half-made-{number}"))):
         number += 1
     for each in files:
         each.rename(aside.with_name(aside.name + each.name.removeprefix(path.name)))
@@ -201,7 +201,7 @@ def _keep_aside(path: Path) -> None:
 
 
 def _put_new(path: Path) -> None:
-    """Make a database with MLflow's tables, whole before it is seen."""
+    """Make a database with MLflow's tables, which is whole when it appears at ``path``."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     store = SqlAlchemyStore("sqlite:///:memory:", get_artifacts_folder(path).as_uri())  # type: ignore[no-untyped-call]

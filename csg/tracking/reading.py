@@ -1,4 +1,4 @@
-"""Runs as they are read back."""
+"""Reading runs from a store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAGE = 1000
 
 @dataclasses.dataclass(frozen=True)
 class TrackedRun:
-    """A run as it is read back."""
+    """A run as it is read from a store."""
 
     run_id: str
     name: str
@@ -38,15 +38,15 @@ class TrackedRun:
     metrics: dict[str, float]
     """The newest value of each metric."""
     history: dict[str, dict[int, float]] = dataclasses.field(default_factory=dict)
-    """Values by epoch, of the metrics that were asked for."""
+    """Values by epoch of the requested metrics."""
     experiment_id: str = ""
-    """The store's own name of the experiment."""
+    """The store's identifier of the experiment."""
 
 
 def read_runs(
     client: MlflowClient, experiment_id: str, condition: str, *, history: tuple[str, ...] = ()
 ) -> Iterator[TrackedRun]:
-    """Yield the runs of an experiment that meet an MLflow filter, the oldest first."""
+    """Yield the runs of an experiment that match an MLflow filter, the oldest first."""
     token = None
     while True:
         page = client.search_runs(
@@ -60,7 +60,7 @@ def read_runs(
 
 
 def read_experiment(uri: str, experiment: str) -> list[TrackedRun]:
-    """Read all runs of an experiment, parents among them, the oldest first.
+    """Read all runs of an experiment, with the parents, the oldest first.
 
     Raises:
         UserError: the store does not answer, or has no such experiment.
@@ -86,7 +86,7 @@ def read_experiment(uri: str, experiment: str) -> list[TrackedRun]:
 
 
 def add_histories(uri: str, runs: Sequence[TrackedRun], names: Collection[str] | None = None) -> list[TrackedRun]:
-    """Return the runs with the values by epoch of the metrics ``names``, or of all that they have.
+    """Return the runs with the values by epoch of the metrics ``names``, or of all their metrics.
 
     Raises:
         UserError: the store does not answer.
@@ -109,7 +109,7 @@ def add_histories(uri: str, runs: Sequence[TrackedRun], names: Collection[str] |
 
 
 def read_artifact(uri: str, run_id: str, name: str) -> Path | None:
-    """Fetch a file that a run stored; None where it stored none of that name, or it is not where the store is now."""
+    """Fetch an artifact of a run; None if the run has none of that name, or it did not move with the store."""
     uri = resolve_uri(uri)
     database = sqlite_path(uri)
     if database is not None and (beside := get_artifact_path(database, run_id, name)).is_file():
@@ -121,7 +121,7 @@ def read_artifact(uri: str, run_id: str, name: str) -> Path | None:
 
 
 def list_artifact_places(uri: str, run_id: str) -> list[str]:
-    """Name the folders in which :func:`read_artifact` looks for a run's files."""
+    """Return the folders in which :func:`read_artifact` looks for the artifacts of a run."""
     uri = resolve_uri(uri)
     recorded: str = reach(uri).get_run(run_id).info.artifact_uri
     database = sqlite_path(uri)
@@ -132,7 +132,7 @@ def list_artifact_places(uri: str, run_id: str) -> list[str]:
 
 
 def convert_run(client: MlflowClient, run: Run, history: tuple[str, ...] = ()) -> TrackedRun:
-    """Turn MLflow's run into ours, with the histories of the metrics named."""
+    """Convert a run of MLflow, and read the ``history`` of the metrics named."""
     made = make_run(
         run.info.run_id,
         run.info.run_name,
@@ -145,7 +145,7 @@ def convert_run(client: MlflowClient, run: Run, history: tuple[str, ...] = ()) -
 
 
 def read_history(client: MlflowClient, run_id: str, names: Collection[str]) -> dict[str, dict[int, float]]:
-    """Ask for a run's values by epoch of the metrics named, one by one."""
+    """Read the values by epoch of the metrics named, with one request for each."""
     return {
         name: {metric.step: metric.value for metric in client.get_metric_history(run_id, name)}
         for name in sorted(names)
@@ -161,7 +161,7 @@ def make_run(
     *,
     experiment_id: str,
 ) -> TrackedRun:
-    """Make a run of what a store holds of it; ``params`` as text."""
+    """Make a run from the texts and values in a store."""
     return TrackedRun(
         run_id=run_id,
         name=name,
@@ -175,10 +175,10 @@ def make_run(
 
 @lru_cache(maxsize=100_000)
 def parse_setting(text: str) -> Any:
-    """Read a setting's value from the text that a store holds; few texts make up many runs."""
+    """Read the value of a setting from its text in a store. Many runs share few texts, so the values are kept."""
     return yaml.safe_load(text)
 
 
 def format_setting(value: Any) -> str:
-    """Write a setting's value so that :func:`parse_setting` gives it back."""
+    """Write the value of a setting as text for :func:`parse_setting`."""
     return yaml.safe_dump(value).removesuffix("\n...\n").strip()

@@ -1,4 +1,4 @@
-"""What a store answers when it does not do as asked: an outage, which passes, or a refusal, which lasts."""
+"""Errors of a store: an outage, which passes, or a refusal, which lasts."""
 
 from __future__ import annotations
 
@@ -30,36 +30,36 @@ LASTING: Final = {
     "ALREADY_EXISTS": "",
     "RESOURCE_ALREADY_EXISTS": "",
 }
-"""MLflow's codes of refusals that stay the same until somebody changes something, with what was expected."""
+"""MLflow's codes of refusals that last until somebody changes something, with the expectation."""
 OUTAGES: Final = (OperationalError, InterfaceError, InternalError, TimeoutError)
-"""What a database that is away raises, whatever MLflow makes of it."""
+"""Errors of an unreachable database, whatever code MLflow gives them."""
 DELETED_RUN: Final = re.compile(r"run '?([0-9a-f]{32})'? must be in the 'active' state", re.IGNORECASE)
 
 
 class StoreAwayError(OutsideFaultError):
-    """The MLflow store did not answer; everything is on disk."""
+    """The MLflow store did not answer. All results are on disk."""
 
     later = "the same command fills it in and shows the result"
 
     def __init__(self, what: str) -> None:
-        """Name the store, or what it answered last."""
+        """Take the name of the store, or its last answer."""
         super().__init__(f"the MLflow store does not answer as it should ({what})")
 
 
 def make_recording_error(what: str, refusal: str) -> Exception:
-    """Return the error of a store that lacks something: it refuses, for ``refusal``, or is away where that is empty."""
+    """Return the error of a store that lacks results: it refuses because of ``refusal``, or else is unreachable."""
     return UserError(refusal) if refusal else StoreAwayError(what)
 
 
 def is_lasting(error: MlflowException) -> bool:
-    """Whether the same request would be refused again; what is away for a while, busy or locked is no refusal."""
+    """Whether the same request would be refused again. A store that is unreachable, busy or locked does not refuse."""
     if isinstance(error, InvalidUrlException):
         return True
     return error.error_code in LASTING and not isinstance(error.__cause__, OUTAGES)
 
 
 def describe_refusal(error: MlflowException) -> str:
-    """Say what a store refuses for good, and what to do; empty where it is away for a while."""
+    """Say what a store refuses and what to do. The text is empty if the store is only unreachable."""
     if not is_lasting(error):
         return ""
     said = get_first_line(str(error))

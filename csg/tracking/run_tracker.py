@@ -1,11 +1,10 @@
-"""One run's place in the store, kept up to date with its record."""
+"""A run in the store, kept up to date with its record on disk."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from functools import partial
-
 from csg.storage.files import exists
 from csg.tracking.refusals import is_lasting
 from csg.tracking.store import StoreError
@@ -16,7 +15,7 @@ from csg.training.run import Run
 
 
 class RunTracker:
-    """Keeps one run's place in the store up to date with its record."""
+    """Keeps a run in the store up to date with its record on disk."""
 
     def __init__(
         self,
@@ -33,14 +32,14 @@ class RunTracker:
         self._find = partial(tracker.open_run, run.config, run.pair, parent=parent, name=name, tags=tags)
         self._open()
         self.refusal = ""
-        """What the store refused for good when it was last written to, and what to do; empty where it took all."""
+        """Refusal of the store at the last attempt to write, and what to do; empty if there was none."""
 
     def _open(self) -> None:
         self.run_id = self._find()
         self._logged, self._status = self._tracker.read_progress(self.run_id)
 
     def try_to_log(self) -> bool:
-        """Call :meth:`log`; return whether the store took everything. See :attr:`refusal`."""
+        """Call :meth:`log`, and return whether the store has everything. If it refuses, :attr:`refusal` says why."""
         try:
             self.log()
         except StoreError as error:
@@ -50,10 +49,10 @@ class RunTracker:
         return True
 
     def log(self, record: Record | None = None) -> None:
-        """Write the epochs that the store lacks, and the run's status; a run that was deleted meanwhile is made anew.
+        """Write the epochs that the store lacks and the status. A run that was deleted meanwhile is made again.
 
         Raises:
-            StoreError: the store is away, or refuses.
+            StoreError: the store is unreachable, or refuses.
         """
         record = record or self._run.record
         try:
@@ -66,10 +65,18 @@ class RunTracker:
 
     def _log(self, record: Record) -> None:
         if self._status == record.status == "finished":
-            return  # everything is there, and a step has one value
+            return  # all is there, and a metric has one value a step
         if record.final:
+<<<<<<< OURS
             # Not on record, because it depends on the protocol, which is no part of what is trained.
             score = score_after(record.epochs, self._run.config)
+||||||| BASE
+            # Not on record, because it depends on the protocol, which is no part of what is trained.
+            score = score_of(self._run.config, record.epochs)
+=======
+            # It is not on record, because it depends on the protocol, which training does not.
+            score = score_of(self._run.config, record.epochs)
+>>>>>>> THEIRS
             record = dataclasses.replace(record, final={**record.final, "selection/score": score})
         for path in (self._run.outputs, self._run.pictures) if record.status == "finished" else ():
             if exists(path):

@@ -1,4 +1,4 @@
-"""Where runs are kept: an MLflow store, reached quietly and refused clearly."""
+"""Connecting to an MLflow store."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ from csg.tracking.database_file import check_database, make_database
 from csg.tracking.refusals import describe_deleted_experiment, describe_refusal
 
 StoreError = MlflowException
-"""What a store that is away, or refuses, raises."""
+"""Error of a store that is unreachable, or refuses."""
 DELETED = "deleted"
-"""Stage of an experiment or a run that MLflow keeps, but does not show."""
+"""Stage of a deleted experiment or run, which MLflow keeps and hides."""
 OUTSIDE: Final = {
     "database or disk is full": "free some space there",
     "database is locked": "end what holds it for long, or try again",
     "disk I/O error": "mend that",
 }
-"""What SQLite says of a file that it cannot use at the moment, whatever is in it, and what to do."""
+"""SQLite's messages about a file that it cannot use at the moment, and what to do."""
 
 
 def get_default_tracking_uri(output: str) -> str:
-    """Return the SQLite store below a run's output folder, as an absolute address.
+    """Return the absolute address of the SQLite store below an output folder.
 
-    An object store has it in its working folder on this machine; the same command on another one fills another one in.
+    The store of an object store lies in its working folder on this machine. The same command on another machine fills
+    another one.
     """
     return sqlite_address(folder_of(output) / "mlflow.db")
 
 
 def resolve_uri(uri: str) -> str:
-    """Resolve the path of an SQLite store against the working directory; a path to such a file is one too.
+    """Make the address of an SQLite store absolute. The path of an SQLite file is accepted as an address.
 
     Raises:
-        UserError: bytes that are no UTF-8, which MLflow does not take.
+        UserError: the address is not UTF-8, which MLflow requires.
     """
     path = user_path(uri, "--tracking-uri") if is_sqlite_file(uri) else sqlite_path(uri)
     if not is_utf8(uri if path is None else str(path.absolute())):
@@ -52,15 +53,15 @@ def resolve_uri(uri: str) -> str:
 
 
 def is_sqlite_file(uri: str) -> bool:
-    """Whether a store is given as the path of an SQLite file, where an address is expected."""
+    """Whether ``uri`` is the path of an SQLite file and not an address."""
     return "://" not in uri and uri.endswith((".db", ".sqlite", ".sqlite3"))
 
 
 def reach(uri: str) -> MlflowClient:
-    """Reach a store that is only read.
+    """Connect to a store for reading.
 
     Raises:
-        UserError: there is none at ``uri``, or it does not answer.
+        UserError: there is no store at ``uri``, or it does not answer.
         OutsideFaultError: see :func:`connect`.
     """
     path = sqlite_path(uri)
@@ -72,27 +73,27 @@ def reach(uri: str) -> MlflowClient:
             )
         check_database(path)
     try:
-        return _client(uri)
+        return _make_client(uri)
     except MemoryError:
         raise
     except Exception as error:  # SQLAlchemy's errors have no base that MLflow exports
-        raise _explained(error, uri, asked=False) from error
+        raise _explain(error, uri, asked=False) from error
 
 
-def _hush() -> None:
-    """Keep MLflow from telling of each table that it makes."""
+def _silence_mlflow() -> None:
+    """Hide MLflow's messages about the tables that it makes."""
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def _client(uri: str) -> MlflowClient:
-    _hush()
+def _make_client(uri: str) -> MlflowClient:
+    _silence_mlflow()
     mlflow.set_tracking_uri(uri)
     return MlflowClient(uri)
 
 
 def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
-    """Reach a store and find an experiment in it, or make it.
+    """Connect to a store, and find or make an experiment in it.
 
     Args:
         uri: absolute, see :func:`resolve_uri`.
@@ -103,17 +104,17 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
 
     Raises:
         UserError: the store cannot be reached or written to.
-        OutsideFaultError: the disk of a store in a file is full, another process holds the file, or the like.
+        OutsideFaultError: the disk of an SQLite store is full, another process holds its file, or the like.
     """
     client: MlflowClient | None = None
     try:
         path = sqlite_path(uri)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _hush()
+            _silence_mlflow()
             make_database(path)
             settle_artifacts(path)
-        client = _client(uri)
+        client = _make_client(uri)
         found = client.get_experiment_by_name(experiment)
         if found is not None and found.lifecycle_stage == DELETED:
             raise UserError(describe_deleted_experiment(experiment, found.experiment_id, uri))
@@ -121,11 +122,11 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
             return client, found.experiment_id
         # Left alone, MLflow would put an SQLite file's artifacts below the working directory.
         place = None if path is None else get_artifacts_folder(path).as_uri()
-        # Without its kind, MLflow's page first shows what is for language models.
+        # Without its kind, MLflow's page opens with the view for language models.
         tags = {"mlflow.experimentKind": "custom_model_development"}
         try:
             return client, client.create_experiment(experiment, artifact_location=place, tags=tags)
-        except MlflowException:  # another process may have made it at this moment
+        except MlflowException:  # another process may just have made it
             found = client.get_experiment_by_name(experiment)
             if found is None:
                 raise
@@ -133,16 +134,16 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     except (UserError, MemoryError):
         raise
     except Exception as error:  # SQLAlchemy's errors have no base that MLflow exports
-        raise _explained(error, uri, asked=client is not None) from error
+        raise _explain(error, uri, asked=client is not None) from error
 
 
-def _explained(error: Exception, uri: str, *, asked: bool) -> Exception:
-    """Return what to raise where a store cannot be opened: whose fault that is, and what to do.
+def _explain(error: Exception, uri: str, *, asked: bool) -> Exception:
+    """Return the error to raise for a store that cannot be opened.
 
     Args:
-        error: what came up.
-        uri: of the store.
-        asked: whether something was asked of it, which it may refuse.
+        error: error of MLflow or of its database.
+        uri: address of the store.
+        asked: whether the store was reached, and may have refused a request.
     """
     reason = get_first_line(str(error)) or type(error).__name__
     fault = find_outside_fault(error) if is_machine_fault(error) else None

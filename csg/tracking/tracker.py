@@ -1,4 +1,4 @@
-"""One experiment of an MLflow store, as it is written."""
+"""Writing an experiment of an MLflow store."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ MLFLOW_STATUS: dict[Status, str] = {
     "failed": "FAILED",
 }
 BATCH = 1000
-"""Metrics that MLflow takes at once, at most."""
+"""Largest number of metrics that MLflow accepts at once."""
 T = TypeVar("T")
 LOSS = "train/loss"
-"""The metric that every epoch has."""
+"""A metric that every epoch has."""
 PLAIN = re.compile(r"[\w\-. /:+~]*", re.ASCII)
-"""A text that can stand in a condition, in which nothing can be escaped."""
+"""A text that can be part of a filter. MLflow has no escapes there."""
 
 
 class Tracker:
     """One experiment of an MLflow store."""
 
     def __init__(self, uri: str, experiment: str) -> None:
-        """Reach the store and make the experiment if it is new; see :func:`csg.tracking.store.connect`.
+        """Connect to the store, and make the experiment if it is new; see :func:`csg.tracking.store.connect`.
 
         Raises:
-            UserError: the store cannot be reached or written to, or hold such a name. Nothing was trained yet.
+            UserError: the store cannot be reached or written to, or cannot hold such a name.
         """
         check_experiment(experiment)
         self.uri = resolve_uri(uri)
@@ -75,7 +75,7 @@ class Tracker:
         self.client, self.experiment_id = connect(self.uri, experiment)
 
     def describe_refusal(self, error: StoreError) -> str:
-        """Say what the store refuses for good, and what to do; empty where it is away for a while."""
+        """Say what the store refuses and what to do. The text is empty if the store is only unreachable."""
         refusal = describe_refusal(error)
         try:
             deleted = bool(refusal) and self.client.get_experiment(self.experiment_id).lifecycle_stage == DELETED
@@ -89,25 +89,25 @@ class Tracker:
         return refusal
 
     def write_all(self, behind: dict[int, T], write: Callable[[int, T], None]) -> str:
-        """Call ``write`` for all that is ``behind``, of which what the store took is removed.
+        """Call ``write`` for each item of ``behind``, and remove the items that the store accepted.
 
         Returns:
-            What it refuses for good; empty where it took all, or is away.
+            The refusal of the store; empty if it accepted all, or is unreachable.
         """
         refusal = ""
         for key in list(behind):
-            error = _error_of(write, key, behind[key])
+            error = _catch_error(write, key, behind[key])
             if error is None:
                 del behind[key]
                 continue
             before, refusal = refusal, self.describe_refusal(error)
             if refusal in ("", before):
-                break  # away, or refused whatever is written
+                break  # unreachable, or it refuses every item alike
         return refusal
 
     def find(self, tags: Mapping[str, str]) -> str | None:
-        """Return the id of the oldest run that has all of ``tags``; a path among them may hold any character."""
-        wanted = _stored(tags)
+        """Return the id of the oldest run that has all of ``tags``, whose values may hold any character."""
+        wanted = _escape_tags(tags)
         condition = " and ".join(
             f"tags.`{name}` = '{value}'" for name, value in wanted.items() if PLAIN.fullmatch(value)
         )
@@ -125,11 +125,11 @@ class Tracker:
         description: str,
         tags: Mapping[str, str] | None = None,
     ) -> str:
-        """Find or make the parent run of a "search" or an "ablation", which ``key`` names together with its ``folder``.
+        """Find or make the parent run of a "search" or an "ablation", which ``key`` and ``folder`` identify.
 
-        Under the same flags, but with another ``train.output``, it is another one, whose runs are others too.
+        The same flags with another ``train.output`` make another parent, with other runs.
         """
-        own = self._parent_tags(kind, key, folder)
+        own = self._make_parent_tags(kind, key, folder)
         run_id = self.find(own)
         if run_id is None:
             own |= {NOTE_TAG: description, COMMIT_TAG: get_commit(), **(tags or {})}
@@ -139,19 +139,17 @@ class Tracker:
         return run_id
 
     def find_parent(self, kind: str, key: str, folder: Path) -> str | None:
-        """Return the id of the run that :meth:`open_parent` makes, or None where there is none yet."""
-        return self.find(self._parent_tags(kind, key, folder))
+        """Return the id of the run that :meth:`open_parent` makes, or None if it does not exist."""
+        return self.find(self._make_parent_tags(kind, key, folder))
 
-    def _parent_tags(self, kind: str, key: str, folder: Path) -> dict[str, str]:
-        return {KIND_TAG: kind, KEY_TAGS[kind]: key, FOLDER_TAG: self._name_of(folder)}
+    def _make_parent_tags(self, kind: str, key: str, folder: Path) -> dict[str, str]:
+        return {KIND_TAG: kind, KEY_TAGS[kind]: key, FOLDER_TAG: self._name_folder(folder)}
 
     def share_view(self, parent: str, settings: Sequence[str], score: str) -> str:
-        """Make a view of the runs below ``parent`` in which, of all settings, only ``settings`` have columns.
-
-        ``score`` is the task's figure.
+        """Make a view of the runs below ``parent`` with columns for ``settings`` and for ``score``.
 
         Returns:
-            Its address, after the server's; the parent's description links to it.
+            The address of the view, to append to the server's. The description of the parent links to it.
         """
         key = f"csg-{parent[:12]}"
         self.client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{key}", make_view_state(parent, settings, score))
@@ -169,7 +167,7 @@ class Tracker:
         name: str = "",
         tags: Mapping[str, str] | None = None,
     ) -> str:
-        """Find or make the run of an identity: a child of ``parent``, or any where there is no parent."""
+        """Find or make the run of an identity, below ``parent`` if there is one."""
         identity = Identity.of(config, pair)
         own = {KIND_TAG: "child" if parent else "run", RUN_TAG: identity.name}
         own |= {PARENT_TAG: parent} if parent else {}
@@ -189,12 +187,12 @@ class Tracker:
             }
             run_name = name or f"{config.method.summary} seed {identity.seed}"
             run_id = self._create(own, run_name)
-        # Also where the run was there: a kill may have come between the two calls.
+        # Also if the run existed: a kill may have come between the two calls.
         self._log_params(run_id, list_active_settings(config))
         return run_id
 
     def log_record(self, run_id: str, record: Record, *, known_epochs: int) -> None:
-        """Bring a run up to its record: epochs beyond ``known_epochs``, final metrics, status and error."""
+        """Write the epochs of a record beyond ``known_epochs``, its final metrics, its status and its error."""
         now = int(time.time() * 1000)
         metrics = [
             Metric(make_metric_name(name), value, now, epoch)
@@ -205,12 +203,12 @@ class Tracker:
         tags = [RunTag(STATUS_TAG, record.status)]
         if skipped := record.skipped_images:
             tags.append(RunTag("data.skipped_images", str(skipped)))
-        if record.status in ("finished", "stopped"):  # for good: what may go on would have other figures at this step
+        if record.status in ("finished", "stopped"):  # a run that may go on would have other values at this step
             last = {**record.final, "megabytes": record.megabytes, **record.durations}
             metrics += [Metric(make_metric_name(name), value, now, len(record.epochs)) for name, value in last.items()]
         if record.error:
             tags.append(RunTag(ERROR_TAG, make_printable(record.error)[:5000]))
-        # The loss of an epoch, by which read_progress() counts, goes in when all else of the epoch is there.
+        # read_progress() counts epochs by their loss, so the loss of an epoch is written last.
         metrics.sort(key=lambda metric: (metric.step, metric.key == LOSS))
         for start in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
@@ -218,13 +216,13 @@ class Tracker:
         self.set_status(run_id, record.status)
 
     def read_progress(self, run_id: str) -> tuple[int, str]:
-        """Return how many epochs of a run are in the store, and its status there; empty where it has none yet."""
+        """Return the number of epochs of a run in the store, and its status there, which is empty if it has none."""
         history = self.client.get_metric_history(run_id, LOSS)
         status: str = self.client.get_run(run_id).data.tags.get(STATUS_TAG, "")
         return max((metric.step for metric in history), default=0), status
 
     def set_status(self, run_id: str, status: Status) -> None:
-        """Set MLflow's own status; a stopped run shows as KILLED."""
+        """Set the status that MLflow shows. A stopped run is KILLED there."""
         if status == "running":
             self.client.update_run(run_id, status="RUNNING")
         else:
@@ -232,28 +230,28 @@ class Tracker:
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
-        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in _stored(tags).items()])
+        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in _escape_tags(tags).items()])
 
     def mark_best(self, runs: Sequence[TrackedRun], best: TrackedRun) -> None:
-        """Tag the best run of a search, and no other."""
+        """Tag the best run of a search, and remove the tag from the others."""
         for run in runs:
             if run.tags.get(BEST_TAG) == "yes" and run.run_id != best.run_id:
                 self.client.delete_tag(run.run_id, BEST_TAG)
         self.client.set_tag(best.run_id, BEST_TAG, "yes")
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Log metrics that belong to no epoch."""
+        """Write metrics that do not belong to an epoch."""
         now = int(time.time() * 1000)
         self.client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
 
     def log_artifact(self, run_id: str, path: Path) -> None:
-        """Attach a file."""
+        """Store a file with a run."""
         try:
             with fetched(path) as file:
                 self.client.log_artifact(run_id, str(file))
         except (StoreError, StoreGoneError):
             raise
-        except Exception as error:  # where artifacts lie has clients of its own, with errors of their own
+        except Exception as error:  # the stores of artifacts have errors of their own
             code = PERMISSION_DENIED if isinstance(error, PermissionError) else TEMPORARILY_UNAVAILABLE
             raise StoreError(f"cannot keep {path.name} ({type(error).__name__}: {error})", code) from error
 
@@ -262,16 +260,16 @@ class Tracker:
         return convert_run(self.client, self.client.get_run(run_id))
 
     def read_children(self, parent: str, *, history: tuple[str, ...] = ()) -> list[TrackedRun]:
-        """Read a search's or an ablation's runs, the oldest first, with the histories of the metrics named."""
+        """Read the runs below ``parent``, the oldest first, with the ``history`` of the metrics named."""
         return list(read_runs(self.client, self.experiment_id, f"tags.`{PARENT_TAG}` = '{parent}'", history=history))
 
     def _create(self, tags: Mapping[str, str], name: str) -> str:
-        created = self.client.create_run(self.experiment_id, tags=_stored(tags), run_name=make_one_line(name))
+        created = self.client.create_run(self.experiment_id, tags=_escape_tags(tags), run_name=make_one_line(name))
         run_id: str = created.info.run_id
         return run_id
 
-    def _name_of(self, folder: Path) -> str:
-        """Name a folder by its way from an SQLite store above it, with which it may be moved, or by its address."""
+    def _name_folder(self, folder: Path) -> str:
+        """Name a folder by its path below an SQLite store, as both may be moved together, or else by its address."""
         path = sqlite_path(self.uri)
         if path is not None and store_of(folder) is None and folder.absolute().is_relative_to(path.parent):
             return folder.absolute().relative_to(path.parent).as_posix()
@@ -285,7 +283,7 @@ class Tracker:
             self.client.log_batch(run_id, params=entries[start : start + 100])
 
 
-def _error_of(write: Callable[[int, T], None], key: int, value: T) -> StoreError | None:
+def _catch_error(write: Callable[[int, T], None], key: int, value: T) -> StoreError | None:
     try:
         write(key, value)
     except StoreError as error:
@@ -293,13 +291,13 @@ def _error_of(write: Callable[[int, T], None], key: int, value: T) -> StoreError
     return None
 
 
-def _stored(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return tags as a database takes them: with escapes for bytes that are no text."""
+def _escape_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags with escapes for bytes that are not text, which a database does not accept."""
     return {name: make_printable(value) for name, value in tags.items()}
 
 
 def list_active_settings(config: Config) -> dict[str, Any]:
-    """Return the settings that take part in a run, by dotted name, defaults resolved."""
+    """Return the settings that have an effect, by dotted name, with the defaults resolved."""
     return {
         f"{section}.{name}": value
         for section in SECTIONS

@@ -1,6 +1,6 @@
-"""A view of a search's or an ablation's runs in MLflow's own pages: which columns, which rows, in which order.
+"""A view of the runs of a search or an ablation in MLflow's pages: the columns, the rows and their order.
 
-MLflow's page keeps views that are shared as tags of the experiment, and opens one that an address names.
+MLflow keeps a shared view as a tag of the experiment. The address of the page names the view.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ TAGS = (STATUS_TAG, BEST_TAG, CELL_TAG)
 
 
 def make_view_state(parent: str, settings: Sequence[str], score: str) -> str:
-    """Return the state of a page that shows the runs below ``parent``, the best first.
+    """Return the state of a page with the runs below ``parent``, the best first.
 
-    It has columns for ``settings``, for the selection score, and for ``score`` and E_0 on real images, and for no more.
-    MLflow orders columns by itself: figures, settings, tags.
+    The columns are ``settings``, the selection score, ``score`` and E_0 on real images, and some tags. MLflow orders
+    the columns itself: metrics, settings, tags.
     """
     columns = [
         *(f"metrics.`{name}`" for name in ("selection/score", f"target/test/{score}", "target/test/E0_mhe")),
@@ -34,10 +34,10 @@ def make_view_state(parent: str, settings: Sequence[str], score: str) -> str:
 
 
 def make_view_address(experiment_id: str, key: str) -> str:
-    """Return the part of a page's address after the server's that shows the view ``key``."""
+    """Return the address of the view ``key``, to append to the server's."""
     return f"/#/experiments/{experiment_id}/runs?viewStateShareKey={key}"
 
 
 def make_run_address(experiment_id: str, run_id: str) -> str:
-    """Return the part of a page's address after the server's that shows a run."""
+    """Return the address of the page of a run, to append to the server's."""
     return f"/#/experiments/{experiment_id}/runs/{run_id}"

@@ -203,7 +203,7 @@ def test_a_store_that_cannot_be_opened_says_whose_fault_that_is(
     def refuse(*_: object, **__: object) -> None:
         raise error
 
-    for name in ("make_database", "_client"):
+    for name in ("make_database", "_make_client"):
         with monkeypatch.context() as refusing:
             refusing.setattr(store, name, refuse)
             with pytest.raises(kind, match=said) as raised:
@@ -217,11 +217,11 @@ def test_a_refusal_at_the_start_is_no_outage(path: Path) -> None:
         Tracker(f"sqlite:///{path}", "x" * 1000)
 
 
-def test_the_revision_of_a_whole_store_is_known_without_running_migrations() -> None:
+def test_the_revision_of_a_whole_store_is_known_without_running_list_migrations() -> None:
     from alembic.script import ScriptDirectory
 
     head = ScriptDirectory(str(database_file.DB_MIGRATIONS)).get_current_head()
-    revisions = database_file._migrations()
+    revisions = database_file._list_migrations()
     assert len(revisions) > 50
     assert [one for one in revisions if database_file._is_current(one)] == [head]
     assert not database_file._is_known("") and not database_file._is_known("*")
