@@ -1,24 +1,16 @@
-<<<<<<< OURS
 """From a configuration to the run that it means: what it needs is checked before anything is trained."""
-||||||| BASE
-"""From flags to the run they mean."""
-=======
-"""From a configuration to its run."""
->>>>>>> THEIRS
 
 from __future__ import annotations
 
 from csg.commands.progress import show_image_progress
 from csg.config import Config
-from csg.data import ON_DISK
-from csg.data import load_pair
+from csg.data import ON_DISK, load_pair
 from csg.data.check import verify
 from csg.data.fault import UNREADABLE
 from csg.data.pair import Pair
 from csg.data.reading.listing import files_in_words
 from csg.messages.console import Console
-from csg.messages.wording import is_or_are
-from csg.messages.wording import pluralize
+from csg.messages.wording import is_or_are, pluralize
 from csg.methods import method_of
 from csg.models.weights import check_weights
 from csg.storage.object_store import check_store

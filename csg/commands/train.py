@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
 from csg.commands.opening import open_run
 from csg.commands.progress import show_step_progress
 from csg.config import Config
@@ -14,17 +15,14 @@ from csg.data.pair import SOURCE_TRAIN
 from csg.data.pairs import visda17
 from csg.messages.console import Console
 from csg.messages.faults import find_outside_fault
-from csg.messages.text import get_first_line
-from csg.messages.text import make_one_line
-from csg.messages.wording import is_or_are
-from csg.messages.wording import pluralize
+from csg.messages.text import get_first_line, make_one_line
+from csg.messages.wording import is_or_are, pluralize
 from csg.parsing import parse_flags
 from csg.storage.object_store import address_of
 from csg.tasks import find_task
 from csg.training.dry_run import plan_run
 from csg.training.loop import EpochReport
 from csg.workers.run import train_run
-
 
 if TYPE_CHECKING:
     from csg.tracking import RunTracker
@@ -69,16 +67,8 @@ def train(argv: Sequence[str], console: Console) -> int:
         console.print(f"{of_all} on record in {address_of(run.folder)}")
     try:
         with show_step_progress(console) as progress:
-<<<<<<< OURS
             for report in train_run(run, progress, lambda text: console.print(text, style="yellow")):
-                console.print(_epoch_line(report, flags.config))
-||||||| BASE
-            for report in run.epochs(progress, lambda text: console.print(text, style="yellow")):
-                console.print(_epoch_line(report, flags.config))
-=======
-            for report in run.epochs(progress, lambda text: console.print(text, style="yellow")):
                 console.print(_format_epoch(report, flags.config))
->>>>>>> THEIRS
                 _log(track, console)
         final = run.finish()
     except KeyboardInterrupt:

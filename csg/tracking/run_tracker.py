@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import partial
+
 from csg.storage.files import exists
 from csg.tracking.refusals import is_lasting
 from csg.tracking.store import StoreError
@@ -67,16 +68,8 @@ class RunTracker:
         if self._status == record.status == "finished":
             return  # all is there, and a metric has one value a step
         if record.final:
-<<<<<<< OURS
-            # Not on record, because it depends on the protocol, which is no part of what is trained.
-            score = score_after(record.epochs, self._run.config)
-||||||| BASE
-            # Not on record, because it depends on the protocol, which is no part of what is trained.
-            score = score_of(self._run.config, record.epochs)
-=======
             # It is not on record, because it depends on the protocol, which training does not.
-            score = score_of(self._run.config, record.epochs)
->>>>>>> THEIRS
+            score = score_after(record.epochs, self._run.config)
             record = dataclasses.replace(record, final={**record.final, "selection/score": score})
         for path in (self._run.outputs, self._run.pictures) if record.status == "finished" else ():
             if exists(path):

@@ -30,7 +30,6 @@ outside its configuration ended it: the store that holds the results is gone, or
 MOST_REPEATS = 50
 """Suggestions in a row that were made before, after which the space counts as exhausted."""
 Ending = Literal["finished", "stopped", "failed"]
-STATES = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 def ending_of(result: Mapping[str, Any], epochs: int) -> Ending | None:
@@ -52,9 +51,9 @@ class JournaledOptunaSearch(Searcher):
 
     References come first, then the default point, then what Optuna suggests. A suggestion depends on the seed, on the
     trial's number and on what the journal says of earlier trials; a journaled one is never drawn again. Optuna records
-    a trial that the scheduler stopped as pruned, with its score at each epoch, so that no scores of different epochs
-    are compared. References lie outside the space, and Optuna does not see them. A trial that something else ended (a
-    budget, Ctrl-C) is in flight, and runs again after a restart. No configuration runs twice.
+    a trial that the scheduler stopped as pruned, with its last score under its epoch, so that no scores of different
+    epochs are compared. References lie outside the space, and Optuna does not see them. A trial that something else
+    ended (a budget, Ctrl-C) is in flight, and runs again after a restart. No configuration runs twice.
     """
 
     def __init__(
@@ -100,8 +99,6 @@ class JournaledOptunaSearch(Searcher):
         """Trial numbers, by Tune's ids."""
         self._suggested: list[tuple[str, dict[str, Any]]] = []
         self._config_ids: set[str] = set()
-        self._scores: dict[int, dict[int, float]] = {}
-        """Scores of trials in flight, by trial and epoch."""
         self._known: dict[int, FrozenTrial] = {}
         """What Optuna knows of each trial, in the order of their numbers."""
         self.broken: UserError | OutsideFaultError | None = None
@@ -121,8 +118,6 @@ class JournaledOptunaSearch(Searcher):
                 self._add_suggestion(event.role, event.settings)
             elif event.kind == "exhausted":
                 self._trials = event.trial
-            elif event.kind == "reported" and event.decision == "CONTINUE":
-                self._add_score(event.trial, event.epoch, event.score)
             elif event.kind == "ended":
                 self._add_ending(event.trial, cast(Ending, event.decision), event.epoch, event.score)
 
@@ -131,7 +126,7 @@ class JournaledOptunaSearch(Searcher):
             return self._first[event.trial] == (event.role, event.settings)
         try:
             self._describe(event.settings, state=TrialState.RUNNING)
-        except ValueError:  # Optuna's, for a point outside the space
+        except ValueError:
             return False
         return True
 
@@ -142,26 +137,19 @@ class JournaledOptunaSearch(Searcher):
         if number >= self._references:
             self._known[number] = self._describe(settings, state=TrialState.RUNNING)
 
-    def _add_score(self, number: int, epoch: int, score: float | None) -> None:
-        if score is not None:
-            self._scores.setdefault(number, {}).setdefault(epoch, score)
-
     def _add_ending(self, number: int, ending: Ending, epoch: int, score: float | None) -> None:
-        self._add_score(number, epoch, score)
-        scores = self._scores.pop(number, {})
         if number in self._known:
-            state = TrialState.FAIL if score is None or math.isnan(score) else STATES[ending]
-            value = None if state == TrialState.FAIL else score
-            self._known[number] = self._describe(
-                self._suggested[number][1], state=state, value=value, intermediate_values=scores
-            )
+            settings = self._suggested[number][1]
+            if score is None or math.isnan(score):
+                self._known[number] = self._describe(settings, state=TrialState.FAIL)
+            else:
+                state = TrialState.COMPLETE if ending == "finished" else TrialState.PRUNED
+                self._known[number] = self._describe(
+                    settings, state=state, value=score, intermediate_values={epoch: score}
+                )
 
     def _describe(self, settings: dict[str, Any], **outcome: Any) -> FrozenTrial:
-        """Describe a trial to Optuna.
-
-        Raises:
-            ValueError: the settings do not lie in the space.
-        """
+        """Describe a trial to Optuna, which raises ValueError where the settings do not lie in the space."""
         point = FixedTrial(settings)
         self._space.suggest(self._fixed, point)
         return create_trial(params=settings, distributions=point.distributions, **outcome)
@@ -232,10 +220,6 @@ class JournaledOptunaSearch(Searcher):
         A space's conditions need not be such that they can be pickled.
         """
         Path(checkpoint_path).touch()
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Take a score of a trial that goes on; the scheduler has journaled it."""
-        self._add_score(self._under_way[trial_id], result[EPOCH], result[SCORE])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take a trial's end, unless something else than the scheduler or a failure ended it.
