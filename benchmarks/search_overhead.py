@@ -15,7 +15,7 @@ from pathlib import Path
 from csg.messages.console import Console
 from csg.parsing import parse_flags
 from tune_spaces.search.journal import Journal
-from tune_spaces.search.plan import SearchOptions, plan
+from tune_spaces.search.plan import SearchOptions, plan_search
 from tune_spaces.search.search import run_search
 
 
@@ -23,16 +23,16 @@ def measure(concurrency: int, flags: list[str]) -> None:
     """Run a search and print what it took."""
     with tempfile.TemporaryDirectory() as folder:
         given = ["--train.output", folder, "--concurrency", str(concurrency), *flags]
-        search = plan(parse_flags(SearchOptions, given, prog="search_overhead", description=""), Console())
+        search = plan_search(parse_flags(SearchOptions, given, prog="search_overhead", description=""), Console())
         with (Path(folder) / "console").open("w") as said:
             outcome = run_search(search, Console(file=said))
         events = Journal(search.folder / "journal.jsonl").events()
     inside = sum(event.seconds for event in events)
     ended = sorted(event.time for event in events if event.kind == "ended")
-    slots = concurrency * outcome.search_seconds
+    slots = concurrency * outcome.running_seconds
     idle = ended[-1] - ended[-concurrency]
     print(
-        f"{concurrency:6d} {len(ended):8d} {outcome.startup_seconds:12.1f} {outcome.search_seconds:10.1f} "
+        f"{concurrency:6d} {len(ended):8d} {outcome.startup_seconds:12.1f} {outcome.running_seconds:10.1f} "
         f"{100 * (slots - inside) / slots:12.1f} {100 * idle / slots:12.1f} {(slots - inside) / len(ended):14.2f}",
         flush=True,
     )

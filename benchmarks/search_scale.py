@@ -21,9 +21,10 @@ from ray import tune
 
 from csg.messages.console import Console
 from csg.parsing import parse_flags
-from tune_spaces.search.plan import SearchOptions, plan
+from tune_spaces.execution.trial import EPOCH, SCORE, SECONDS
+from tune_spaces.search.plan import SearchOptions, plan_search
 from tune_spaces.search.search import run_search
-from tune_spaces.search.searcher import EPOCH, SCORE, SECONDS, JournaledOptunaSearch
+from tune_spaces.search.searcher import JournaledOptunaSearch
 
 EPOCHS = 3
 
@@ -31,7 +32,7 @@ EPOCHS = 3
 class TrivialTrial(tune.Trainable):
     """Reports a score that its learning rate decides, and trains nothing."""
 
-    def setup(self, config: dict[str, Any], *, base: dict[str, Any], program: str, data: str) -> None:
+    def setup(self, config: dict[str, Any], *, base: dict[str, Any], program: str, data: dict[int, str]) -> None:
         """Start."""
         self.reset_config(config)
 
@@ -74,13 +75,13 @@ def measure(trials: int) -> None:
     JournaledOptunaSearch.suggest = timed  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         argv = ["--num-samples", str(trials), "--train.output", folder, "--train.epochs", str(EPOCHS)]
-        search = plan(parse_flags(SearchOptions, argv, prog="search_scale", description=""), Console())
+        search = plan_search(parse_flags(SearchOptions, argv, prog="search_scale", description=""), Console())
         quiet = Console(file=(Path(folder) / "console").open("w"))
         cpu, memory = cpu_seconds(), resident_megabytes()
         outcome = run_search(search, quiet, TrivialTrial)
         spent, grown = cpu_seconds() - cpu - sampling, resident_megabytes() - memory
         kilobytes = sum(path.stat().st_size for path in search.folder.rglob("*") if path.is_file()) / 1e3
-    figures = (outcome.search_seconds, spent, sampling, grown * 1e3, kilobytes)
+    figures = (outcome.running_seconds, spent, sampling, grown * 1e3, kilobytes)
     print(*(f"{figure / trials:.6f}" for figure in figures))
 
 

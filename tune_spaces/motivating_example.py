@@ -18,7 +18,7 @@ from tune_spaces.designs.design import Cell, Design
 NAME = "motivating_example"
 
 
-def design_of(flags: Flags[AblationOptions]) -> tuple[str, Design]:
+def make_design(flags: Flags[AblationOptions]) -> tuple[str, Design]:
     """Return the design on the configured data: as many synthetic images as target/val has real ones."""
     images = len(load_pair(flags.config.data).streams[TARGET_VAL])
     trained = {"method.name": "source_only"}
@@ -33,7 +33,7 @@ def design_of(flags: Flags[AblationOptions]) -> tuple[str, Design]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train the three; see :func:`~tune_spaces.ablation.script.run_design`."""
-    return run_design(argv, AblationOptions, design_of, prog="motivating_example.py", description=__doc__ or "")
+    return run_design(argv, AblationOptions, make_design, prog="motivating_example.py", description=__doc__ or "")
 
 
 if __name__ == "__main__":

@@ -26,14 +26,14 @@ class DesignOptions(AblationOptions):
     path/to/file.py:DESIGN."""
 
 
-def chosen(flags: Flags[DesignOptions]) -> tuple[str, Design]:
+def choose_design(flags: Flags[DesignOptions]) -> tuple[str, Design]:
     """Return the design that ``--design`` names, and its name."""
     return flags.options.design.rpartition(":")[2], design_named(flags.options.design, flags.config.data.name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run an ablation; see :func:`~tune_spaces.ablation.script.run_design`."""
-    return run_design(argv, DesignOptions, chosen, prog="visda_ablation.py", description=__doc__ or "")
+    return run_design(argv, DesignOptions, choose_design, prog="visda_ablation.py", description=__doc__ or "")
 
 
 if __name__ == "__main__":

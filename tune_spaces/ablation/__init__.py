@@ -1,1 +1,1 @@
-"""The driver of a design."""
+"""Ablations: what is run of a design, and the table that comes of it."""

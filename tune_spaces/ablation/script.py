@@ -27,11 +27,12 @@ from csg.messages.wording import pluralize
 from csg.parsing import Flags, parse_flags
 from csg.storage.object_store import address_of, check_store
 from csg.tasks import find_task
-from csg.tracking import get_default_tracking_uri, make_recording_error
+from csg.tracking import get_default_tracking_uri
 from csg.training.dry_run import check_buildable
 from csg.training.identity import Identity
-from tune_spaces.ablation.ablation import Ablation, Outcome, Planned, cells_of, estimated_seconds, run_ablation
+from tune_spaces.ablation.ablation import Ablation, CellRun, configure_cells, estimate_seconds, run_ablation
 from tune_spaces.designs.design import Design
+from tune_spaces.execution.driver import Outcome
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,33 +56,33 @@ class AblationOptions:
 OptionsT = TypeVar("OptionsT", bound=AblationOptions)
 
 
-def planned_runs(design: Design, config: Config, seeds: int, console: Console) -> tuple[Planned, ...]:
+def make_cell_runs(design: Design, config: Config, seeds: int, console: Console) -> tuple[CellRun, ...]:
     """Make every cell's configuration under every seed, and see that each can be trained and is trained once.
 
     Raises:
         UserError: says which setting, what was expected and what was found.
     """
-    planned = []
+    runs = []
     pairs: dict[DataConfig, Pair] = {}
     cells: dict[Identity, str] = {}
-    for cell, configured in cells_of(design, flatten(config), seeds):
-        if configured.data not in pairs:
-            pairs[configured.data] = open_pair(configured, console)
-        pair = pairs[configured.data]
-        if configured.train.seed == config.train.seed:
-            check_starting_weights(configured)
-            check_buildable(configured, classes=len(pair.classes))
-            name = cells.setdefault(Identity.of(configured, pair), cell.name)
+    for cell, cell_config in configure_cells(design, flatten(config), seeds):
+        if cell_config.data not in pairs:
+            pairs[cell_config.data] = open_pair(cell_config, console)
+        pair = pairs[cell_config.data]
+        if cell_config.train.seed == config.train.seed:
+            check_starting_weights(cell_config)
+            check_buildable(cell_config, classes=len(pair.classes))
+            name = cells.setdefault(Identity.of(cell_config, pair), cell.name)
             if name != cell.name:
                 raise UserError(
                     f"--design: expected cells that differ, found that {name!r} and {cell.name!r} train the same with "
                     "these settings; leave out the flag, or the line of --config, that makes them one"
                 )
-        planned.append(Planned(cell, configured, pair))
-    return tuple(planned)
+        runs.append(CellRun(cell, cell_config, pair))
+    return tuple(runs)
 
 
-def plan(flags: Flags[OptionsT], name: str, design: Design, console: Console) -> Ablation:
+def plan_ablation(flags: Flags[OptionsT], name: str, design: Design, console: Console) -> Ablation:
     """Check everything that can be checked before anything is started.
 
     Raises:
@@ -95,7 +96,7 @@ def plan(flags: Flags[OptionsT], name: str, design: Design, console: Console) ->
     return Ablation(
         name=name,
         design=design,
-        planned=planned_runs(design, config, options.seeds, console),
+        runs=make_cell_runs(design, config, options.seeds, console),
         tracking_uri=options.tracking_uri or get_default_tracking_uri(config.train.output),
         experiment=options.experiment or config.data.name,
         concurrency=options.concurrency,
@@ -105,13 +106,13 @@ def plan(flags: Flags[OptionsT], name: str, design: Design, console: Console) ->
 def show_plan(ablation: Ablation, console: Console) -> None:
     """Print the cells with the state of their runs."""
     states: dict[str, list[str]] = {}
-    for planned in ablation.planned:
-        record = planned.run().record
+    for cell_run in ablation.runs:
+        record = cell_run.run().record
         state = record.status if record.status != "running" or record.epochs else "missing"
-        states.setdefault(planned.cell.name, []).append(f"seed {planned.config.train.seed}: {state}")
+        states.setdefault(cell_run.cell.name, []).append(f"seed {cell_run.config.train.seed}: {state}")
     for name, seeds in states.items():
         console.print(f"  {name:<36} {', '.join(seeds)}")
-    seconds = estimated_seconds(ablation)
+    seconds = estimate_seconds(ablation)
     guess = (
         "no finished run to go by yet"
         if seconds is None
@@ -120,35 +121,34 @@ def show_plan(ablation: Ablation, console: Console) -> None:
     console.print(f"Missing runs: {guess}")
 
 
-def conclude(outcome: Outcome, console: Console) -> None:
+def conclude(ablation: Ablation, outcome: Outcome, console: Console) -> None:
     """Write the table and attach it to the ablation's run, and print it."""
-    ablation, tracker = outcome.ablation, outcome.tracker
+    tracker = outcome.tracker
     runs = tuple(tracker.read_children(outcome.parent))
     table = ablation_table(AblationRuns(tracker.read(outcome.parent), runs))
     for path in write_tables([table], runs, ablation.folder):
         tracker.log_artifact(outcome.parent, path)
     logged = {name for run in runs for name in run.params}
     varied = sorted(ablation.design.varied & logged - {"method.name"})
-    tracker.share_view(outcome.parent, varied, find_task(ablation.planned[0].config.data).score)
+    tracker.share_view(outcome.parent, varied, find_task(ablation.runs[0].config.data).score)
     console.print()
     console.print(table.rich())
     console.print(table.caption)
     console.print(f"Tables: {address_of(ablation.folder)}")
-    if not outcome.complete:
-        console.print("The ablation was interrupted. The same command goes on with it.")
+    if outcome.ending != "complete":
+        console.print(f"The ablation {outcome.reason}. The same command goes on with it.")
 
 
-def check_no_run_failed(outcome: Outcome) -> None:
+def check_no_run_failed(ablation: Ablation) -> None:
     """Say at the end how many runs of a complete ablation failed.
 
     Raises:
         RunsFailedError: any did.
     """
-    planned = outcome.ablation.planned
-    failed = sum(each.run().record.status != "finished" for each in planned)
+    failed = sum(each.run().record.status != "finished" for each in ablation.runs)
     if failed:
         raise RunsFailedError(
-            f"{failed} of {pluralize(len(planned), 'run')} failed; the same command tries "
+            f"{failed} of {pluralize(len(ablation.runs), 'run')} failed; the same command tries "
             f"{'it' if failed == 1 else 'them'} again"
         )
 
@@ -156,12 +156,12 @@ def check_no_run_failed(outcome: Outcome) -> None:
 def run_design(
     argv: Sequence[str] | None,
     options: type[OptionsT],
-    design_of: Callable[[Flags[OptionsT]], tuple[str, Design]],
+    make_design: Callable[[Flags[OptionsT]], tuple[str, Design]],
     *,
     prog: str,
     description: str,
 ) -> int:
-    """Run what is missing of the design, with its name, that ``design_of`` makes of the command line.
+    """Run what is missing of the design, with its name, that ``make_design`` makes of the command line.
 
     Returns:
         An exit code; see :func:`~csg.commands.script.run_script`.
@@ -169,12 +169,12 @@ def run_design(
 
     def body(console: Console) -> bool:
         flags = parse_flags(options, sys.argv[1:] if argv is None else argv, prog=prog, description=description)
-        ablation = plan(flags, *design_of(flags), console)
+        ablation = plan_ablation(flags, *make_design(flags), console)
         cells = len(ablation.design.cells)
         console.print(
             Text(make_printable(ablation.design.title), style="bold"),
-            f": {pluralize(cells, 'cell')} x {pluralize(len(ablation.planned) // cells, 'seed')} on "
-            f"{ablation.planned[0].pair.description}",
+            f": {pluralize(cells, 'cell')} x {pluralize(len(ablation.runs) // cells, 'seed')} on "
+            f"{ablation.runs[0].pair.description}",
             sep="",
         )
         show_earlier_runs(flags.config, console)
@@ -182,11 +182,10 @@ def run_design(
             show_plan(ablation, console)
             return True
         outcome = run_ablation(ablation, console)
-        if not outcome.recorded:
-            raise make_recording_error(outcome.tracker.uri, outcome.refusal)
-        conclude(outcome, console)
-        if outcome.complete:
-            check_no_run_failed(outcome)
-        return outcome.complete
+        conclude(ablation, outcome, console)
+        if outcome.ending != "complete":
+            return False
+        check_no_run_failed(ablation)
+        return True
 
     return run_script(body, resumes=True)

@@ -1,1 +1,1 @@
-"""What both drivers share."""
+"""How the trials of searches and ablations run: one driver, one kind of trial, one recorder."""

@@ -1,4 +1,4 @@
-"""What a driver that dies leaves in MLflow: nothing that looks as if it was under way still."""
+"""What MLflow shows when a driver has died: no run that seems to be running."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from csg.training.record import Status
 
 
 class AnotherDriverError(UserError):
-    """Another driver is at work on the same search or ablation; what both share in MLflow is its own now."""
+    """Another driver runs the same study, and owns what both share in MLflow."""
 
 
 @contextlib.contextmanager
-def closed_on_error(tracker: Tracker, kind: str, key: str, folder: Path) -> Iterator[None]:
-    """Where the block raises, end the parent run that it opened, and the runs below that were under way.
+def close_on_error(tracker: Tracker, kind: str, key: str, folder: Path) -> Iterator[None]:
+    """Where the block raises, end the parent run that it opened, and the running ones below it.
 
-    Runs under way are interrupted, for the same command goes on with them; so is the parent where what ended the driver
-    lies outside of it, or it was told to stop. Where MLflow does not answer, all stays as it is there; so it does where
-    another driver is at work below the same parent.
+    Running ones become interrupted, since the same command goes on with them. The parent becomes interrupted where a
+    signal or a fault outside ended the driver, and otherwise failed. Nothing changes where MLflow does not answer, or
+    where another driver works below the same parent.
 
     Args:
         tracker: where they are.

@@ -1,4 +1,4 @@
-"""How much of a search's best score survives: its winners again, under seeds that the search has not seen."""
+"""A search's best trials again, under seeds that the search has not seen: how much of their scores remains."""
 
 from __future__ import annotations
 
@@ -18,29 +18,17 @@ from csg.messages.text import make_printable
 from csg.messages.wording import pluralize
 from csg.parsing import config_from_flat
 from csg.tasks import find_task
-from csg.tracking import TrackedRun, make_recording_error
+from csg.tracking import TrackedRun
 from csg.tracking.tags import CELL_TAG
 from tune_spaces.ablation.ablation import Ablation, run_ablation
-from tune_spaces.ablation.script import check_no_run_failed, planned_runs
+from tune_spaces.ablation.script import check_no_run_failed, make_cell_runs
 from tune_spaces.designs.design import Cell, Design
+from tune_spaces.execution.driver import Outcome
 from tune_spaces.search.plan import Search
-from tune_spaces.search.search import Outcome
 
 
-def winners(outcome: Outcome, count: int) -> list[TrackedRun]:
-    """Return the finished trials of the space with the best selection scores, the best first; at least one.
-
-    Raises:
-        UserError: there is none.
-    """
-    best = best_trials(outcome.tracker.read_children(outcome.parent))[:count]
-    if not best:
-        raise UserError("--confirm-top: no trial of the space has finished, so there is nothing to confirm")
-    return best
-
-
-def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> bool:
-    """Train the ``count`` best trials of a finished search under ``seeds`` fresh seeds, and print how they score.
+def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
+    """Train the best trials of a finished search under fresh seeds, and print how they score.
 
     Returns:
         Whether every run ended; otherwise it was interrupted.
@@ -49,7 +37,10 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> bool:
         UserError: no trial of the space has finished, or see :func:`tune_spaces.ablation.ablation.run_ablation`.
         RunsFailedError: some of them failed.
     """
-    search, best = outcome.search, winners(outcome, count)
+    seeds = search.options.seeds
+    best = best_trials(outcome.tracker.read_children(outcome.parent))[: search.options.confirm_top]
+    if not best:
+        raise UserError("--confirm-top: no trial of the space has finished, so there is nothing to confirm")
     cells = tuple(Cell(run.name, {n: run.params[n] for n in search.space.names if n in run.params}) for run in best)
     first = search.config.train.seed + 1
     design = Design(title=f"Winners of {search.name} under fresh seeds", cells=cells, base=cells[0].name)
@@ -57,7 +48,7 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> bool:
     ablation = Ablation(
         name=f"{CONFIRMATION}{search.name}",
         design=design,
-        planned=planned_runs(design, fresh, seeds, console),
+        runs=make_cell_runs(design, fresh, seeds, console),
         tracking_uri=search.tracking_uri,
         experiment=search.experiment,
         concurrency=search.options.concurrency,
@@ -66,8 +57,6 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> bool:
     size = f"{pluralize(len(cells), 'trial')} x {pluralize(seeds, 'seed')}, from seed {first}"
     console.print(heading, f": {size}", sep="")
     confirmed = run_ablation(ablation, console)
-    if not confirmed.recorded:
-        raise make_recording_error(confirmed.tracker.uri, confirmed.refusal)
     runs = confirmed.tracker.read_children(confirmed.parent)
     table = confirmation_table(search, best, runs)
     for path in write_tables([table], [*best, *runs], ablation.folder):
@@ -75,10 +64,10 @@ def confirm(outcome: Outcome, count: int, seeds: int, console: Console) -> bool:
         confirmed.tracker.log_artifact(outcome.parent, path)
     console.print(table.rich())
     console.print(table.caption)
-    if not confirmed.complete:
-        console.print("The confirmation was interrupted. The same command goes on with it.")
+    if confirmed.ending != "complete":
+        console.print(f"The confirmation {confirmed.reason}. The same command goes on with it.")
         return False
-    check_no_run_failed(confirmed)
+    check_no_run_failed(ablation)
     return True
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ray.tune import Callback
 from rich.live import Live
 from rich.table import Table
 
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
-from csg.workers.cluster import Slots
-from csg.workers.room_watch import RoomWatch
-from tune_spaces.search.recorder import ROLE_NAMES
-from tune_spaces.search.searcher import EPOCH, NUMBER, ROLE, SCORE, ending_of
-from tune_spaces.search.trial import trial_settings
+from csg.tasks import find_task
+from csg.training.evaluation import PROTOCOL_STREAMS
+from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, configure_trial, ending_of
+from tune_spaces.execution.tuning import DriverCallback
+from tune_spaces.search.journal import Event
+from tune_spaces.search.plan import ROLE_NAMES, Search
 
 STYLES = {"running": "cyan", "finished": "green", "stopped": "dim", "failed": "red"}
 
@@ -34,47 +34,27 @@ class Row:
     seconds: float = 0.0
 
 
-class SearchConsole(Callback):
+class SearchConsole(DriverCallback):
     """Draws the trials as Tune reports on them."""
 
-    def __init__(
-        self,
-        console: Console,
-        *,
-        base: Mapping[str, Any],
-        epochs: int,
-        trials: int,
-        score_name: str,
-        slots: Slots,
-    ) -> None:
-        """Draw on ``console``; ``trials`` in all, of ``epochs`` each; ``score_name`` says what the score is.
-
-        Where the cluster no longer has room for ``slots``, a line says so.
-        """
+    def __init__(self, console: Console, search: Search, known: Sequence[Event]) -> None:
+        """Draw on ``console``; ``known`` says which trials ended before an interruption."""
+        config = search.config
         self._console = console
-        self._base = base
-        self._epochs = epochs
-        self._trials = trials
-        self._score_name = score_name
-        self._rows: dict[int, Row] = {}
+        self._base = search.base
+        self._epochs = config.train.epochs
+        self._trials = search.options.num_samples
+        self._score_name = f"{PROTOCOL_STREAMS[config.selection.protocol]} {find_task(config.data).score_words}"
         self._live: Live | None = None
-        self._slots = slots
-        self._room: RoomWatch | None = RoomWatch(self._say)
+        self._rows: dict[int, Row] = {}
+        suggested = {event.trial: event for event in known if event.kind == "suggested"}
+        for event in known:
+            if event.kind == "ended":
+                what = self._describe(suggested[event.trial].role, suggested[event.trial].settings)
+                self._rows[event.trial] = Row(what, event.epoch, event.score, event.decision)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_live": None, "_console": None, "_room": None}
-
-    def _say(self, text: str) -> None:
-        self._console.print(text, style="yellow")
-
-    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Say when the search waits for machines; Tune calls this several times a second."""
-        if self._room is not None:
-            self._room.look(self._slots)
-
-    def add_ended(self, number: int, what: str, *, epoch: int, score: float | None, status: str) -> None:
-        """Show a trial that ended before an interruption."""
-        self._rows[number] = Row(what, epoch, score, status)
+    def _describe(self, role: str, trial_config: Mapping[str, Any]) -> str:
+        return ROLE_NAMES.get(role) or configure_trial(self._base, trial_config).method.summary.removeprefix("csg ")
 
     def __enter__(self) -> SearchConsole:
         if self._console.is_terminal:
@@ -90,22 +70,19 @@ class SearchConsole(Callback):
             self._live.stop()
             self._live = None
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_start(self, *, trial: Any, **info: Any) -> None:
         """Show a trial that starts."""
-        role = trial.config[ROLE]
-        what = ROLE_NAMES.get(role) or trial_settings(self._base, trial.config).method.summary.removeprefix("csg ")
+        what = self._describe(trial.config[ROLE], trial.config)
         self._rows[trial.config[NUMBER]] = Row(what, began=time.monotonic())
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
+    def on_trial_result(self, *, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """Show an epoch."""
         row = self._row(trial)
         row.epoch, row.score = result[EPOCH], result.get(SCORE)
         row.status = ending_of(result, self._epochs) or "running"
         self._print(trial.config[NUMBER])
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_error(self, *, trial: Any, **info: Any) -> None:
         """Show a failure."""
         self._row(trial).status = "failed"
         self._print(trial.config[NUMBER])
@@ -116,7 +93,7 @@ class SearchConsole(Callback):
         return row
 
     def _print(self, number: int) -> None:
-        if self._live is None and self._console is not None:
+        if self._live is None:
             row = self._rows[number]
             seconds = f"{row.seconds:4.0f} s" if row.seconds else ""
             self._console.print(

@@ -1,4 +1,4 @@
-"""What a search is: its flags, checked before anything starts, and its name."""
+"""What a search is: its flags, checked before anything starts, its name, and its trials."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -16,25 +17,33 @@ from csg.commands.opening import check_starting_weights, open_pair
 from csg.config import Config
 from csg.config.names import make_folder_name
 from csg.config.pairs import BUNDLED
-from csg.config.settings import Count, describe_unknown, flatten
+from csg.config.settings import Count, flatten
+from csg.data import load_pair
 from csg.data.pair import Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.parsing import Flags, config_from_flat, overlay
+from csg.parsing import Flags, config_from_flat
 from csg.storage.layout import SEARCHES
 from csg.storage.object_store import check_store, folder_of
 from csg.tracking import get_default_tracking_uri
+from csg.tracking.tags import ROLE_TAG, SCORE_TAG, SPACE_TAG, TRIAL_TAG
 from csg.training.dry_run import check_buildable
 from csg.training.evaluation import score_metric
 from csg.training.identity import canonical
 from csg.training.program import source_digest
-from tune_spaces.spaces.csg import of_every_stage
+from csg.training.run import Run
+from tune_spaces.execution.driver import Study
+from tune_spaces.execution.recorder import Entry
+from tune_spaces.execution.trial import NUMBER, ROLE, configure_trial
+from tune_spaces.spaces.narrowing import check_space, narrow_space
 from tune_spaces.spaces.shipped import space_named
 from tune_spaces.spaces.space import Space
 
 Protocol = Literal["source", "shifted", "oracle"]
 PROTOCOLS: Final[tuple[str, ...]] = get_args(Protocol)
-"""What a search can be led by; ``paper`` would show it the images that are reported."""
+"""What a search can select by; ``paper`` would show it the images that are reported."""
+ROLE_NAMES: Final = {"source_only": "source only", "default": "default setting"}
+"""Names of the reference points, for people."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +91,7 @@ class Search:
     tracking_uri: str
     experiment: str
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Names the search: same flags, same data and same program give the same search."""
         what = {
@@ -111,54 +120,39 @@ class Search:
         """The metric that the protocol selects by."""
         return score_metric(self.config)
 
+    @property
+    def study(self) -> Study:
+        """What the driver needs to know."""
+        options = self.options
+        known = {name: value for name, value in self.base.items() if value is not None}
+        numbers = [] if any(name.startswith("data.") for name in self.space.names) else range(options.num_samples)
+        return Study(
+            kind="search",
+            key=self.name,
+            folder=self.folder,
+            config=self.config,
+            tracking_uri=self.tracking_uri,
+            experiment=self.experiment,
+            params={"num_samples": options.num_samples, "sampler_seed": options.seed} | known,
+            tags={SCORE_TAG: self.score_metric, SPACE_TAG: json.dumps(self.space.names)},
+            description=f"Search over {', '.join(self.space.names)} on {self.where}",
+            base=self.base,
+            fingerprints=dict.fromkeys(numbers, self.pair.fingerprint),
+            find_entry=self.find_entry,
+        )
 
-def around(space: Space, config: Config, given: Mapping[str, Any], stated: Collection[str] = frozenset()) -> Space:
-    """Leave out of a space what flags set, of a stage or of every stage, and let it start at the configuration.
-
-    A space that does not follow the configuration starts at its own defaults, but for what ``--config`` states.
-
-    Args:
-        space: as it was declared.
-        config: defaults, then ``--config``, then flags.
-        given: settings that were set by a flag.
-        stated: names of settings that ``--config`` or a flag set.
-
-    Raises:
-        UserError: a value of the configuration that the space does not hold.
-    """
-    flat = flatten(config)
-    if not space.follows:
-        flat = {name: value for name, value in flat.items() if name in stated}
-    start = {name: flat.get(of_every_stage(name)) if flat.get(name) is None else flat[name] for name in space.names}
-    pinned = {name for name in space.names if given.keys() & {name, of_every_stage(name)}}
-    return space.without(pinned).starting_at(start)
-
-
-def check_space(space: Space, base: Mapping[str, Any], config: Config) -> None:
-    """See that a space holds settings of the configured method, and that each bound and each option can be used.
-
-    Args:
-        space: what is searched.
-        base: settings that are not searched.
-        config: the configuration that the space is searched around.
-
-    Raises:
-        UserError: names the setting.
-    """
-    try:
-        if "method.name" not in space.names:  # else each point has names of its own
-            known = list(flatten(config))
-            for name in space.names:
-                if name not in known:
-                    raise UserError(describe_unknown(name, known))
-        space.check_conditions(base)
-        for point in space.corners(base):
-            config_from_flat(overlay(base, point))
-    except UserError as error:
-        raise UserError(f"--space: does not fit --method.name {config.method.name}: {error}") from None
+    def find_entry(self, trial_config: Mapping[str, Any]) -> Entry:
+        """Find a trial's run by the trial's Tune configuration."""
+        config = configure_trial(self.base, trial_config)
+        number, role = trial_config[NUMBER], trial_config[ROLE]
+        return Entry(
+            Run(config, load_pair(config.data)),
+            name=f"{number:03d} {ROLE_NAMES.get(role, config.method.summary)}",
+            tags={TRIAL_TAG: str(number), ROLE_TAG: role},
+        )
 
 
-def plan(flags: Flags[SearchOptions], console: Console) -> Search:
+def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
     """Check everything that can be checked before anything is started.
 
     Raises:
@@ -177,7 +171,7 @@ def plan(flags: Flags[SearchOptions], console: Console) -> Search:
     if options.time_budget < 0:
         raise UserError(f"--time-budget: expected minutes, at least 0, found {options.time_budget}")
     declared = space_named(options.space, method=config.method.name, data=config.data)
-    space = around(declared, config, flags.given, flags.stated)
+    space = narrow_space(declared, config, flags.given, flags.stated)
     if not space.names:
         raise UserError("--space: every parameter of the space is set by a flag; nothing is left to search")
     base = {name: value for name, value in flatten(config).items() if name not in space.names}

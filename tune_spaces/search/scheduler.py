@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, SECONDS
 from tune_spaces.search.journal import Event, Journal
-from tune_spaces.search.searcher import EPOCH, NUMBER, ROLE, SCORE, SECONDS
 
 
 class JournaledASHA(FIFOScheduler):

@@ -15,14 +15,14 @@ from csg.messages.exit_codes import RunsFailedError
 from csg.messages.wording import pluralize
 from csg.parsing import parse_flags
 from csg.storage.layout import JOURNAL
-from csg.tracking import make_recording_error
+from tune_spaces.execution.driver import Outcome
 from tune_spaces.search.journal import Journal
-from tune_spaces.search.plan import SearchOptions, plan
-from tune_spaces.search.search import Outcome, run_search
+from tune_spaces.search.plan import Search, SearchOptions, plan_search
+from tune_spaces.search.search import run_search
 
 THREADS: Final = min(2, os.cpu_count() or 1)
-"""On two cores, one trial at a time that uses both: no core is idle while the last trial ends, and the sampler has seen
-every trial before it suggests the next."""
+"""On two cores, one trial at a time uses both: no core is idle while the last trial ends, and the sampler knows every
+trial before it suggests the next."""
 
 
 def search_script(
@@ -46,69 +46,55 @@ def search_script(
         An exit code; see :func:`~csg.commands.script.run_script`.
     """
 
-    def body(console: Console) -> bool:
+    def search_and_conclude(console: Console) -> bool:
         given = sys.argv[1:] if argv is None else argv
         start = {"data.name": pair, "train.threads": THREADS}
-        search = plan(parse_flags(options, given, prog=prog, description=description, base=start), console)
+        search = plan_search(parse_flags(options, given, prog=prog, description=description, base=start), console)
         console.print(search.where, style="bold")
         show_earlier_runs(search.config, console)
         outcome = run_search(search, console)
         # What draws figures and tables takes seconds to import: a search does not start later for it.
         from tune_spaces.search.summary import conclude
 
-        if not outcome.recorded:
-            raise make_recording_error(outcome.tracker.uri, outcome.refusal)
-        conclude(outcome, console)
-        return _end(outcome, console)
+        conclude(search, outcome, console)
+        return outcome.ending != "interrupted" and confirm_and_count_failures(search, outcome, console)
 
-    return run_script(body, resumes=True)
+    return run_script(search_and_conclude, resumes=True)
 
 
-def _end(outcome: Outcome, console: Console) -> bool:
-    """Confirm the best trials if that was asked for, and return whether everything was done.
+def confirm_and_count_failures(search: Search, outcome: Outcome, console: Console) -> bool:
+    """Confirm the best trials if that was asked for, and return whether nothing interrupted that.
 
     Raises:
         UserError, RunsFailedError: of the search and of its confirmation, in one message.
     """
-    if outcome.ending == "interrupted":
-        return False
-    done, said = True, []
+    done, failures = True, [said for said in [describe_failures(search, lost=len(outcome.lost))] if said]
     try:
-        check_no_trial_failed(outcome)
+        if search.options.confirm_top:
+            done = _confirm(search, outcome, console)
     except RunsFailedError as error:
-        said.append(str(error))
-    try:
-        done = _confirm(outcome, console) if outcome.search.options.confirm_top else True
-    except RunsFailedError as error:
-        said.append(str(error))
+        failures.append(str(error))
     except UserError as error:
-        raise UserError("; ".join([*said, str(error)])) from None
-    if done and said:
-        raise RunsFailedError("; ".join(said))
+        raise UserError("; ".join([*failures, str(error)])) from None
+    if done and failures:
+        raise RunsFailedError("; ".join(failures))
     return done
 
 
-def _confirm(outcome: Outcome, console: Console) -> bool:
-    """Train the best trials again where the search is over; return whether nothing interrupted that."""
+def _confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     if outcome.ending != "complete" or outcome.lost:
         console.print("--confirm-top: left out until every trial has ended; the same command goes on with them first.")
         return True
     from tune_spaces.search.confirmation import confirm
 
-    return confirm(outcome, outcome.search.options.confirm_top, outcome.search.options.seeds, console)
+    return confirm(search, outcome, console)
 
 
-def check_no_trial_failed(outcome: Outcome) -> None:
-    """Say at the end how many trials failed.
-
-    Raises:
-        RunsFailedError: any did, or its process died.
-    """
-    events = Journal(outcome.search.folder / JOURNAL).events()
-    given = outcome.search.options.num_samples
-    trials = next((event.trial for event in events if event.kind == "exhausted"), given)
+def describe_failures(search: Search, *, lost: int) -> str:
+    """Say how many trials failed, or lost their processes for good; empty where none did."""
+    events = Journal(search.folder / JOURNAL).events()
+    trials = next((event.trial for event in events if event.kind == "exhausted"), search.options.num_samples)
     failed = sum(event.kind == "ended" and event.decision == "failed" for event in events)
-    lost = len(outcome.lost)
     parts = []
     if failed:
         whose = "its configuration, which is" if failed == 1 else "their configurations, which are"
@@ -116,5 +102,4 @@ def check_no_trial_failed(outcome: Outcome) -> None:
     if lost:
         processes = "its process" if lost == 1 else "their processes"
         parts.append(f"{lost} lost {processes}, which the same command tries again")
-    if parts:
-        raise RunsFailedError(f"of {pluralize(trials, 'trial')}, {' and '.join(parts)}")
+    return f"of {pluralize(trials, 'trial')}, {' and '.join(parts)}" if parts else ""

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import optuna
 from optuna.samplers import TPESampler
@@ -18,32 +18,12 @@ from csg.messages.faults import OutsideFaultError, find_outside_fault
 from csg.parsing import config_from_flat, overlay
 from csg.randomness import generator
 from csg.training.identity import config_id
+from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, ROLE, SCORE, Ending, ending_of
 from tune_spaces.search.journal import Event, Journal, in_flight
 from tune_spaces.spaces.space import Space
 
-NUMBER, ROLE, CONFIG_ID = "number", "role", "config_id"
-"""Keys of a trial's Tune configuration that are no settings: its number in the search, what it is there for, and what
-its configuration is called on the driver's machine."""
-SCORE, EPOCH, SECONDS, FAILED, GONE = "score", "epoch", "seconds", "failed", "gone"
-"""All that a trial reports to Tune: the selection score, the epochs done, the time they took, or why it failed, or what
-outside its configuration ended it: the store that holds the results is gone, or the disk is full."""
 MOST_REPEATS = 50
 """Suggestions in a row that were made before, after which the space counts as exhausted."""
-Ending = Literal["finished", "stopped", "failed"]
-
-
-def ending_of(result: Mapping[str, Any], epochs: int) -> Ending | None:
-    """Say how a trial ended with a result that Tune has decided on, or None where it goes on, now or later."""
-    if result.get(FAILED):
-        return "failed"
-    if result.get(GONE) or not result.get("done"):
-        return None
-    return "finished" if result[EPOCH] == epochs else "stopped"
-
-
-def settings_of(trial_config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings in a trial's Tune configuration."""
-    return {name: value for name, value in trial_config.items() if name not in (NUMBER, ROLE, CONFIG_ID)}
 
 
 class JournaledOptunaSearch(Searcher):

@@ -25,22 +25,22 @@ from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.tracking.tags import CONFIG_ID_TAG, ERROR_TAG, ROLE_TAG
 from csg.training.evaluation import PROTOCOL_STREAMS
-from csg.training.program import compute_source_digest, source_digest
+from tune_spaces.execution.driver import Outcome
+from tune_spaces.execution.recorder import UNKNOWN_ERROR
 from tune_spaces.search.journal import Event, Journal
-from tune_spaces.search.recorder import UNKNOWN_ERROR
-from tune_spaces.search.search import Outcome
+from tune_spaces.search.plan import Search
 
 LOCAL_SERVER = "http://127.0.0.1:5000"
 """Where ``mlflow ui`` listens unless told otherwise."""
 
 
-def conclude(outcome: Outcome, console: Console) -> Path | None:
+def conclude(search: Search, outcome: Outcome, console: Console) -> Path | None:
     """Write best.yaml and the figures, attach them to the search's run, and print the result.
 
     Returns:
         The path of best.yaml, or None while no trial but the source-only reference has finished.
     """
-    search, tracker, metric = outcome.search, outcome.tracker, outcome.search.score_metric
+    tracker, metric = outcome.tracker, search.score_metric
     runs = tracker.read_children(outcome.parent, history=(metric,))
     folder = search.folder
     finished = [run for run in runs if run.status == "finished"]
@@ -60,27 +60,20 @@ def conclude(outcome: Outcome, console: Console) -> Path | None:
             reason = run.tags.get(ERROR_TAG, UNKNOWN_ERROR).partition("\n")[0][:200]
             console.print(Text("  failed", style="red"), f"{run.name}: {reason}")
     if outcome.ending != "complete":
-        why = "was interrupted" if outcome.ending == "interrupted" else "has used up its time budget"
-        if compute_source_digest() != source_digest():
-            why = "ended, because the sources of csg changed while it ran"
-        console.print(f"The search {why}. Go on with it: the same command with --resume")
+        console.print(f"The search {outcome.reason}. Go on with it: the same command with --resume")
     if best is None:
         console.print("No trial of the space has finished yet, so there is no best configuration.")
         return None
     best_path = folder / "best.yaml"
     with replacing(best_path) as file:
-        file.write(best_yaml(outcome, best).encode())
+        file.write(best_yaml(search, best).encode())
     tracker.log_artifact(outcome.parent, best_path)
     tracker.log_metrics(outcome.parent, {f"best/{metric}": best.metrics[SELECTION_SCORE]})
     tracker.set_tags(outcome.parent, {"best.run_id": best.run_id, "best.config_id": best.tags[CONFIG_ID_TAG]})
     tracker.mark_best(runs, best)
-    _print_result(outcome, console, best, finished, queries=queries)
-    _print_next(
-        outcome,
-        console,
-        best_path,
-        tracker.share_view(outcome.parent, search.space.names, find_task(search.config.data).score),
-    )
+    _print_result(search, console, best, finished, queries=queries)
+    view = tracker.share_view(outcome.parent, search.space.names, find_task(search.config.data).score)
+    _print_next(tracker.uri, console, best_path, view)
     return best_path
 
 
@@ -89,23 +82,23 @@ def target_queries(events: list[Event], protocol: str) -> int:
     return sum(event.kind == "reported" for event in events) if PROTOCOL_STREAMS[protocol].startswith("target/") else 0
 
 
-def best_yaml(outcome: Outcome, best: TrackedRun) -> str:
+def best_yaml(search: Search, best: TrackedRun) -> str:
     """Write the best trial's settings, all of them, with the command that trains it."""
-    settings = {name: best.params[name] for name in outcome.search.space.names if name in best.params}
-    config = config_from_flat(overlay(outcome.search.base, settings))
+    settings = {name: best.params[name] for name in search.space.names if name in best.params}
+    config = config_from_flat(overlay(search.base, settings))
     head = (
-        f"# {best.name}, the best of search {outcome.search.name}\n"
-        f"# selected by {outcome.search.score_metric} = {best.metrics[SELECTION_SCORE]:.4f}\n"
-        f"# csg train --config {quote_for_shell(address_of(outcome.search.folder / 'best.yaml'))} --train.seed 1\n"
+        f"# {best.name}, the best of search {search.name}\n"
+        f"# selected by {search.score_metric} = {best.metrics[SELECTION_SCORE]:.4f}\n"
+        f"# csg train --config {quote_for_shell(address_of(search.folder / 'best.yaml'))} --train.seed 1\n"
     )
     return head + to_yaml(config)
 
 
 def cost(outcome: Outcome, runs: list[TrackedRun], events: list[Event]) -> str:
     """Say what the search took: time, what was not training, and disk."""
-    overheads = trial_overheads(events, outcome.search_seconds)
+    overheads = trial_overheads(events, outcome.running_seconds)
     parts = [
-        f"{outcome.startup_seconds + outcome.search_seconds:.0f} s ({outcome.startup_seconds:.0f} s of it start-up)"
+        f"{outcome.startup_seconds + outcome.running_seconds:.0f} s ({outcome.startup_seconds:.0f} s of it start-up)"
     ]
     if overheads:
         parts.append(f"{statistics.median(overheads):.2f} s a trial beyond its training and evaluation (median)")
@@ -136,9 +129,8 @@ def trial_overheads(events: list[Event], search_seconds: float) -> list[float]:
 
 
 def _print_result(
-    outcome: Outcome, console: Console, best: TrackedRun, finished: list[TrackedRun], *, queries: int
+    search: Search, console: Console, best: TrackedRun, finished: list[TrackedRun], *, queries: int
 ) -> None:
-    search = outcome.search
     protocol, asked = search.config.selection.protocol, pluralize(queries, "target query", "target queries")
     console.print()
     console.print(Text("Best configuration", style="bold"), f"by {search.score_metric} (protocol {protocol}, {asked}):")
@@ -174,9 +166,8 @@ def real_figures(run: TrackedRun, task: Task) -> str:
     )
 
 
-def _print_next(outcome: Outcome, console: Console, best_path: Path, view: str) -> None:
+def _print_next(uri: str, console: Console, best_path: Path, view: str) -> None:
     console.print()
-    uri = outcome.tracker.uri
     command = f"{_program('mlflow')} ui --backend-store-uri {quote_for_shell(uri)} --workers 1"
     ui = f"{command}, then open " if uri.startswith("sqlite") else ""
     server = uri if uri.startswith("http") else LOCAL_SERVER
@@ -186,7 +177,7 @@ def _print_next(outcome: Outcome, console: Console, best_path: Path, view: str) 
             "Train it again:",
             f"{_program('csg')} train --config {quote_for_shell(address_of(best_path))} --train.seed 1",
         ),
-        ("Figures:", address_of(outcome.search.folder)),
+        ("Figures:", address_of(best_path.parent)),
     ):
         console.print(f"{label:<20}{text}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import os
@@ -16,10 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import ray
 import torch
 from mlflow import MlflowException
-from ray.exceptions import RayTaskError
 
 from csg import cli
 from csg.commands import train as train_command
@@ -43,13 +40,20 @@ from csg.workers.launch_files import LaunchFiles
 from tests.csg.training.test_training import tiny
 from tests.made_up_pair import made_up_pair
 from tests.tune_spaces.search.test_search import ROOT
-from tune_spaces.ablation.cell import train_cell
-from tune_spaces.ablation.cell_task import end_cell
-from tune_spaces.execution import opening
+from tune_spaces.execution import trial
+from tune_spaces.execution.trial import (
+    CONFIG_ID,
+    EPOCH,
+    FAILED,
+    GONE,
+    NUMBER,
+    ROLE,
+    SCORE,
+    TrainingTrial,
+    ending_of,
+)
 from tune_spaces.search.journal import Event, Journal, in_flight
-from tune_spaces.search.script import check_no_trial_failed
-from tune_spaces.search.searcher import CONFIG_ID, EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, ending_of
-from tune_spaces.search.trial import TrainingTrial
+from tune_spaces.search.script import describe_failures
 
 FULL = "No space left on device"
 
@@ -176,7 +180,7 @@ def test_memory_that_ran_out_is_worth_another_process(error: BaseException) -> N
 
 def started(config: Any) -> TrainingTrial:
     begun = TrainingTrial.__new__(TrainingTrial)
-    begun.setup({NUMBER: 0, ROLE: "suggested"}, base=flatten(config), program=source_digest(), data="")
+    begun.setup({NUMBER: 0, ROLE: "suggested"}, base=flatten(config), program=source_digest(), data={})
     return begun
 
 
@@ -184,7 +188,7 @@ def test_a_trial_on_a_full_disk_did_not_fail_and_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = made_up_pair()
-    monkeypatch.setattr(opening, "load_pair", lambda _: pair)
+    monkeypatch.setattr(trial, "load_pair", lambda _: pair)
     config = tiny(tmp_path)
     first = started(config)
     told = first.step()
@@ -201,7 +205,7 @@ def test_a_trial_on_a_full_disk_did_not_fail_and_goes_on_where_it_was(
 
 
 def test_a_trial_whose_folder_cannot_even_be_made_did_not_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "load_pair", lambda _: made_up_pair())
+    monkeypatch.setattr(trial, "load_pair", lambda _: made_up_pair())
 
     def refuse(*_: object, **__: object) -> None:
         raise lacking(errno.ENOSPC)
@@ -222,7 +226,7 @@ def test_a_trials_own_failure_is_one_and_a_process_without_memory_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = made_up_pair()
-    monkeypatch.setattr(opening, "load_pair", lambda _: pair)
+    monkeypatch.setattr(trial, "load_pair", lambda _: pair)
     monkeypatch.setattr(Run, "epochs", epochs_that_raise(MemoryError()))
     with pytest.raises(MemoryError):
         started(tiny(tmp_path)).step()
@@ -239,81 +243,16 @@ def test_a_node_with_other_data_than_the_driver_ends_the_search_and_no_trial(
         raise UserError("data.source: expected a folder, found nothing")
 
     begun = started(tiny(tmp_path))
-    begun._data = "the driver's"
-    monkeypatch.setattr(opening, "load_pair", lambda _: made_up_pair())
+    begun._data = {0: "the driver's"}
+    monkeypatch.setattr(trial, "load_pair", lambda _: made_up_pair())
     assert "has other data than the driver" in begun.step()[GONE]
-    begun._data, begun._trial_config = made_up_pair().fingerprint, {NUMBER: 0, CONFIG_ID: "the driver's"}
+    begun._data, begun._trial_config = {0: made_up_pair().fingerprint}, {NUMBER: 0, CONFIG_ID: "the driver's"}
     assert "other weights, another method file" in begun.step()[GONE]
-    monkeypatch.setattr(opening, "load_pair", refuse)
+    begun._trial_config = {NUMBER: 0, "method.path": "/nowhere.py:Method"}
+    assert "method.path: " in (said := begun.step()[GONE]) and said.endswith("; mend that")
+    begun._trial_config = {NUMBER: 0}
+    monkeypatch.setattr(trial, "load_pair", refuse)
     assert "expected a folder, found nothing; mend that" in begun.step()[GONE]
-
-
-def trained_cell(config: Any, **other: Any) -> None:
-    """Train a cell in this process, of a driver that has the same but for ``other``."""
-    train_cell(flatten(config), dataclasses.replace(Run(config, made_up_pair()).identity, **other))
-
-
-def test_a_node_with_other_data_than_the_driver_ends_the_ablation_and_no_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(_: object) -> None:
-        raise UserError("data.source: expected a folder, found nothing")
-
-    monkeypatch.setattr(opening, "load_pair", lambda _: made_up_pair())
-    with pytest.raises(OutsideFaultError, match=r"^node .*: this node has other data than the driver: fingerprint"):
-        trained_cell(tiny(tmp_path), data_fingerprint="the driver's")
-    with pytest.raises(OutsideFaultError, match=r"^node .*: this node has other weights, another method file"):
-        trained_cell(tiny(tmp_path), config_id="the driver's")
-    assert not list(tmp_path.rglob("record.json"))
-    settings, identity = flatten(tiny(tmp_path)), Run(tiny(tmp_path), made_up_pair()).identity
-    with pytest.raises(OutsideFaultError, match=r"^node .*: method\.path: .* found nothing .*; mend that"):
-        train_cell(settings | {"method.path": "/nowhere.py:Method"}, identity)
-    monkeypatch.setattr(opening, "load_pair", refuse)
-    with pytest.raises(OutsideFaultError, match=r"^node .*: data\.source: expected a folder, .*; mend that"):
-        trained_cell(tiny(tmp_path))
-
-
-def test_a_cell_whose_process_was_lost_is_tried_again_and_fails_in_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pair, config = made_up_pair(), tiny(tmp_path)
-    monkeypatch.setattr(opening, "load_pair", lambda _: pair)
-    killed = RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed.")
-    for error in (MemoryError("no room"), LostProcessError("the workers died 3 times"), killed):
-        monkeypatch.setattr(Run, "epochs", epochs_that_raise(error))
-        with pytest.raises(LostProcessError, match=f"^{type(error).__name__}: "):
-            trained_cell(config)
-        assert Run(config, pair).record.status == "running", "it is tried again"
-
-    def lost(_: object) -> None:
-        raise RayTaskError("train_cell", "Traceback", LostProcessError("MemoryError: no room"))
-
-    monkeypatch.setattr(ray, "get", lost)
-    assert not end_cell(None, Run(config, pair), "csg seed 0", tries=2), "and it is started again"
-    assert end_cell(None, Run(config, pair), "csg seed 0", tries=3)
-    record = Run(config, pair).record
-    assert (record.status, record.error) == ("failed", "the run's process died 3 times (MemoryError: no room)")
-
-
-def test_a_cell_that_ended_without_its_end_on_record_ends_the_ablation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = Run(tiny(tmp_path), made_up_pair())
-    monkeypatch.setattr(ray, "get", lambda _: None)
-    with pytest.raises(OutsideFaultError, match=r"^csg seed 0 has ended, but .* has no end of it on record \(status r"):
-        end_cell(None, run, "csg seed 0", tries=1)
-    run.close("failed", "loss")
-    assert end_cell(None, run, "csg seed 0", tries=1)
-
-
-def test_a_cell_on_a_full_disk_did_not_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = made_up_pair()
-    monkeypatch.setattr(opening, "load_pair", lambda _: pair)
-    with full_disk(monkeypatch, 50_000), pytest.raises(OutsideFaultError, match=FULL):
-        trained_cell(tiny(tmp_path))
-    assert Run(tiny(tmp_path), pair).record.status == "running"
-    trained_cell(tiny(tmp_path))
-    assert Run(tiny(tmp_path), pair).record.status == "finished"
 
 
 def test_a_training_on_a_full_disk_ends_with_one_line_and_goes_on(
@@ -430,26 +369,17 @@ def test_scripts_end_with_one_line_and_a_code_of_its_kind(
 def test_a_search_in_which_trials_failed_says_so_at_its_end(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
     search: Any = SimpleNamespace(folder=tmp_path, options=SimpleNamespace(num_samples=12))
-    outcome: Any = SimpleNamespace(search=search, lost={})
     for number, decision in enumerate(("finished", "stopped")):
         journal.append(Event("suggested", number))
         journal.append(Event("ended", number, decision=decision))
-    check_no_trial_failed(outcome)
+    assert describe_failures(search, lost=0) == ""
     journal.append(Event("suggested", 2))
-    outcome.lost[2] = "the trial's process died"
-    with pytest.raises(
-        RunsFailedError, match=r"^of 12 trials, 1 lost its process, which the same command tries again$"
-    ):
-        check_no_trial_failed(outcome)
-    outcome.lost.clear()
+    assert describe_failures(search, lost=1) == "of 12 trials, 1 lost its process, which the same command tries again"
     journal.append(Event("ended", 2, decision="failed"))
     journal.append(Event("exhausted", 3))
-    own = r"^of 3 trials, 1 failed, for reasons of its configuration, which is not tried again"
-    with pytest.raises(RunsFailedError, match=f"{own}$"):
-        check_no_trial_failed(outcome)
-    outcome.lost.update({0: "died", 1: "died"})
-    with pytest.raises(RunsFailedError, match=f"{own} and 2 lost their processes, which the same command tries again$"):
-        check_no_trial_failed(outcome)
+    own = "of 3 trials, 1 failed, for reasons of its configuration, which is not tried again"
+    assert describe_failures(search, lost=0) == own
+    assert describe_failures(search, lost=2) == f"{own} and 2 lost their processes, which the same command tries again"
 
 
 SEARCH = [

@@ -22,7 +22,7 @@ from tests.made_up_pair import TINY, made_up_pair
 from tests.stores import put_store_below
 from tune_spaces import visda_ablation
 from tune_spaces.ablation import script as ablation_script
-from tune_spaces.ablation.ablation import cells_of
+from tune_spaces.ablation.ablation import configure_cells
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.designs.shipped import design_named, shipped
 
@@ -99,13 +99,13 @@ def test_an_ablation_that_was_interrupted_goes_on_and_trains_every_cell_under_th
 
 def settings_of(design: Design, **base: object) -> dict[str, dict[str, object]]:
     flat = flatten(config_from_flat({name.replace("__", "."): value for name, value in base.items()}))
-    return {cell.name: list_active_settings(config) for cell, config in cells_of(design, flat, seeds=1)}
+    return {cell.name: list_active_settings(config) for cell, config in configure_cells(design, flat, seeds=1)}
 
 
 @pytest.mark.parametrize("pair", ["glyphs", "visda17", "glyph_scenes", "gta5_cityscapes"])
 def test_every_cell_of_every_shipped_design_is_a_configuration_of_its_own(pair: str) -> None:
     for design in shipped(pair).values():
-        cells = list(cells_of(design, flatten(config_from_flat({"data.name": pair})), seeds=2))
+        cells = list(configure_cells(design, flatten(config_from_flat({"data.name": pair})), seeds=2))
         assert len({config_id(config) for _, config in cells}) == len(design.cells)
         assert {config.train.seed for _, config in cells} == {0, 1}
 
@@ -163,7 +163,7 @@ def test_cells_that_would_train_the_same_are_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ablation_script, "open_pair", lambda *_: made_up_pair())
     config = config_from_flat(TINY | {"data.augmentation": "none"})
     with pytest.raises(UserError, match="'source only' and 'source only, augmentation' train the same"):
-        ablation_script.planned_runs(shipped("glyphs")["components"], config, 1, Console())
+        ablation_script.make_cell_runs(shipped("glyphs")["components"], config, 1, Console())
 
 
 @pytest.mark.parametrize(

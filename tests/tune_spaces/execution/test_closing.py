@@ -10,7 +10,7 @@ from csg.messages.errors import UserError
 from csg.storage.object_store import StoreGoneError
 from csg.tracking import Tracker, get_default_tracking_uri
 from csg.tracking.tags import PARENT_TAG
-from tune_spaces.execution.closing import AnotherDriverError, closed_on_error
+from tune_spaces.execution.closing import AnotherDriverError, close_on_error
 
 
 def test_a_driver_that_dies_closes_its_parent_run_and_what_was_under_way(tmp_path: Path) -> None:
@@ -29,12 +29,12 @@ def test_a_driver_that_dies_closes_its_parent_run_and_what_was_under_way(tmp_pat
         parent = opened()
         tags = {PARENT_TAG: parent, "status": "running"}
         child = tracker.client.create_run(tracker.experiment_id, tags=tags).info.run_id
-        with pytest.raises(type(error)), closed_on_error(tracker, "ablation", "a-1", folder):
+        with pytest.raises(type(error)), close_on_error(tracker, "ablation", "a-1", folder):
             raise error
         assert tracker.client.get_run(parent).info.status == status
         assert tracker.client.get_run(child).info.status == "KILLED"
     assert {run.status for run in tracker.read_children(parent)} == {"interrupted"}
-    with closed_on_error(tracker, "ablation", "a-1", folder):
+    with close_on_error(tracker, "ablation", "a-1", folder):
         assert opened() == parent
     assert tracker.client.get_run(parent).info.status == "RUNNING"
 
@@ -44,6 +44,6 @@ def test_a_driver_that_gives_way_leaves_the_runs_to_the_other_one(tmp_path: Path
     parent = tracker.open_parent("search", "s-1", folder=tmp_path, name="s", params={}, description="")
     tags = {PARENT_TAG: parent, "status": "running"}
     child = tracker.client.create_run(tracker.experiment_id, tags=tags).info.run_id
-    with pytest.raises(AnotherDriverError), closed_on_error(tracker, "search", "s-1", tmp_path):
+    with pytest.raises(AnotherDriverError), close_on_error(tracker, "search", "s-1", tmp_path):
         raise AnotherDriverError("another driver has written")
     assert [tracker.client.get_run(run_id).info.status for run_id in (parent, child)] == ["RUNNING", "RUNNING"]

@@ -17,15 +17,15 @@ from csg.tracking import TrackedRun
 from tests.csg.training.test_training import tiny
 from tests.made_up_pair import made_up_pair
 from tune_spaces.ablation import script as ablation_script
-from tune_spaces.ablation.ablation import Ablation, Planned
+from tune_spaces.ablation.ablation import Ablation, CellRun
 from tune_spaces.ablation.script import AblationOptions, check_no_run_failed
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.execution.closing import AnotherDriverError
+from tune_spaces.execution.tuning import find_own_error
 from tune_spaces.search import confirmation, summary
 from tune_spaces.search import script as search_script
 from tune_spaces.search.confirmation import confirm
 from tune_spaces.search.journal import Event, Journal
-from tune_spaces.search.search import _own_error
 
 FAILED = "of 3 trials, 1 failed, for reasons of its configuration, which is not tried again"
 AGAIN = "1 of 2 runs failed; the same command tries it again"
@@ -49,8 +49,8 @@ def end(
     options = SimpleNamespace(num_samples=3, confirm_top=0 if confirmed is None else 2, seeds=3)
     search = SimpleNamespace(where="data bars", options=options, folder=folder)
     gone = dict.fromkeys(range(lost), "the trial's process died")
-    outcome = SimpleNamespace(search=search, ending=ending, lost=gone, recorded=True)
-    monkeypatch.setattr(search_script, "plan", lambda *_: search)
+    outcome = SimpleNamespace(ending=ending, lost=gone)
+    monkeypatch.setattr(search_script, "plan_search", lambda *_: search)
     monkeypatch.setattr(search_script, "run_search", lambda *_: outcome)
     monkeypatch.setattr(summary, "conclude", lambda *_: None)
     monkeypatch.setattr(confirmation, "confirm", confirmed)
@@ -113,38 +113,38 @@ def test_what_failed_in_the_search_and_in_its_confirmation_is_said_together(
 
 def test_without_a_finished_trial_there_is_nothing_to_confirm(tmp_path: Path) -> None:
     stopped = TrackedRun("id", "001 csg", "stopped", {}, {"csg.trial": "1", "csg.role": "suggested"}, {})
-    outcome: Any = SimpleNamespace(
-        search=SimpleNamespace(), parent="id", tracker=SimpleNamespace(children=lambda _: [stopped])
-    )
+    search: Any = SimpleNamespace(options=SimpleNamespace(confirm_top=2, seeds=3))
+    outcome: Any = SimpleNamespace(parent="id", tracker=SimpleNamespace(children=lambda _: [stopped]))
     with pytest.raises(UserError, match=r"^--confirm-top: no trial of the space has finished, so there is nothing to"):
-        confirm(outcome, 2, 3, Console())
+        confirm(search, outcome, Console())
 
 
 def an_ablation(folder: Path, seeds: int) -> Ablation:
     design = Design(title="One", base="csg", cells=(Cell("csg", {}),))
     pair = made_up_pair()
-    planned = tuple(Planned(design.cells[0], tiny(folder, train__seed=seed), pair) for seed in range(seeds))
+    planned = tuple(CellRun(design.cells[0], tiny(folder, train__seed=seed), pair) for seed in range(seeds))
     return Ablation("one", design, planned, "sqlite:///none", "bars", 1)
 
 
 def test_an_ablation_in_which_runs_failed_says_so_at_its_end(tmp_path: Path) -> None:
     ablation = an_ablation(tmp_path, 2)
-    outcome: Any = SimpleNamespace(ablation=ablation)
-    first, second = (planned.run() for planned in ablation.planned)
+    first, second = (planned.run() for planned in ablation.runs)
     first.close("failed", "loss")
     second.create()._close("finished", "")
     with pytest.raises(RunsFailedError, match=r"^1 of 2 runs failed; the same command tries it again$"):
-        check_no_run_failed(outcome)
+        check_no_run_failed(ablation)
     first._close("finished", "")
-    check_no_run_failed(outcome)
+    check_no_run_failed(ablation)
     second._close("running", "")
     with pytest.raises(RunsFailedError, match=r"^1 of 2 runs failed"):
-        check_no_run_failed(outcome)
+        check_no_run_failed(ablation)
 
 
-@pytest.mark.parametrize(("complete", "status", "code"), [(True, "finished", 0), (True, "failed", 1), (False, "", 130)])
+@pytest.mark.parametrize(
+    ("ending", "status", "code"), [("complete", "finished", 0), ("complete", "failed", 1), ("interrupted", "", 130)]
+)
 def test_an_ablations_exit_code_says_how_it_went(
-    complete: bool,
+    ending: str,
     status: Any,
     code: int,
     tmp_path: Path,
@@ -153,9 +153,9 @@ def test_an_ablations_exit_code_says_how_it_went(
 ) -> None:
     ablation = an_ablation(tmp_path, 1)
     if status:
-        ablation.planned[0].run().create()._close(status, "")
-    monkeypatch.setattr(ablation_script, "plan", lambda *_: ablation)
-    outcome = SimpleNamespace(ablation=ablation, recorded=True, complete=complete)
+        ablation.runs[0].run().create()._close(status, "")
+    monkeypatch.setattr(ablation_script, "plan_ablation", lambda *_: ablation)
+    outcome = SimpleNamespace(ending=ending)
     monkeypatch.setattr(ablation_script, "run_ablation", lambda *_: outcome)
     monkeypatch.setattr(ablation_script, "conclude", lambda *_: None)
     design = ("one", ablation.design)
@@ -178,8 +178,8 @@ def test_an_error_of_the_searchs_own_is_found_in_the_one_that_tune_makes_of_it()
 
     own = AnotherDriverError("another driver")
     for cause in (True, False):
-        assert _own_error(wrapped(own, cause=cause)) is own
+        assert find_own_error(wrapped(own, cause=cause)) is own
     plain = RuntimeError("x")
     circle = ValueError("y")
     plain.__context__, circle.__context__ = circle, plain
-    assert _own_error(plain) is plain, "and ends"
+    assert find_own_error(plain) is plain, "and ends"

@@ -27,10 +27,9 @@ from tests.few_images import EXPERIMENT, few_images
 from tests.simulated_cluster import started_cluster
 from tests.small_space import SEARCHED
 from tests.stores import put_store_below
+from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, SECONDS, TrainingTrial
 from tune_spaces.search.journal import Event, Journal, in_flight
 from tune_spaces.search.plan import SearchOptions
-from tune_spaces.search.searcher import EPOCH, NUMBER, ROLE, SCORE, SECONDS
-from tune_spaces.search.trial import TrainingTrial
 from tune_spaces.spaces.shipped import SPACES
 
 ROOT = Path(__file__).parents[3]
@@ -307,7 +306,7 @@ def test_a_trial_tells_tune_its_selection_score_and_nothing_else(tmp_path: Path)
     flags = parse_flags(SearchOptions, [*small, "--train.output", str(tmp_path)], prog="", description="")
     base = flatten(flags.config)
     trial = TrainingTrial.__new__(TrainingTrial)
-    trial.setup({"method.queue_size": 50, NUMBER: 0, ROLE: "suggested"}, base=base, program=source_digest(), data="")
+    trial.setup({"method.queue_size": 50, NUMBER: 0, ROLE: "suggested"}, base=base, program=source_digest(), data={})
     told: dict[str, Any] = trial.step()
     assert trial._run is not None
     record = trial._run.record

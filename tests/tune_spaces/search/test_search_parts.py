@@ -20,11 +20,12 @@ from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
 from csg.parsing import config_from_flat, overlay
 from csg.randomness import generator
+from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, settings_of
 from tune_spaces.search.journal import Event, Journal, in_flight, unfinished
-from tune_spaces.search.plan import around
 from tune_spaces.search.scheduler import JournaledASHA
 from tune_spaces.search.search import REFERENCES
-from tune_spaces.search.searcher import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, JournaledOptunaSearch, settings_of
+from tune_spaces.search.searcher import JournaledOptunaSearch
+from tune_spaces.spaces.narrowing import narrow_space
 from tune_spaces.spaces.shipped import SPACES, space_named
 from tune_spaces.spaces.space import Choice, Space
 
@@ -376,9 +377,9 @@ def test_a_files_values_are_the_default_trial_where_the_space_holds_them() -> No
 
 def test_a_search_starts_at_what_is_said_of_every_stage_and_a_flag_for_that_leaves_nothing_to_search() -> None:
     config = config_from_flat({"method.weight": 0.5, "method.stage4.weight": 2.0})
-    point = around(SPACES["contrast"], config, given={}).defaults({"method.stages": "3+4"})
+    point = narrow_space(SPACES["contrast"], config, given={}).defaults({"method.stages": "3+4"})
     assert (point["method.stage3.weight"], point["method.stage4.weight"]) == (0.5, 2.0)
-    left = around(SPACES["contrast"], config, given={"method.weight": 0.5})
+    left = narrow_space(SPACES["contrast"], config, given={"method.weight": 0.5})
     assert left.names == ("method.temperature", "method.queue_size")
 
 

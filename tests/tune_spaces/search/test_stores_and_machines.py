@@ -33,14 +33,14 @@ from csg.workers.run import train_run
 from tests.buckets import move_to
 from tests.csg.training.test_training import outcome, tiny
 from tests.made_up_pair import made_up_pair
-from tune_spaces.ablation.cell import train_cell
-from tune_spaces.execution import opening
+from tune_spaces.execution import trial
+from tune_spaces.execution.recorder import MlflowRecorder, Progress
+from tune_spaces.execution.trial import EPOCH, GONE, NUMBER, ROLE, SCORE, SECONDS, TrainingTrial, ending_of
+from tune_spaces.execution.tuning import run_trials
 from tune_spaces.search.journal import Event, Journal, in_flight, unfinished
-from tune_spaces.search.plan import SearchOptions, plan
-from tune_spaces.search.recorder import MlflowRecorder
-from tune_spaces.search.search import _tune
-from tune_spaces.search.searcher import EPOCH, GONE, NUMBER, ROLE, SCORE, SECONDS, JournaledOptunaSearch, ending_of
-from tune_spaces.search.trial import TrainingTrial
+from tune_spaces.search.plan import SearchOptions, plan_search
+from tune_spaces.search.scheduler import JournaledASHA
+from tune_spaces.search.searcher import JournaledOptunaSearch
 
 pytestmark = pytest.mark.usefixtures("first_machine")
 
@@ -101,12 +101,12 @@ def test_a_trial_whose_store_goes_away_is_in_flight_and_goes_on_where_it_was(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = made_up_pair()
-    monkeypatch.setattr(opening, "load_pair", lambda _: pair)
+    monkeypatch.setattr(trial, "load_pair", lambda _: pair)
     config = tiny(address)  # type: ignore[arg-type]
 
     def started() -> TrainingTrial:
         begun = TrainingTrial.__new__(TrainingTrial)
-        begun.setup({NUMBER: 0, ROLE: "suggested"}, base=flatten(config), program=source_digest(), data="")
+        begun.setup({NUMBER: 0, ROLE: "suggested"}, base=flatten(config), program=source_digest(), data={})
         return begun
 
     first = started()
@@ -123,16 +123,6 @@ def test_a_trial_whose_store_goes_away_is_in_flight_and_goes_on_where_it_was(
     assert Run(config, pair).record.status == "finished"
 
 
-def test_a_cell_whose_store_goes_away_did_not_fail(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = made_up_pair()
-    monkeypatch.setattr(opening, "load_pair", lambda _: pair)
-    config = tiny(address)  # type: ignore[arg-type]
-    monkeypatch.setattr(Run, "fail", lambda run, error: pytest.fail(f"failed: {error}"))
-    identity = Run(config, pair).identity
-    with store_away(monkeypatch), pytest.raises(OutsideFaultError, match=r"^node .* does not answer any more"):
-        train_cell(flatten(config), identity)
-
-
 def test_a_store_that_is_away_ends_a_script_with_a_line_and_a_code_of_its_own(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -146,7 +136,7 @@ def test_a_store_that_is_away_ends_a_script_with_a_line_and_a_code_of_its_own(
 class Trial(tune.Trainable):  # type: ignore[misc]
     """Trains nothing; at the first epoch of trial 0, something happens."""
 
-    def setup(self, config: dict[str, Any], *, base: dict[str, Any], program: str, data: str) -> None:
+    def setup(self, config: dict[str, Any], *, base: dict[str, Any], program: str, data: dict[int, str]) -> None:
         self._output = base["train.output"]
         self.reset_config(config)
 
@@ -184,14 +174,13 @@ class Recorder(MlflowRecorder):
     """Keeps what it would write."""
 
     def __init__(self) -> None:
-        super().__init__(SimpleNamespace(uri="", experiment=""), parent="", base={}, epochs=2)  # type: ignore[arg-type]
+        run: Any = SimpleNamespace(close=lambda *_: None, config=SimpleNamespace(train=SimpleNamespace(epochs=2)))
+        entry: Any = SimpleNamespace(run=run)
+        super().__init__(SimpleNamespace(), parent="", find_entry=lambda _: entry)  # type: ignore[arg-type]
         self.said: list[tuple[int, str, str]] = []
 
-    def _run(self, trial_config: Any) -> Any:
-        return SimpleNamespace(close=lambda *_: None)
-
-    def _record(self, trial_config: Any, epoch: int, status: str, *, error: str = "") -> None:
-        self.said.append((trial_config[NUMBER], status, error))
+    def _record(self, number: int, progress: Progress) -> None:
+        self.said.append((number, progress.status, progress.error))
 
 
 def one_slot() -> int:
@@ -209,7 +198,7 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str, monk
     monkeypatch.chdir(root)
     monkeypatch.setenv("PYTHONPATH", root)
     argv = ["--num-samples", "3", "--train.output", address, "--data.source-images", "40", "--train.epochs", "2"]
-    search = plan(parse_flags(SearchOptions, argv, prog="search", description=""), Console())
+    search = plan_search(parse_flags(SearchOptions, argv, prog="search", description=""), Console())
     make_folder(search.folder, "--train.output")
 
     def run(trials: type[Trial], *callbacks: Any) -> None:
@@ -217,7 +206,16 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str, monk
         searcher = JournaledOptunaSearch(
             search.space, fixed=search.base, references=(), journal=journal, trials=3, epochs=2, seed=0, slots=one_slot
         )
-        _tune(search, trials, searcher, journal, [*callbacks], remaining=unfinished(journal.events(), 3))
+        run_trials(
+            trials,
+            searcher,
+            JournaledASHA(journal, epochs=2),
+            callbacks,
+            count=unfinished(journal.events(), 3),
+            folder=search.folder,
+            base=search.base,
+            fingerprints={},
+        )
 
     start_ray()
     try:

@@ -14,7 +14,8 @@ from csg.parsing import config_from_flat, parse_flags
 from tests.tune_spaces.search.test_search_parts import searcher
 from tune_spaces import visda_search
 from tune_spaces.search.journal import Journal
-from tune_spaces.search.plan import SearchOptions, around, check_space
+from tune_spaces.search.plan import SearchOptions
+from tune_spaces.spaces.narrowing import check_space, narrow_space
 from tune_spaces.spaces.shipped import SPACES, space_named
 from tune_spaces.spaces.space import Choice, Float, Space
 
@@ -40,7 +41,7 @@ def started(place: str, *argv: str) -> dict[str, Any]:
     """Return the default trial of a search of this space."""
     flags = parse_flags(SearchOptions, ["--space", place, *argv], prog="search", description="")
     declared = space_named(place, method=flags.config.method.name, data=flags.config.data)
-    space = around(declared, flags.config, flags.given, flags.stated)
+    space = narrow_space(declared, flags.config, flags.given, flags.stated)
     return space.defaults(flatten(flags.config))
 
 
@@ -66,7 +67,7 @@ def test_what_a_file_says_of_every_stage_is_where_a_stage_starts(written: Callab
 
 def test_shipped_spaces_start_at_what_is_the_pairs_own() -> None:
     config = config_from_flat({"data.name": "glyph_scenes"})
-    point = around(SPACES["learning_rates"], config, given={}).defaults({})
+    point = narrow_space(SPACES["learning_rates"], config, given={}).defaults({})
     assert point["optim.lr"] == config.optim.lr == 0.1
     assert all(space.follows for space in SPACES.values())
 

@@ -1,0 +1,83 @@
+"""The runs of an ablation as Ray Tune asks for them: each once, in order, to its last epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from csg.config import Config
+from csg.config.settings import flatten
+from csg.messages.errors import UserError
+from csg.messages.faults import OutsideFaultError
+from csg.training.identity import config_id
+from csg.workers.cluster import Slots
+from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, ROLE, ending_of
+
+
+class CellSource(Searcher):
+    """Suggests each run once, in order, and passes over those that the cluster has no room for at the moment."""
+
+    def __init__(self, configs: Mapping[int, Config], *, asked: int) -> None:
+        """Suggest the runs of ``configs``, by number; ``asked`` at a time, 0 for as many as fit."""
+        super().__init__()
+        self._configs = configs
+        self._asked = asked
+        self._waiting = list(configs)
+        self._under_way: dict[str, int] = {}
+        self.ended: set[int] = set()
+        """Runs that finished or failed."""
+        self.broken: UserError | OutsideFaultError | None = None
+        """What ends the ablation: a fault outside it, such as a full disk."""
+
+    def slots(self) -> Slots:
+        """Return how many runs at a time the cluster takes of those that have not ended."""
+        numbers = [*self._waiting, *self._under_way.values()] or self._configs
+        configs = {str(config): config for config in self._configs_of(numbers)}
+        return Slots(tuple(configs.values()), asked=self._asked, at_most=len(self._configs))
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """Return the next run, or None while the cluster takes no more.
+
+        Raises:
+            OutsideFaultError: see ``broken``.
+        """
+        if self.broken is not None:
+            raise self.broken
+        if not self._waiting:
+            return Searcher.FINISHED  # type: ignore[no-any-return]
+        under_way = self._configs_of(self._under_way.values())
+        place = self.slots().next_place(self._configs_of(self._waiting), under_way)
+        if place is None:
+            return None
+        number = self._under_way[trial_id] = self._waiting.pop(place)
+        config = self._configs[number]
+        return {**flatten(config), NUMBER: number, ROLE: "cell", CONFIG_ID: config_id(config)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Note that a run has ended, unless it was interrupted or lost its process."""
+        number = self._under_way.pop(trial_id)
+        result = result or {}
+        if result.get(GONE):
+            self.broken = OutsideFaultError(result[GONE])
+        elif not error and ending_of(result, self._configs[number].train.epochs) is not None:
+            self.ended.add(number)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write an empty file in place of a state: the runs' records say what is missing."""
+        Path(checkpoint_path).touch()
+
+    def _configs_of(self, numbers: Iterable[int]) -> list[Config]:
+        return [self._configs[number] for number in numbers]
+
+
+class LastEpochScheduler(FIFOScheduler):
+    """Stops a trial when its last epoch is trained, and no earlier."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Decide whether a trial goes on."""
+        last = result[EPOCH] >= trial.config["train.epochs"]
+        return str(TrialScheduler.STOP if last else TrialScheduler.CONTINUE)

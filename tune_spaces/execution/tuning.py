@@ -1,0 +1,139 @@
+"""Ray Tune as searches and ablations run it: silent, restarting lost processes, ended cleanly by a signal."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from ray import tune
+from ray.tune import TuneError
+
+from csg.messages.errors import UserError
+from csg.messages.faults import OutsideFaultError, find_outside_fault, walk_causes
+from csg.training.program import source_digest
+from csg.workers.cluster import resources_of
+from tune_spaces.execution.trial import NUMBER, configure_trial
+
+MAX_RETRIES: Final = 2
+"""Restarts of a trial whose process died, or ran out of memory; it goes on from its checkpoint."""
+TUNES_LOGGERS: Final = ("ray.tune", "ray.air")
+
+
+class DriverCallback(tune.Callback):
+    """A callback that stays in the driver: Tune pickles its callbacks, but nobody reads that."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class TrialSource(Protocol):
+    """A Tune searcher that keeps what ends the driver: Tune takes an error of a searcher's for the trial's."""
+
+    broken: UserError | OutsideFaultError | None
+
+
+def run_trials(
+    trainable: type[tune.Trainable],
+    source: TrialSource,
+    scheduler: tune.schedulers.TrialScheduler,
+    callbacks: Sequence[tune.Callback],
+    *,
+    count: int,
+    folder: Path,
+    base: Mapping[str, Any],
+    fingerprints: Mapping[int, str],
+    minutes: float = 0.0,
+) -> None:
+    """Run Ray Tune to the end, or to an interruption, after which the same trials can go on.
+
+    Args:
+        trainable: trains a trial.
+        source: suggests the trials.
+        scheduler: decides after each epoch whether a trial goes on.
+        callbacks: hear of every event.
+        count: trials at most.
+        folder: where Tune keeps its own files and its log.
+        base: the settings that all trials share.
+        fingerprints: of the data that the driver has loaded, by trial number.
+        minutes: after which no trial goes on; 0 for no limit.
+
+    Raises:
+        UserError: another driver runs the same study.
+        OutsideFaultError: the store that holds the results does not answer any more, a disk is full, or the like.
+    """
+    trained = tune.with_parameters(trainable, base=dict(base), program=source_digest(), data=dict(fingerprints))
+    tuner = tune.Tuner(
+        tune.with_resources(trained, functools.partial(place_trial, dict(base))),
+        tune_config=tune.TuneConfig(
+            search_alg=source,
+            scheduler=scheduler,
+            num_samples=count,
+            max_concurrent_trials=count,  # so that one that waits for a node holds up no other; the source limits them
+            time_budget_s=60 * minutes or None,
+            reuse_actors=True,
+            trial_dirname_creator=name_folder,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(folder),
+            callbacks=list(callbacks),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+        ),
+    )
+    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        with log_to(folder / "tune.log"):
+            tuner.fit()
+    except (TuneError, OSError) as error:
+        raise find_own_error(error) from None
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    if source.broken is not None:
+        raise source.broken
+
+
+def place_trial(base: Mapping[str, Any], trial_config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """Return what a trial's own process takes from Ray."""
+    resources = {"cpu": "CPU", "gpu": "GPU"}
+    taken = resources_of(configure_trial(base, trial_config))
+    return tune.PlacementGroupFactory([{resources.get(name, name): share for name, share in taken.items()}])
+
+
+def name_folder(trial: Any) -> str:
+    """Name Tune's own folder of a trial."""
+    return f"trial-{trial.config[NUMBER]:03d}-{trial.trial_id}"
+
+
+def find_own_error(error: BaseException) -> BaseException:
+    """Return this program's error that Tune, in whose callbacks it arose, has wrapped in one of its own."""
+    own = (each for each in walk_causes(error) if isinstance(each, (UserError, OutsideFaultError)))
+    return next(own, None) or find_outside_fault(error) or error
+
+
+class _TuneLog(logging.FileHandler):
+    """A log file that a full disk leaves without some lines."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Say nothing on the console."""
+
+
+@contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Have Tune write to a file instead of the console while the block lasts."""
+    handler = _TuneLog(path)
+    before = [(logger, logger.handlers, logger.propagate) for logger in map(logging.getLogger, TUNES_LOGGERS)]
+    for logger, *_ in before:
+        logger.handlers, logger.propagate = [handler], False
+    try:
+        yield
+    finally:
+        for logger, handlers, propagate in before:
+            logger.handlers, logger.propagate = handlers, propagate
+        handler.close()
