@@ -22,6 +22,7 @@ from analysis.tables.table import Table, write_tables
 from csg.commands.script import run_script
 from csg.messages.console import Console
 from csg.messages.errors import UserError
+from csg.storage.disk import DiskPlace
 
 CONFIRMATION = "confirm-"
 """How ablations are named that only train a search's winners again."""
@@ -135,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = options_of(TableOptions, argv, script=__file__, description=__doc__)
         table = options.read()
         made, refused = tables_of(table, options)
-        write_tables(made, table.runs, options.out)
+        write_tables(made, table.runs, DiskPlace(options.out))
         for each in made:
             console.print(f"{options.out / each.name}.md")
         if refused:

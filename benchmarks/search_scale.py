@@ -80,7 +80,7 @@ def measure(trials: int) -> None:
         cpu, memory = cpu_seconds(), resident_megabytes()
         outcome = run_search(search, quiet, TrivialTrial)
         spent, grown = cpu_seconds() - cpu - sampling, resident_megabytes() - memory
-        kilobytes = sum(path.stat().st_size for path in search.folder.rglob("*") if path.is_file()) / 1e3
+        kilobytes = sum(path.stat().st_size for path in search.folder.local.rglob("*") if path.is_file()) / 1e3
     figures = (outcome.running_seconds, spent, sampling, grown * 1e3, kilobytes)
     print(*(f"{figure / trials:.6f}" for figure in figures))
 

@@ -30,10 +30,9 @@ from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
 from csg.methods import find_method, name_of
 from csg.storage.address import checked_address, is_address
-from csg.storage.files import opened
-from csg.storage.layout import JOURNAL, SEARCHES
-from csg.storage.object_store import address_of, file_of
+from csg.storage.layout import JOURNAL, SEARCHES, place_to_read
 from csg.storage.paths import absolute_path
+from csg.storage.place import Place
 
 OptionsT = TypeVar("OptionsT")
 DECISIVE: Final = ("data.name", "method.name", "method.path")
@@ -79,7 +78,7 @@ def overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Flat:
     return {**base, **changes}
 
 
-def read_yaml(path: Path) -> Flat:
+def read_yaml(place: Place) -> Flat:
     """Read dotted names from a YAML file, whose sections may also be nested.
 
     Raises:
@@ -87,34 +86,34 @@ def read_yaml(path: Path) -> Flat:
         OSError: the machine cannot read it; see :mod:`csg.messages.faults`.
     """
     try:
-        with opened(path) as file:
+        with place.open() as file:
             loaded = yaml_text.load(file)
     except FileNotFoundError:
-        raise UserError(f"--config: cannot read {address_of(path)} (there is no such file)") from None
+        raise UserError(f"--config: cannot read {place} (there is no such file)") from None
     except OSError as error:
         if is_machine_fault(error):
             raise
-        raise UserError(f"--config: cannot read {path} ({error.strerror})") from error
+        raise UserError(f"--config: cannot read {place} ({error.strerror})") from error
     except yaml.YAMLError as error:
-        raise UserError(f"--config: cannot read {path} as YAML: {yaml_text.explain(error)}") from None
+        raise UserError(f"--config: cannot read {place} as YAML: {yaml_text.explain(error)}") from None
     except (ValueError, RecursionError) as error:  # of a date that is none, say
-        raise UserError(f"--config: {path} has a value that cannot be read ({str(error).partition(';')[0]})") from None
+        raise UserError(f"--config: {place} has a value that cannot be read ({str(error).partition(';')[0]})") from None
     if not isinstance(loaded, dict):
-        raise UserError(f"--config: expected settings (name: value) in {path}, found {type(loaded).__name__}")
+        raise UserError(f"--config: expected settings (name: value) in {place}, found {type(loaded).__name__}")
     try:
         names = [name for name, _ in _dotted(loaded)]
     except RecursionError:
-        raise UserError(f"--config: expected sections and settings in {path}, found one within itself") from None
+        raise UserError(f"--config: expected sections and settings in {place}, found one within itself") from None
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"--config: expected {name} once in {path}, found it {names.count(name)} times")
+            raise UserError(f"--config: expected {name} once in {place}, found it {names.count(name)} times")
     return dict(_dotted(loaded))
 
 
-def _from_file(path: Path) -> Flat:
+def _from_file(place: Place) -> Flat:
     """Read settings; those that a search wrote are for the output folder that it lies in, wherever that was moved."""
-    flat = read_yaml(path)
-    output, lies_in = flat.get("train.output"), path.absolute().parents
+    flat, path = read_yaml(place), place.local.absolute()
+    output, lies_in = flat.get("train.output"), path.parents
     above = next((folder.parent for folder in lies_in if folder.name == SEARCHES), None)
     if above is None or not isinstance(output, str) or is_address(output) or not path.with_name(JOURNAL).exists():
         return flat
@@ -198,7 +197,7 @@ def _start(line: CommandLine, base: Mapping[str, Any] | None) -> Flat:
         UserError: ``--config`` names an unusable file, or there is no such method.
     """
     file = line.get_text("config")
-    start = dict(base or {}) if file is None else _from_file(file_of(file, "--config"))
+    start = dict(base or {}) if file is None else _from_file(place_to_read(file, "--config"))
     chosen = {name: line.get_text(name) for name in DECISIVE}
     start = overlay(start, {name: text for name, text in chosen.items() if text not in (None, "None")})
     find_method(start)

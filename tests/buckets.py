@@ -12,7 +12,6 @@ from unittest.mock import patch
 from moto.server import ThreadedMotoServer
 from pyarrow.fs import S3FileSystem
 
-from csg.storage import object_store
 from tests.process_group import free_port
 
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -35,6 +34,5 @@ def bucket_server() -> Iterator[str]:
 
 
 def move_to(machine: Path) -> None:
-    """Go on as if on another machine: with another home, and knowing no store."""
+    """Go on as if on another machine, with another home."""
     os.environ["XDG_CACHE_HOME"] = str(machine)
-    object_store._STORES.clear()

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from csg.storage import object_store
 from tests.buckets import bucket_server, move_to
 
 
@@ -41,9 +40,7 @@ def bucket() -> Iterator[str]:
 
 
 @pytest.fixture
-def first_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine that knows no object store; :func:`tests.buckets.move_to` goes on to others."""
+def first_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a home of its own; :func:`tests.buckets.move_to` goes on to others."""
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     move_to(tmp_path / "first")
-    yield
-    object_store._STORES.clear()

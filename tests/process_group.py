@@ -20,6 +20,7 @@ from torch.multiprocessing.spawn import start_processes
 from csg.collective import barrier, check_agreement, gather_rows, sum_over_processes
 from csg.data.pair import IGNORED, LabelledImages, Pair
 from csg.parsing import config_from_flat
+from csg.storage.disk import DiskPlace
 from csg.training import loop, step
 from csg.training.loop import Training, fit
 from tests.made_up_pair import TINY, made_up_pair
@@ -138,7 +139,7 @@ def _one(world: int, settings: Mapping[str, Any]) -> Result:
     if "method.name" in settings:
         flat = {name: value for name, value in flat.items() if name in settings or not name.startswith("method.")}
     hidden = flat.pop("masked", False)
-    cut, checkpoint = flat.pop("cut", None), Path(flat.pop("checkpoint", ""))
+    cut, checkpoint = flat.pop("cut", None), DiskPlace(Path(flat.pop("checkpoint", "")))
     config = config_from_flat(flat)
     pair = made_up_scenes() if config.data.task == "segmentation" else made_up_pair()
     pair = masked(pair) if hidden else pair
@@ -185,7 +186,7 @@ class CutError(Exception):
     """Stands for a kill."""
 
 
-def _train_until(cut: str, training: Training, checkpoint: Path) -> None:
+def _train_until(cut: str, training: Training, checkpoint: DiskPlace) -> None:
     """Train up to the middle of the second epoch, or into the evaluation of the first, or up to that one's end."""
     if cut == "in the second epoch":
         steps = iter(range(100))

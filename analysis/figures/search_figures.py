@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,7 +30,7 @@ from analysis.figures.importance import importance, importance_figure
 from analysis.figures.parallel_coordinates import parallel_coordinates, parallel_coordinates_html
 from analysis.runs.trials import REFERENCES, Trial, protocol_of_score, trials_of
 from csg.messages.text import make_printable
-from csg.storage.files import replacing
+from csg.storage.place import Place
 from csg.tracking import TrackedRun
 
 MARKS = {"suggested": ("o", BLUE, 14), "source_only": ("s", GREEN, 26), "default": ("D", ORANGE, 26)}
@@ -159,16 +158,15 @@ def _name_references(axes: Axes, trials: Sequence[Trial]) -> None:
 
 
 def write_search_figures(
-    runs: Iterable[TrackedRun], *, score: str, names: Sequence[str], title: str, folder: Path
-) -> list[Path]:
-    """Write a search's figures into ``folder``, whatever the search's size, and return their paths.
+    runs: Iterable[TrackedRun], *, score: str, names: Sequence[str], title: str, folder: Place
+) -> list[Place]:
+    """Write a search's figures into ``folder``, whatever the search's size, and return the files.
 
     ``runs`` have the history of ``score``, the metric that the search looked at; ``names`` are the searched settings in
     the order to show; ``title`` stands above each figure. The folder is made if it does not exist, and files of an
     earlier call are replaced.
     """
     runs = list(runs)
-    folder.mkdir(parents=True, exist_ok=True)
     found = importance(runs, score, names)
     figures = {
         "optimisation_history.png": optimisation_history(runs, score),
@@ -177,13 +175,13 @@ def write_search_figures(
     }
     for name, figure in figures.items():
         set_title(figure, title)
-        with replacing(folder / name) as file:
+        with (folder / name).replacing() as file:
             figure.savefig(file, format="png")
     texts = {
         "parameter_importance.json": json.dumps({"score": score, **dataclasses.asdict(found)}, indent=2) + "\n",
         "parallel_coordinates.html": parallel_coordinates_html(runs, score, names, title=title),
     }
     for name, text in texts.items():
-        with replacing(folder / name) as file:
+        with (folder / name).replacing() as file:
             file.write(make_printable(text).encode())
     return [folder / name for name in (*figures, *texts)]

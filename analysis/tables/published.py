@@ -11,6 +11,7 @@ from typing import Final
 
 from csg.config.settings import Flat
 from csg.parsing import config_from_flat, read_yaml
+from csg.storage.disk import DiskPlace
 from csg.tracking import TrackedRun
 from csg.training.identity import canonical
 
@@ -63,7 +64,7 @@ FORMS: Final[dict[str, dict[str, object]]] = {
 @lru_cache(maxsize=len(RECIPES))
 def _recipe(name: str) -> Flat:
     """Read what a published recipe computes, defaults resolved."""
-    return canonical(config_from_flat(read_yaml(CONFIGS / name)))
+    return canonical(config_from_flat(read_yaml(DiskPlace(CONFIGS / name))))
 
 
 def _kind(run: TrackedRun) -> tuple[str, str, str, str] | None:

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from rich.table import Table as RichTable
@@ -18,7 +17,7 @@ from rich.text import Text
 from analysis.runs.provenance import SUFFIX, origins
 from csg.messages.text import make_one_line, make_printable
 from csg.messages.wording import pluralize
-from csg.storage.files import make_folder, replacing
+from csg.storage.place import Place
 from csg.tracking import TrackedRun
 
 MISSING: Final = "-"
@@ -203,18 +202,18 @@ def latex(text: str) -> str:
     return "".join(part for pair in zip(plain, [*special, ""], strict=True) for part in pair)
 
 
-def write_tables(tables: Iterable[Table], runs: Iterable[TrackedRun], folder: Path) -> list[Path]:
-    """Write tables, each with where its cells come from, and return the files' paths.
+def write_tables(tables: Iterable[Table], runs: Iterable[TrackedRun], folder: Place) -> list[Place]:
+    """Write tables, each with where its cells come from, and return the files.
 
     Raises:
         UserError: the folder cannot be written to.
     """
-    make_folder(folder, "--out")
+    folder.make_folder("--out")
     known = {run.run_id: run for run in runs}
     written = []
     for table in tables:
         for name, text in table.files(known).items():
-            with replacing(folder / name) as file:
+            with (folder / name).replacing() as file:
                 file.write(make_printable(text).encode())
             written.append(folder / name)
     return written

@@ -21,7 +21,7 @@ from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.models.deployable import Deployable
 from csg.storage.files import check_file, replacing
-from csg.storage.object_store import file_of
+from csg.storage.layout import place_to_read
 from csg.training.selected import Selected, load_selected
 
 TOLERANCE: Final = 1e-3
@@ -78,7 +78,7 @@ def export(argv: Sequence[str], console: Console) -> int:
         description="Write the network of a finished run to one file: images in, probabilities out.",
     )
     kind = _choose_format(options.output)
-    selected = load_selected(file_of(options.checkpoint, "--checkpoint"))
+    selected = load_selected(place_to_read(options.checkpoint, "--checkpoint"))
     check_file(options.output, "--output")
     try:
         difference = export_to(options.output, kind, selected)
@@ -237,7 +237,7 @@ def _draw_images(side: int) -> Iterator[Tensor]:
 def _measure_difference(answer: Answer, model: Deployable, images: Tensor, selected: Selected) -> float:
     expected = model(images)
     if not torch.isfinite(expected).all():
-        raise UserError(f"{selected.path}: expected weights that give probabilities, found some that give NaN")
+        raise UserError(f"{selected.place}: expected weights that give probabilities, found some that give NaN")
     difference = (answer(images) - expected).abs().max()
     return float(difference.nan_to_num(nan=float("inf")))
 

@@ -13,7 +13,7 @@ from csg.messages.console import Console
 from csg.messages.wording import is_or_are, pluralize
 from csg.methods import method_of
 from csg.models.weights import check_weights
-from csg.storage.object_store import check_store
+from csg.storage.layout import place_at
 from csg.training.identity import describe_earlier_runs
 from csg.training.loop import steps_per_epoch
 from csg.training.run import Run
@@ -26,7 +26,7 @@ def open_run(config: Config, console: Console, *, writing: bool = True) -> Run:
         UserError: the weights, the data or the output folder cannot be used.
         SystemExit: see :func:`open_pair`.
     """
-    check_store(config.train.output, writing=writing)
+    place_at(config.train.output).reach("train.output", writing=writing)
     check_starting_weights(config)
     pair = open_pair(config, console)
     console.print(f"{config.method.summary} on {pair.description}")

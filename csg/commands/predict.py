@@ -34,7 +34,7 @@ from csg.messages.errors import UserError
 from csg.messages.text import make_one_line
 from csg.messages.wording import is_or_are, pluralize
 from csg.storage.files import check_file, make_folder, replacing
-from csg.storage.object_store import file_of
+from csg.storage.layout import place_to_read
 from csg.tasks.classification import class_scores
 from csg.tasks.measurement import Inference
 from csg.training.selected import Selected, load_selected
@@ -83,7 +83,7 @@ def predict(argv: Sequence[str], console: Console) -> int:
         prog="csg predict",
         description="Write the class of every image in a folder to a CSV file, or of its every pixel to an image.",
     )
-    selected = load_selected(file_of(options.checkpoint, "--checkpoint"))
+    selected = load_selected(place_to_read(options.checkpoint, "--checkpoint"))
     names, passed_over = _list_names(options.folder)
     limit = PixelLimit(options.max_megapixels or selected.config.data.max_megapixels, "--max-megapixels")
     dense = selected.config.data.task == "segmentation"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from csg.messages.console import Console
 from csg.messages.exit_codes import run_to_exit_code
 from csg.messages.text import get_first_line
-from csg.tracking import StoreError
+from csg.tracking import TrackingError
 from csg.tracking.refusals import describe_refusal, make_recording_error
 
 
@@ -27,7 +27,7 @@ def run_script(body: Callable[[Console], bool], *, resumes: bool = False) -> int
     def call() -> int:
         try:
             return 0 if body(console) else 130
-        except StoreError as error:
+        except TrackingError as error:
             raise make_recording_error(get_first_line(str(error)), describe_refusal(error)) from None
 
     return run_to_exit_code(call, resumes=resumes)

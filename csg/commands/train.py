@@ -18,7 +18,6 @@ from csg.messages.faults import find_outside_fault
 from csg.messages.text import get_first_line, make_one_line
 from csg.messages.wording import is_or_are, pluralize
 from csg.parsing import parse_flags
-from csg.storage.object_store import address_of
 from csg.tasks import find_task
 from csg.training.dry_run import plan_run
 from csg.training.loop import EpochReport
@@ -59,12 +58,12 @@ def train(argv: Sequence[str], console: Console) -> int:
         try:
             store = tracking.Tracker(uri, options.experiment or flags.config.data.name)
             track = tracking.RunTracker(store, run)
-        except tracking.StoreError as error:
+        except tracking.TrackingError as error:
             raise tracking.make_recording_error(get_first_line(str(error)), tracking.describe_refusal(error)) from None
     known, epochs = len(run.record.epochs), flags.config.train.epochs
     if known:
         of_all = f"{known} of {pluralize(epochs, 'epoch')} {is_or_are(epochs)}"
-        console.print(f"{of_all} on record in {address_of(run.folder)}")
+        console.print(f"{of_all} on record in {run.folder}")
     try:
         with show_step_progress(console) as progress:
             for report in train_run(run, progress, lambda text: console.print(text, style="yellow")):
@@ -84,7 +83,7 @@ def train(argv: Sequence[str], console: Console) -> int:
     finally:
         recorded = _log(track, console)
     _print_final(console, final)
-    console.print(f"weights: {address_of(run.selected)}")
+    console.print(f"weights: {run.selected}")
     if track is not None and not recorded:
         raise tracking.make_recording_error(uri, track.refusal)
     return 0

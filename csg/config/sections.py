@@ -219,7 +219,7 @@ class TrainConfig(Section):
     checkpoint_minutes: Annotated[float, Field(ge=0), NOT_IDENTITY] = 1.0
     """How often the whole state is saved, so what a kill costs at most; 0 saves it after every step."""
     output: Annotated[str, Place("written"), NOT_IDENTITY] = "runs"
-    """Folder, or address in an object store (s3://bucket/prefix), that holds every run's record, state and weights."""
+    """Folder, or address in a bucket (s3://bucket/prefix), that holds every run's record, state and weights."""
 
 
 @dataclass(frozen=True, config=STRICT)

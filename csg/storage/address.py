@@ -1,4 +1,4 @@
-"""Addresses: of object stores, such as ``s3://bucket/prefix``, which stand where a path may stand; of SQLite files."""
+"""Addresses: of buckets, such as ``s3://bucket/prefix``, which stand where a path may stand; of SQLite files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ALTERED = re.compile(r"\?|%[0-9a-fA-F]{2}")
 
 
 def is_address(text: str) -> bool:
-    """Whether ``text`` names a place in an object store, and not a path."""
+    """Whether ``text`` is an address, and not a path."""
     return "://" in text
 
 

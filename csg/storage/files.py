@@ -1,7 +1,4 @@
-"""Files that are whole or absent, and folders that can be written to: on disk, or where the path says so, in a store.
-
-A path below the working folder of an address (see :mod:`csg.storage.object_store`) stands for an object.
-"""
+"""Files on disk that are whole or absent, folders that can be written to, locks, and digests of files."""
 
 from __future__ import annotations
 
@@ -13,10 +10,9 @@ import io
 import os
 import re
 import stat
-import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -24,22 +20,22 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from csg.messages.errors import UserError
 from csg.messages.faults import is_shortage
-from csg.storage.object_store import LEFTOVER_SECONDS, Stamp, store_of
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _BLOCK = 1 << 20
 """Bytes of a file that are read at once where all of them would be too many."""
-
+LEFTOVER_SECONDS: Final = 3600.0
+"""How long nobody has written to what another process's broken writing left, when it is removed."""
 
 TEMPORARY: Final = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}", re.DOTALL)
 """Names by :func:`temporary_for`."""
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of ``path`` when the block ends.
+def replacing(path: Path, *, put: Callable[[Path], None] | None = None) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of ``path`` when the block ends, or that is handed to ``put``.
 
     A kill leaves the old file or the new one, never a part; several processes may write at once. What kills left
     before this process first wrote to the folder is removed when it is so old that nobody is at it any more.
@@ -53,9 +49,6 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             if time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
                 left.unlink()
     temporary = temporary_for(path)
-    store = store_of(path)
-    if store is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with naming(path), _Written(temporary) as raw:
             try:
@@ -67,10 +60,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
                 if raw.fault is None or raw.fault is error:
                     raise
                 raise raw.fault from error
-        if store is None:
-            temporary.replace(path)
-        else:
-            store.put(temporary, path)
+        temporary.replace(path) if put is None else put(temporary)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -127,88 +117,20 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def opened(path: Path) -> BinaryIO:
-    """Open a file to read it.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    store = store_of(path)
-    if store is not None:
-        return io.BytesIO(store.read(path))
-    try:
-        return path.open("rb")
-    except NotADirectoryError as error:  # a file where a folder was expected: whoever writes will say so
-        raise FileNotFoundError(*error.args) from None
-
-
-@contextmanager
-def fetched(path: Path) -> Iterator[Path]:
-    """Have a file of the same name on this machine's disk while the block lasts.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    store = store_of(path)
-    if store is None:
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="csg-") as folder:
-        copy = Path(folder) / path.name
-        copy.write_bytes(store.read(path))
-        yield copy
-
-
-def stamp(path: Path) -> Stamp | None:
-    """Return a file's size and time of change; None where there is none."""
-    store = store_of(path)
-    if store is not None:
-        return store.stamp(path)
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return Stamp(found.st_size, found.st_mtime)
-
-
-def exists(path: Path) -> bool:
-    """Whether there is such a file."""
-    return stamp(path) is not None
-
-
-def remove(path: Path) -> None:
-    """Remove a file, if it is there."""
-    store = store_of(path)
-    if store is None:
-        path.unlink(missing_ok=True)
-    else:
-        store.remove(path)
-
-
-def names(folder: Path) -> list[str]:
-    """List what lies in a folder, if there is one."""
-    store = store_of(folder)
-    if store is not None:
-        return store.names(folder)
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-
-
 @contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold a lock that no two processes hold at once, and that a kill sets free; of an object, no two on one machine.
+    """Hold a lock that no two processes hold at once, and that a kill sets free.
 
     Raises:
         BlockingIOError: another process holds it, and ``wait`` is false.
     """
-    if store_of(path) is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
 
 
 def make_folder(path: Path, setting: str) -> Path:
-    """Make a folder and see that it can be written to; of an object, only that the working folder can.
+    """Make a folder and see that it can be written to.
 
     Raises:
         UserError: it cannot; the message names ``setting``.
@@ -237,16 +159,6 @@ def check_file(path: Path, setting: str) -> None:
     make_folder(path.parent, setting)
     if path.is_dir():
         raise UserError(f"{setting}: expected a file to write, found a folder at {path}")
-
-
-def remove_leftovers(*paths: Path) -> None:
-    """Remove what kills during :func:`replacing` have left; only for whoever alone writes ``paths``."""
-    for path in paths:
-        for left in leftovers(path):
-            left.unlink(missing_ok=True)
-        store = store_of(path)
-        if store is not None:
-            store.remove_leftovers(path)
 
 
 def file_digest(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Paths as users write them."""
+"""Paths as users write them, and this machine's own folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from pathlib import Path
 
 from csg.messages.errors import UserError
 from csg.messages.text import is_utf8
+
+
+def home() -> Path:
+    """Return this machine's folder for what can be made again: below ``$XDG_CACHE_HOME``, or else ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "csg-ablation"
 
 
 def user_path(text: str | Path, setting: str) -> Path:

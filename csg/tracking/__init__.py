@@ -5,14 +5,14 @@ from __future__ import annotations
 from csg.tracking.reading import TrackedRun, add_histories, list_artifact_places, read_artifact, read_experiment
 from csg.tracking.refusals import describe_refusal, make_recording_error
 from csg.tracking.run_tracker import RunTracker
-from csg.tracking.store import StoreError, get_default_tracking_uri
+from csg.tracking.store import TrackingError, get_default_tracking_uri
 from csg.tracking.tracker import Tracker
 
 __all__ = [
     "RunTracker",
-    "StoreError",
     "TrackedRun",
     "Tracker",
+    "TrackingError",
     "add_histories",
     "describe_refusal",
     "get_default_tracking_uri",

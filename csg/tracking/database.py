@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from csg.messages.text import get_first_line
 from csg.storage.address import sqlite_path
-from csg.tracking.store import StoreError
+from csg.tracking.store import TrackingError
 from csg.tracking.tags import NAME_TAG
 
 ENGINES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -59,7 +59,7 @@ def read_stored_runs(uri: str, experiment_id: str) -> list[StoredRun]:
     """Read the runs of an experiment, the oldest first. Deleted ones are left out.
 
     Raises:
-        StoreError: the database does not answer.
+        TrackingError: the database does not answer.
     """
     chosen = (RUNS.c.experiment_id == int(experiment_id), RUNS.c.lifecycle_stage == "active")
     with open_connection(uri) as database:
@@ -92,7 +92,7 @@ def read_stored_histories(
     """Read the values of the metrics ``names``, or of all, by run, metric and step. The newest value of a step counts.
 
     Raises:
-        StoreError: the database does not answer.
+        TrackingError: the database does not answer.
     """
     found: dict[str, dict[str, dict[int, float]]] = {run_id: {} for run_id in run_ids}
     columns = (METRICS.c.run_uuid, METRICS.c.key, METRICS.c.step, METRICS.c.value, METRICS.c.is_nan)
@@ -129,4 +129,4 @@ def open_connection(uri: str) -> Iterator[Connection]:
         finally:
             engine.dispose()
     except SQLAlchemyError as error:
-        raise StoreError(f"{type(error).__name__}: {get_first_line(str(error))}") from error
+        raise TrackingError(f"{type(error).__name__}: {get_first_line(str(error))}") from error

@@ -18,7 +18,7 @@ from csg.storage.address import sqlite_path
 from csg.tracking.artifacts import get_artifact_path, parse_folder
 from csg.tracking.database import is_database, read_stored_histories, read_stored_runs
 from csg.tracking.refusals import describe_deleted_experiment
-from csg.tracking.store import DELETED, StoreError, reach, resolve_uri
+from csg.tracking.store import DELETED, TrackingError, reach, resolve_uri
 from csg.tracking.tags import STATUS_TAG
 from csg.training.record import Status
 
@@ -81,7 +81,7 @@ def read_experiment(uri: str, experiment: str) -> list[TrackedRun]:
             make_run(run.run_id, run.name, run.params, run.tags, run.metrics, experiment_id=found.experiment_id)
             for run in read_stored_runs(uri, found.experiment_id)
         ]
-    except StoreError as error:
+    except TrackingError as error:
         raise UserError(f"--tracking-uri: cannot read the MLflow store {uri} ({error})") from None
 
 
@@ -103,7 +103,7 @@ def add_histories(uri: str, runs: Sequence[TrackedRun], names: Collection[str] |
                 )
                 for run in runs
             }
-    except StoreError as error:
+    except TrackingError as error:
         raise UserError(f"--tracking-uri: cannot read the MLflow store {uri} ({error})") from None
     return [dataclasses.replace(run, history=found[run.run_id]) for run in runs]
 

@@ -36,7 +36,7 @@ OUTAGES: Final = (OperationalError, InterfaceError, InternalError, TimeoutError)
 DELETED_RUN: Final = re.compile(r"run '?([0-9a-f]{32})'? must be in the 'active' state", re.IGNORECASE)
 
 
-class StoreAwayError(OutsideFaultError):
+class TrackingAwayError(OutsideFaultError):
     """The MLflow store did not answer. All results are on disk."""
 
     later = "the same command fills it in and shows the result"
@@ -48,7 +48,7 @@ class StoreAwayError(OutsideFaultError):
 
 def make_recording_error(what: str, refusal: str) -> Exception:
     """Return the error of a store that lacks results: it refuses because of ``refusal``, or else is unreachable."""
-    return UserError(refusal) if refusal else StoreAwayError(what)
+    return UserError(refusal) if refusal else TrackingAwayError(what)
 
 
 def is_lasting(error: MlflowException) -> bool:

@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from functools import partial
 
-from csg.storage.files import exists
 from csg.tracking.refusals import is_lasting
-from csg.tracking.store import StoreError
+from csg.tracking.store import TrackingError
 from csg.tracking.tracker import Tracker
 from csg.training.evaluation import score_after
 from csg.training.record import Record
@@ -43,7 +42,7 @@ class RunTracker:
         """Call :meth:`log`, and return whether the store has everything. If it refuses, :attr:`refusal` says why."""
         try:
             self.log()
-        except StoreError as error:
+        except TrackingError as error:
             self.refusal = self._tracker.describe_refusal(error)
             return False
         self.refusal = ""
@@ -53,12 +52,12 @@ class RunTracker:
         """Write the epochs that the store lacks and the status. A run that was deleted meanwhile is made again.
 
         Raises:
-            StoreError: the store is unreachable, or refuses.
+            TrackingError: the store is unreachable, or refuses.
         """
         record = record or self._run.record
         try:
             self._log(record)
-        except StoreError as error:
+        except TrackingError as error:
             if not is_lasting(error):
                 raise
             self._open()
@@ -71,8 +70,8 @@ class RunTracker:
             # It is not on record, because it depends on the protocol, which training does not.
             score = score_after(record.epochs, self._run.config)
             record = dataclasses.replace(record, final={**record.final, "selection/score": score})
-        for path in (self._run.outputs, self._run.pictures) if record.status == "finished" else ():
-            if exists(path):
-                self._tracker.log_artifact(self.run_id, path)
+        for file in (self._run.outputs, self._run.pictures) if record.status == "finished" else ():
+            if file.exists():
+                self._tracker.log_artifact(self.run_id, file)
         self._tracker.log_record(self.run_id, record, known_epochs=self._logged)
         self._logged, self._status = max(self._logged, len(record.epochs)), record.status

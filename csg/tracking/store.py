@@ -13,13 +13,13 @@ from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError, find_outside_fault, is_machine_fault
 from csg.messages.text import get_first_line, is_utf8
 from csg.storage.address import sqlite_address, sqlite_path, sqlite_query
-from csg.storage.object_store import folder_of
+from csg.storage.layout import place_at
 from csg.storage.paths import user_path
 from csg.tracking.artifacts import get_artifacts_folder, settle_artifacts
 from csg.tracking.database_file import check_database, make_database
 from csg.tracking.refusals import describe_deleted_experiment, describe_refusal
 
-StoreError = MlflowException
+TrackingError = MlflowException
 """Error of a store that is unreachable, or refuses."""
 DELETED = "deleted"
 """Stage of a deleted experiment or run, which MLflow keeps and hides."""
@@ -34,10 +34,9 @@ OUTSIDE: Final = {
 def get_default_tracking_uri(output: str) -> str:
     """Return the absolute address of the SQLite store below an output folder.
 
-    The store of an object store lies in its working folder on this machine. The same command on another machine fills
-    another one.
+    Results in a bucket have their store on this machine. The same command on another machine fills another one.
     """
-    return sqlite_address(folder_of(output) / "mlflow.db")
+    return sqlite_address(place_at(output).local / "mlflow.db")
 
 
 def resolve_uri(uri: str) -> str:

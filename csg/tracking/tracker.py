@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,13 +17,14 @@ from csg.config.names import check_experiment, make_metric_name
 from csg.data.pair import Pair
 from csg.messages.text import make_one_line, make_printable
 from csg.storage.address import sqlite_path
-from csg.storage.files import fetched
-from csg.storage.object_store import StoreGoneError, address_of, store_of
+from csg.storage.bucket import BucketGoneError
+from csg.storage.disk import DiskPlace
+from csg.storage.place import Place
 from csg.tracking.classes import make_class_tags
 from csg.tracking.commit import get_commit
 from csg.tracking.reading import TrackedRun, convert_run, format_setting, read_runs
 from csg.tracking.refusals import describe_deleted_experiment, describe_refusal
-from csg.tracking.store import DELETED, StoreError, connect, resolve_uri
+from csg.tracking.store import DELETED, TrackingError, connect, resolve_uri
 from csg.tracking.tags import (
     BEST_TAG,
     COMMIT_TAG,
@@ -74,12 +76,12 @@ class Tracker:
         self.experiment = experiment
         self.client, self.experiment_id = connect(self.uri, experiment)
 
-    def describe_refusal(self, error: StoreError) -> str:
+    def describe_refusal(self, error: TrackingError) -> str:
         """Say what the store refuses and what to do. The text is empty if the store is only unreachable."""
         refusal = describe_refusal(error)
         try:
             deleted = bool(refusal) and self.client.get_experiment(self.experiment_id).lifecycle_stage == DELETED
-        except StoreError:
+        except TrackingError:
             deleted = False
         if deleted:
             return (
@@ -119,7 +121,7 @@ class Tracker:
         kind: str,
         key: str,
         *,
-        folder: Path,
+        folder: Place,
         name: str,
         params: Mapping[str, Any],
         description: str,
@@ -138,11 +140,11 @@ class Tracker:
         self.client.update_run(run_id, status="RUNNING")
         return run_id
 
-    def find_parent(self, kind: str, key: str, folder: Path) -> str | None:
+    def find_parent(self, kind: str, key: str, folder: Place) -> str | None:
         """Return the id of the run that :meth:`open_parent` makes, or None if it does not exist."""
         return self.find(self._make_parent_tags(kind, key, folder))
 
-    def _make_parent_tags(self, kind: str, key: str, folder: Path) -> dict[str, str]:
+    def _make_parent_tags(self, kind: str, key: str, folder: Place) -> dict[str, str]:
         return {KIND_TAG: kind, KEY_TAGS[kind]: key, FOLDER_TAG: self._name_folder(folder)}
 
     def share_view(self, parent: str, settings: Sequence[str], score: str) -> str:
@@ -244,16 +246,18 @@ class Tracker:
         now = int(time.time() * 1000)
         self.client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
 
-    def log_artifact(self, run_id: str, path: Path) -> None:
+    def log_artifact(self, run_id: str, place: Place) -> None:
         """Store a file with a run."""
         try:
-            with fetched(path) as file:
-                self.client.log_artifact(run_id, str(file))
-        except (StoreError, StoreGoneError):
+            with tempfile.TemporaryDirectory(prefix="csg-") as folder:
+                copy = Path(folder, place.local.name)
+                copy.write_bytes(place.open().read())
+                self.client.log_artifact(run_id, str(copy))
+        except (TrackingError, BucketGoneError):
             raise
         except Exception as error:  # the stores of artifacts have errors of their own
             code = PERMISSION_DENIED if isinstance(error, PermissionError) else TEMPORARILY_UNAVAILABLE
-            raise StoreError(f"cannot keep {path.name} ({type(error).__name__}: {error})", code) from error
+            raise TrackingError(f"cannot keep {place.local.name} ({type(error).__name__}: {error})", code) from error
 
     def read(self, run_id: str) -> TrackedRun:
         """Read a run."""
@@ -268,12 +272,12 @@ class Tracker:
         run_id: str = created.info.run_id
         return run_id
 
-    def _name_folder(self, folder: Path) -> str:
+    def _name_folder(self, folder: Place) -> str:
         """Name a folder by its path below an SQLite store, as both may be moved together, or else by its address."""
         path = sqlite_path(self.uri)
-        if path is not None and store_of(folder) is None and folder.absolute().is_relative_to(path.parent):
-            return folder.absolute().relative_to(path.parent).as_posix()
-        return address_of(folder)
+        if path is not None and isinstance(folder, DiskPlace) and folder.path.absolute().is_relative_to(path.parent):
+            return folder.path.absolute().relative_to(path.parent).as_posix()
+        return str(folder)
 
     def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         known = self.client.get_run(run_id).data.params
@@ -283,10 +287,10 @@ class Tracker:
             self.client.log_batch(run_id, params=entries[start : start + 100])
 
 
-def _catch_error(write: Callable[[int, T], None], key: int, value: T) -> StoreError | None:
+def _catch_error(write: Callable[[int, T], None], key: int, value: T) -> TrackingError | None:
     try:
         write(key, value)
-    except StoreError as error:
+    except TrackingError as error:
         return error
     return None
 

@@ -22,9 +22,8 @@ from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
 from csg.messages.wording import is_or_are, pluralize
 from csg.methods import method_of
-from csg.storage.files import file_digest, names
-from csg.storage.layout import TRAINED
-from csg.storage.object_store import folder_of
+from csg.storage.files import file_digest
+from csg.storage.layout import TRAINED, place_at
 from csg.training.program import source_digest
 
 KNOWN = {"csg", "torch", *sys.stdlib_module_names}
@@ -133,7 +132,7 @@ def describe_earlier_runs(output: str) -> str:
 
     The names of the runs' folders tell: no record is read.
     """
-    found = map(_RUN_NAME.fullmatch, names(folder_of(output) / TRAINED))
+    found = map(_RUN_NAME.fullmatch, (place_at(output) / TRAINED).names())
     programs = Counter(name["program"] for name in found if name is not None)
     del programs[source_digest()]
     if not programs:

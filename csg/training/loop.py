@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from csg.messages.errors import BadDataError, UserError
 from csg.messages.wording import pluralize
 from csg.methods.method import Batch
 from csg.randomness import generator
+from csg.storage.place import Place
 from csg.tasks import find_task
 from csg.tasks.measurement import to_input
 from csg.training.checkpoint import Checkpoint
@@ -155,7 +155,7 @@ def steps_per_epoch(config: Config, pair: Pair) -> int:
 
 
 def fit(
-    training: Training, *, checkpoint: Path | None = None, on_step: OnStep | None = None, stop: Stop | None = None
+    training: Training, *, checkpoint: Place | None = None, on_step: OnStep | None = None, stop: Stop | None = None
 ) -> Iterator[EpochReport]:
     """Train one configuration, yielding a report after every epoch, from the first.
 

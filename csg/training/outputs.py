@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from csg.randomness import generator
-from csg.storage.files import replacing
+from csg.storage.place import Place
 from csg.tasks.measurement import Measurement
 
 OUTPUTS: Final = "test_outputs.npz"
@@ -16,7 +15,7 @@ FEATURES_KEPT: Final = 1000
 """Images whose features are kept: enough for a picture of their density, 2.6 MB at 1,280 channels."""
 
 
-def save_outputs(path: Path, measured: Measurement) -> None:
+def save_outputs(place: Place, measured: Measurement) -> None:
     """Write the task's answers on all N images by name, and ``features`` (M, C) of some.
 
     Classification's answers are ``labels`` and ``predicted`` (N,), segmentation's ``confusions`` (N, classes, classes),
@@ -28,7 +27,7 @@ def save_outputs(path: Path, measured: Measurement) -> None:
     answers = {name: answer.numpy().astype(np.int32) for name, answer in measured.answers.items()}
     if "labels" in answers:
         answers["feature_labels"] = answers["labels"][kept]
-    with replacing(path) as file:
+    with place.replacing() as file:
         np.savez_compressed(
             file,
             allow_pickle=False,

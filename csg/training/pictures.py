@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +13,7 @@ from csg.config import Config
 from csg.data.pair import TARGET_TEST, Pair, Reading
 from csg.losses.attentional_pooling import attention
 from csg.randomness import generator
-from csg.storage.files import replacing
+from csg.storage.place import Place
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference
 
@@ -25,7 +24,7 @@ SHORT_SIDE: Final = 256
 """Larger pictures are reduced to this shorter side, in pixels."""
 
 
-def save_pictures(path: Path, inference: Inference, config: Config, pair: Pair) -> None:
+def save_pictures(place: Place, inference: Inference, config: Config, pair: Pair) -> None:
     """Write a few images with their labels, the model's answers and the encoder's attention.
 
     ``images`` (M, 3, h, w) uint8, ``labels`` and ``predicted`` (M,) or (M, h, w) int16, and for each stage
@@ -47,7 +46,7 @@ def save_pictures(path: Path, inference: Inference, config: Config, pair: Pair) 
         return
     arrays: dict[str, Any] = {name: torch.cat([each[name] for each in shown]).numpy() for name in shown[0]}
     arrays["classes"] = np.asarray(pair.classes)
-    with replacing(path) as file:
+    with place.replacing() as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 

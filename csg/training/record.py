@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any, Literal
 
 from csg.data.pair import SOURCE_SHIFTED
 from csg.messages.errors import UserError
-from csg.storage.files import opened, replacing
-from csg.storage.object_store import address_of
+from csg.storage.place import Place
 from csg.training.evaluation import TARGET_ALL
 
 RECORD = "record.json"
@@ -51,26 +49,25 @@ class Record:
         return int(sum(largest.values()))
 
 
-def read_record(folder: Path) -> Record | None:
+def read_record(folder: Place) -> Record | None:
     """Read a run's record, or None where there is none.
 
     Raises:
         UserError: it is damaged.
     """
     try:
-        with opened(folder / RECORD) as file:
+        with (folder / RECORD).open() as file:
             return Record(**json.load(file))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
         raise UserError(
-            f"expected the record of a run in {address_of(folder / RECORD)}, found a damaged file ({error}); remove "
+            f"expected the record of a run in {folder / RECORD}, found a damaged file ({error}); remove "
             "it, and the run is trained anew"
         ) from None
 
 
-def write_record(folder: Path, record: Record) -> None:
+def write_record(folder: Place, record: Record) -> None:
     """Put a run on record, in a folder that is made if it has to be."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / RECORD) as file:
+    with (folder / RECORD).replacing() as file:
         file.write(json.dumps(dataclasses.asdict(record), indent=1).encode())

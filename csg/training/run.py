@@ -14,9 +14,7 @@ from csg.data.pair import Pair
 from csg.messages.errors import UserError
 from csg.messages.wording import is_or_are, pluralize
 from csg.models.model import Model
-from csg.storage.files import exists, locked, make_folder, remove, remove_leftovers, stamp
-from csg.storage.layout import TRAINED
-from csg.storage.object_store import address_of, folder_of
+from csg.storage.layout import TRAINED, place_at
 from csg.tasks.measurement import Inference
 from csg.training.checkpoint import load_state
 from csg.training.evaluation import describe_selected, measure_test, score_after, selects_newest
@@ -43,12 +41,12 @@ class Run:
         self.pair = pair
         self._training: Training | None = None
         self.identity = Identity.of(config, pair)
-        self.folder = folder_of(config.train.output) / TRAINED / self.identity.name
+        self.folder = place_at(config.train.output) / TRAINED / self.identity.name
         self.checkpoint = self.folder / "checkpoint.pt"
         self.selected = self.folder / "selected.pt"
         self.outputs = self.folder / OUTPUTS
         self.pictures = self.folder / PICTURES
-        self.lock = self.folder / ".lock"
+        self._kept = (self.checkpoint, self.selected, self.outputs, self.pictures)
         self._has_lock = False
         self.record = read_record(self.folder) or Record(dataclasses.asdict(self.identity), flatten(config))
 
@@ -58,7 +56,7 @@ class Run:
         Raises:
             UserError: it cannot be written to.
         """
-        make_folder(self.folder, "train.output")
+        self.folder.make_folder("train.output")
         return self
 
     def epochs(self, on_step: OnStep | None = None) -> Generator[EpochReport]:
@@ -78,7 +76,7 @@ class Run:
     @property
     def is_measured(self) -> bool:
         """Whether target/test was measured, on weights that are still there."""
-        return bool(self.record.final) and exists(self.selected)
+        return bool(self.record.final) and self.selected.exists()
 
     def _is_complete(self) -> bool:
         return len(self.record.epochs) == self.config.train.epochs
@@ -92,7 +90,7 @@ class Run:
         if self._has_lock or not is_first():
             yield
             return
-        with locked(self.lock, wait=wait):
+        with self.folder.lock(wait=wait):
             self._has_lock = True
             self.reread()
             try:
@@ -108,16 +106,16 @@ class Run:
         check_agreement(
             {
                 "epochs on record": len(self.record.epochs),
-                "a checkpoint": exists(self.checkpoint),
-                "selected weights": exists(self.selected),
+                "a checkpoint": self.checkpoint.exists(),
+                "selected weights": self.selected.exists(),
                 "final metrics": bool(self.record.final),
             }
         )
-        if is_first():
-            remove_leftovers(self.checkpoint, self.selected, self.outputs, self.pictures, self.folder / RECORD)
+        for file in (*self._kept, self.folder / RECORD) if is_first() else ():
+            file.remove_leftovers()
         if self._has_lost_weights():
             if self.config.selection.epoch == "best" and is_first():
-                remove(self.checkpoint)  # its weights need not be those of the best epoch
+                self.checkpoint.remove()  # its weights need not be those of the best epoch
             self.record.epochs, self.record.final = [], {}
             self._write()
         for epoch, metrics in enumerate(self.record.epochs, start=1):
@@ -146,7 +144,7 @@ class Run:
             yield report
 
     def _is_finished_elsewhere(self) -> bool:
-        """Whether another machine has finished the run meanwhile: a lock in an object store binds one machine only."""
+        """Whether another machine has finished the run meanwhile: a lock in a bucket binds one machine only."""
         found = read_record(self.folder)
         return found is not None and bool(found.final)
 
@@ -155,7 +153,7 @@ class Run:
 
         They were deleted, or the run was stopped, which keeps nothing.
         """
-        if exists(self.selected):
+        if self.selected.exists():
             return False
         among_recorded = self.config.selection.epoch == "best" and bool(self.record.epochs)
         return among_recorded or self._is_complete()
@@ -191,9 +189,9 @@ class Run:
             UserError: the run has not come that far.
         """
         epochs = self.config.train.epochs
-        if not (self._is_complete() and exists(self.selected)):
+        if not (self._is_complete() and self.selected.exists()):
             raise UserError(
-                f"{address_of(self.folder)} holds no finished run of this configuration ({len(self.record.epochs)} of "
+                f"{self.folder} holds no finished run of this configuration ({len(self.record.epochs)} of "
                 f"{pluralize(epochs, 'epoch')} {is_or_are(epochs)} on record); train it first: csg train "
                 "with the same flags"
             )
@@ -204,7 +202,7 @@ class Run:
     def fail(self, error: Exception) -> None:
         """Record an error. The checkpoint goes after a loss that is not finite, since it would lead there again."""
         if isinstance(error, NonFiniteLossError) and is_first():
-            remove(self.checkpoint)
+            self.checkpoint.remove()
         self.close("failed", f"{type(error).__name__}: {error}")
 
     def close(self, status: Status, error: str = "") -> None:
@@ -223,12 +221,12 @@ class Run:
     def _close(self, status: Status, error: str) -> None:
         """Put the end on record. A finished run keeps its selected weights."""
         if status in ("finished", "stopped"):
-            remove(self.checkpoint)
+            self.checkpoint.remove()
         if status == "stopped":
-            remove(self.selected)
+            self.selected.remove()
         self.record.status, self.record.error = status, error
-        kept = map(stamp, (self.checkpoint, self.selected, self.outputs, self.pictures))
-        self.record.megabytes = sum(found.size for found in kept if found is not None) / 1e6
+        stamps = [file.stamp() for file in self._kept]
+        self.record.megabytes = sum(found.size for found in stamps if found is not None) / 1e6
         self._write()
 
     def reread(self) -> None:

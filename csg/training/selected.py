@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from csg.models import encoder_named
 from csg.models.model import Model
 from csg.models.weights import check_numbers
 from csg.parsing import config_from_flat
+from csg.storage.place import Place
 from csg.training.checkpoint import load_state, save_state
 from csg.training.step import make_model, place
 
@@ -26,7 +26,7 @@ from csg.training.step import make_model, place
 class Selected:
     """What ``selected.pt`` holds."""
 
-    path: Path
+    place: Place
     state: dict[str, Tensor]
     """The model's state dict."""
     config: Config
@@ -54,11 +54,11 @@ class Selected:
         except RuntimeError as error:
             first_fault = str(error).strip().partition("\n")[2] or str(error)  # below torch's heading
             raise UserError(
-                f"{self.path}: expected the weights of a {config.model.name} with {len(self.classes)} classes, "
+                f"{self.place}: expected the weights of a {config.model.name} with {len(self.classes)} classes, "
                 f"as {config.method.name} builds it; {get_first_line(first_fault).rstrip('.')}; was it trained by "
                 "another version of csg?"
             ) from None
-        check_numbers(model, f"{self.path}")
+        check_numbers(model, f"{self.place}")
         return model
 
     def on(self, device: str | None) -> Config:
@@ -74,17 +74,17 @@ class Selected:
         return config_from_flat(flatten(self.config) | {"train.device": chosen})
 
 
-def save_selected(path: Path, model: Model, config: Config, pair: Pair) -> None:
+def save_selected(place: Place, model: Model, config: Config, pair: Pair) -> None:
     """Write a model's weights and what :func:`load_selected` returns beside them."""
     about: Flat = {
         "config": flatten(config),
         "classes": list(pair.classes),
         "flip_averaging": pair.flip_averaging,
     }
-    save_state(path, {"model": model.state_dict(), **about})
+    save_state(place, {"model": model.state_dict(), **about})
 
 
-def load_selected(path: Path) -> Selected:
+def load_selected(place: Place) -> Selected:
     """Read the selected weights of a finished run, onto the CPU.
 
     A run whose method is from outside the package names its file (``method.path``), which is imported: from where it
@@ -94,32 +94,32 @@ def load_selected(path: Path) -> Selected:
         UserError: the file is missing, is something else (the training state of a run under way, say), was written
             before class names were, or its settings are not those of this version.
     """
-    state = load_state(path)
+    state = load_state(place)
     if "optimiser" in state:
         raise UserError(
-            f"{path}: expected the selected weights of a finished run (selected.pt), found the training state of one "
+            f"{place}: expected the selected weights of a finished run (selected.pt), found the training state of one "
             "under way; let it finish (csg train with the same flags), which leaves selected.pt in the same folder"
         )
     if not (isinstance(state.get("model"), dict) and isinstance(state.get("config"), dict)):
         raise UserError(
-            f"{path}: expected the selected weights of a finished run (selected.pt), found a file that holds "
+            f"{place}: expected the selected weights of a finished run (selected.pt), found a file that holds "
             f"{_few(state) or 'nothing'}"
         )
     missing = [name for name in ("classes", "flip_averaging") if name not in state]
     if missing:
         raise UserError(
-            f"{path}: expected class names and whether images may be mirrored beside the weights, found no "
+            f"{place}: expected class names and whether images may be mirrored beside the weights, found no "
             f"{' and no '.join(missing)}: an earlier version of csg wrote it; train it again (csg train with the "
             "same flags)"
         )
     method = state["config"].get("method.path")
     if isinstance(method, str) and depends_on_folder(method):
-        raise UserError(f"{path}: expected an absolute path as method.path, found {method!r}, which is not imported")
+        raise UserError(f"{place}: expected an absolute path as method.path, found {method!r}, which is not imported")
     try:
         config = config_from_flat(state["config"])
     except UserError as error:
-        raise UserError(f"{path}: its settings cannot be used here: {error}") from None
-    return Selected(path, state["model"], config, tuple(state["classes"]), state["flip_averaging"])
+        raise UserError(f"{place}: its settings cannot be used here: {error}") from None
+    return Selected(place, state["model"], config, tuple(state["classes"]), state["flip_averaging"])
 
 
 def _few(state: dict[str, object], limit: int = 4) -> str:

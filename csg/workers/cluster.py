@@ -25,8 +25,8 @@ from csg.messages.faults import OutsideFaultError
 from csg.messages.text import get_first_line
 from csg.messages.wording import pluralize
 from csg.storage.address import is_address, sqlite_path
-from csg.storage.files import exists, remove, replacing
-from csg.storage.object_store import check_store, folder_of
+from csg.storage.layout import place_at
+from csg.storage.place import Place
 from csg.workers.cluster_health import check_answers, gone_seconds, watch
 
 
@@ -234,16 +234,16 @@ def check_nodes(config: Config) -> None:
         if node["Alive"]
         and (node["Resources"].get("CPU", 0) > 0 or HEAD in resources_of(config).keys() & node["Resources"])
     }
-    output = config.train.output
-    probe = folder_of(output) / f".probe-{uuid.uuid4().hex}"
-    with replacing(probe):
+    output = place_at(config.train.output)
+    probe = output / f".probe-{uuid.uuid4().hex}"
+    with probe.replacing():
         pass
     look = ray.remote(num_cpus=0)(find_missing)
     wanted = list_inputs(config)
     try:
         answers = {
             node: look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
-                wanted, output, probe.name
+                wanted, output, probe
             )
             for node in nodes
         }
@@ -256,15 +256,15 @@ def check_nodes(config: Config) -> None:
                     f"cluster: {where} runs nothing ({type(error).__name__}: {get_first_line(str(error))}); is csg "
                     "installed there, with the driver's versions?"
                 ) from error
-            if "train.output" in lacks and is_address(output):
+            if "train.output" in lacks and is_address(config.train.output):
                 raise UserError(
                     f"--train.output: {where} does not see what was just written to {output}; it needs "
-                    "credentials, and a way to the store"
+                    "credentials, and a way to the bucket"
                 )
             if "train.output" in lacks:
                 raise UserError(
                     f"--train.output: expected a folder that all nodes share, but {where} does not see what was just "
-                    f"written to {output}; use a shared path, or an object store (s3://...)"
+                    f"written to {output}; use a shared path, or a bucket (s3://...)"
                 )
             if lacks:
                 name = lacks[0]
@@ -272,7 +272,7 @@ def check_nodes(config: Config) -> None:
                     f"{format_flag(name)}: {where} has no {wanted[name]}; put it on every node, or on a shared path"
                 )
     finally:
-        remove(probe)
+        probe.remove()
 
 
 def list_inputs(config: Config) -> dict[str, str]:
@@ -281,11 +281,11 @@ def list_inputs(config: Config) -> dict[str, str]:
     return find_places(config, "read") | ({"method.path": method} if method.endswith(".py") else {})
 
 
-def find_missing(paths: Mapping[str, str], output: str, probe: str) -> list[str]:
+def find_missing(paths: Mapping[str, str], output: Place, probe: Place) -> list[str]:
     """Return the settings whose paths this node does not see; train.output where ``output`` shows no ``probe``."""
     try:
-        check_store(output)
-        shared = exists(folder_of(output) / probe)
+        output.reach("train.output", writing=True)
+        shared = probe.exists()
     except (UserError, OutsideFaultError):
         shared = False
     return [*([] if shared else ["train.output"]), *(name for name, path in paths.items() if not Path(path).exists())]

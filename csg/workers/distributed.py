@@ -1,6 +1,6 @@
 """One run on several workers: a Ray Train run of processes that train together, on one machine or on many.
 
-The run's folder, or what stands for it in an object store, is what driver and workers share. The first worker puts
+The run's folder, on a disk or in a bucket, is what driver and workers share. The first worker puts
 every epoch on record there, as a run of one process does; the driver reads the record. So a run that lost a worker, a
 machine or its driver goes on from the run's own checkpoint, and nothing passes through Ray Train but its start and its
 end.
@@ -32,14 +32,13 @@ from csg.messages.errors import BadDataError, UserError
 from csg.messages.faults import LostProcessError, OutsideFaultError, find_outside_fault
 from csg.messages.text import get_last_line
 from csg.parsing import config_from_flat
-from csg.storage.files import opened, remove, replacing, stamp
-from csg.storage.layout import TRAINED
-from csg.storage.object_store import StoreGoneError, folder_of
+from csg.storage.bucket import BucketGoneError
+from csg.storage.layout import TRAINED, place_at
 from csg.training.loop import EpochReport, OnStep, OnWait, Stop
 from csg.training.run import Run
 from csg.training.step import NonFiniteLossError
 from csg.workers.cluster import Slots, check_nodes, check_output, start_ray
-from csg.workers.launch_files import LaunchFiles, Progress, Unwanted, choose_pause
+from csg.workers.launch_files import LaunchFiles, Progress, Unwanted
 from csg.workers.room_watch import RoomWatch
 
 MAX_RETRIES = 2
@@ -90,7 +89,7 @@ def train_on_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait | 
                 if not running:
                     break
                 room.look(slots)
-                time.sleep(choose_pause(run.folder, POLL_SECONDS))
+                time.sleep(max(run.folder.poll_seconds, POLL_SECONDS))
             if reported == epochs:
                 return
             launch.raise_error()
@@ -106,7 +105,7 @@ def train_on_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait | 
 
 def _get_progress(run: Run) -> tuple[int, float]:
     """Return what changes whenever the run on disk advances."""
-    checkpoint = stamp(run.checkpoint)
+    checkpoint = run.checkpoint.stamp()
     return len(run.record.epochs), 0.0 if checkpoint is None else checkpoint.modified
 
 
@@ -142,7 +141,7 @@ class Launch:
         """Start the workers, in a thread that ends with them."""
         self._files.remove()
         self._files = LaunchFiles(self._run.folder, uuid.uuid4().hex[:12])
-        with replacing(self._files.wanted):
+        with self._files.wanted.replacing():
             pass
         self.failure, self._progress = None, []
         self.thread = threading.Thread(target=self._fit, args=(self._files,), daemon=True)
@@ -178,7 +177,7 @@ class Launch:
     def report_progress(self, on_step: OnStep) -> None:
         """Call ``on_step`` if the first worker has written new progress."""
         with contextlib.suppress(OSError, ValueError):
-            with opened(self._files.progress) as file:
+            with self._files.progress.open() as file:
                 progress = json.load(file)
             if progress != self._progress:
                 self._progress = progress
@@ -189,7 +188,7 @@ class Launch:
 
         Where even that could not be written, Ray Train's words for it hold the error.
         """
-        with contextlib.suppress(FileNotFoundError), opened(self._files.error) as file:
+        with contextlib.suppress(FileNotFoundError), self._files.error.open() as file:
             kind, text = json.load(file)
             raise RAISED.get(kind, RuntimeError)(text)
         _, is_outside, text = (self.failure or "").partition(f"{OutsideFaultError.__name__}: ")
@@ -198,7 +197,7 @@ class Launch:
 
     def stop(self) -> None:
         """Stop the workers, and wait until they have ended."""
-        remove(self._files.wanted)
+        self._files.wanted.remove()
         if self.thread.ident is not None:
             self.thread.join(STOP_SECONDS)
         self._files.remove()
@@ -216,7 +215,7 @@ def work(loop_config: dict[str, Any]) -> None:
     """
     settings: Flat = loop_config["settings"]
     config = config_from_flat(settings)
-    folder = folder_of(config.train.output) / TRAINED / loop_config["run"]
+    folder = place_at(config.train.output) / TRAINED / loop_config["run"]
     files = LaunchFiles(folder, loop_config["launch"])
     stop = Unwanted(files.wanted)
     try:
@@ -234,7 +233,7 @@ def work(loop_config: dict[str, Any]) -> None:
                 pass
             if len(run.record.epochs) == config.train.epochs:
                 run.finish()
-    except StoreGoneError:
+    except BucketGoneError:
         raise  # it may come back: worth another start
     except Exception as problem:
         error = find_outside_fault(problem) or problem
@@ -242,7 +241,7 @@ def work(loop_config: dict[str, Any]) -> None:
             raise  # perhaps of a worker whose peer died: worth another start
         kind = next((name for name, kind in RAISED.items() if isinstance(error, kind)), "")
         text = str(error) if kind else f"{type(error).__name__}: {error}"
-        with contextlib.suppress(OSError), replacing(files.error) as file:  # the disk may be full
+        with contextlib.suppress(OSError), files.error.replacing() as file:  # the disk may be full
             file.write(json.dumps([kind, text]).encode())
         raise error from None
 

@@ -6,13 +6,9 @@ import json
 import math
 import shutil
 import time
-from pathlib import Path
 
-from csg.storage.files import exists, names, remove, replacing
-from csg.storage.object_store import store_of
+from csg.storage.place import Place
 
-ASK_SECONDS = 2.0
-"""How often at most an object store is asked for changes, and progress is written to it."""
 PROGRESS_SECONDS = 0.5
 """How often the first worker writes its progress."""
 
@@ -20,19 +16,19 @@ PROGRESS_SECONDS = 0.5
 class LaunchFiles:
     """What driver and workers of one launch share in the run's folder, hidden there; nothing of it outlives the run."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Place, name: str) -> None:
         self.name = name
         self._folder = folder
         self.wanted = folder / f".launch-{name}"
         self.error = folder / f".error-{name}"
         self.progress = folder / f".progress-{name}"
-        self.ray_train = folder / f".ray_train-{name}"
+        self.ray_train = folder.local / f".ray_train-{name}"
         """What Ray Train keeps of a run, on the driver's disk, holds nothing that the run's own folder lacks."""
 
     @classmethod
-    def find_all(cls, folder: Path) -> list[LaunchFiles]:
+    def find_all(cls, folder: Place) -> list[LaunchFiles]:
         """Find all launches that left files, also those of drivers that were killed."""
-        found = {*names(folder), *(path.name for path in folder.glob(".ray_train-*"))}
+        found = {*folder.names(), *(path.name for path in folder.local.glob(".ray_train-*"))}
         launches = {
             name.partition("-")[2]
             for name in found
@@ -43,23 +39,22 @@ class LaunchFiles:
     def remove(self) -> None:
         """Remove them all."""
         for file in (self.wanted, self.error, self.progress):
-            remove(file)
+            file.remove()
         shutil.rmtree(self.ray_train, ignore_errors=True)
 
 
 class Unwanted:
-    """Whether a launch's file is gone. An object store is not asked after every step."""
+    """Whether a launch's file is gone. A bucket is not asked after every step."""
 
-    def __init__(self, wanted: Path) -> None:
+    def __init__(self, wanted: Place) -> None:
         self._wanted = wanted
-        self._every = choose_pause(wanted.parent, 0.0)
         self._asked = -math.inf
 
     def __call__(self) -> bool:
         """Return whether to stop."""
-        if time.monotonic() - self._asked < self._every:
+        if time.monotonic() - self._asked < self._wanted.poll_seconds:
             return False
-        gone = not exists(self._wanted)
+        gone = not self._wanted.exists()
         self._asked = time.monotonic()
         return gone
 
@@ -67,19 +62,14 @@ class Unwanted:
 class Progress:
     """Writes the steps done and the steps in all to a file, at most every PROGRESS_SECONDS."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._every = choose_pause(path.parent, PROGRESS_SECONDS)
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._every = max(place.poll_seconds, PROGRESS_SECONDS)
         self._written = 0.0
 
     def __call__(self, done: int, total: int) -> None:
         """Write them, unless that was done just before."""
         if time.monotonic() - self._written >= self._every or done == total:
-            with replacing(self._path) as file:
+            with self._place.replacing() as file:
                 file.write(json.dumps([done, total]).encode())
             self._written = time.monotonic()
-
-
-def choose_pause(folder: Path, seconds: float) -> float:
-    """Return how long to wait before looking again: longer at an object store, where a look takes a request."""
-    return seconds if store_of(folder) is None else max(seconds, ASK_SECONDS)

@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from analysis import report
+from csg.storage.disk import DiskPlace
 from csg.tracking import RunTracker, Tracker
 from csg.training.run import Run
 from tests.analysis.tables.test_tables import GOLDEN
@@ -100,7 +101,9 @@ def mlflow_pages(store: Tracker) -> Iterator[str]:
 @pytest.mark.slow
 def test_the_view_of_a_search_shows_its_trials_with_the_searched_settings_and_no_constants(tmp_path: Path) -> None:
     store = Tracker(put_store_below(tmp_path), "bars")
-    parent = store.open_parent("search", "s", folder=tmp_path, name="search s", params={}, description="A search")
+    parent = store.open_parent(
+        "search", "s", folder=DiskPlace(tmp_path), name="search s", params={}, description="A search"
+    )
     for number, temperature in enumerate((0.07, 0.5)):
         run = Run(tiny(tmp_path, method__temperature=temperature), made_up_pair())
         list(run.epochs())

@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator
 from functools import cached_property
-from pathlib import Path
 
 from csg.config import Config
 from csg.config.names import make_folder_name
@@ -18,9 +17,8 @@ from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
 from csg.messages.wording import is_or_are, pluralize
 from csg.parsing import config_from_flat, overlay
-from csg.storage.files import exists
-from csg.storage.layout import ABLATIONS
-from csg.storage.object_store import address_of, folder_of
+from csg.storage.layout import ABLATIONS, place_at
+from csg.storage.place import Place
 from csg.tracking.tags import CELL_TAG, CELLS_TAG, TITLE_TAG
 from csg.training.identity import canonical
 from csg.training.program import source_digest
@@ -73,9 +71,9 @@ class Ablation:
         return f"{self.name}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Place:
         """Where the ablation keeps its tables."""
-        output = folder_of(self.runs[0].config.train.output)
+        output = place_at(self.runs[0].config.train.output)
         return output / ABLATIONS / make_folder_name(self.experiment) / self.key
 
     @property
@@ -158,12 +156,12 @@ def find_progress(ablation: Ablation, ended: Collection[int]) -> dict[int, Progr
         if number in ended:
             if run.record.status not in ("finished", "failed"):
                 raise OutsideFaultError(
-                    f"{entry.name} has ended, but {address_of(run.folder)} has no end of it on record (status "
+                    f"{entry.name} has ended, but {run.folder} has no end of it on record (status "
                     f"{run.record.status}); see that all nodes share train.output and that no other command trains it, "
                     "and the same command goes on where it was"
                 )
             progress[number] = Progress(entry, run.record.status)
-        elif run.record.epochs or exists(run.checkpoint):
+        elif run.record.epochs or run.checkpoint.exists():
             progress[number] = Progress(entry, "interrupted")
     return progress
 

@@ -25,7 +25,7 @@ from csg.messages.exit_codes import RunsFailedError
 from csg.messages.text import make_printable
 from csg.messages.wording import pluralize
 from csg.parsing import Flags, parse_flags
-from csg.storage.object_store import address_of, check_store
+from csg.storage.layout import place_at
 from csg.tasks import find_task
 from csg.tracking import get_default_tracking_uri
 from csg.training.dry_run import check_buildable
@@ -92,7 +92,7 @@ def plan_ablation(flags: Flags[OptionsT], name: str, design: Design, console: Co
     refused = [setting for setting in flags.given if setting in design.varied]
     if refused:
         raise UserError(f"--{refused[0]}: this design sets it cell by cell; leave it out, or declare a design")
-    check_store(config.train.output)
+    place_at(config.train.output).reach("train.output", writing=True)
     return Ablation(
         name=name,
         design=design,
@@ -134,7 +134,7 @@ def conclude(ablation: Ablation, outcome: Outcome, console: Console) -> None:
     console.print()
     console.print(table.rich())
     console.print(table.caption)
-    console.print(f"Tables: {address_of(ablation.folder)}")
+    console.print(f"Tables: {ablation.folder}")
     if outcome.ending != "complete":
         console.print(f"The ablation {outcome.reason}. The same command goes on with it.")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from csg.messages.errors import UserError
 from csg.messages.faults import find_outside_fault
-from csg.tracking import StoreError, Tracker
+from csg.storage.place import Place
+from csg.tracking import Tracker, TrackingError
 from csg.tracking.tags import STATUS_TAG
 from csg.training.record import Status
 
@@ -18,7 +18,7 @@ class AnotherDriverError(UserError):
 
 
 @contextlib.contextmanager
-def close_on_error(tracker: Tracker, kind: str, key: str, folder: Path) -> Iterator[None]:
+def close_on_error(tracker: Tracker, kind: str, key: str, folder: Place) -> Iterator[None]:
     """Where the block raises, end the parent run that it opened, and the running ones below it.
 
     Running ones become interrupted, since the same command goes on with them. The parent becomes interrupted where a
@@ -33,11 +33,11 @@ def close_on_error(tracker: Tracker, kind: str, key: str, folder: Path) -> Itera
     """
     try:
         yield
-    except (StoreError, AnotherDriverError):
+    except (TrackingError, AnotherDriverError):
         raise
     except BaseException as error:
         stopped = isinstance(error, (KeyboardInterrupt, SystemExit)) or find_outside_fault(error) is not None
-        with contextlib.suppress(StoreError, OSError):
+        with contextlib.suppress(TrackingError, OSError):
             _close(tracker, tracker.find_parent(kind, key, folder), stopped=stopped)
         raise
 

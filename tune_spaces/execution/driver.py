@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 import ray
@@ -14,8 +13,8 @@ from ray import tune
 
 from csg.config import Config
 from csg.messages.console import Console
-from csg.storage.files import locked, make_folder
-from csg.tracking import StoreError, Tracker, make_recording_error
+from csg.storage.place import Place
+from csg.tracking import Tracker, TrackingError, make_recording_error
 from csg.training.program import compute_source_digest, source_digest
 from csg.workers.cluster import Slots, check_nodes, check_output, list_inputs, start_ray
 from csg.workers.room_watch import RoomWatch
@@ -32,7 +31,7 @@ class Study:
     kind: Literal["search", "ablation"]
     key: str
     """Names the study by all that decides about its trials."""
-    folder: Path
+    folder: Place
     """Of this study alone."""
     config: Config
     """Of any of its trials, which share where they write."""
@@ -83,10 +82,10 @@ def drive(study: Study, console: Console) -> Iterator[Driver]:
     """
     began = time.monotonic()
     check_output(study.config, study.tracking_uri)
-    make_folder(study.folder, "--train.output")
+    study.folder.make_folder("--train.output")
     with ExitStack() as stack:
         try:
-            stack.enter_context(locked(study.folder / ".lock", wait=False))
+            stack.enter_context(study.folder.lock(wait=False))
         except BlockingIOError:
             what = f"this {study.kind} is at work in another process (folder {study.folder})"
             raise AnotherDriverError(what) from None
@@ -153,7 +152,7 @@ class Driver:
             scheduler,
             [self.recorder, view, WaitingNotice(self._console, slots)],
             count=count,
-            folder=self._study.folder,
+            folder=self._study.folder.local,
             base=self._study.base,
             fingerprints=self._study.fingerprints,
             minutes=minutes,
@@ -169,7 +168,7 @@ class Driver:
             minutes: the time budget; 0 for none.
 
         Raises:
-            StoreAwayError, UserError: the MLflow store lacks something, because it is away, or refuses.
+            TrackingAwayError, UserError: the MLflow store lacks something, because it is away, or refuses.
         """
         ray.shutdown()  # now no process trains a run any more
         lost = self.recorder.lost if compute_source_digest() == source_digest() else {}
@@ -181,7 +180,7 @@ class Driver:
             recorded = self.recorder.settle(progress)
             self._tracker.set_status(self._parent, "interrupted" if ending == "interrupted" else "finished")
             refusal = self.recorder.refusal
-        except StoreError as error:
+        except TrackingError as error:
             recorded, refusal = False, self._tracker.describe_refusal(error)
         if not recorded:
             raise make_recording_error(self._tracker.uri, refusal)

@@ -1,6 +1,6 @@
 """A search's memory: every suggestion, decision and ending, in the order in which they happened.
 
-Appending a line is all it costs; in an object store, writing them all anew. Reading the lines back in order, a new
+Appending a line is all it costs; in a bucket, writing them all anew. Reading the lines back in order, a new
 searcher and a new scheduler come to the state of the old ones exactly, wherever a kill fell; Tune's own snapshots hold
 no scheduler state and are not written whole.
 """
@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Sequence
-from io import FileIO
-from pathlib import Path
 from typing import Any, Literal
 
-from csg.storage.files import naming, opened, replacing, stamp
-from csg.storage.object_store import address_of, store_of
+from csg.storage.place import ConflictError, Place
 from tune_spaces.execution.closing import AnotherDriverError
 
 
@@ -47,79 +43,68 @@ class Event:
 class Journal:
     """An append-only file of events."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, file: Place) -> None:
+        self.file = file
         self._fault: OSError | None = None
         """What kept an event from being written; those after it would make no sense without it."""
-        self._published: bytes | None = None
-        """Of a journal in a store: what was there when it was first read, and what was appended since."""
+        self._known: bytearray | None = None
+        """What was there when it was first read, and what was appended since."""
 
     def append(self, event: Event) -> None:
-        """Write one event, whole, before going on; in a store after those that this process read first.
+        """Write one event, whole, before going on.
 
         Raises:
-            AnotherDriverError: the journal lies in an object store, and another driver has written there since.
-            StoreGoneError: the store does not answer any more.
+            AnotherDriverError: another driver has written there since this one first read it.
+            BucketGoneError: the bucket that it lies in does not answer any more.
             OSError: this event, or one before it, could not be written; the file ends with the last one that was.
         """
         if self._fault is not None:
             raise self._fault
         stamped = dataclasses.asdict(event) | {"time": time.time()}
-        line = json.dumps({name: value for name, value in stamped.items() if value not in ("", {}, None)})
-        if store_of(self.path) is not None:
-            self._publish(line.encode() + b"\n")
-            return
+        text = json.dumps({name: value for name, value in stamped.items() if value not in ("", {}, None)})
+        line = text.encode() + b"\n"
+        known = self._known = bytearray(self._read_lines()) if self._known is None else self._known
         try:
-            with naming(self.path), self.path.open("ab", buffering=0) as file:
-                self._write(file, line.encode() + b"\n")
+            self.file.append(line, after=known)
+        except ConflictError:
+            raise AnotherDriverError(
+                f"another driver has written to {self.file} since this one did; expected one driver a search: end this "
+                "one and leave the other one at work"
+            ) from None
         except OSError as error:
             self._fault = error
             raise
-
-    @staticmethod
-    def _write(file: FileIO, line: bytes) -> None:
-        before = file.tell()
-        try:
-            while line:
-                line = line[file.write(line) :]
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(before)
-            raise
-
-    def _publish(self, line: bytes) -> None:
-        """Put the journal with one line more in the old one's place: objects cannot be appended to, nor locked."""
-        published = self._whole_lines() if self._published is None else self._published
-        found = stamp(self.path)
-        if (found.size if found else 0) != len(published):
-            raise AnotherDriverError(
-                f"another driver has written to {address_of(self.path)} since this one did; expected one driver a "
-                "search: end this one and leave the other one at work"
-            )
-        with replacing(self.path) as file:
-            file.write(published + line)
-        self._published = published + line
+        known += line
 
     def events(self) -> list[Event]:
         """Read all events. A last line that is not whole did not happen (yet)."""
-        return [Event(**json.loads(line)) for line in self._whole_lines().splitlines()]
+        return [Event(**json.loads(line)) for line in self._read_lines().splitlines()]
 
     def repair(self) -> None:
-        """Cut off a last line that a kill left unfinished; only for the one process that appends."""
-        if store_of(self.path) is None and self.path.exists() and len(self._whole_lines()) < self.path.stat().st_size:
-            with self.path.open("r+b") as file:
-                file.truncate(len(self._whole_lines()))
+        """Cut off a last line that a kill left unfinished; only for the one process that appends, before it does."""
+        data = self._read()
+        lines = _whole_lines(data)
+        if lines != data:
+            with self.file.replacing() as file:
+                file.write(lines)
+        self._known = bytearray(lines)
 
-    def _whole_lines(self) -> bytes:
-        try:
-            with opened(self.path) as file:
-                data = file.read()
-        except FileNotFoundError:
-            data = b""
-        lines = data[: data.rfind(b"\n") + 1]
-        if self._published is None and store_of(self.path) is not None:
-            self._published = lines
+    def _read_lines(self) -> bytes:
+        lines = _whole_lines(self._read())
+        if self._known is None:
+            self._known = bytearray(lines)
         return lines
+
+    def _read(self) -> bytes:
+        try:
+            with self.file.open() as file:
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
+
+def _whole_lines(data: bytes) -> bytes:
+    return data[: data.rfind(b"\n") + 1]
 
 
 def in_flight(events: Sequence[Event]) -> list[int]:

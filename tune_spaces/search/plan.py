@@ -23,8 +23,8 @@ from csg.data.pair import Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.parsing import Flags, config_from_flat
-from csg.storage.layout import SEARCHES
-from csg.storage.object_store import check_store, folder_of
+from csg.storage.layout import SEARCHES, place_at
+from csg.storage.place import Place
 from csg.tracking import get_default_tracking_uri
 from csg.tracking.tags import ROLE_TAG, SCORE_TAG, SPACE_TAG, TRIAL_TAG
 from csg.training.dry_run import check_buildable
@@ -111,9 +111,14 @@ class Search:
         return f"{kind} {self.config.data.name}: {self.pair.description}"
 
     @property
-    def folder(self) -> Path:
+    def above(self) -> Place:
+        """Folder of the experiment's searches."""
+        return place_at(self.config.train.output) / SEARCHES / make_folder_name(self.experiment)
+
+    @property
+    def folder(self) -> Place:
         """Where the search keeps its journal and its figures."""
-        return folder_of(self.config.train.output) / SEARCHES / make_folder_name(self.experiment) / self.name
+        return self.above / self.name
 
     @property
     def score_metric(self) -> str:
@@ -179,7 +184,7 @@ def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
     if pinned_stage and "method.stages" in space.names:
         raise UserError(f"--{pinned_stage[0]}: stages are searched; set --method.stages too, or leave this unset")
     check_space(space, base, config)
-    check_store(config.train.output)
+    place_at(config.train.output).reach("train.output", writing=True)
     check_starting_weights(config)
     pair = open_pair(config, console)
     check_buildable(config, classes=len(pair.classes))

@@ -10,9 +10,7 @@ from ray import tune
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
-from csg.storage.files import names
 from csg.storage.layout import JOURNAL
-from csg.storage.object_store import address_of
 from csg.training.record import Status
 from csg.workers.cluster import Slots
 from tune_spaces.execution.driver import Outcome, drive
@@ -40,9 +38,8 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
     options, epochs = search.options, search.config.train.epochs
     journal = Journal(search.folder / JOURNAL)
     if options.resume and not journal.events():
-        above = search.folder.parent
-        found = ", ".join(names(above)) or "none"
-        raise UserError(f"--resume: no search with these flags was started in {address_of(above)}; found {found}")
+        found = ", ".join(search.above.names()) or "none"
+        raise UserError(f"--resume: no search with these flags was started in {search.above}; found {found}")
     with drive(search.study, console) as driver:
         journal.repair()
         known = journal.events()

@@ -92,7 +92,7 @@ class JournaledOptunaSearch(Searcher):
             if event.kind == "suggested":
                 if not self._can_suggest(event):
                     raise UserError(
-                        f"the journal {self._journal.path} tells of another search, whose trial {event.trial} is "
+                        f"the journal {self._journal.file} tells of another search, whose trial {event.trial} is "
                         f"{event.settings}; use another --experiment"
                     )
                 self._add_suggestion(event.role, event.settings)

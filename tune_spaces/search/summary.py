@@ -17,9 +17,8 @@ from csg.messages.console import Console
 from csg.messages.text import quote_for_shell
 from csg.messages.wording import pluralize
 from csg.parsing import config_from_flat, overlay, to_yaml
-from csg.storage.files import replacing
 from csg.storage.layout import JOURNAL
-from csg.storage.object_store import address_of
+from csg.storage.place import Place
 from csg.tasks import find_task
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
@@ -34,11 +33,11 @@ LOCAL_SERVER = "http://127.0.0.1:5000"
 """Where ``mlflow ui`` listens unless told otherwise."""
 
 
-def conclude(search: Search, outcome: Outcome, console: Console) -> Path | None:
+def conclude(search: Search, outcome: Outcome, console: Console) -> Place | None:
     """Write best.yaml and the figures, attach them to the search's run, and print the result.
 
     Returns:
-        The path of best.yaml, or None while no trial but the source-only reference has finished.
+        best.yaml, or None while no trial but the source-only reference has finished.
     """
     tracker, metric = outcome.tracker, search.score_metric
     runs = tracker.read_children(outcome.parent, history=(metric,))
@@ -64,17 +63,17 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> Path | None:
     if best is None:
         console.print("No trial of the space has finished yet, so there is no best configuration.")
         return None
-    best_path = folder / "best.yaml"
-    with replacing(best_path) as file:
+    best_place = folder / "best.yaml"
+    with best_place.replacing() as file:
         file.write(best_yaml(search, best).encode())
-    tracker.log_artifact(outcome.parent, best_path)
+    tracker.log_artifact(outcome.parent, best_place)
     tracker.log_metrics(outcome.parent, {f"best/{metric}": best.metrics[SELECTION_SCORE]})
     tracker.set_tags(outcome.parent, {"best.run_id": best.run_id, "best.config_id": best.tags[CONFIG_ID_TAG]})
     tracker.mark_best(runs, best)
     _print_result(search, console, best, finished, queries=queries)
     view = tracker.share_view(outcome.parent, search.space.names, find_task(search.config.data).score)
-    _print_next(tracker.uri, console, best_path, view)
-    return best_path
+    _print_next(tracker.uri, console, folder, view)
+    return best_place
 
 
 def target_queries(events: list[Event], protocol: str) -> int:
@@ -89,7 +88,7 @@ def best_yaml(search: Search, best: TrackedRun) -> str:
     head = (
         f"# {best.name}, the best of search {search.name}\n"
         f"# selected by {search.score_metric} = {best.metrics[SELECTION_SCORE]:.4f}\n"
-        f"# csg train --config {quote_for_shell(address_of(search.folder / 'best.yaml'))} --train.seed 1\n"
+        f"# csg train --config {quote_for_shell(str(search.folder / 'best.yaml'))} --train.seed 1\n"
     )
     return head + to_yaml(config)
 
@@ -166,7 +165,7 @@ def real_figures(run: TrackedRun, task: Task) -> str:
     )
 
 
-def _print_next(uri: str, console: Console, best_path: Path, view: str) -> None:
+def _print_next(uri: str, console: Console, folder: Place, view: str) -> None:
     console.print()
     command = f"{_program('mlflow')} ui --backend-store-uri {quote_for_shell(uri)} --workers 1"
     ui = f"{command}, then open " if uri.startswith("sqlite") else ""
@@ -175,9 +174,9 @@ def _print_next(uri: str, console: Console, best_path: Path, view: str) -> None:
         ("Compare the runs:", f"{ui}{server}{view}"),
         (
             "Train it again:",
-            f"{_program('csg')} train --config {quote_for_shell(address_of(best_path))} --train.seed 1",
+            f"{_program('csg')} train --config {quote_for_shell(str(folder / 'best.yaml'))} --train.seed 1",
         ),
-        ("Figures:", address_of(best_path.parent)),
+        ("Figures:", str(folder)),
     ):
         console.print(f"{label:<20}{text}")
 

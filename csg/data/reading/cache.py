@@ -11,7 +11,7 @@ from csg.config import DataConfig
 from csg.messages.errors import UserError
 from csg.messages.faults import is_shortage
 from csg.storage.files import replacing
-from csg.storage.object_store import home
+from csg.storage.paths import home
 
 
 def cache_folder(config: DataConfig) -> Path:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from analysis.figures.importance import importance, importance_figure
 from analysis.figures.parallel_coordinates import parallel_coordinates, parallel_coordinates_html
 from analysis.figures.search_figures import optimisation_history, write_search_figures
+from csg.storage.disk import DiskPlace
 from csg.tracking import TrackedRun
 from csg.training.record import Status
 from tests.analysis.made_up_search import NAMES, SCORE, made_up_run, made_up_search
@@ -236,9 +237,9 @@ def ended(runs: Sequence[TrackedRun], status: Status, scores: dict[int, float]) 
 )
 def test_a_tiny_search_has_all_its_files(runs: list[TrackedRun], tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
-    paths = write_search_figures(runs, score=SCORE, names=NAMES, title="Tiny: $5 {", folder=folder)
-    assert sorted(path.name for path in paths) == FILES == sorted(path.name for path in folder.iterdir())
-    assert all(path.stat().st_size > 0 for path in paths)
+    paths = write_search_figures(runs, score=SCORE, names=NAMES, title="Tiny: $5 {", folder=DiskPlace(folder))
+    assert sorted(path.local.name for path in paths) == FILES == sorted(path.name for path in folder.iterdir())
+    assert all(path.local.stat().st_size > 0 for path in paths)
     found = json.loads((folder / "parameter_importance.json").read_text())
     assert found["values"] == {}
     assert found["note"].startswith("No importance")
@@ -247,11 +248,13 @@ def test_a_tiny_search_has_all_its_files(runs: list[TrackedRun], tmp_path: Path)
 @pytest.mark.slow
 def test_the_same_search_gives_the_same_files(tmp_path: Path) -> None:
     first, second = (
-        write_search_figures(made_up_search(14), score=SCORE, names=NAMES, title="Twice", folder=tmp_path / name)
+        write_search_figures(
+            made_up_search(14), score=SCORE, names=NAMES, title="Twice", folder=DiskPlace(tmp_path / name)
+        )
         for name in ("first", "second")
     )
     for one, other in zip(first, second, strict=True):
-        assert one.read_bytes() == other.read_bytes(), one.name
+        assert one.local.read_bytes() == other.local.read_bytes(), one
 
 
 def test_runs_that_are_no_trials_are_left_out() -> None:

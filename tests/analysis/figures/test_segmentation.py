@@ -25,6 +25,7 @@ from analysis.trace import command_of
 from csg.messages.errors import UserError
 from csg.metrics.iou import mean_iou
 from csg.parsing import config_from_flat, read_yaml
+from csg.storage.disk import DiskPlace
 from csg.tracking import TrackedRun, Tracker
 from csg.training.identity import canonical
 from csg.training.pictures import PICTURES
@@ -128,7 +129,7 @@ def test_two_tasks_are_never_in_one_table_or_figure(tmp_path: Path) -> None:
 
 
 def test_the_papers_mean_iou_stands_only_beside_runs_of_its_own_kind(scenery: RunTable) -> None:
-    recipe = canonical(config_from_flat(read_yaml(CONFIGS / "gta5_cityscapes_csg.yaml")))
+    recipe = canonical(config_from_flat(read_yaml(DiskPlace(CONFIGS / "gta5_cityscapes_csg.yaml"))))
     recipe = {name: value for name, value in recipe.items() if name != "method.name"} | {"model.name": "resnet50"}
     (plain,) = scenery.ablations()
     assert "paper %" not in main_comparison(scenery, plain).columns
@@ -212,7 +213,7 @@ def test_pictures_are_read_from_a_store_and_travel_with_an_export(tmp_path: Path
     for name, value in {"data.name": "glyph_scenes", "method.name": "csg", "train.seed": "0"}.items():
         tracker.client.log_param(run_id, name, value)
     tracker.log_metrics(run_id, {REAL: 0.5, "selection/score": 0.5})
-    tracker.log_artifact(run_id, tmp_path / PICTURES)
+    tracker.log_artifact(run_id, DiskPlace(tmp_path / PICTURES))
     table = read_runs(experiment="glyphs", tracking_uri=tracker.uri)
     place = ["--tracking-uri", tracker.uri, "--out", str(tmp_path / "out")]
     assert export_runs.main([*place, "--pictures"]) == 0

@@ -27,6 +27,7 @@ from analysis.tables.search_summary import SELECTION_SCORE, best_trials
 from analysis.tables.table import Entry, Row, Table, latex, markdown
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat, read_yaml
+from csg.storage.disk import DiskPlace
 from csg.tracking import TrackedRun
 from csg.training.identity import canonical
 
@@ -204,7 +205,9 @@ def test_two_runs_of_one_seed_are_refused(runs: RunTable) -> None:
 
 
 def test_the_papers_figures_stand_only_beside_runs_of_its_own_kind(runs: RunTable) -> None:
-    published = canonical(config_from_flat(read_yaml(CONFIGS / "visda17_csg.yaml"))) | {"model.weights": "r101.pth"}
+    published = canonical(config_from_flat(read_yaml(DiskPlace(CONFIGS / "visda17_csg.yaml")))) | {
+        "model.weights": "r101.pth"
+    }
     others = {name: value for name, value in published.items() if not name.startswith(("method.", "data.augmentation"))}
 
     def paper(run: TrackedRun, **changes: Any) -> TrackedRun:

@@ -23,6 +23,7 @@ from csg.models.deployable import Deployable
 from csg.models.resnet import Bottleneck, ResNet
 from csg.models.weights import pretrained_encoder
 from csg.parsing import config_from_flat
+from csg.storage.disk import DiskPlace
 from csg.tasks.measurement import Inference, to_input
 from csg.training.run import Run
 from csg.training.selected import load_selected, save_selected
@@ -69,7 +70,7 @@ def selected_weights(pair: Pair, encoder: str, weights: str, method: str) -> Pat
         scale = 2 / logits.std(dim=0)
         last.bias.copy_(scale * (last.bias - logits.mean(dim=0)))
         last.weight.mul_(scale.unsqueeze(1))
-    save_selected(Path("selected.pt"), model, config, pair)
+    save_selected(DiskPlace(Path("selected.pt")), model, config, pair)
     return Path("selected.pt")
 
 
@@ -98,7 +99,7 @@ def test_the_file_answers_as_an_evaluation_does(
     code, said = export(capsys, "--checkpoint", checkpoint, "--output", f"model.{extension}")
     assert code == 0, said
     images = torch.cat([labelled(pair, name).images(torch.arange(12)) for name in (TARGET_VAL, SOURCE_VAL)])
-    selected = load_selected(checkpoint)
+    selected = load_selected(DiskPlace(checkpoint))
     model = selected.model()
     inference = Inference(model, selected.config)
     expected = inference(inference.input(images)).logits.softmax(dim=1)
@@ -176,7 +177,7 @@ def test_a_file_that_answers_otherwise_is_not_kept(
 
 
 def test_weights_that_blew_up_are_refused(trained: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    state = torch.load(trained.selected, weights_only=True)
+    state = torch.load(trained.selected.local, weights_only=True)
     state["model"]["head.2.weight"][:] = 3e38  # finite, where the answers are not
     torch.save(state, "broken.pt")
     code, said = export(capsys, "--checkpoint", "broken.pt", "--output", "model.pt2")

@@ -18,6 +18,7 @@ from csg.cli import main
 from csg.commands.export import make_metadata
 from csg.config.names import make_metric_name
 from csg.data.pair import Pair
+from csg.storage.disk import DiskPlace
 from csg.tracking import RunTracker, Tracker, get_default_tracking_uri, read_experiment
 from csg.tracking.classes import read_classes
 from csg.training.selected import load_selected
@@ -39,7 +40,7 @@ def test_a_table_has_a_column_for_each_class_and_a_search_is_found_again_in_any_
     folder = tmp_path / 'it\'s "q" #1%41'
     parents = {
         tracker.open_parent(
-            "ablation", "d-0", folder=folder, name="d", params={"design": "d"}, description="on stra\udcdfe",
+            "ablation", "d-0", folder=DiskPlace(folder), name="d", params={"design": "d"}, description="on stra\udcdfe",
             tags={"csg.cells": json.dumps({"one [x]": "one [x]"}), "csg.title": "T|[x]"},
         )
         for _ in range(2)
@@ -56,8 +57,8 @@ def test_a_table_has_a_column_for_each_class_and_a_search_is_found_again_in_any_
     assert table.columns == ("cell", "n", *(name.replace("\udcdf", "\\xdf") for name in ODD))
     by_hand = {make_metric_name(f"target/test/class_accuracy/{name}") for name in ODD}
     assert {entry.metric for entry in table.rows[0].entries[1:]} == by_hand and len(by_hand) == 6
-    written = write_tables([table], runs, tmp_path / "tables")
-    text = written[0].read_text()
+    written = write_tables([table], runs, DiskPlace(tmp_path / "tables"))
+    text = written[0].local.read_text()
     assert "T\\|[x]" in text and "x\\|y\\_$z$" in text, "bars of names end no cell of Markdown"
 
 
@@ -98,5 +99,5 @@ def test_folders_of_any_name_are_checked_and_trained_on(tmp_path: Path, capsys: 
     assert main(["train", *data, *rest, *small, *method]) == 0
     shown = capsys.readouterr().out
     assert "target/test/class_accuracy/car [old]" in shown and "class_accuracy/stra\\xdfe" in shown
-    selected = load_selected(next(tmp_path.glob("o*/trained/*/selected.pt")))
+    selected = load_selected(DiskPlace(next(tmp_path.glob("o*/trained/*/selected.pt"))))
     assert selected.classes == tuple(sorted(names))

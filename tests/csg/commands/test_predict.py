@@ -14,6 +14,7 @@ from PIL import Image
 from csg import cli
 from csg.data.pair import TARGET_TEST, Pair
 from csg.models.weights import bundled_weights
+from csg.storage.disk import DiskPlace
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference
 from csg.training import selected as selected_module
@@ -78,7 +79,7 @@ def test_the_predicted_classes_are_those_of_an_evaluation(
 def test_the_probability_is_that_of_the_predicted_class(
     mirrored: bool, trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoint = edited(trained.selected, flip_averaging=mirrored)
+    checkpoint = edited(trained.selected.local, flip_averaging=mirrored)
     assert predict(capsys, photos, "--checkpoint", checkpoint)[0] == 0
     model = trained.selected_model().eval()
     for row in rows():
@@ -116,12 +117,12 @@ def test_a_file_name_that_is_not_utf_8_keeps_its_bytes(
 def test_the_same_folder_gives_the_same_bytes_whatever_the_loaders_processes(
     trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = torch.load(trained.selected, weights_only=True)["config"]
+    config = torch.load(trained.selected.local, weights_only=True)["config"]
     found = []
     for checkpoint in (
         trained.selected,
         trained.selected,
-        edited(trained.selected, config=config | {"data.workers": 2}),
+        edited(trained.selected.local, config=config | {"data.workers": 2}),
     ):
         assert predict(capsys, photos, "--checkpoint", checkpoint)[0] == 0
         found.append(Path("predictions.csv").read_bytes())
@@ -131,9 +132,9 @@ def test_the_same_folder_gives_the_same_bytes_whatever_the_loaders_processes(
 def test_neither_the_data_nor_the_starting_weights_are_needed(
     trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = torch.load(trained.selected, weights_only=True)["config"]
+    config = torch.load(trained.selected.local, weights_only=True)["config"]
     gone = {"data.name": "visda17", "data.root": "/nowhere", "model.weights": "/nowhere/resnet.pth"}
-    assert predict(capsys, photos, "--checkpoint", edited(trained.selected, config=config | gone))[0] == 0
+    assert predict(capsys, photos, "--checkpoint", edited(trained.selected.local, config=config | gone))[0] == 0
 
 
 def test_an_architecture_that_the_method_changed_is_built_again(
@@ -224,8 +225,10 @@ def test_what_cannot_be_used_is_refused(
 
 
 def test_a_run_on_a_gpu_is_used_on_the_cpu_where_there_is_no_gpu(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = torch.load(trained.selected, weights_only=True)["config"]
-    selected = selected_module.load_selected(edited(trained.selected, config=config | {"train.device": "cuda"}))
+    config = torch.load(trained.selected.local, weights_only=True)["config"]
+    selected = selected_module.load_selected(
+        DiskPlace(edited(trained.selected.local, config=config | {"train.device": "cuda"}))
+    )
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert selected.on(None).train.device == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -259,7 +262,7 @@ def test_the_training_state_of_a_run_under_way_is_refused(
 def test_weights_without_class_names_are_refused(
     trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoint = edited(trained.selected, classes=None, flip_averaging=None)
+    checkpoint = edited(trained.selected.local, classes=None, flip_averaging=None)
     code, said = predict(capsys, photos, "--checkpoint", checkpoint)
     assert code == 2
     assert "found no classes and no flip_averaging: an earlier version of csg wrote it; train it again" in said
@@ -268,7 +271,7 @@ def test_weights_without_class_names_are_refused(
 def test_weights_that_do_not_fit_their_own_settings_are_refused_and_import_nothing(
     trained: Run, photos: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = torch.load(trained.selected, weights_only=True)["config"]
+    config = torch.load(trained.selected.local, weights_only=True)["config"]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "json").mkdir()
     for file in ("mine.py", "json/mine.py"):
@@ -286,7 +289,7 @@ def test_weights_that_do_not_fit_their_own_settings_are_refused_and_import_nothi
         ({"config": config | {"method.path": "json.mine:Mine"}}, "expected an absolute path as method.path"),
         ({"config": config | {"model.width": 17}}, "its settings cannot be used here: model.width: no such setting"),
     ]:
-        code, said = predict(capsys, photos, "--checkpoint", edited(trained.selected, **changes))
+        code, said = predict(capsys, photos, "--checkpoint", edited(trained.selected.local, **changes))
         assert code == 2
         assert message in said
 
@@ -294,7 +297,7 @@ def test_weights_that_do_not_fit_their_own_settings_are_refused_and_import_nothi
 def test_weights_that_are_not_finite_are_refused(
     trained: Run, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    state = torch.load(trained.selected, weights_only=True)["model"]
+    state = torch.load(trained.selected.local, weights_only=True)["model"]
     state["encoder.conv1.weight"] = torch.full_like(state["encoder.conv1.weight"], torch.nan)
-    code, said = predict(capsys, photos, "--checkpoint", edited(trained.selected, model=state))
+    code, said = predict(capsys, photos, "--checkpoint", edited(trained.selected.local, model=state))
     assert code == 2 and "edited.pt: expected finite weights, found nan in encoder.conv1.weight" in said

@@ -13,6 +13,7 @@ from csg.config import Config
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat, overlay, parse_flags, read_yaml, to_yaml
+from csg.storage.disk import DiskPlace
 from csg.training.identity import canonical, config_id
 from tune_spaces.search.plan import SearchOptions
 
@@ -55,15 +56,15 @@ def test_a_configuration_survives_dotted_names_and_yaml(
     path = tmp_path_factory.mktemp("yaml") / "config.yaml"
     path.write_text(to_yaml(config))
     assert config_from_flat(flatten(config)) == config
-    assert config_from_flat(read_yaml(path)) == config
-    assert config_id(config_from_flat(read_yaml(path))) == config_id(config)
+    assert config_from_flat(read_yaml(DiskPlace(path))) == config
+    assert config_id(config_from_flat(read_yaml(DiskPlace(path)))) == config_id(config)
 
 
 @pytest.mark.parametrize("text", ["1e5", "0e0", "-.5E-3", "1.", "12", "null", "yes"])
 def test_a_path_that_looks_like_something_else_stays_a_text(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(config_from_flat({"data.root": text})))
-    assert read_yaml(path)["data.root"] == text
+    assert read_yaml(DiskPlace(path))["data.root"] == text
 
 
 @settings(max_examples=100, deadline=None)
@@ -166,7 +167,7 @@ def test_a_file_that_holds_no_settings_is_refused(tmp_path: Path, text: str) -> 
     path = tmp_path / "c.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match="--config"):
-        read_yaml(path)
+        read_yaml(DiskPlace(path))
 
 
 def test_a_pair_of_maps_has_defaults_of_its_own_and_flags_win() -> None:
@@ -184,7 +185,7 @@ def test_a_pair_of_maps_has_defaults_of_its_own_and_flags_win() -> None:
 
 
 def test_a_pairs_defaults_of_a_method_are_those_of_that_method_alone() -> None:
-    recipe = {name: value for name, value in read_yaml(RECIPE).items() if name != "data.source_images"}
+    recipe = {name: value for name, value in read_yaml(DiskPlace(RECIPE)).items() if name != "data.source_images"}
     published = canonical(config_from_flat(recipe))
     default = canonical(config_from_flat({"data.name": "gta5_cityscapes"}))
     assert {name for name, value in published.items() if default.get(name) != value} == {

@@ -13,7 +13,6 @@ import pytest
 import torch
 from PIL import Image
 
-from csg import parsing
 from csg.config import DataConfig
 from csg.data import load_pair
 from csg.data.fault import BadImageError
@@ -28,6 +27,7 @@ from csg.messages.faults import find_outside_fault
 from csg.models.weights_file import state_dicts
 from csg.parsing import config_from_flat, read_yaml
 from csg.storage import files as storage
+from csg.storage.disk import DiskPlace
 from csg.training import identity
 from csg.training.checkpoint import load_state, save_state
 from csg.training.identity import config_id
@@ -156,10 +156,10 @@ def test_weights_that_cannot_be_read_for_a_lack_are_no_bad_file(
 
 
 def test_memory_that_runs_out_makes_no_checkpoint_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_state(tmp_path / "checkpoint.pt", {"a": 1})
+    save_state(DiskPlace(tmp_path / "checkpoint.pt"), {"a": 1})
     monkeypatch.setattr(torch, "load", raising(MemoryError()))
     with pytest.raises(MemoryError):
-        load_state(tmp_path / "checkpoint.pt")
+        load_state(DiskPlace(tmp_path / "checkpoint.pt"))
 
 
 def test_a_file_of_a_setting_that_cannot_be_read_for_a_lack_is_no_bad_setting(
@@ -180,9 +180,9 @@ def test_settings_that_cannot_be_read_for_a_lack_are_no_bad_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number, kind in ((errno.EMFILE, OSError), (errno.EACCES, UserError)):
-        monkeypatch.setattr(parsing, "opened", raising(lacking(number)))
+        monkeypatch.setattr(DiskPlace, "open", raising(lacking(number)))
         with pytest.raises(kind, match=os.strerror(number)):
-            read_yaml(tmp_path / "a.yaml")
+            read_yaml(DiskPlace(tmp_path / "a.yaml"))
 
 
 def test_a_folder_of_a_setting_is_looked_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,8 +29,9 @@ from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError
 from csg.messages.faults import LostProcessError, OutsideFaultError, find_outside_fault, is_process_fault
 from csg.storage import files as storage
+from csg.storage.disk import DiskPlace
 from csg.storage.files import replacing
-from csg.tracking.refusals import StoreAwayError
+from csg.tracking.refusals import TrackingAwayError
 from csg.training.checkpoint import load_state, save_state
 from csg.training.program import source_digest
 from csg.training.run import Run
@@ -41,17 +42,7 @@ from tests.csg.training.test_training import tiny
 from tests.made_up_pair import made_up_pair
 from tests.tune_spaces.search.test_search import ROOT
 from tune_spaces.execution import trial
-from tune_spaces.execution.trial import (
-    CONFIG_ID,
-    EPOCH,
-    FAILED,
-    GONE,
-    NUMBER,
-    ROLE,
-    SCORE,
-    TrainingTrial,
-    ending_of,
-)
+from tune_spaces.execution.trial import CONFIG_ID, EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, TrainingTrial, ending_of
 from tune_spaces.search.journal import Event, Journal, in_flight
 from tune_spaces.search.script import describe_failures
 
@@ -82,7 +73,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, room: int = 0, number: int = errn
 
 
 def torch_save(path: Path) -> None:
-    save_state(path, {"weights": torch.zeros(100_000)})
+    save_state(DiskPlace(path), {"weights": torch.zeros(100_000)})
 
 
 def numpy_save(path: Path) -> None:
@@ -112,9 +103,10 @@ def test_a_full_disk_is_named_whatever_library_writes(
 def test_a_file_that_really_cannot_grow_is_named(tmp_path: Path) -> None:
     script = (
         "import resource, signal, sys, torch; from pathlib import Path\n"
+        "from csg.storage.disk import DiskPlace\n"
         "from csg.messages.faults import find_outside_fault; from csg.training.checkpoint import save_state\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "try: save_state(Path(sys.argv[1]), {'weights': torch.zeros(100_000)})\n"
+        "try: save_state(DiskPlace(Path(sys.argv[1])), {'weights': torch.zeros(100_000)})\n"
         "except OSError as error: print(find_outside_fault(error))\n"
     )
     path = tmp_path / "checkpoint.pt"
@@ -277,7 +269,7 @@ def test_a_worker_on_a_full_disk_says_so_even_where_its_word_finds_no_room(
     run = Run(config, pair).create()
     monkeypatch.setattr(distributed, "load_pair", lambda _: pair)
     launch = {"settings": flatten(config), "launch": "one", "run": run.identity.name}
-    LaunchFiles(run.folder, "one").wanted.touch()
+    LaunchFiles(run.folder, "one").wanted.local.touch()
     driver = distributed.Launch(run)
     driver._files = LaunchFiles(run.folder, "one")
     for room in (0, 50_000):
@@ -293,21 +285,24 @@ def test_a_journal_on_a_full_disk_ends_with_its_last_whole_event(tmp_path: Path)
     """Nothing is appended after an event that is missing: it would make no sense."""
     script = (
         "import resource, signal, sys; from pathlib import Path\n"
+        "from csg.storage.disk import DiskPlace\n"
         "from tune_spaces.search.journal import Event, Journal\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (150, 10_000))\n"
-        "journal, said = Journal(Path(sys.argv[1])), []\n"
+        "journal, said = Journal(DiskPlace(Path(sys.argv[1]))), []\n"
         "for trial in range(4):\n"
         "    if trial == 3: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
         "    try: journal.append(Event('suggested', trial))\n"
         "    except OSError as error: said.append(error.filename)\n"
         "print(len(said), set(said) == {sys.argv[1]})\n"
     )
-    journal = Journal(tmp_path / "journal.jsonl")
-    command = [sys.executable, "-c", script, str(journal.path)]
+    journal = Journal(DiskPlace(tmp_path / "journal.jsonl"))
+    command = [sys.executable, "-c", script, str(journal.file.local)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     whole = journal.events()
     assert 1 <= len(whole) < 3 and done.stdout == f"{4 - len(whole)} True\n"
-    assert len(journal.path.read_text().splitlines()) == len(whole), "no torn line, to which another would be appended"
+    assert len(journal.file.local.read_text().splitlines()) == len(whole), (
+        "no torn line, to which another would be appended"
+    )
     journal.append(Event("suggested", len(whole)))
     assert in_flight(journal.events()) == list(range(len(whole) + 1))
 
@@ -329,7 +324,7 @@ def test_a_checkpoint_on_a_disk_that_cannot_be_read_is_still_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "checkpoint.pt"
-    save_state(path, {"a": 1})
+    save_state(DiskPlace(path), {"a": 1})
 
     def refuse(*_: object, **__: object) -> None:
         raise lacking(errno.EIO)
@@ -337,10 +332,10 @@ def test_a_checkpoint_on_a_disk_that_cannot_be_read_is_still_one(
     with monkeypatch.context() as away:
         away.setattr(torch, "load", refuse)
         with pytest.raises(OSError, match="Input/output error"):
-            load_state(path)
+            load_state(DiskPlace(path))
     path.write_bytes(b"no checkpoint")
     with pytest.raises(UserError, match="is not a checkpoint"):
-        load_state(path)
+        load_state(DiskPlace(path))
 
 
 @pytest.mark.parametrize(
@@ -348,7 +343,7 @@ def test_a_checkpoint_on_a_disk_that_cannot_be_read_is_still_one(
     [
         (lacking(errno.EROFS), 3, "error: Read-only file system: /there/file; have it mounted for writing"),
         (OutsideFaultError("the disk is full"), 3, "error: the disk is full"),
-        (StoreAwayError("x"), 3, "error: the MLflow store does not answer as it should (x)"),
+        (TrackingAwayError("x"), 3, "error: the MLflow store does not answer as it should (x)"),
         (MlflowException("refused\nhere"), 3, "error: the MLflow store does not answer as it should (refused)"),
         (RunsFailedError("2 of 3 runs failed"), 1, "error: 2 of 3 runs failed\n"),
     ],
@@ -367,8 +362,8 @@ def test_scripts_end_with_one_line_and_a_code_of_its_kind(
 
 
 def test_a_search_in_which_trials_failed_says_so_at_its_end(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal.jsonl")
-    search: Any = SimpleNamespace(folder=tmp_path, options=SimpleNamespace(num_samples=12))
+    journal = Journal(DiskPlace(tmp_path / "journal.jsonl"))
+    search: Any = SimpleNamespace(folder=DiskPlace(tmp_path), options=SimpleNamespace(num_samples=12))
     for number, decision in enumerate(("finished", "stopped")):
         journal.append(Event("suggested", number))
         journal.append(Event("ended", number, decision=decision))
@@ -405,12 +400,12 @@ def test_a_search_on_a_disk_that_fills_up_goes_on_when_it_has_room(tmp_path: Pat
         assert FULL in full.stderr and "the same command goes on where it was" in full.stderr
         assert full.stderr.count("\n") == 1, full.stderr
         (path,) = output.rglob("journal.jsonl")
-        assert in_flight(Journal(path).events()) == [0]
+        assert in_flight(Journal(DiskPlace(path)).events()) == [0]
         subprocess.run(["mount", "-o", "remount,size=300m", str(output)], check=True)
         again = subprocess.run([*command, "--resume"], capture_output=True, text=True, cwd=tmp_path, check=False)
         assert again.returncode == 0, again.stdout + again.stderr
         statuses = {json.loads(record.read_text())["status"] for record in output.rglob("record.json")}
-        assert statuses == {"finished"} and in_flight(Journal(path).events()) == []
+        assert statuses == {"finished"} and in_flight(Journal(DiskPlace(path)).events()) == []
         subprocess.run(["umount", "-l", str(output)], check=True)
     finally:
         subprocess.run(["umount", "-l", str(output)], capture_output=True, check=False)

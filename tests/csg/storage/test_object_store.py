@@ -1,9 +1,10 @@
-"""Results in an object store: what is there is whole, and another machine needs nothing else."""
+"""Results in a bucket: what is there is whole, and another machine needs nothing else."""
 
 from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -22,9 +23,10 @@ from csg.config import Config
 from csg.data.reading.cache import cache_folder
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat, parse_flags, with_absolute_paths
-from csg.storage import object_store
-from csg.storage.files import exists, fetched, names, opened, remove, remove_leftovers, replacing, stamp
-from csg.storage.object_store import address_of, check_store, file_of, folder_of, store_of
+from csg.storage.disk import DiskPlace
+from csg.storage.files import LEFTOVER_SECONDS
+from csg.storage.layout import place_at, place_to_read
+from csg.storage.place import Place
 from csg.training.checkpoint import load_state
 from csg.training.record import read_record
 from csg.training.run import Run
@@ -33,6 +35,7 @@ from csg.workers import launch_files
 from csg.workers.cluster import check_output
 from csg.workers.launch_files import Unwanted
 from tests.buckets import move_to
+from tests.csg.storage.test_place import read, write
 from tests.csg.training.test_training import assert_equal_outcomes, outcome, tiny
 from tests.few_images import few_images
 from tests.made_up_pair import made_up_pair
@@ -56,63 +59,26 @@ def address(request: pytest.FixtureRequest, bucket: str, tmp_path: Path) -> str:
     return f"s3://bucket/{next(_PREFIXES)}{bucket}" if request.param == "s3" else f"file://{tmp_path}/store"
 
 
-def write(path: Path, text: str) -> None:
-    with replacing(path) as file:
-        file.write(text.encode())
-
-
-def read(path: Path) -> str:
-    with opened(path) as file:
-        return file.read().decode()
-
-
-@pytest.mark.parametrize("on_disk", [True, False])
-def test_objects_are_named_written_read_listed_and_removed_like_files(
-    on_disk: bool, address: str, tmp_path: Path
-) -> None:
-    folder = (tmp_path / "disk" if on_disk else folder_of(address)) / "a" / "b"
-    if on_disk:
-        folder.mkdir(parents=True)
-    path = folder / ".hidden"
-    assert not exists(path) and stamp(path) is None and names(folder) == []
-    with pytest.raises(FileNotFoundError):
-        opened(path)
-    remove(path)
-    write(path, "one")
-    write(path, "three")
-    write(folder / "other", "")
-    assert (read(path), names(folder)) == ("three", [".hidden", "other"])
-    found = stamp(path)
-    assert found is not None and found.size == 5
-    with fetched(path) as copy:
-        assert copy.name == ".hidden" and copy.read_text() == "three"
-    remove(path)
-    assert names(folder) == ["other"] and exists(folder / "other") and not exists(path)
-
-
 def test_an_address_means_the_same_on_every_machine(address: str, tmp_path: Path) -> None:
-    path = folder_of(address) / "a" / "best.yaml"
-    write(path, "text")
-    named = address_of(path)
+    place = place_at(address) / "a" / "best.yaml"
+    write(place, "text")
+    named = str(place)
     assert named == address.replace("?", "/a/best.yaml?") if "?" in address else named == f"{address}/a/best.yaml"
     move_to(tmp_path / "second")
-    assert file_of(named, "--config") != path and read(file_of(named, "--config")) == "text"
-    assert (
-        address_of(tmp_path) == str(tmp_path) and file_of("runs/x", "") == Path("runs/x") and store_of(tmp_path) is None
-    )
+    assert read(place_to_read(named, "--config")) == read(pickle.loads(pickle.dumps(place))) == "text"
 
 
 def test_nothing_of_a_run_stays_on_the_machine_and_another_one_finds_it(address: str, tmp_path: Path) -> None:
     pair = made_up_pair()
     in_store = outcome(run := Run(tiny(address), pair))  # type: ignore[arg-type]
     assert_equal_outcomes(in_store, outcome(on_disk := Run(tiny(tmp_path / "disk"), pair)))
-    assert {path.name for path in run.folder.iterdir()} == {".lock"}
-    assert [".lock", *names(run.folder)] == names(on_disk.folder)
+    assert {path.name for path in run.folder.local.iterdir()} == {".lock"}
+    assert [".lock", *run.folder.names()] == on_disk.folder.names()
     move_to(tmp_path / "second")
     found = Run(tiny(address), pair)  # type: ignore[arg-type]
     assert found.record.status == "finished" and found.record.megabytes > 0.01
     assert_equal_outcomes(outcome(found), in_store)
-    weights = load_selected(file_of(address_of(found.selected), "--checkpoint"))
+    weights = load_selected(place_to_read(str(found.selected), "--checkpoint"))
     assert weights.classes == pair.classes and weights.state.keys() == in_store[2].keys()
 
 
@@ -136,8 +102,9 @@ def test_a_run_goes_on_on_another_machine_from_its_last_step(address: str, tmp_p
 
 
 def test_an_upload_that_breaks_off_leaves_the_old_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = folder_of(f"file://{tmp_path}/store") / "record.json"
-    write(path, "old")
+    folder = place_at(f"file://{tmp_path}/store")
+    record = folder / "record.json"
+    write(record, "old")
 
     def half(source: str, destination: str, *filesystems: object, use_threads: bool) -> None:
         Path(destination).write_text(Path(source).read_text()[:2])
@@ -145,14 +112,14 @@ def test_an_upload_that_breaks_off_leaves_the_old_object(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(fs, "copy_files", half)
     with pytest.raises(KeyboardInterrupt):
-        write(path, "new")
-    assert read(path) == "old" and len(names(path.parent)) == 2
-    remove_leftovers(path)
-    assert len(names(path.parent)) == 2, "another machine may be writing it"
+        write(record, "new")
+    assert read(record) == "old" and len(folder.names()) == 2
+    record.remove_leftovers()
+    assert len(folder.names()) == 2, "another machine may be writing it"
     (left,) = (tmp_path / "store").glob(".record.json.*")
-    os.utime(left, (0, time.time() - object_store.LEFTOVER_SECONDS - 1))
-    remove_leftovers(path)
-    assert names(path.parent) == ["record.json"]
+    os.utime(left, (0, time.time() - LEFTOVER_SECONDS - 1))
+    record.remove_leftovers()
+    assert folder.names() == ["record.json"]
 
 
 @pytest.mark.parametrize(
@@ -169,16 +136,15 @@ def test_an_upload_that_breaks_off_leaves_the_old_object(tmp_path: Path, monkeyp
 )
 def test_what_cannot_be_written_to_is_refused_before_anything_starts(address: str, reason: str, bucket: str) -> None:
     with pytest.raises(UserError, match=rf"train\.output: .*{reason}"):
-        check_store(address.format(end=bucket))
+        place_at(address.format(end=bucket)).reach("train.output", writing=True)
 
 
 def test_without_pyarrow_paths_work_and_addresses_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("pyarrow", "pyarrow.fs"):
         monkeypatch.setitem(sys.modules, name, None)
-    check_store(str(tmp_path))
-    write(tmp_path / "file", "text")
+    write(place_at(str(tmp_path)) / "file", "text")
     with pytest.raises(UserError, match=r"train\.output: s3://bucket/runs is an address, which takes pyarrow"):
-        check_store("s3://bucket/runs")
+        place_at("s3://bucket/runs").reach("train.output", writing=True)
 
 
 def test_only_the_output_may_be_an_address() -> None:
@@ -202,7 +168,7 @@ def test_beside_an_address_every_machine_has_a_cache_of_its_own(tmp_path: Path) 
 
 def test_a_journal_is_whole_in_the_store_after_every_event_and_has_one_driver(address: str, tmp_path: Path) -> None:
     def journal() -> Journal:
-        return Journal(folder_of(address) / "searches" / "journal.jsonl")
+        return Journal(place_at(address) / "searches" / "journal.jsonl")
 
     first = journal()
     assert first.events() == []
@@ -228,7 +194,7 @@ def test_a_journal_is_whole_in_the_store_after_every_event_and_has_one_driver(ad
 def test_workers_ask_a_store_now_and_then_whether_they_are_still_wanted(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def answers(wanted: Path) -> list[bool]:
+    def answers(wanted: Place) -> list[bool]:
         """A second after the file went, and three."""
         write(wanted, "")
         times = iter((0.0, 0.0, 1.0, 3.0, 3.0, 3.0))
@@ -236,11 +202,11 @@ def test_workers_ask_a_store_now_and_then_whether_they_are_still_wanted(
         with monkeypatch.context() as clock:
             clock.setattr(launch_files, "time", SimpleNamespace(monotonic=lambda: next(times)))
             assert not gone()
-            remove(wanted)
+            wanted.remove()
             return [gone() for _ in range(2)]
 
-    assert answers(folder_of(address) / ".launch") == [False, True]
-    assert answers(tmp_path / ".launch")[0] is True
+    assert answers(place_at(address) / ".launch") == [False, True]
+    assert answers(DiskPlace(tmp_path / ".launch"))[0] is True
 
 
 def flags(command: str, output: str) -> list[str]:
@@ -269,9 +235,9 @@ def test_a_killed_training_ends_bit_identical_on_another_machine_and_a_third_one
                 break
     assert process.returncode == -signal.SIGKILL
     move_to(tmp_path / "second")
-    (name,) = names(folder_of(output) / "trained")
-    folders = (tmp_path / "whole" / "trained" / name, folder_of(output) / "trained" / name)
-    assert exists(folders[1] / "checkpoint.pt")
+    (name,) = (place_at(output) / "trained").names()
+    folders = [place_at(each) / "trained" / name for each in (disk, output)]
+    assert (folders[1] / "checkpoint.pt").exists()
     assert main(flags("train", output)) == 0
     whole, cut = (load_state(folder / "selected.pt")["model"] for folder in folders)
     assert cut.keys() == whole.keys() and all(torch.equal(cut[key], whole[key]) for key in whole)
@@ -288,9 +254,9 @@ def test_workers_share_a_run_by_an_object_store_alone(bucket: str, tmp_path: Pat
         assert main([*flags("train", output), "--train.workers", "2", "--train.epochs", "1"]) == 0
     finally:
         ray.shutdown()
-    (name,) = names(folder_of(output) / "trained")
-    folder = folder_of(output) / "trained" / name
-    assert not [left for left in names(folder) if left.startswith(".")], "nothing of the launch is left"
+    (name,) = (place_at(output) / "trained").names()
+    folder = place_at(output) / "trained" / name
+    assert not [left for left in folder.names() if left.startswith(".")], "nothing of the launch is left"
     record = read_record(folder)
     assert record is not None and record.status == "finished" and len(record.epochs) == 1
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".pt" or ".ray_train" in path.name]

@@ -14,7 +14,8 @@ from csg.config.external import resolve_place
 from csg.messages.errors import UserError
 from csg.parsing import Flags, parse_flags
 from csg.storage.address import sqlite_address, sqlite_path, sqlite_query
-from csg.storage.object_store import file_of, folder_of
+from csg.storage.disk import DiskPlace
+from csg.storage.layout import place_at, place_to_read
 from csg.tracking import get_default_tracking_uri
 from csg.tracking.store import resolve_uri
 from tune_spaces.search.plan import SearchOptions
@@ -56,7 +57,7 @@ def test_a_tilde_is_home_in_every_flag(tmp_path: Path, monkeypatch: pytest.Monke
     assert config.model.weights == str(tmp_path / "w.pt")
     assert (config.data.source, config.data.target) == (str(tmp_path / "s"), str(tmp_path / "r"))
     assert resolve_place("~/m.py:X") == f"{tmp_path}/m.py:X"
-    assert file_of("~/w.pt", "--checkpoint") == tmp_path / "w.pt"
+    assert place_to_read("~/w.pt", "--checkpoint") == DiskPlace(tmp_path / "w.pt")
     options = options_of(TableOptions, ["--out=~/t", "--runs=~/r"], script="x", description="")
     assert (options.out, options.runs) == (tmp_path / "t", tmp_path / "r")
 
@@ -82,7 +83,7 @@ def test_what_can_be_no_address_is_refused_by_its_setting(address: str) -> None:
         with pytest.raises(UserError, match=f"{flag[2:]}: expected an address"):
             parsed(flag, address)
     with pytest.raises(UserError, match="--checkpoint: expected an address"):
-        file_of(address, "--checkpoint")
+        place_to_read(address, "--checkpoint")
 
 
 @pytest.mark.parametrize(
@@ -95,4 +96,4 @@ def test_a_store_whose_address_is_no_text_is_refused(uri: str) -> None:
 
 def test_addresses_of_object_stores_stay() -> None:
     assert parsed("--train.output", "s3://bucket/a%20b?region=x").config.train.output == "s3://bucket/a%20b?region=x"
-    assert folder_of("runs?q") == Path("runs?q")
+    assert place_at("runs?q") == DiskPlace(Path("runs?q"))

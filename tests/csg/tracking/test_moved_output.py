@@ -15,6 +15,7 @@ from analysis.figures.pictures import shown_runs
 from analysis.runs.comparable import NoDataError
 from analysis.runs.run_table import read_runs
 from csg.parsing import config_from_flat, parse_flags, to_yaml
+from csg.storage.disk import DiskPlace
 from csg.tracking import RunTracker, Tracker, get_default_tracking_uri
 from csg.tracking.reading import read_artifact
 from csg.training.outputs import OUTPUTS
@@ -29,7 +30,7 @@ def opened(output: Path) -> Tracker:
 
 def search_of(store: Tracker, output: Path) -> str:
     folder = output / "searches" / "bars" / "s1"
-    return store.open_parent("search", "s1", folder=folder, name="search", params={}, description="")
+    return store.open_parent("search", "s1", folder=DiskPlace(folder), name="search", params={}, description="")
 
 
 @pytest.fixture

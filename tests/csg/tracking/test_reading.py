@@ -10,10 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from csg.messages.errors import UserError
-from csg.tracking import Tracker, add_histories, read_experiment
+from csg.tracking import Tracker, TrackingError, add_histories, read_experiment
 from csg.tracking.database import is_database, open_connection
 from csg.tracking.reading import TrackedRun, read_history, read_runs
-from csg.tracking.store import StoreError
 from csg.tracking.tags import PARENT_TAG
 from tests.stores import put_store_below
 
@@ -80,7 +79,7 @@ def test_bulk_histories_are_those_of_the_api(
 
 
 def test_a_database_that_is_read_cannot_be_written_to(store: Tracker) -> None:
-    with pytest.raises(StoreError, match="readonly"), open_connection(store.uri) as database:
+    with pytest.raises(TrackingError, match="readonly"), open_connection(store.uri) as database:
         database.execute(text("DELETE FROM runs"))
     assert len(read_experiment(store.uri, "glyphs")) == 4
 

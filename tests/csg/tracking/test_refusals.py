@@ -17,7 +17,8 @@ from csg.commands import train as train_module
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat
-from csg.tracking import RunTracker, StoreError, Tracker, describe_refusal, get_default_tracking_uri, read_experiment
+from csg.storage.disk import DiskPlace
+from csg.tracking import RunTracker, Tracker, TrackingError, describe_refusal, get_default_tracking_uri, read_experiment
 from csg.tracking.refusals import is_lasting
 from csg.training.run import Run
 from tests.finished_run import new_run
@@ -67,20 +68,20 @@ def test_one_runs_refusal_keeps_no_other_back_and_an_outage_keeps_all(store: Tra
     store.client.delete_run(run_id)
     asked = []
 
-    def write(key: int, what: StoreError | None) -> None:
+    def write(key: int, what: TrackingError | None) -> None:
         asked.append(key)
         if key == 0:
             store.set_status(run_id, "finished")
         if what is not None:
             raise what
 
-    behind: dict[int, StoreError | None] = {0: None, 1: None}
+    behind: dict[int, TrackingError | None] = {0: None, 1: None}
     refusal = store.write_all(behind, write)
     assert list(behind) == [0] and f"mlflow runs restore --run-id {run_id}" in refusal
-    away: dict[int, StoreError | None] = {2: MlflowException("away"), 3: None}
+    away: dict[int, TrackingError | None] = {2: MlflowException("away"), 3: None}
     assert store.write_all(away, write) == "" and list(away) == [2, 3]
     store.client.delete_experiment(store.experiment_id)
-    gone: dict[int, StoreError | None] = {0: None, 4: MlflowException("no", codes.INVALID_PARAMETER_VALUE), 5: None}
+    gone: dict[int, TrackingError | None] = {0: None, 4: MlflowException("no", codes.INVALID_PARAMETER_VALUE), 5: None}
     assert "experiments restore" in store.write_all(gone, write) and list(gone) == [0, 4, 5]
     assert asked == [0, 1, 2, 0, 4]
 
@@ -141,8 +142,8 @@ def test_artifacts_that_cannot_be_kept_are_the_stores_error(store: Tracker, monk
             raise raised
 
         monkeypatch.setattr(store.client, "log_artifact", refuse)
-        with pytest.raises(StoreError, match="cannot keep test_refusals") as caught:
-            store.log_artifact(run_id, Path(__file__))
+        with pytest.raises(TrackingError, match="cannot keep test_refusals") as caught:
+            store.log_artifact(run_id, DiskPlace(Path(__file__)))
         assert is_lasting(caught.value) == lasting
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
-from csg.tracking import StoreError, Tracker, database_file, read_experiment, store
+from csg.tracking import Tracker, TrackingError, database_file, read_experiment, store
 
 CONNECT = "import sys; from csg.tracking import Tracker; Tracker(sys.argv[1], 'mine'); print('connected')"
 BY_MLFLOW = "import sys; from mlflow import MlflowClient; print('go', flush=True); MlflowClient(sys.argv[1])"
@@ -184,7 +184,7 @@ def test_two_processes_that_start_at_once_make_one_store(tmp_path: Path) -> None
             "disk is full.; free some space there",
         ),
         (
-            StoreError("(sqlite3.OperationalError) database is locked\n[SQL: x]"),
+            TrackingError("(sqlite3.OperationalError) database is locked\n[SQL: x]"),
             OutsideFaultError,
             "database is locked",
         ),

@@ -11,6 +11,7 @@ import pytest
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat
+from csg.storage.disk import DiskPlace
 from csg.tracking import RunTracker, Tracker
 from csg.tracking import tracker as tracker_module
 from csg.tracking.tracker import list_active_settings
@@ -34,7 +35,7 @@ def finished_run(folder: Path, **settings: object) -> Run:
 
 
 def search_of(store: Tracker, key: str, folder: Path) -> str:
-    return store.open_parent("search", key, folder=folder, name=f"search {key}", params={}, description="")
+    return store.open_parent("search", key, folder=DiskPlace(folder), name=f"search {key}", params={}, description="")
 
 
 def test_a_run_comes_back_as_it_was_recorded(store: Tracker, tmp_path: Path) -> None:

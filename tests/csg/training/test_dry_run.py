@@ -15,6 +15,7 @@ from csg.messages.errors import UserError
 from csg.methods import METHODS
 from csg.methods.method import Method, Term
 from csg.parsing import config_from_flat, read_yaml
+from csg.storage.disk import DiskPlace
 from csg.training.dry_run import check_buildable, plan_run
 from csg.training.step import make_learner
 from tests.csg.methods.test_methods import batch
@@ -23,7 +24,7 @@ RECIPE = Path(__file__).parents[3] / "configs" / "visda17_csg.yaml"
 
 
 def test_the_papers_recipe_is_planned_as_published() -> None:
-    config = config_from_flat(read_yaml(RECIPE))
+    config = config_from_flat(read_yaml(DiskPlace(RECIPE)))
     images = visda17.published_train_images(config.data)
     assert images == 152_397 - 1_524, "one per cent is held out as source/val"
     plan = plan_run(config, images=images, classes=12)

@@ -17,7 +17,7 @@ from tests.made_up_pair import labelled
 
 def test_pictures_show_the_same_images_with_the_models_own_answers(tmp_path: Path) -> None:
     run, other = (finished_run(tmp_path / name, train__seed=seed) for name, seed in (("a", 0), ("b", 1)))
-    shown, others = np.load(run.pictures), np.load(other.pictures)
+    shown, others = np.load(run.pictures.local), np.load(other.pictures.local)
     assert np.array_equal(shown["images"], others["images"]) and len(shown["images"]) == SHOWN
     assert shown["classes"].tolist() == list(run.pair.classes)
     stream = labelled(run.pair, "target/test")

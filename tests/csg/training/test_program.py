@@ -32,7 +32,7 @@ NOT_DIGESTED = {
 
 WORDS_AND_FILES = {
     *("csg.messages.errors", "csg.messages.faults", "csg.messages.text", "csg.messages.wording"),
-    *("csg.storage.address", "csg.storage.files", "csg.storage.object_store", "csg.storage.paths"),
+    *("csg.storage.address", "csg.storage.files", "csg.storage.paths"),
 }
 """What the training path imports and no number depends on."""
 
@@ -122,10 +122,11 @@ def test_runs_of_an_earlier_program_are_counted(tmp_path: Path, capsys: pytest.C
     assert describe_earlier_runs(str(tmp_path)) == ""
     run.create()
     assert describe_earlier_runs(str(tmp_path)) == ""
-    earlier = run.folder.name.removesuffix(source_digest())
+    folder = run.folder.local
+    earlier = folder.name.removesuffix(source_digest())
     for number in range(3):
-        run.folder.with_name(f"{earlier.replace('seed0', f'seed{number}')}0123456789").mkdir()
-    run.folder.with_name(".other").mkdir()
+        folder.with_name(f"{earlier.replace('seed0', f'seed{number}')}0123456789").mkdir()
+    folder.with_name(".other").mkdir()
     console = Console()
     console.width = 300
     show_earlier_runs(run.config, console)
@@ -133,5 +134,5 @@ def test_runs_of_an_earlier_program_are_counted(tmp_path: Path, capsys: pytest.C
         f"3 runs below {tmp_path} are from an earlier program (digest 0123456789; now {source_digest()}): kept, and "
         "not reused."
     )
-    run.folder.with_name(f"{earlier}9876543210").mkdir()
+    folder.with_name(f"{earlier}9876543210").mkdir()
     assert describe_earlier_runs(str(tmp_path)).startswith(f"4 runs below {tmp_path} are from an earlier program (2 ")

@@ -13,7 +13,8 @@ import torch
 from csg.config import Config
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat
-from csg.storage.files import locked, make_folder
+from csg.storage.disk import DiskPlace
+from csg.storage.files import make_folder
 from csg.tasks.classification import Classification
 from csg.training import evaluation, loop
 from csg.training import run as run_module
@@ -135,9 +136,9 @@ def test_a_run_resumed_between_epochs_equals_one_that_was_not(tmp_path: Path, ep
 
 def test_a_state_saved_before_its_epoch_was_recorded_loses_no_report(tmp_path: Path) -> None:
     pair, config = made_up_pair(), tiny(tmp_path, train__checkpoint_minutes=0.0, train__epochs=3)
-    reports = fit(Training(config, pair), checkpoint=tmp_path / "state.pt")
+    reports = fit(Training(config, pair), checkpoint=DiskPlace(tmp_path / "state.pt"))
     first, second = next(reports), next(reports)
-    resumed = list(fit(Training(config, pair), checkpoint=tmp_path / "state.pt"))
+    resumed = list(fit(Training(config, pair), checkpoint=DiskPlace(tmp_path / "state.pt")))
     assert resumed[0] == first
     assert timeless(resumed[1].metrics) == timeless(second.metrics)
     assert [report.epoch for report in resumed] == [1, 2, 3]
@@ -149,7 +150,7 @@ def test_a_finished_run_keeps_only_its_weights_and_is_returned_not_repeated(
     pair, config = made_up_pair(), tiny(tmp_path)
     first = Run(config, pair)
     expected = outcome(first)
-    assert {path.name for path in first.folder.iterdir()} == {
+    assert set(first.folder.names()) == {
         ".lock",
         "record.json",
         "selected.pt",
@@ -272,7 +273,7 @@ def test_a_run_is_its_measurers_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         pass
 
     def seen(*given: Any) -> Any:
-        with pytest.raises(BlockingIOError), locked(run.lock, wait=False):
+        with pytest.raises(BlockingIOError), run.folder.lock(wait=False):
             pass
         return measure_test(*given)
 
@@ -286,13 +287,13 @@ def test_the_best_epochs_lost_weights_are_trained_again(tmp_path: Path) -> None:
     undisturbed = outcome(Run(tiny(tmp_path / "other", selection__epoch="best"), pair))
     run = Run(config, pair)
     next(run.epochs())
-    run.selected.unlink()
+    run.selected.remove()
     assert_equal_outcomes(outcome(Run(config, pair)), undisturbed)
 
 
 def test_what_a_kill_left_of_a_save_goes(tmp_path: Path) -> None:
     run = Run(tiny(tmp_path), made_up_pair()).create()
-    lefts = [run.folder / f".{name}.0123abcd" for name in ("checkpoint.pt", "record.json", "test_outputs.npz")]
+    lefts = [run.folder.local / f".{name}.0123abcd" for name in ("checkpoint.pt", "record.json", "test_outputs.npz")]
     for left in lefts:
         left.write_bytes(b"half a state")
     outcome(run)
@@ -313,7 +314,7 @@ def test_a_second_process_waits_and_finds_what_the_first_has_trained(tmp_path: P
     run = Run(config, pair)
     first = run.epochs()
     next(first)
-    with pytest.raises(BlockingIOError), locked(run.lock, wait=False):
+    with pytest.raises(BlockingIOError), run.folder.lock(wait=False):
         pass
     second: list[EpochReport] = []
     waiting = Thread(target=lambda: second.extend(Run(config, pair).epochs()))
@@ -336,7 +337,7 @@ def test_the_record_survives_on_disk(tmp_path: Path) -> None:
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     run = Run(tiny(tmp_path), made_up_pair()).create()
     for damaged in ("", '{"identity": {}', '{"identity": {}, "setting": 1}'):
-        (run.folder / "record.json").write_text(damaged)
+        (run.folder.local / "record.json").write_text(damaged)
         with pytest.raises(UserError, match=r"record\.json, found a damaged file .* remove it, and the run is trained"):
             Run(run.config, run.pair)
 

@@ -16,6 +16,7 @@ from csg import collective
 from csg.data.pair import IGNORED
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat
+from csg.storage.disk import DiskPlace
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference
 from csg.training import loop
@@ -110,19 +111,19 @@ def test_a_long_evaluation_is_followed_by_a_checkpoint_and_a_short_one_is_not(
     monkeypatch.setattr(loop, "measure_validation", evaluate)
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock, perf_counter=time.perf_counter))
     config = config_from_flat({**TINY, "train.checkpoint_minutes": 1.0})
-    next(fit(Training(config, made_up_pair()), checkpoint=tmp_path / "long.pt"))
-    position = load_state(tmp_path / "long.pt")["position"]
+    next(fit(Training(config, made_up_pair()), checkpoint=DiskPlace(tmp_path / "long.pt")))
+    position = load_state(DiskPlace(tmp_path / "long.pt"))["position"]
     assert (position["epoch"], position["step"]) == (1, 0), (
         "a kill from here on repeats neither training nor evaluation"
     )
     evaluation_seconds = 1.0
-    next(fit(Training(config, made_up_pair()), checkpoint=tmp_path / "short.pt"))
+    next(fit(Training(config, made_up_pair()), checkpoint=DiskPlace(tmp_path / "short.pt")))
     assert not (tmp_path / "short.pt").exists()
 
 
 def test_a_step_is_told_after_its_state_is_saved(tmp_path: Path) -> None:
     """Whoever kills a run when it hears of a step does not kill it in the midst of saving that one."""
-    checkpoint = tmp_path / "checkpoint.pt"
+    checkpoint = DiskPlace(tmp_path / "checkpoint.pt")
     saved: list[int] = []
     config = config_from_flat({**TINY, "train.epochs": 1, "train.checkpoint_minutes": 0.0})
     told = lambda *_: saved.append(load_state(checkpoint)["steps"])  # noqa: E731

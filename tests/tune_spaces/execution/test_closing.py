@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from csg.messages.errors import UserError
-from csg.storage.object_store import StoreGoneError
+from csg.storage.bucket import BucketGoneError
+from csg.storage.disk import DiskPlace
 from csg.tracking import Tracker, get_default_tracking_uri
 from csg.tracking.tags import PARENT_TAG
 from tune_spaces.execution.closing import AnotherDriverError, close_on_error
@@ -15,7 +16,7 @@ from tune_spaces.execution.closing import AnotherDriverError, close_on_error
 
 def test_a_driver_that_dies_closes_its_parent_run_and_what_was_under_way(tmp_path: Path) -> None:
     tracker = Tracker(get_default_tracking_uri(str(tmp_path)), "glyphs")
-    folder = tmp_path / "ablations"
+    folder = DiskPlace(tmp_path / "ablations")
 
     def opened() -> str:
         return tracker.open_parent("ablation", "a-1", folder=folder, name="a", params={}, description="")
@@ -23,7 +24,7 @@ def test_a_driver_that_dies_closes_its_parent_run_and_what_was_under_way(tmp_pat
     for error, status in (
         (RuntimeError(), "FAILED"),
         (UserError("the sources of csg changed"), "FAILED"),
-        (StoreGoneError("away"), "KILLED"),
+        (BucketGoneError("away"), "KILLED"),
         (KeyboardInterrupt(), "KILLED"),
     ):
         parent = opened()
@@ -41,9 +42,9 @@ def test_a_driver_that_dies_closes_its_parent_run_and_what_was_under_way(tmp_pat
 
 def test_a_driver_that_gives_way_leaves_the_runs_to_the_other_one(tmp_path: Path) -> None:
     tracker = Tracker(get_default_tracking_uri(str(tmp_path)), "glyphs")
-    parent = tracker.open_parent("search", "s-1", folder=tmp_path, name="s", params={}, description="")
+    parent = tracker.open_parent("search", "s-1", folder=DiskPlace(tmp_path), name="s", params={}, description="")
     tags = {PARENT_TAG: parent, "status": "running"}
     child = tracker.client.create_run(tracker.experiment_id, tags=tags).info.run_id
-    with pytest.raises(AnotherDriverError), close_on_error(tracker, "search", "s-1", tmp_path):
+    with pytest.raises(AnotherDriverError), close_on_error(tracker, "search", "s-1", DiskPlace(tmp_path)):
         raise AnotherDriverError("another driver has written")
     assert [tracker.client.get_run(run_id).info.status for run_id in (parent, child)] == ["RUNNING", "RUNNING"]

@@ -11,8 +11,9 @@ from mlflow.exceptions import MlflowException
 
 from csg.messages.console import Console
 from csg.messages.errors import UserError
+from csg.storage.disk import DiskPlace
 from csg.tracking import Tracker
-from csg.tracking.refusals import StoreAwayError
+from csg.tracking.refusals import TrackingAwayError
 from csg.training.record import Status
 from csg.training.run import Run
 from tests.csg.training.test_training import tiny
@@ -34,7 +35,7 @@ def study(tmp_path: Path) -> Study:
     return Study(
         kind="ablation",
         key="one",
-        folder=tmp_path / "ablations" / "one",
+        folder=DiskPlace(tmp_path / "ablations" / "one"),
         config=tiny(tmp_path),
         tracking_uri=put_store_below(tmp_path),
         experiment="bars",
@@ -91,7 +92,7 @@ def test_trials_go_on_without_mlflow_and_the_same_command_fills_it_in(
 
     with monkeypatch.context() as away:
         away.setattr(Tracker, "open_run", refuse)
-        with pytest.raises(StoreAwayError):
+        with pytest.raises(TrackingAwayError):
             conclude()
     assert statuses(study) == ("FINISHED", {})
     conclude()

@@ -13,6 +13,7 @@ from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError
 from csg.messages.faults import OutsideFaultError
+from csg.storage.disk import DiskPlace
 from csg.tracking import TrackedRun
 from tests.csg.training.test_training import tiny
 from tests.made_up_pair import made_up_pair
@@ -41,13 +42,13 @@ def end(
     decisions: tuple[str, ...] = ("finished", "finished", "finished"),
 ) -> int:
     """Return the exit code of a search of three trials that came to this."""
-    journal = Journal(folder / "journal.jsonl")
-    journal.path.unlink(missing_ok=True)
+    journal = Journal(DiskPlace(folder / "journal.jsonl"))
+    journal.file.local.unlink(missing_ok=True)
     for number, decision in enumerate(decisions):
         journal.append(Event("suggested", number))
         journal.append(Event("ended", number, decision=decision))
     options = SimpleNamespace(num_samples=3, confirm_top=0 if confirmed is None else 2, seeds=3)
-    search = SimpleNamespace(where="data bars", options=options, folder=folder)
+    search = SimpleNamespace(where="data bars", options=options, folder=DiskPlace(folder))
     gone = dict.fromkeys(range(lost), "the trial's process died")
     outcome = SimpleNamespace(ending=ending, lost=gone)
     monkeypatch.setattr(search_script, "plan_search", lambda *_: search)

@@ -18,8 +18,9 @@ import pytest
 
 from csg.config.settings import flatten
 from csg.parsing import parse_flags, read_yaml
-from csg.storage.files import locked, names
-from csg.storage.object_store import file_of, folder_of
+from csg.storage.disk import DiskPlace
+from csg.storage.files import locked
+from csg.storage.layout import place_at, place_to_read
 from csg.tracking import TrackedRun, Tracker, get_default_tracking_uri
 from csg.training.program import source_digest
 from tests.buckets import move_to
@@ -60,7 +61,7 @@ def search(output: Path, *flags: str) -> subprocess.CompletedProcess[str]:
 
 def journal(output: Path) -> Journal:
     (path,) = output.rglob("journal.jsonl")
-    return Journal(path)
+    return Journal(DiskPlace(path))
 
 
 def what_happened(output: Path) -> list[Event]:
@@ -145,7 +146,7 @@ def test_nothing_measured_on_real_images_reaches_tune_or_optuna(undisturbed: Und
     assert len(texts) > 10
     files = [path for path in output.rglob("searches/**/tune/**/*") if path.is_file()]
     assert files
-    for path in [*files, journal(output).path]:
+    for path in [*files, journal(output).file.local]:
         data = path.read_bytes()
         assert b"target/" not in data, path
         assert not [text for text in texts if text in data], path
@@ -216,7 +217,7 @@ def end_in_any_way_and_resume(output: Path, undisturbed: Path) -> None:
     stopped = search(output, "--time-budget", "0.03")
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     assert "has used up its time budget. Go on with it: the same command with --resume" in stopped.stdout
-    with locked(journal(output).path.with_name(".lock"), wait=False):
+    with locked(journal(output).file.local.with_name(".lock"), wait=False):
         refused = search(output)
     assert refused.returncode == 2 and "at work in another process" in refused.stderr
     assert interrupted_search(output, reported(1), signal.SIGINT) == 130
@@ -255,8 +256,8 @@ def test_a_search_killed_on_one_machine_goes_on_on_another_that_shares_an_object
     output = f"s3://bucket/search{bucket}"
 
     def in_store() -> Journal:
-        above = folder_of(output) / "searches" / EXPERIMENT
-        return Journal(above / "".join(names(above)) / "journal.jsonl")
+        above = place_at(output) / "searches" / EXPERIMENT
+        return Journal(above / "".join(above.names()) / "journal.jsonl")
 
     move_to(tmp_path / "first")
     started = command(output)
@@ -275,7 +276,7 @@ def test_a_search_killed_on_one_machine_goes_on_on_another_that_shares_an_object
     where = re.search(r"csg train --config (\S+best\.yaml\S*) --train", resumed.stdout)
     assert where is not None
     (place,) = shlex.split(where[1])
-    assert place.startswith("s3://") and read_yaml(file_of(place, "--config"))["train.output"] == output
+    assert place.startswith("s3://") and read_yaml(place_to_read(place, "--config"))["train.output"] == output
     mine = sorted(tracked(output)[2], key=lambda run: run.tags["csg.trial"])
     assert [everything(run) for run in mine] == [everything(run) for run in tracked(undisturbed[0])[2]]
     kept = [path.name for path in (tmp_path / "second").rglob("*.pt")]

@@ -20,6 +20,7 @@ from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
 from csg.parsing import config_from_flat, overlay
 from csg.randomness import generator
+from csg.storage.disk import DiskPlace
 from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, settings_of
 from tune_spaces.search.journal import Event, Journal, in_flight, unfinished
 from tune_spaces.search.scheduler import JournaledASHA
@@ -113,14 +114,14 @@ def what_happened(journal: Journal) -> list[Event]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Journal:
-    journal = Journal(tmp_path_factory.mktemp("search") / "journal.jsonl")
+    journal = Journal(DiskPlace(tmp_path_factory.mktemp("search") / "journal.jsonl"))
     drive(journal)
     return journal
 
 
 def test_a_search_keeps_as_many_trials_under_way_as_the_cluster_takes_at_the_moment(tmp_path: Path) -> None:
     slots = 1
-    search = searcher(Journal(tmp_path / "journal.jsonl"), slots=lambda: slots)
+    search = searcher(Journal(DiskPlace(tmp_path / "journal.jsonl")), slots=lambda: slots)
     assert search.suggest("a") is not None and search.suggest("b") is None
     slots = 3
     assert search.suggest("b") is not None and search.suggest("c") is not None and search.suggest("d") is None
@@ -158,7 +159,7 @@ def test_every_suggestion_is_a_valid_configuration_with_active_settings_only(und
 
 
 def test_one_seed_suggests_identical_trials(undisturbed: Journal, tmp_path: Path) -> None:
-    again, other = Journal(tmp_path / "again.jsonl"), Journal(tmp_path / "other.jsonl")
+    again, other = Journal(DiskPlace(tmp_path / "again.jsonl")), Journal(DiskPlace(tmp_path / "other.jsonl"))
     drive(again)
     drive(other, seed=1)
     assert what_happened(again) == what_happened(undisturbed)
@@ -168,10 +169,10 @@ def test_one_seed_suggests_identical_trials(undisturbed: Journal, tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.parametrize("score", [rising, falling])
 def test_a_search_cut_anywhere_ends_like_one_that_was_not(tmp_path: Path, score: Landscape) -> None:
-    whole = Journal(tmp_path / "whole.jsonl")
+    whole = Journal(DiskPlace(tmp_path / "whole.jsonl"))
     drive(whole, score=score, trials=8)
     for cut_after in itertools.count(1):
-        journal = Journal(tmp_path / f"{cut_after}.jsonl")
+        journal = Journal(DiskPlace(tmp_path / f"{cut_after}.jsonl"))
         try:
             drive(journal, cut_after=cut_after, score=score, trials=8)
         except Cut:
@@ -184,7 +185,7 @@ def test_a_search_cut_anywhere_ends_like_one_that_was_not(tmp_path: Path, score:
 
 def test_no_configuration_is_run_twice_and_a_small_space_ends_early(tmp_path: Path) -> None:
     space = Space((Choice("method.stages", "3+4", ("3+4", "4", "3")),))
-    journal = Journal(tmp_path / "j.jsonl")
+    journal = Journal(DiskPlace(tmp_path / "j.jsonl"))
     drive(journal, trials=12, space=space)
     suggested = [event.settings for event in journal.events() if event.kind == "suggested"]
     assert sorted(settings.get("method.stages", "") for settings in suggested) == ["", "3", "3+4", "4"]
@@ -195,7 +196,7 @@ def test_no_configuration_is_run_twice_and_a_small_space_ends_early(tmp_path: Pa
 
 
 def test_optuna_records_a_failed_trial_as_failed_and_one_whose_process_died_stays_in_flight(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "j.jsonl")
+    journal = Journal(DiskPlace(tmp_path / "j.jsonl"))
     search = searcher(journal, slots=lambda: 3)
     for index in range(3):
         assert isinstance(search.suggest(f"id{index}"), dict)
@@ -209,12 +210,12 @@ def test_optuna_records_a_failed_trial_as_failed_and_one_whose_process_died_stay
 
 
 def test_a_line_that_a_kill_cut_short_never_happened(undisturbed: Journal, tmp_path: Path) -> None:
-    data = undisturbed.path.read_bytes()
+    data = undisturbed.file.local.read_bytes()
     for cut in (len(data) // 3, len(data) // 2, len(data) - 1):
-        journal = Journal(tmp_path / f"{cut}.jsonl")
-        journal.path.write_bytes(data[:cut])
+        journal = Journal(DiskPlace(tmp_path / f"{cut}.jsonl"))
+        journal.file.local.write_bytes(data[:cut])
         journal.events()
-        assert journal.path.read_bytes() == data[:cut], "reading changes nothing: the line may be on its way"
+        assert journal.file.local.read_bytes() == data[:cut], "reading changes nothing: the line may be on its way"
         journal.repair()
         drive(journal)
         assert what_happened(journal) == what_happened(undisturbed)
@@ -232,7 +233,7 @@ def test_optuna_records_stopped_trials_as_pruned_with_their_score_by_epoch(undis
 
 
 def test_optuna_records_a_score_that_is_no_number_as_a_failure(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "j.jsonl")
+    journal = Journal(DiskPlace(tmp_path / "j.jsonl"))
     search = searcher(journal)
     for name in "ab":
         search.suggest(name)
@@ -243,7 +244,7 @@ def test_optuna_records_a_score_that_is_no_number_as_a_failure(tmp_path: Path) -
 
 def test_a_search_starts_at_random_for_a_third_of_its_trials_and_then_follows_the_scores(tmp_path: Path) -> None:
     def suggested(name: str, score: Landscape) -> list[dict[str, Any]]:
-        journal = Journal(tmp_path / name)
+        journal = Journal(DiskPlace(tmp_path / name))
         drive(journal, score=score)
         return [event.settings for event in journal.events() if event.kind == "suggested"]
 
@@ -254,7 +255,7 @@ def test_a_search_starts_at_random_for_a_third_of_its_trials_and_then_follows_th
 
 def test_a_suggestion_depends_on_neither_the_order_of_endings_nor_a_restart(tmp_path: Path) -> None:
     def seventh(name: str, order: list[int], *, restarts: bool = False) -> dict[str, Any]:
-        journal = Journal(tmp_path / name)
+        journal = Journal(DiskPlace(tmp_path / name))
         search = searcher(journal, slots=lambda: 6)
         for number in range(6):
             search.suggest(f"id{number}")
@@ -295,7 +296,7 @@ def test_a_journal_of_another_search_is_refused(undisturbed: Journal, name: str)
     ],
 )
 def test_a_journal_with_a_suggestion_outside_the_space_is_refused(tmp_path: Path, point: dict[str, float]) -> None:
-    journal, space = Journal(tmp_path / "j.jsonl"), SPACES["learning_rates"]
+    journal, space = Journal(DiskPlace(tmp_path / "j.jsonl")), SPACES["learning_rates"]
     drive(journal, trials=2, space=space)
     searcher(journal, space=space)
     journal.append(Event("suggested", 2, settings=point))
@@ -311,7 +312,10 @@ def test_trials_are_stopped_as_rays_own_asha_stops_them(
     """On random scores, many of them equal, of trials that take turns at random."""
     random = generator(epochs, "scores")
     ours = JournaledASHA(
-        Journal(tmp_path / "j.jsonl"), epochs=epochs, grace_epochs=grace_epochs, reduction_factor=reduction_factor
+        Journal(DiskPlace(tmp_path / "j.jsonl")),
+        epochs=epochs,
+        grace_epochs=grace_epochs,
+        reduction_factor=reduction_factor,
     )
     rays = ASHAScheduler(
         time_attr=EPOCH,
@@ -338,7 +342,7 @@ def test_trials_are_stopped_as_rays_own_asha_stops_them(
 
 
 def test_a_trial_that_was_cut_off_stays_in_flight(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "j.jsonl")
+    journal = Journal(DiskPlace(tmp_path / "j.jsonl"))
     search = searcher(journal)
     config = search.suggest("a")
     assert isinstance(config, dict)
@@ -393,7 +397,7 @@ def test_a_rivals_space_starts_at_its_defaults_and_holds_only_its_settings(name:
 
 
 def test_a_trial_whose_store_is_gone_stays_in_flight_and_ends_the_search(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal.jsonl")
+    journal = Journal(DiskPlace(tmp_path / "journal.jsonl"))
     search = searcher(journal)
     search.suggest("a")
     search.on_trial_complete("a", {EPOCH: 1, GONE: "the store does not answer any more", "done": True})

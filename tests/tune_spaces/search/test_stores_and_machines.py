@@ -1,4 +1,4 @@
-"""What is under way when an object store goes away, or when another machine is at the same: nothing done is lost."""
+"""What is under way when a bucket goes away, or when another machine is at the same: nothing done is lost."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
 from csg.parsing import config_from_flat, parse_flags, read_yaml, to_yaml
-from csg.storage import object_store
-from csg.storage.files import make_folder, names, opened, replacing
-from csg.storage.object_store import ObjectStore, StoreGoneError, check_store, file_of, folder_of, store_of
+from csg.storage import bucket
+from csg.storage.bucket import BucketGoneError, BucketPlace
+from csg.storage.layout import place_at, place_to_read
 from csg.training.checkpoint import load_state, save_state
 from csg.training.program import source_digest
 from csg.training.run import Run
@@ -53,47 +53,43 @@ def address(tmp_path: Path) -> str:
 def test_a_store_that_is_away_for_a_moment_is_asked_again_and_one_that_stays_away_is_named(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = folder_of(address) / "record.json"
-    with replacing(path) as file:
-        file.write(b"text")
-    store = store_of(path)
-    assert store is not None
+    place = BucketPlace(address) / "record.json"
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     answers: Iterator[BaseException | None] = iter([OSError("away"), OSError("away"), None])
 
-    def ask() -> str:
+    def ask(filesystem: object, key: str) -> str:
         if (error := next(answers)) is not None:
             raise error
         return "here"
 
-    assert store._patiently(ask) == "here" and slept == [1.0, 2.0]
-    monkeypatch.setattr(object_store, "PATIENCE_SECONDS", -1.0)
+    assert place._ask(ask) == "here" and slept == [1.0, 2.0]
+    monkeypatch.setattr(bucket, "PATIENCE_SECONDS", -1.0)
     answers = itertools.repeat(OSError("away\nfor good"))
-    gone = r"train\.output: .* does not answer any more \(OSError: away\); try again"
-    with pytest.raises(StoreGoneError, match=gone):
-        store._patiently(ask)
+    gone = rf"{address} does not answer any more \(OSError: away\); try again"
+    with pytest.raises(BucketGoneError, match=gone):
+        place._ask(ask)
 
 
 def test_a_store_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(object_store.ObjectStore, "_client", property(lambda store: release.wait()))
-    monkeypatch.setattr(object_store, "REACH_SECONDS", 0.05)
+    monkeypatch.setattr(bucket, "_connect", lambda address: release.wait())
+    monkeypatch.setattr(bucket, "REACH_SECONDS", 0.05)
     with pytest.raises(UserError, match=r"train\.output: cannot write to s3://deaf \(no answer within"):
-        check_store("s3://deaf")
+        place_at("s3://deaf").reach("train.output", writing=True)
     release.set()
 
 
 @contextmanager
 def store_away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have every store refuse, and nobody wait for it."""
+    """Have every bucket refuse, and nobody wait for it."""
 
-    def refuse(store: ObjectStore) -> None:
+    def refuse(address: str) -> None:
         raise OSError("away")
 
     with monkeypatch.context() as away:
-        away.setattr(object_store, "PATIENCE_SECONDS", -1.0)
-        away.setattr(ObjectStore, "_client", property(refuse))
+        away.setattr(bucket, "PATIENCE_SECONDS", -1.0)
+        away.setattr(bucket, "_connect", refuse)
         yield
 
 
@@ -127,10 +123,10 @@ def test_a_store_that_is_away_ends_a_script_with_a_line_and_a_code_of_its_own(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def body(console: Console) -> bool:
-        raise StoreGoneError("train.output: s3://bucket does not answer any more")
+        raise BucketGoneError("s3://bucket does not answer any more")
 
     assert run_script(body) == 3
-    assert capsys.readouterr().err == "error: train.output: s3://bucket does not answer any more\n"
+    assert capsys.readouterr().err == "error: s3://bucket does not answer any more\n"
 
 
 class Trial(tune.Trainable):  # type: ignore[misc]
@@ -188,8 +184,8 @@ def one_slot() -> int:
 
 
 def the_journal(output: str) -> Journal:
-    above = folder_of(output) / "searches" / "glyphs"
-    return Journal(above / names(above)[0] / "journal.jsonl")
+    above = place_at(output) / "searches" / "glyphs"
+    return Journal(above / above.names()[0] / "journal.jsonl")
 
 
 @pytest.mark.slow
@@ -199,7 +195,7 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str, monk
     monkeypatch.setenv("PYTHONPATH", root)
     argv = ["--num-samples", "3", "--train.output", address, "--data.source-images", "40", "--train.epochs", "2"]
     search = plan_search(parse_flags(SearchOptions, argv, prog="search", description=""), Console())
-    make_folder(search.folder, "--train.output")
+    search.folder.make_folder("--train.output")
 
     def run(trials: type[Trial], *callbacks: Any) -> None:
         journal = Journal(search.folder / "journal.jsonl")
@@ -212,7 +208,7 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str, monk
             JournaledASHA(journal, epochs=2),
             callbacks,
             count=unfinished(journal.events(), 3),
-            folder=search.folder,
+            folder=search.folder.local,
             base=search.base,
             fingerprints={},
         )
@@ -240,11 +236,7 @@ def test_a_slower_machine_leaves_a_finished_run_as_it_is(epoch: str, address: st
     pair, config = made_up_pair(), tiny(address, train__epochs=3, selection__epoch=epoch)  # type: ignore[arg-type]
 
     def kept(run: Run) -> dict[str, bytes]:
-        found = {}
-        for name in names(run.folder):
-            with opened(run.folder / name) as file:
-                found[name] = file.read()
-        return found
+        return {name: (run.folder / name).open().read() for name in run.folder.names()}
 
     slow = Run(config, pair)
     reports = slow.epochs()
@@ -255,7 +247,6 @@ def test_a_slower_machine_leaves_a_finished_run_as_it_is(epoch: str, address: st
     before = kept(quick)
     assert "checkpoint.pt" not in before
     move_to(tmp_path / "first")
-    folder_of(address)
     assert [report.metrics for report in reports] == quick.record.epochs[1:]
     slow.close("interrupted")
     assert kept(quick_again := Run(config, pair)) == before
@@ -265,20 +256,19 @@ def test_a_slower_machine_leaves_a_finished_run_as_it_is(epoch: str, address: st
 
 def test_what_is_only_read_takes_no_right_to_write(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_from_flat({"train.seed": 7})
-    with replacing(folder_of(address) / "a.yaml") as file:
+    with (place_at(address) / "a.yaml").replacing() as file:
         file.write(to_yaml(config).encode())
-    save_state(folder_of(address) / "a.pt", {"a": 1})
+    save_state(place_at(address) / "a.pt", {"a": 1})
 
     def refuse(*_: object) -> None:
         raise PermissionError("read only")
 
-    object_store._STORES.clear()
-    monkeypatch.setattr(ObjectStore, "_make_parent", refuse)
-    assert read_yaml(file_of(f"{address}/a.yaml", "--config"))["train.seed"] == 7
-    assert load_state(file_of(f"{address}/a.pt", "--checkpoint")) == {"a": 1}
-    check_store(address, writing=False)
+    monkeypatch.setattr(bucket, "_make_folder_of", refuse)
+    assert read_yaml(place_to_read(f"{address}/a.yaml", "--config"))["train.seed"] == 7
+    assert load_state(place_to_read(f"{address}/a.pt", "--checkpoint")) == {"a": 1}
+    place_at(address).reach("train.output", writing=False)
     with pytest.raises(UserError, match=r"train\.output: cannot write to .* \(PermissionError: read only\)"):
-        check_store(address)
+        place_at(address).reach("train.output", writing=True)
 
 
 def test_workers_that_wait_for_machines_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

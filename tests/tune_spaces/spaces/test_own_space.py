@@ -11,6 +11,7 @@ import pytest
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat, parse_flags
+from csg.storage.disk import DiskPlace
 from tests.tune_spaces.search.test_search_parts import searcher
 from tune_spaces import visda_search
 from tune_spaces.search.journal import Journal
@@ -136,6 +137,6 @@ def test_conditions_are_asked_at_combinations_of_options_too() -> None:
 
 def test_what_a_condition_is_made_of_does_not_matter_to_tune(tmp_path: Path) -> None:
     space = Space((Float("optim.lr", 0.1, 0.01, 1, when=lambda point: True),))
-    search = searcher(Journal(tmp_path / "journal.jsonl"), space=space)
+    search = searcher(Journal(DiskPlace(tmp_path / "journal.jsonl")), space=space)
     search.save(str(tmp_path / "searcher.pkl"))
     assert (tmp_path / "searcher.pkl").exists()
