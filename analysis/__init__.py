@@ -1,1 +1,1 @@
-"""What came out: statistics, tables and figures of runs, read from the tracking store."""
+"""Tables and figures of runs, which are read from the tracking store."""

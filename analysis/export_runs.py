@@ -1,6 +1,6 @@
 """Write an experiment's runs to a folder: ``python analysis/export_runs.py --experiment glyphs --out DIR``.
 
-The other scripts read it with ``--runs DIR``: tables can be made again where the store is not.
+The other scripts read the folder with ``--runs DIR``, so that tables can be made again on machines without the store.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.runs.run_table import RUNS, RunTable
-from analysis.runs.source import SourceOptions, options_of
+from analysis.runs.source import SourceOptions, read_flags
 from csg.commands.script import run_script
 from csg.config import DataConfig, TrainConfig
 from csg.config.settings import find_place_fields
@@ -25,16 +25,16 @@ from csg.messages.console import Console
 from csg.messages.wording import pluralize
 from csg.storage.files import make_folder, replacing
 from csg.tracking import TrackedRun, add_histories
-from csg.tracking.tags import ERROR_TAG, FOLDER_TAG, PARENT_TAG
+from csg.tracking.tags import FOLDER_TAG, PARENT_TAG
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
 
 PLACES = {f"data.{name}" for name in find_place_fields(DataConfig)} | {
     f"train.{name}" for name in find_place_fields(TrainConfig)
 }
-"""Settings whose very last folder may be somebody's name."""
+"""Settings whose last folder may be a person's name."""
 ABSOLUTE = re.compile(r"""(?<=["'])(?:\w+:/)?/[^"'\n]+|(?<![\w.:/])(?:\w+:/)?/[^\s"'(),;]+""")
-"""An absolute path or an address within a text: in quotes, where there may be blanks in it, or bare."""
+"""An absolute path or an address within a text. In quotes it may contain blanks."""
 HOMES = ("/home", "/Users")
 
 
@@ -45,15 +45,19 @@ class ExportOptions(SourceOptions):
     out: Path = Path("exported")
     """Folder to write to."""
     features: bool = False
-    """Write features too, which the figures of their density need."""
+    """Write features too, which the figures of feature density need."""
     pictures: bool = False
-    """Write pictures too: images of the data, with what the models make of them."""
+    """Write pictures too: images of the data, with the models' predictions."""
 
 
 def export_runs(table: RunTable, folder: Path, *, features: bool = False, pictures: bool = False) -> Path:
-    """Write runs, with their metrics by epoch, into a folder that all scripts read, and what they answered.
+    """Write runs, with their metrics by epoch and their answers, into a folder that all scripts read.
 
-    Features, by far the largest part, and pictures only where asked for.
+    Args:
+        table: the runs.
+        folder: to write to.
+        features: whether to write features, by far the largest part of the answers.
+        pictures: whether to write pictures.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -62,17 +66,17 @@ def export_runs(table: RunTable, folder: Path, *, features: bool = False, pictur
     lines = []
     runs = table.runs if Path(table.place).is_dir() else add_histories(table.place, table.runs)
     for run in runs:
-        lines.append(json.dumps({"experiment": table.experiment, **_plain(run)}, sort_keys=True))
+        lines.append(json.dumps({"experiment": table.experiment, **_anonymise(run)}, sort_keys=True))
         if run.status != "finished":
             continue
-        outputs = table.outputs(run)
+        outputs = table.read_outputs(run)
         if outputs is not None:
             kept = {name: array for name, array in vars(outputs).items() if array is not None}
             for name in () if features else ("features", "feature_labels"):
                 if name in kept:
                     kept[name] = kept[name][:0]
             _write(folder / run.run_id / OUTPUTS, kept)
-        shown = table.pictures(run) if pictures else None
+        shown = table.read_pictures(run) if pictures else None
         if shown is not None:
             _write(folder / run.run_id / PICTURES, shown)
     with replacing(folder / RUNS) as file:
@@ -86,35 +90,35 @@ def _write(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         np.savez_compressed(file, allow_pickle=False, **dict(arrays))
 
 
-def _plain(run: TrackedRun) -> Mapping[str, Any]:
-    """Return a run without what names a machine or a person: of paths the files' names are left, of errors a line."""
+def _anonymise(run: TrackedRun) -> Mapping[str, Any]:
+    """Return a run without names of machines and people: paths keep the file's name, errors their first line."""
     left_out = ("experiment_id", *(() if run.history else ("history",)))
     named = {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name not in left_out}
-    named["name"] = _without_folders(run.name)
+    named["name"] = _cut_folders(run.name)
     named["tags"] = {
-        name: _without_folders(value.partition("\n")[0] if name == ERROR_TAG else value)
+        name: _cut_folders(value.partition("\n")[0] if name == "error" else value)
         for name, value in run.tags.items()
         if name != FOLDER_TAG and (name == PARENT_TAG or not name.startswith("mlflow."))
     }
     named["params"] = {
-        name: _without_folders(f"'{value}'")[1:-1] if isinstance(value, str) else value
+        name: _cut_folders(f"'{value}'")[1:-1] if isinstance(value, str) else value
         for name, value in run.params.items()
         if name not in PLACES
     }
     return named
 
 
-def _without_folders(text: str) -> str:
+def _cut_folders(text: str) -> str:
     """Cut each absolute path or address in ``text`` down to the name of its file."""
 
-    def name_of(found: re.Match[str]) -> str:
+    def get_name(found: re.Match[str]) -> str:
         scheme, _, path = found[0].rpartition("://")
         folder, _, name = path.rpartition("/")
         if folder in HOMES or (scheme and not folder):
             return ""
         return name if folder else found[0]
 
-    return ABSOLUTE.sub(name_of, text)
+    return ABSOLUTE.sub(get_name, text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -125,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
 
     def body(console: Console) -> bool:
-        options = options_of(ExportOptions, argv, script=__file__, description=__doc__)
+        options = read_flags(ExportOptions, argv, script=__file__, description=__doc__)
         table = options.read()
         path = export_runs(table, options.out, features=options.features, pictures=options.pictures)
         console.print(f"{pluralize(len(table.runs), 'run')}: {path}")

@@ -1,7 +1,7 @@
 """Write one page about an experiment: ``python analysis/report.py --experiment glyphs --out DIR``.
 
-The page needs nothing beside itself: tables, figures, what was run, and how to run it again are all in it. Figures of
-tables link to their runs in MLflow.
+The page is a single file with tables, figures, what was run and how to run it again. Each figure of a table links to a
+run in MLflow.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from analysis.paper_figures import FigureOptions, Maker, makers_of
-from analysis.paper_tables import TableOptions, tables_of
-from analysis.runs.cells import DIMENSIONS
+from analysis.figures.paper import Maker, plan_figures
+from analysis.runs.comparable import DIMENSIONS
+from analysis.runs.provenance import write_command
 from analysis.runs.run_table import RunTable
-from analysis.runs.source import options_of
-from analysis.tables.search_summary import best_trials
-from analysis.trace import command_of
+from analysis.runs.source import MainOptions, read_flags
+from analysis.runs.trials import rank_trials
+from analysis.tables.paper import make_tables
 from csg.commands.script import run_script
 from csg.messages.console import Console
 from csg.messages.errors import UserError
@@ -29,7 +29,7 @@ from csg.messages.text import make_printable
 from csg.messages.wording import format_numbers, pluralize
 from csg.storage.files import check_file, replacing
 from csg.tracking import TrackedRun
-from csg.tracking.tags import KIND_TAG, NOTE_TAG
+from csg.tracking.tags import KIND_TAG
 from csg.tracking.view import make_run_address
 
 STYLE = """
@@ -44,61 +44,61 @@ img { max-width: 100%; } .figures { display: flex; flex-wrap: wrap; gap: 1.5rem;
 pre { background: #f4f4f4; padding: .6rem; overflow-x: auto; font-size: .8rem; }
 .note { color: #444; font-size: .85rem; }
 """
-"""Of the page; it loads nothing from elsewhere."""
+"""The style of the page, which loads nothing from elsewhere."""
 
 
 @dataclasses.dataclass(frozen=True)
-class ReportOptions(TableOptions):
+class ReportOptions(MainOptions):
     """Flags of the script."""
 
     out: Path = Path("report.html")
     """Folder to write report.html to, or a file whose name ends in .html."""
     ui: str = "http://127.0.0.1:5000"
-    """Where MLflow's pages are, for the links."""
+    """Address of MLflow's pages, for the links."""
 
     @property
     def file(self) -> Path:
-        """The page."""
+        """The page's path."""
         return self.out if self.out.suffix.lower() == ".html" else self.out / "report.html"
 
 
-def page(table: RunTable, options: ReportOptions) -> str:
+def write_page(table: RunTable, options: ReportOptions) -> str:
     """Return the report as HTML."""
     runs = {run.run_id: run for run in table.runs}
-    tables, refused = tables_of(table, options)
+    tables, refused = make_tables(table, main=options.main, mix=options.mix)
 
     def link(run_id: str) -> str:
         return options.ui + make_run_address(runs[run_id].experiment_id, run_id)
 
     parts = [
         f"<h1>{html.escape(table.experiment)}</h1>",
-        f"<p>{html.escape(_summary(table))}</p>",
+        f"<p>{html.escape(_summarise(table))}</p>",
         "<h2>Tables</h2>",
-        *(each.html(link) for each in tables),
+        *(each.to_html(link) for each in tables),
         *(f"<p class='note'>Not made: {html.escape(reason)}</p>" for reason in refused),
         "<h2>Figures</h2><div class='figures'>",
-        *(_figure(name, draw) for name, draw in makers_of(table, FigureOptions(mix=options.mix)).items()),
+        *(_write_figure(name, draw) for name, draw in plan_figures(table, mix=options.mix).items()),
         "</div>",
         "<h2>What was run, and how to run it again</h2>",
-        *_origin(table, link_of=link),
+        *_write_origins(table, link),
     ]
     head = f"<meta charset='utf-8'><title>{html.escape(table.experiment)}</title><style>{STYLE}</style>"
     return f"<!DOCTYPE html><html lang='en'><head>{head}</head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
 
 
-def _summary(table: RunTable) -> str:
+def _summarise(table: RunTable) -> str:
     children = [run for run in table.runs if run.tags.get(KIND_TAG) in ("child", "run")]
     statuses = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in children).items())
     versions = "; ".join(
-        f"{name}: {', '.join(sorted({value_of(run) or 'none' for run in children}))}"
-        for name, value_of in DIMENSIONS.items()
+        f"{name}: {', '.join(sorted({get_value(run) or 'none' for run in children}))}"
+        for name, get_value in DIMENSIONS.items()
     )
     numbers = ((table.searches(), "search"), (table.ablations(), "ablation"), (children, "run"))
     count = ", ".join(pluralize(len(found), noun) for found, noun in numbers)
     return f"{count} ({statuses}). Versions: {versions}." if children else f"{count}."
 
 
-def _figure(name: str, draw: Maker) -> str:
+def _write_figure(name: str, draw: Maker) -> str:
     try:
         drawn = draw()
     except UserError as error:
@@ -110,24 +110,24 @@ def _figure(name: str, draw: Maker) -> str:
     return f"<figure id='figure-{alt}'><img alt='{alt}' src='data:image/png;base64,{encoded}'></figure>"
 
 
-def _origin(table: RunTable, link_of: Callable[[str], str]) -> Iterator[str]:
+def _write_origins(table: RunTable, link: Callable[[str], str]) -> Iterator[str]:
     for search in table.searches():
-        yield f"<h3>Search {html.escape(search.key)}</h3><p>{_note(search.parent)}</p>"
-        for best in best_trials(search.runs)[:1]:
-            yield f"<p>Chosen: <a href='{html.escape(link_of(best.run_id))}'>{html.escape(best.name)}</a></p>"
-            yield f"<pre>{html.escape(command_of(best.params))}</pre>"
+        yield f"<h3>Search {html.escape(search.key)}</h3><p>{_write_note(search.parent)}</p>"
+        for best in rank_trials(search.runs)[:1]:
+            yield f"<p>Chosen: <a href='{html.escape(link(best.run_id))}'>{html.escape(best.name)}</a></p>"
+            yield f"<pre>{html.escape(write_command(best.params))}</pre>"
     for ablation in table.ablations():
-        yield f"<h3>Ablation {html.escape(ablation.key)}</h3><p>{_note(ablation.parent)}</p>"
+        yield f"<h3>Ablation {html.escape(ablation.key)}</h3><p>{_write_note(ablation.parent)}</p>"
         for cell in ablation.comparisons:
             runs = ablation.cell(cell)
             if runs:
                 seeds = format_numbers("seed", [int(run.params["train.seed"]) for run in runs])
                 yield f"<p class='note'>{html.escape(cell)}: {seeds}</p>"
-                yield f"<pre>{html.escape(command_of(runs[0].params))}</pre>"
+                yield f"<pre>{html.escape(write_command(runs[0].params))}</pre>"
 
 
-def _note(run: TrackedRun) -> str:
-    return html.escape(run.tags.get(NOTE_TAG, run.name).partition("\n\n[")[0])
+def _write_note(run: TrackedRun) -> str:
+    return html.escape(run.tags.get("mlflow.note.content", run.name).partition("\n\n[")[0])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -138,10 +138,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
 
     def body(console: Console) -> bool:
-        options = options_of(ReportOptions, argv, script=__file__, description=__doc__)
+        options = read_flags(ReportOptions, argv, script=__file__, description=__doc__)
         table = options.read()
         check_file(options.file, "--out")
-        text = page(table, options)
+        text = write_page(table, options)
         with replacing(options.file) as file:
             file.write(make_printable(text).encode())
         console.print(str(options.file))

@@ -1,4 +1,4 @@
-"""Print where a cell of a table or a figure comes from: ``python analysis/trace.py TABLE:ROW:COLUMN --tables DIR``.
+"""Print the runs behind a cell of a table: ``python analysis/trace.py TABLE:ROW:COLUMN --tables DIR``.
 
 For a figure: ``python analysis/trace.py FIGURE --figures DIR``.
 """
@@ -9,21 +9,18 @@ import dataclasses
 import difflib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from analysis.runs.provenance import IDENTITY, SUFFIX
-from analysis.runs.source import options_of
+from analysis.runs.provenance import IDENTITY, SUFFIX, write_command
+from analysis.runs.source import read_flags
 from csg.commands.script import run_script
-from csg.config.settings import find_places, flatten
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.messages.text import make_one_line, quote_for_shell
 from csg.messages.wording import pluralize
-from csg.parsing import config_from_flat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +28,7 @@ class TraceOptions:
     """Flags of the script."""
 
     cell: Annotated[str, tyro.conf.Positional]
-    """TABLE:ROW:COLUMN, as the table's file is named and as its headings say; or FIGURE, as its file is named."""
+    """TABLE:ROW:COLUMN, by the name of the table's file and its headings; or FIGURE, by the name of its file."""
     tables: Path = Path("tables")
     """Folder that analysis/paper_tables.py wrote."""
     figures: Path = Path("figures")
@@ -39,13 +36,13 @@ class TraceOptions:
 
 
 def read_cell(folder: Path, cell: str) -> dict[str, Any]:
-    """Return a cell's text and metric, and its ``runs`` with the value of each.
+    """Return a cell's text and metric, and its ``runs``, each with its value.
 
     Raises:
-        UserError: there is no such table or cell; with the nearest.
+        UserError: there is no such table or cell; the message names the nearest.
     """
     name, _, address = cell.partition(":")
-    table = _read(folder, name, _Origin("--tables", "paper_tables.py", "TABLE:ROW:COLUMN with a table of"))
+    table = _read(folder, name, _Source("--tables", "paper_tables.py", "TABLE:ROW:COLUMN with a table of"))
     cells: dict[str, dict[str, Any]] = table["cells"]
     if not cells:
         raise UserError(f"cell: no run is behind any figure of the table {name} in {folder}")
@@ -66,79 +63,52 @@ def read_figure(folder: Path, name: str) -> list[dict[str, Any]]:
     Raises:
         UserError: there is no such figure.
     """
-    found = _read(folder, name, _Origin("--figures", "paper_figures.py", "TABLE:ROW:COLUMN, or a figure of"))
+    found = _read(folder, name, _Source("--figures", "paper_figures.py", "TABLE:ROW:COLUMN, or a figure of"))
     return [{"run_id": run_id, **run} for run_id, run in found["runs"].items()]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Origin:
-    """What an error says of a folder that tables or figures are read from."""
+class _Source:
+    """A folder that tables or figures are read from, as errors describe it."""
 
     flag: str
-    """Names the folder."""
+    """The flag that names the folder."""
     script: str
-    """Writes it."""
+    """The script that writes it."""
     wanted: str
-    """What ``cell`` can be; the names there are follow."""
+    """What ``cell`` can be; an error adds the names in the folder."""
 
 
-def _names(folder: Path) -> dict[str, Path]:
-    """Return what lies beside each table or figure of a folder, by its name; nothing where there is no folder."""
+def _find_files(folder: Path) -> dict[str, Path]:
+    """Return the provenance file of each table or figure in a folder, by its name; nothing if there is no folder."""
     return {path.name.removesuffix(SUFFIX): path for path in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
-def _read(folder: Path, name: str, origin: _Origin) -> dict[str, Any]:
-    """Read what lies beside a table or figure."""
-    paths = _names(folder)
+def _read(folder: Path, name: str, source: _Source) -> dict[str, Any]:
+    """Read the provenance of a table or figure."""
+    paths = _find_files(folder)
     if not paths:
         raise UserError(
-            f"{origin.flag}: expected a folder that analysis/{origin.script} wrote, found "
+            f"{source.flag}: expected a folder that analysis/{source.script} wrote, found "
             f"{'none of its files in' if folder.is_dir() else 'no folder'} {folder}; run python "
-            f"analysis/{origin.script} --out {folder} first"
+            f"analysis/{source.script} --out {folder} first"
         )
     if name not in paths:
-        raise UserError(f"cell: expected {origin.wanted} {', '.join(paths)} in {folder}, found {name!r}")
+        raise UserError(f"cell: expected {source.wanted} {', '.join(paths)} in {folder}, found {name!r}")
     found: dict[str, Any] = json.loads(paths[name].read_text())
     return found
 
 
-def command_of(settings: Mapping[str, Any]) -> str:
-    """Return the command that trains a run: what its settings change of the defaults.
-
-    Where its method is not on this machine, as the file of somebody's own need not be, nobody knows the defaults: all
-    settings are in the command, below a line that says so.
-    """
-    method = {name: settings[name] for name in ("method.name", "method.path") if settings.get(name) is not None}
-    usual = config_from_flat({})
-    said = ""
-    try:
-        config = config_from_flat({**method, "data.name": str(settings.get("data.name", usual.data.name))})
-        defaults = {**flatten(config), "data.name": usual.data.name}
-    except UserError as error:
-        said = (
-            f"# the method is not on this machine ({make_one_line(str(error))}): all settings, whatever the defaults\n"
-        )
-        defaults = {}
-    written = find_places(usual, "written")
-    changed = {
-        name: value
-        for name, value in settings.items()
-        if name not in written and (name in method or name == "train.seed" or defaults.get(name) != value)
-    }
-    ordered = sorted(changed.items(), key=lambda item: item[0] not in method)  # the method's name first
-    return said + " ".join(["csg train", *(f"--{name} {quote_for_shell(str(value))}" for name, value in ordered)])
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a cell's origin.
+    """Print a cell's source.
 
     Returns:
         An exit code; see :func:`~csg.commands.script.run_script`.
     """
 
     def body(console: Console) -> bool:
-        options = options_of(TraceOptions, argv, script=__file__, description=__doc__)
-        table_alone = options.cell in _names(options.tables) and options.cell not in _names(options.figures)
+        options = read_flags(TraceOptions, argv, script=__file__, description=__doc__)
+        table_alone = options.cell in _find_files(options.tables) and options.cell not in _find_files(options.figures)
         if ":" in options.cell or table_alone:
             found = read_cell(options.tables, options.cell)
             lines = [f"{options.cell} = {found['text']}", f"metric {found['metric']}"]
@@ -152,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             lines.append(
                 "  " + "  ".join(f"{name} {run[name] or 'none'}" for name in (*IDENTITY, "selection.protocol"))
             )
-            lines += [f"  {line}" for line in command_of(run["settings"]).split("\n")]
+            lines += [f"  {line}" for line in write_command(run["settings"]).split("\n")]
         for line in lines:
             console.print(line)
         return True

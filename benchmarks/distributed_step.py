@@ -1,8 +1,8 @@
-"""What it costs to share a step among workers: ``python -m benchmarks.distributed_step``.
+"""The cost of sharing a step among workers: ``python -m benchmarks.distributed_step``.
 
-Times steps of CSG with one global batch in one process, and in 2 (or more) that exchange gradients and keys over gloo
-on this machine, one thread each. Prints the median step of each, and what the workers gain over one process with one
-thread, and with as many threads as there are workers.
+Steps of CSG with the same global batch are timed in one process, and in 2 or more processes that exchange gradients and
+keys over gloo on this machine, with one thread each. The output is the median step of each, and the speed-up of the
+workers over one process with one thread, and over one process with as many threads as there are workers.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import time
 
 import torch.distributed as dist
 
-from benchmarks.step_time import random_pair
+from benchmarks.step_time import make_random_pair
 from csg.messages.wording import pluralize
 from csg.parsing import config_from_flat
 from csg.training.loop import Training, fit
 
 
-def step_seconds(arguments: argparse.Namespace, *, workers: int, threads: int) -> float:
-    """Return the median seconds of a step, in this process or its group."""
+def time_step(arguments: argparse.Namespace, *, workers: int, threads: int) -> float:
+    """Return the median seconds of a step, in this process or with its group."""
     config = config_from_flat(
         {
             "model.name": arguments.encoder,
@@ -39,14 +39,14 @@ def step_seconds(arguments: argparse.Namespace, *, workers: int, threads: int) -
         }
     )
     times: list[float] = []
-    training = Training(config, random_pair(arguments.batch_size * arguments.steps, arguments.image_size))
+    training = Training(config, make_random_pair(arguments.batch_size * arguments.steps, arguments.image_size))
     for _ in fit(training, on_step=lambda *_: times.append(time.perf_counter())):
         pass
     return statistics.median(after - before for before, after in itertools.pairwise(times[1:]))
 
 
-def in_group(workers: int) -> float:
-    """Time a group of processes."""
+def time_group(workers: int) -> float:
+    """Return the median seconds of a step in a group of processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -70,12 +70,12 @@ def main() -> None:
         workers, port, rank = arguments.group
         where = f"tcp://127.0.0.1:{port}"
         dist.init_process_group("gloo", init_method=where, rank=rank, world_size=workers)
-        print(json.dumps(step_seconds(arguments, workers=workers, threads=1)))
+        print(json.dumps(time_step(arguments, workers=workers, threads=1)))
         dist.destroy_process_group()
         return
-    alone = step_seconds(arguments, workers=1, threads=1)
-    threaded = step_seconds(arguments, workers=1, threads=arguments.workers)
-    together = in_group(arguments.workers)
+    alone = time_step(arguments, workers=1, threads=1)
+    threaded = time_step(arguments, workers=1, threads=arguments.workers)
+    together = time_group(arguments.workers)
     print(f"one process, 1 thread     {1e3 * alone:8.0f} ms")
     print(f"one process, {arguments.workers} threads    {1e3 * threaded:8.0f} ms")
     print(f"{pluralize(arguments.workers, 'worker')}, 1 thread each {1e3 * together:8.0f} ms")

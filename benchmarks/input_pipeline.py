@@ -1,17 +1,17 @@
-"""How fast images on disk reach a training step, and what memory that takes: ``python -m benchmarks.input_pipeline``.
+"""The speed and memory of the way from images on disk to a training step: ``python -m benchmarks.input_pipeline``.
 
-Makes a VisDA-17 tree of PNG renders and JPEG photographs of 640x480 pixels in a temporary folder, and prints
+A temporary folder gets a VisDA-17 tree of PNG renders and JPEG photographs of 640x480 pixels. The output is
 
     memory            of the worker processes under the published list's 152,397 lines, epoch by epoch
     decoding          images/s of one process: file -> square, by format
     one view          images/s of one process: PNG file -> a crop, augmented; and two views of each file
     pipeline          images/s that arrive in the training process, by worker processes
-    appetite          images/s that a ResNet-50 step takes whose views lie in memory, decoded and augmented
-    ratio             pipeline / appetite: below 1, the step waits for images
+    step              images/s of a ResNet-50 step whose views are in memory, decoded and augmented
+    ratio             pipeline / step: below 1, the step waits for images
 
-The step of source only is fed with one view, that of CSG with two. Pipeline and step are timed one after the other:
-where both need the same CPU cores, each leaves the other less than a ratio says. One process is timed by its CPU time,
-and everything else by the fastest round, so that a busy machine blurs it less.
+The step of source only gets one view, that of CSG two. Pipeline and step are timed one after the other. If both need
+the same CPU cores, the real ratio is smaller. One process is timed by its CPU time, and everything else by the fastest
+round, so that other load on the machine matters less.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ from csg.training.step import make_learner
 
 SIZE = (640, 480)
 LINES = 152_397
-"""Of VisDA-17's ``train/image_list.txt``."""
+"""The number of lines of VisDA-17's ``train/image_list.txt``."""
 
 
-def picture(number: int, *, render: bool) -> Image.Image:
-    """Draw a smooth shape; a render lies on a plain background, a photograph has noise everywhere."""
+def draw_picture(number: int, *, render: bool) -> Image.Image:
+    """Draw a smooth shape. A render has a plain background, a photograph has noise everywhere."""
     rng = generator(0, "picture", number)
     coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
     pixels = np.asarray(coarse.resize(SIZE, Image.Resampling.BICUBIC)).astype(np.int16)
@@ -70,14 +70,14 @@ def write_tree(root: Path, per_class: int) -> None:
             (root / folder / name).mkdir(parents=True)
             for number in range(per_class):
                 relative = f"{name}/{number:06d}.{suffix}"
-                image = picture(label * per_class + number, render=suffix == "png")
+                image = draw_picture(label * per_class + number, render=suffix == "png")
                 image.save(root / folder / relative, quality=90)
                 lines.append(f"{relative} {label}\n")
         (root / folder / visda17.LIST).write_text("".join(lines))
 
 
-def rate(images: int, work: Callable[[], object], rounds: int) -> float:
-    """Return images per second of CPU time: the median of some rounds, after one that does not count."""
+def measure_rate(images: int, work: Callable[[], object], rounds: int) -> float:
+    """Return images per second of CPU time: the median of ``rounds`` rounds, after one that does not count."""
     times = []
     for _ in range(rounds + 1):
         began = time.process_time()
@@ -87,7 +87,7 @@ def rate(images: int, work: Callable[[], object], rounds: int) -> float:
 
 
 def make_views(stream: Stream, config: Config, *, two_views: bool) -> Callable[[int], Views]:
-    """Return what makes a batch of augmented views, one or two of each image."""
+    """Return the function that makes a batch of augmented views, one or two of each image."""
     size = config.train.batch_size
 
     def views(step: int) -> Views:
@@ -103,33 +103,35 @@ def print_decoding(root: Path, side: int, rounds: int) -> None:
     for folder, suffix in (("train", "png"), ("validation", "jpg")):
         files = sorted((root / folder).rglob(f"*.{suffix}"))[:48]
         kilobytes = sum(path.stat().st_size for path in files) / len(files) / 1000
-        speed = rate(len(files), partial(decode_all, files, side), rounds)
+        speed = measure_rate(len(files), partial(decode_all, files, side), rounds)
         print(f"decoding, {suffix.upper()} of {SIZE[0]}x{SIZE[1]}, {kilobytes:.0f} kB: {speed:.0f} images/s a process")
 
 
 def print_ratios(configs: list[Config], *, workers: list[int], rounds: int, batches: int) -> None:
-    """Measure for each method the views that it looks at, their arrival, and the step that they feed."""
+    """Measure for each method how fast views are made, how fast they arrive, and how fast a step takes them."""
     for config in configs:
         torch.set_num_threads(1)
         size, stream = config.train.batch_size, load_pair(config.data).streams[SOURCE_TRAIN]
         two_views = method_of(config).two_views
         what = "two views" if two_views else "one view"
         views = make_views(stream, config, two_views=two_views)
-        alone = rate(4 * size, partial(make_all, views, 4), rounds)
+        alone = measure_rate(4 * size, partial(make_all, views, 4), rounds)
         print(f"{what}: {alone:.0f} images/s a process")
-        speeds = {count: max(arrivals(views, batches, count) * size for _ in range(rounds)) for count in workers}
+        speeds = {
+            count: max(measure_arrivals(views, batches, count) * size for _ in range(rounds)) for count in workers
+        }
         for count, speed in speeds.items():
             print(f"pipeline, {what}, {pluralize(count, 'worker')}: {speed:.0f} images/s")
-        wanted = appetite(config, views(0), rounds)
+        wanted = measure_step(config, views(0), rounds)
         ratios = ", ".join(f"{speed / wanted:.1f} ({pluralize(count, 'worker')})" for count, speed in speeds.items())
         print(
-            f"appetite, {config.method.name}, {what}, batch {size}, {config.train.device}: {wanted:.1f} images/s; "
+            f"step, {config.method.name}, {what}, batch {size}, {config.train.device}: {wanted:.1f} images/s; "
             f"ratio {ratios}"
         )
 
 
-def appetite(config: Config, views: Views, rounds: int) -> float:
-    """Return images per second of training steps on views that lie in memory, the fastest of some."""
+def measure_step(config: Config, views: Views, rounds: int) -> float:
+    """Return images per second of training steps on views in memory: the fastest of ``rounds`` steps."""
     torch.set_num_threads(config.train.threads)
     learner = make_learner(config, classes=len(visda17.CLASSES))
     labels = views.labels.to(config.train.device)
@@ -146,35 +148,35 @@ def appetite(config: Config, views: Views, rounds: int) -> float:
 
 
 def make_all(views: Callable[[int], Views], batches: int) -> None:
-    """Make one batch after the other."""
+    """Make batches one after the other."""
     for step in range(batches):
         views(step)
 
 
 def decode_all(files: list[Path], side: int) -> None:
-    """Decode one file after the other."""
+    """Decode files one after the other."""
     for path in files:
         decode(path, side)
 
 
-def arrivals(views: Callable[[int], Views], batches: int, workers: int) -> float:
-    """Return batches per second; the first one waits for the processes to start, and does not count."""
+def measure_arrivals(views: Callable[[int], Views], batches: int, workers: int) -> float:
+    """Return batches per second, without the first batch, which waits for the processes to start."""
     times = [time.perf_counter() for _ in map_in_order(views, range(batches), workers=workers)]
     return (batches - 1) / (times[-1] - times[0])
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Of a process, in MB."""
+    """The memory of a process, in MB."""
 
     process: int
-    shared_out: float
-    """Proportional set size: shared pages divided among those who share them."""
+    proportional: float
+    """Proportional set size: shared pages divided among the processes that share them."""
     own: float
-    """Unique set size: pages that no other process has."""
+    """Unique set size: pages of this process alone."""
 
 
-def memory() -> Memory:
+def read_memory() -> Memory:
     """Read this process's memory from the kernel."""
     lines = (line.split() for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
     kilobytes = {line[0]: int(line[1]) for line in lines}
@@ -183,7 +185,7 @@ def memory() -> Memory:
 
 
 def print_memory(root: Path, *, workers: int, epochs: int, side: int) -> None:
-    """Read every name of the list and some images, epoch after epoch, and watch the processes' memory."""
+    """Read every name of the list and some images in each epoch, and print the memory of the processes."""
     originals = sorted((root / "train").rglob("*.png"))
     many = root / "many"
     labels = {f"{label % 12:02d}/src_1_{label:06d}__0_38_-166_-165_155.png": label % 12 for label in range(LINES)}
@@ -207,15 +209,15 @@ def print_memory(root: Path, *, workers: int, epochs: int, side: int) -> None:
         for index in range(len(files)):
             files.name(index)
         stream.read_crops(torch.arange(32) + 1000 * step, seed=0, epoch=0, views=2)
-        return memory()
+        return read_memory()
 
     for epoch in range(epochs):
         seen: dict[int, list[Memory]] = {}
         for figures in map_in_order(read, range(12), workers=workers):
             seen.setdefault(figures.process, []).append(figures)
-        parent = memory()
+        parent = read_memory()
         parts = [
-            f"worker own {held[0].own:.0f} -> {held[-1].own:.0f} MB, PSS {held[-1].shared_out:.0f} MB"
+            f"worker own {held[0].own:.0f} -> {held[-1].own:.0f} MB, PSS {held[-1].proportional:.0f} MB"
             for held in seen.values()
         ]
         print(f"memory, epoch {epoch + 1}: training process own {parent.own:.0f} MB; {'; '.join(parts)}")

@@ -1,7 +1,7 @@
 """Peak memory of a training step: ``python -m benchmarks.peak_memory --method csg``.
 
-Takes a few steps of one method through the production loop in this process, and prints the process's peak resident
-memory, and how much of it the libraries alone take. Further settings follow as flags; for segmentation
+A few steps of one method run through the production loop in this process. The output is the process's peak resident
+memory, and the part of it that the libraries and the data take. Further settings follow as flags, for segmentation
 ``--image-size 512 --batch-size 6 --data.name gta5_cityscapes``.
 """
 
@@ -15,7 +15,7 @@ import resource
 import numpy as np
 import yaml
 
-from benchmarks.step_time import random_pair, steps
+from benchmarks.step_time import make_random_pair, make_step_settings, time_steps
 from csg.data.maps.label_maps import CLASSES
 from csg.data.maps.stream import ArrayMapStream
 from csg.data.pair import Pair
@@ -23,12 +23,12 @@ from csg.parsing import config_from_flat
 from csg.randomness import generator
 
 
-def peak_megabytes() -> float:
-    """Return the largest resident memory that this process has had."""
+def get_peak_megabytes() -> float:
+    """Return the largest resident memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def random_maps(images: int, side: int) -> Pair:
+def make_random_maps(images: int, side: int) -> Pair:
     """Make a pair of noise with a class for every pixel."""
     rng = generator(0, "maps")
     pixels = rng.integers(0, 256, (images, side, side, 3), dtype=np.uint8)
@@ -51,25 +51,19 @@ def main() -> None:
     more = {name.removeprefix("--"): yaml.safe_load(text) for name, text in zip(rest[::2], rest[1::2], strict=True)}
     config = config_from_flat(
         {
+            **make_step_settings(arguments),
             "method.name": arguments.method,
-            "model.name": arguments.encoder,
-            "model.weights": "none",
-            "data.image_size": arguments.image_size,
-            "data.source_images": max(10, arguments.batch_size),
-            "train.batch_size": arguments.batch_size,
-            "train.threads": arguments.threads,
             "train.epochs": arguments.steps,
-            "optim.lr": 1e-4,
             **more,
         }
     )
-    make = random_maps if config.data.task == "segmentation" else random_pair
+    make = make_random_maps if config.data.task == "segmentation" else make_random_pair
     pair = make(arguments.batch_size, arguments.image_size)
-    libraries = peak_megabytes()
-    for _ in itertools.islice(steps(config, pair), arguments.steps):
+    libraries = get_peak_megabytes()
+    for _ in itertools.islice(time_steps(config, pair), arguments.steps):
         pass
     print(f"libraries  {libraries:6.0f} MB")
-    print(f"peak       {peak_megabytes():6.0f} MB")
+    print(f"peak       {get_peak_megabytes():6.0f} MB")
 
 
 if __name__ == "__main__":

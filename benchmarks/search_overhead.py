@@ -1,9 +1,9 @@
-"""What a search costs beside training: ``python -m benchmarks.search_overhead``.
+"""The cost of a search apart from training: ``python -m benchmarks.search_overhead``.
 
-Runs the default search, or the one that further flags describe, at 1 and at 2 trials at a time, each in a folder of its
-own, and prints for both the share of the slots' time, after start-up, that was neither training nor its evaluation:
-(slots x wall - time inside training and evaluation) / (slots x wall). With trials of several workers a slot is a whole
-trial's.
+The default search, or the one that further flags describe, runs with 1 and with 2 trials at a time, each in its own
+folder. The output is the share of the slots' time, after start-up, that was neither training nor evaluation:
+(slots x wall - time inside training and evaluation) / (slots x wall). If a trial has several workers, they share a
+slot.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tune_spaces.search.search import run_search
 
 
 def measure(concurrency: int, flags: list[str]) -> None:
-    """Run a search and print what it took."""
+    """Run a search and print its cost."""
     with tempfile.TemporaryDirectory() as folder:
         given = ["--train.output", folder, "--concurrency", str(concurrency), *flags]
         search = plan_search(parse_flags(SearchOptions, given, prog="search_overhead", description=""), Console())
-        with (Path(folder) / "console").open("w") as said:
-            outcome = run_search(search, Console(file=said))
+        with (Path(folder) / "console").open("w") as file:
+            outcome = run_search(search, Console(file=file))
         events = Journal(search.folder / "journal.jsonl").events()
     inside = sum(event.seconds for event in events)
     ended = sorted(event.time for event in events if event.kind == "ended")

@@ -1,9 +1,9 @@
-"""Whether a search's driver stays as quick and as small with many trials: ``python -m benchmarks.search_scale``.
+"""The time and memory of a search's driver with many trials: ``python -m benchmarks.search_scale``.
 
-Runs searches of 100 and of 1,000 trials that train nothing, through the production driver: Ray Tune, journal, sampler,
-scheduler, MLflow, console. Prints for each, per trial: wall time, the driver's CPU time without the sampler's, the
-sampler's time (TPE looks at all earlier trials, so its own time grows), and how much the driver's memory grew; at the
-end the ratios of the larger search to the smaller.
+Searches of 100 and of 1,000 trials that train nothing run through the production driver: Ray Tune, journal, sampler,
+scheduler, MLflow and console. The output is, per trial, the wall time, the driver's CPU time without the sampler, the
+sampler's CPU time (which grows, because TPE looks at all earlier trials), the growth of the driver's memory, and the
+size of the search's files. The last line has the ratios of the larger search to the smaller.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ EPOCHS = 3
 
 
 class TrivialTrial(tune.Trainable):
-    """Reports a score that its learning rate decides, and trains nothing."""
+    """A trial that trains nothing, and whose score depends on its learning rate."""
 
     def setup(self, config: dict[str, Any], *, base: dict[str, Any], program: str, data: dict[int, str]) -> None:
-        """Start."""
+        """Start the first trial."""
         self.reset_config(config)
 
     def step(self) -> dict[str, Any]:
@@ -42,25 +42,25 @@ class TrivialTrial(tune.Trainable):
         return {EPOCH: self._epoch, SCORE: self._rate * self._epoch, SECONDS: 0.0}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take up the next trial."""
+        """Start the next trial."""
         self._epoch, self._rate = 0, float(new_config.get("optim.lr", 0.03))
         return True
 
 
-def cpu_seconds() -> float:
+def get_cpu_seconds() -> float:
     """Return this process's CPU time."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
-def resident_megabytes() -> float:
+def get_resident_megabytes() -> float:
     """Return this process's resident memory."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1e6
 
 
 def measure(trials: int) -> None:
-    """Run a search of ``trials`` in this process and print four figures per trial."""
+    """Run a search of ``trials`` in this process and print five figures per trial."""
     sampling = 0.0
     suggest = JournaledOptunaSearch.suggest
 
@@ -77,16 +77,16 @@ def measure(trials: int) -> None:
         argv = ["--num-samples", str(trials), "--train.output", folder, "--train.epochs", str(EPOCHS)]
         search = plan_search(parse_flags(SearchOptions, argv, prog="search_scale", description=""), Console())
         quiet = Console(file=(Path(folder) / "console").open("w"))
-        cpu, memory = cpu_seconds(), resident_megabytes()
+        cpu, memory = get_cpu_seconds(), get_resident_megabytes()
         outcome = run_search(search, quiet, TrivialTrial)
-        spent, grown = cpu_seconds() - cpu - sampling, resident_megabytes() - memory
+        spent, grown = get_cpu_seconds() - cpu - sampling, get_resident_megabytes() - memory
         kilobytes = sum(path.stat().st_size for path in search.folder.local.rglob("*") if path.is_file()) / 1e3
     figures = (outcome.running_seconds, spent, sampling, grown * 1e3, kilobytes)
     print(*(f"{figure / trials:.6f}" for figure in figures))
 
 
 def main() -> None:
-    """Measure both sizes, each in a process of its own, and print."""
+    """Measure both sizes, each in its own process, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs=2, default=(100, 1000))
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)

@@ -1,8 +1,8 @@
-"""What a CSG step costs beside a source-only step: ``python benchmarks/step_time.py``.
+"""The cost of a CSG step compared with a source-only step: ``python benchmarks/step_time.py``.
 
-Every round takes one step of CSG and one of source only through the production loop (two views, RandAugment, A-pool
-and optimiser included), and two inference passes through an encoder with folded batch norm: the floor of what CSG adds
-is those two passes. The last two lines are medians over the rounds:
+Every round takes one step of CSG and one of source only through the production loop, including two views, RandAugment,
+A-pool and the optimiser. It also takes two inference passes through an encoder with folded batch norm, which is the
+least that CSG can add. The last two lines are medians over the rounds:
 
     floor_ratio   CSG step / (source-only step + two inference passes)
     ratio         CSG step / source-only step
@@ -30,8 +30,8 @@ from csg.training.loop import Training, fit
 CLASSES = 12
 
 
-def random_pair(images: int, size: int) -> Pair:
-    """Make a pair of noise: ``images`` to train on, one image in every other stream."""
+def make_random_pair(images: int, size: int) -> Pair:
+    """Make a pair of noise, with ``images`` images to train on and one image in every other stream."""
     draw = torch.Generator().manual_seed(0)
 
     def stream(count: int) -> ArrayStream:
@@ -48,10 +48,23 @@ def random_pair(images: int, size: int) -> Pair:
     )
 
 
-def steps(config: Config, pair: Pair) -> Iterator[float]:
-    """Yield the seconds of one step after another; an epoch is one step."""
+def time_steps(config: Config, pair: Pair) -> Iterator[float]:
+    """Yield the seconds of each step; an epoch is one step."""
     for report in fit(Training(config, pair)):
         yield report.metrics["train/seconds"]
+
+
+def make_step_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of a training of noise."""
+    return {
+        "model.name": arguments.encoder,
+        "model.weights": "none",
+        "data.image_size": arguments.image_size,
+        "data.source_images": max(10, arguments.batch_size),
+        "train.batch_size": arguments.batch_size,
+        "train.threads": arguments.threads,
+        "optim.lr": 1e-4,
+    }
 
 
 def main() -> None:
@@ -65,28 +78,21 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
-    shared: dict[str, Any] = {
-        "model.name": arguments.encoder,
-        "model.weights": "none",
-        "data.image_size": arguments.image_size,
-        "data.source_images": max(10, arguments.batch_size),
-        "train.batch_size": arguments.batch_size,
-        "train.threads": arguments.threads,
+    shared = make_step_settings(arguments) | {
         "train.device": arguments.device,
         "train.epochs": arguments.rounds + 2,
-        "optim.lr": 1e-4,
     }
     csg = config_from_flat(shared | {"method.stages": "3+4", "method.queue_size": arguments.queue_size})
     source_only = config_from_flat(shared | {"method.name": "source_only"})
-    pair = random_pair(arguments.batch_size, arguments.image_size)
-    with_csg, without = steps(csg, pair), steps(source_only, pair)
+    pair = make_random_pair(arguments.batch_size, arguments.image_size)
+    with_csg, without = time_steps(csg, pair), time_steps(source_only, pair)
     encoder = encoder_named(arguments.encoder).to(arguments.device)
     encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     folded = FoldedEncoder(encoder)
     images = pair.streams["source/train"].read(torch.arange(arguments.batch_size)).views[0]
     batch = to_input(Training(source_only, pair).learner.model, source_only, images)
 
-    def passes() -> float:
+    def time_passes() -> float:
         began = time.perf_counter()
         for _ in range(2):
             folded(batch)
@@ -94,7 +100,7 @@ def main() -> None:
             torch.cuda.synchronize()
         return time.perf_counter() - began
 
-    rounds = [(next(with_csg), next(without), passes()) for _ in range(arguments.rounds + 2)][2:]
+    rounds = [(next(with_csg), next(without), time_passes()) for _ in range(arguments.rounds + 2)][2:]
     step, plain, inference = (statistics.median(times) for times in zip(*rounds, strict=True))
     print(
         f"{arguments.encoder}, {arguments.image_size}x{arguments.image_size}, batch {arguments.batch_size}, "

@@ -1,8 +1,8 @@
-"""Time and memory of all tables over a store of many runs: ``python -m benchmarks.table_scale``.
+"""The time and memory of all tables over a store of many runs: ``python -m benchmarks.table_scale``.
 
-The store is a real one, half of it ablations and half searches, filled with rows that are copies of the tests'
-committed runs under other seeds, settings and figures; their answers image by image are the committed ones, read as
-artifacts. The tables are made in a process of their own, by the script that users call.
+The store is a real one, with ablations in one half and searches in the other. Its runs are copies of the tests'
+committed runs, with other seeds, settings and figures. Their artifacts are the committed ones. The script that users
+call makes the tables, in its own process.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ Run = dict[str, Any]
 
 
 def fill(store: Path, runs: int) -> int:
-    """Write about ``runs`` runs into a new SQLite store: as many whole ablations and searches as that makes.
+    """Write whole ablations and searches into a new SQLite store until it has at least ``runs`` runs.
 
     Returns:
-        How many there are, parents among them.
+        The number of runs, including parents.
     """
     tracker = Tracker(sqlite_address(store), "glyphs")
     templates = [json.loads(line) for line in (GOLDEN / "runs.jsonl").read_text().splitlines()]
@@ -47,27 +47,27 @@ def fill(store: Path, runs: int) -> int:
     written = 0
     with sqlite3.connect(store) as database:
         while written < runs:
-            for made in (_ablation(templates, rng), _search(templates, rng)):
+            for made in (_make_ablation(templates, rng), _make_search(templates, rng)):
                 family = list(made)
                 _insert(database, tracker.experiment_id, family)
                 written += len(family)
     return written
 
 
-def _ablation(templates: list[Run], rng: random.Random) -> Iterator[Run]:
-    """Yield a parent, and a run of each cell and seed."""
-    parent, children = _family(templates, "ablation")
-    yield _parent(parent, ABLATION_TAG)
+def _make_ablation(templates: list[Run], rng: random.Random) -> Iterator[Run]:
+    """Yield a parent, and a run for each cell and seed."""
+    parent, children = _find_family(templates, "ablation")
+    yield _copy_parent(parent, ABLATION_TAG)
     cells = {run["tags"][CELL_TAG]: run for run in children}
     for run in cells.values():
         for seed in range(SEEDS):
             yield _copy(run, rng, {"train.seed": seed}, seed=str(seed))
 
 
-def _search(templates: list[Run], rng: random.Random) -> Iterator[Run]:
-    """Yield a parent and its trials, each with settings of its own."""
-    parent, children = _family(templates, "search")
-    yield _parent(parent, SEARCH_TAG)
+def _make_search(templates: list[Run], rng: random.Random) -> Iterator[Run]:
+    """Yield a parent and its trials, each with its own settings."""
+    parent, children = _find_family(templates, "search")
+    yield _copy_parent(parent, SEARCH_TAG)
     finished = [run for run in children if run["status"] == "finished"]
     for number in range(TRIALS):
         settings = {name: 10 ** rng.uniform(-3, 0) for name in SEARCHED} if number > 1 else {}
@@ -75,12 +75,12 @@ def _search(templates: list[Run], rng: random.Random) -> Iterator[Run]:
         yield _copy(finished[min(number, 1)], rng, settings, **{TRIAL_TAG: str(number), ROLE_TAG: role})
 
 
-def _family(templates: list[Run], kind: str) -> tuple[Run, list[Run]]:
+def _find_family(templates: list[Run], kind: str) -> tuple[Run, list[Run]]:
     parent = next(run for run in templates if run["tags"].get(KIND_TAG) == kind)
     return parent, [run for run in templates if run["tags"].get(PARENT_TAG) == parent["run_id"]]
 
 
-def _parent(run: Run, key: str) -> Run:
+def _copy_parent(run: Run, key: str) -> Run:
     return {**run, "tags": {**run["tags"], key: f"{run['tags'][key]}-{uuid.uuid4().hex[:8]}"}}
 
 
@@ -97,12 +97,12 @@ def _copy(run: Run, rng: random.Random, settings: Mapping[str, Any], **tags: str
 
 
 @lru_cache(maxsize=10_000, typed=True)
-def _text(value: Any) -> str:
+def _write_text(value: Any) -> str:
     return format_setting(value)
 
 
 def _insert(database: sqlite3.Connection, experiment_id: str, family: list[Run]) -> None:
-    """Write a parent, the first, and its children; their artifacts are the committed runs'."""
+    """Write a parent, which comes first, and its children. Their artifacts are those of the committed runs."""
     now = int(time.time() * 1000)
     ids = [uuid.uuid4().hex for _ in family]
     for run in family[1:]:
@@ -119,7 +119,7 @@ def _insert(database: sqlite3.Connection, experiment_id: str, family: list[Run])
     )
     database.executemany(
         "INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)",
-        [(name, _text(value), i) for i, run in named for name, value in run["params"].items()],
+        [(name, _write_text(value), i) for i, run in named for name, value in run["params"].items()],
     )
     database.executemany(
         "INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid) VALUES (?, ?, ?, 2, 0, ?)",
@@ -128,7 +128,7 @@ def _insert(database: sqlite3.Connection, experiment_id: str, family: list[Run])
 
 
 def main() -> None:
-    """Fill a store, make the tables, print what it took."""
+    """Fill a store, make the tables, and print time and memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10_000)
     arguments = parser.parse_args()

@@ -1,11 +1,10 @@
 """Features of real images in the plane, with their density and hyperspherical energy: the paper's Figure 2.
 
-How features come into the plane. Each is divided by its length, as it is where its energy is computed. The unit vectors
-of *all* panels are pooled, their mean is taken off, and they are projected onto the first two principal components of
-the pool: one plane for all panels, chosen by none of them, so that places and spreads can be compared by eye (places
-mean the same in all panels as far as the models began as the same network, as the cells of an ablation do). The share
-of the pool's variance that lies in the plane is in the caption. The density is estimated in that plane; the energies
-are those of the whole features.
+Each feature is divided by its length, as for its energy. The unit vectors of *all* panels are pooled and projected onto
+the first two principal components of the pool. So all panels show one plane, and positions and spreads can be compared
+by eye. Positions mean the same in all panels if the models started as the same network, as the cells of an ablation do.
+The caption has the share of the pool's variance that lies in the plane. The density is estimated in the plane; the
+energies are those of the whole features.
 """
 
 from __future__ import annotations
@@ -20,23 +19,14 @@ from matplotlib.axes import Axes
 from scipy.linalg import eigh
 from scipy.stats import gaussian_kde
 
-from analysis.figures.figure_style import (
-    PALETTE,
-    SMALL_SIZE,
-    TEXT_SIZE,
-    RunFigure,
-    broken_lines,
-    mark_of,
-    new_panels,
-    set_caption,
-)
-from analysis.statistics.bootstrap import Floats, Ints
+from analysis.figures import style
+from analysis.inference.bootstrap import Floats, Ints
 from csg.messages.wording import pluralize
 
 COLUMNS = 3
 """Panels side by side in a paper's column."""
 GRID = 120
-"""Points a side at which densities are evaluated."""
+"""The points on each side of the grid on which densities are evaluated."""
 SHADES = 6
 """Each is twice as dense as the one before; the darkest ends at the highest density of all panels."""
 
@@ -49,9 +39,9 @@ class Panel:
     features: npt.NDArray[np.floating]
     """(M, C), not normalised."""
     labels: Ints
-    """(M,) class indices; all the same where an image has no class."""
+    """(M,) class indices; all the same if images have no class."""
     e0: float
-    """E_0 in the convention mhe, log(1 / d^2), of all test images: also of those whose features are not here."""
+    """E_0 in the convention mhe, log(1 / d^2), of all test images, including those whose features are not here."""
     e1: float
     e2: float
 
@@ -63,20 +53,20 @@ class Plane:
     centre: Floats
     """(C,) their mean."""
     axes: Floats
-    """(2, C) orthonormal; the largest entry of each is positive, so that equal features give equal pictures."""
+    """(2, C) orthonormal. The largest entry of each is positive, so equal features give equal pictures."""
     explained: tuple[float, float]
     """The share of the pooled vectors' variance along each."""
 
-    def place(self, vectors: Floats) -> Floats:
-        """Return where vectors (M, C) lie: (M, 2)."""
+    def project(self, vectors: Floats) -> Floats:
+        """Return the coordinates (M, 2) of vectors (M, C)."""
         return np.asarray((vectors - self.centre) @ self.axes.T)
 
 
-def directions(features: npt.NDArray[np.floating]) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def normalise_features(features: npt.NDArray[np.floating]) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Divide features (M, C) by their lengths, in float64.
 
     Returns:
-        The unit vectors of those that have a direction, and which these are, (M,).
+        The unit vectors of the features that are not zero, and which features these are, (M,).
 
     Raises:
         ValueError: no (M, C) matrix of finite numbers.
@@ -88,8 +78,8 @@ def directions(features: npt.NDArray[np.floating]) -> tuple[Floats, npt.NDArray[
     return wide[lengths > 0] / lengths[lengths > 0, None], lengths > 0
 
 
-def principal_plane(groups: Sequence[Floats]) -> Plane:
-    """Return the plane of the largest variance of all vectors of all groups, each (M, C).
+def fit_plane(groups: Sequence[Floats]) -> Plane:
+    """Return the plane of the largest variance of the vectors of all groups, each (M, C).
 
     Raises:
         ValueError: vectors of different widths, of one entry, or that are all the same.
@@ -112,67 +102,63 @@ def principal_plane(groups: Sequence[Floats]) -> Plane:
     return Plane(centre, axes * np.sign(largest), (first, second))
 
 
-def feature_density(panels: Sequence[Panel], *, note: str = "") -> RunFigure:
+def draw_feature_density(panels: Sequence[Panel], *, note: str = "") -> style.RunFigure:
     """Draw panels side by side in one plane, each with its density and, below, its energies.
 
     Args:
         panels: at least one; their features have one width.
-        note: of what these features are; begins the caption.
+        note: the first sentence of the caption, which says what the features are.
 
     Raises:
         ValueError: no panel, or features that :func:`principal_plane` refuses.
     """
     if not panels:
         raise ValueError("panels: expected at least one, found none: say why there is no figure instead.")
-    made = [directions(panel.features) for panel in panels]
-    plane = principal_plane([vectors for vectors, _ in made])
-    places = [plane.place(vectors) for vectors, _ in made]
+    made = [normalise_features(panel.features) for panel in panels]
+    plane = fit_plane([vectors for vectors, _ in made])
+    places = [plane.project(vectors) for vectors, _ in made]
     labels = [panel.labels[directed] for panel, (_, directed) in zip(panels, made, strict=True)]
     columns = 2 if len(panels) == 4 else min(len(panels), COLUMNS)
     rows = math.ceil(len(panels) / columns)
-    names = [broken_lines(panel.name, 62 // columns) for panel in panels]
+    names = [style.balance_lines(panel.name, 62 // columns) for panel in panels]
     lines = sum(max(name.count("\n") + 1 for name in names[row * columns :][:columns]) for row in range(rows))
     height = 0.95 + 0.13 * lines + rows * (0.32 + 3.1 / columns)
-    figure, grid = new_panels(rows, columns, height=height, share_x=True)
-    centre, half = _frame(np.concatenate(places))
-    densities = [_density(placed, centre, half) for placed in places]
+    figure, grid = style.make_panels(rows, columns, height=height, share_x=True)
+    centre, half = _fit_frame(np.concatenate(places))
+    densities = [_estimate_density(placed, centre, half) for placed in places]
     top = max((float(density.max()) for density in densities if density is not None), default=0.0)
     classes = np.unique(np.concatenate(labels))
     for axes, placed, label, density in zip(grid, places, labels, densities, strict=False):
-        _shade(axes, density, top, centre, half)
-        _scatter(axes, placed, label, classes)
+        _draw_density(axes, density, top, centre, half)
+        _draw_points(axes, placed, label, classes)
     for axes, panel, name in zip(grid, panels, names, strict=False):
         _frame_axes(axes, panel, name, centre, half)
     for axes in grid[len(panels) :]:
         axes.remove()
     dropped = sum(int((~directed).sum()) for _, directed in made)
-    set_caption(
-        figure,
-        " ".join(
-            _sentences(plane, [len(placed) for placed in places], densities, dropped, note, coloured=len(classes) > 1)
-        ),
-    )
+    sentences = _describe(plane, list(map(len, places)), densities, dropped, coloured=len(classes) > 1)
+    style.set_caption(figure, " ".join(filter(None, [note, *sentences])))
     return figure
 
 
-def _frame(places: Floats) -> tuple[Floats, float]:
+def _fit_frame(places: Floats) -> tuple[Floats, float]:
     """Return the centre and half the side of the square that holds all places, (N, 2), with a margin."""
     low, high = places.min(axis=0), places.max(axis=0)
     return (low + high) / 2, 0.6 * float((high - low).max())
 
 
-def _density(places: Floats, centre: Floats, half: float) -> Floats | None:
-    """Evaluate a Gaussian kernel density (Scott's rule) over the frame, (GRID, GRID); None where it has no answer."""
+def _estimate_density(places: Floats, centre: Floats, half: float) -> Floats | None:
+    """Evaluate a Gaussian kernel density (Scott's rule) over the frame, (GRID, GRID); None if it is undefined."""
     try:
         estimate = gaussian_kde(places.T)
     except (ValueError, np.linalg.LinAlgError):
-        return None  # fewer than 3 points, or all on a line
+        return None  # there are fewer than 3 points, or all lie on a line
     steps = np.linspace(-half, half, GRID)
     across, up = np.meshgrid(centre[0] + steps, centre[1] + steps)
     return np.asarray(estimate(np.stack([across.ravel(), up.ravel()])).reshape(GRID, GRID))
 
 
-def _shade(axes: Axes, density: Floats | None, top: float, centre: Floats, half: float) -> None:
+def _draw_density(axes: Axes, density: Floats | None, top: float, centre: Floats, half: float) -> None:
     if density is None:
         return
     steps = np.linspace(-half, half, GRID)
@@ -181,9 +167,9 @@ def _shade(axes: Axes, density: Floats | None, top: float, centre: Floats, half:
     axes.contourf(centre[0] + steps, centre[1] + steps, density, levels=levels, colors=shades, zorder=1)
 
 
-def _scatter(axes: Axes, places: Floats, labels: Ints, classes: Ints) -> None:
+def _draw_points(axes: Axes, places: Floats, labels: Ints, classes: Ints) -> None:
     for index, name in enumerate(classes):
-        shape, colour = mark_of(index, PALETTE[:-1])  # without black, which is the density's
+        shape, colour = style.choose_mark(index, style.PALETTE[:-1])  # without black, which is the density's
         chosen = places[labels == name]
         axes.scatter(chosen[:, 0], chosen[:, 1], s=2, marker=shape, c=colour, alpha=0.55, lw=0, zorder=2)
 
@@ -195,24 +181,23 @@ def _frame_axes(axes: Axes, panel: Panel, name: str, centre: Floats, half: float
     axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
     axes.spines[["top", "right"]].set_visible(True)
     axes.spines[:].set_linewidth(0.5)
-    axes.set_title(name, fontsize=TEXT_SIZE, pad=3)
-    energies = f"E_0 (mhe) {_number(panel.e0)}\nE_1 {_number(panel.e1)}  E_2 {_number(panel.e2)}"
-    axes.set_xlabel(energies, fontsize=SMALL_SIZE, labelpad=2)
+    axes.set_title(name, fontsize=style.TEXT_SIZE, pad=3)
+    energies = f"E_0 (mhe) {_format(panel.e0)}\nE_1 {_format(panel.e1)}  E_2 {_format(panel.e2)}"
+    axes.set_xlabel(energies, fontsize=style.SMALL_SIZE, labelpad=2)
 
 
-def _number(value: float) -> str:
+def _format(value: float) -> str:
     return f"{value:.3f}" if math.isfinite(value) else "-"
 
 
-def _sentences(
-    plane: Plane, counts: Sequence[int], densities: Sequence[Floats | None], dropped: int, note: str, *, coloured: bool
+def _describe(
+    plane: Plane, counts: Sequence[int], densities: Sequence[Floats | None], dropped: int, *, coloured: bool
 ) -> list[str]:
-    """Say how to read the panels."""
+    """Return sentences on how to read the panels."""
     images = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     first, second = (100 * share for share in plane.explained)
-    said = [note] if note else []
     colours = ", coloured by class" if coloured else ""
-    said += [
+    sentences = [
         f"Points: l2-normalised features of {images} real test images a panel{colours}, on the first two principal "
         f"components of all panels' features pooled ({first:.1f} % and {second:.1f} % of the variance); axes are the "
         "same in all panels.",
@@ -221,7 +206,7 @@ def _sentences(
         "lower is more diverse.",
     ]
     if any(density is None for density in densities):
-        said.append("No shades: the points of that panel are too few, or lie on a line.")
+        sentences.append("No shades: the points of that panel are too few, or lie on a line.")
     if dropped:
-        said.append(f"{pluralize(dropped, 'feature')} of length zero, without direction, not shown.")
-    return said
+        sentences.append(f"{pluralize(dropped, 'feature')} of length zero, without direction, not shown.")
+    return sentences

@@ -7,71 +7,62 @@ from collections.abc import Collection
 
 import numpy as np
 
-from analysis.figures.feature_density import Panel, feature_density
-from analysis.figures.figure_style import RunFigure
-from analysis.runs.cells import MixedRunsError, by_seed, check_unmixed
-from analysis.runs.comparable import NoDataError
+from analysis.figures.feature_density import Panel, draw_feature_density
+from analysis.figures.style import RunFigure
+from analysis.runs.comparable import MixedRunsError, NoDataError, check_unmixed, collect_by_seed
+from analysis.runs.metrics import E0_METRIC
 from analysis.runs.run_table import AblationRuns, RunTable
 from csg.messages.errors import UserError
 from csg.tracking import TrackedRun
 
-E0_METRIC = "target/test/E0_mhe"
-"""The energy whose convention is that of the paper's printed figures."""
 
-
-def finished_cells(ablation: AblationRuns) -> dict[str, list[TrackedRun]]:
-    """Return each cell's finished runs; cells without any are left out."""
-    cells = {name: [run for run in ablation.cell(name) if run.status == "finished"] for name in ablation.comparisons}
-    return {name: runs for name, runs in cells.items() if runs}
-
-
-def density_of(table: RunTable, ablation: AblationRuns, *, mix: Collection[str] = ()) -> RunFigure:
-    """Draw each cell's features, all under one seed: the first of those that most cells have features of.
+def draw_features(table: RunTable, ablation: AblationRuns, *, mix: Collection[str] = ()) -> RunFigure:
+    """Draw the features of each cell under one seed: of the seeds with features in the most cells, the first.
 
     Raises:
         NoDataError: no finished run stored features.
         UserError: runs that must not be mixed, or that were not measured on the same images.
     """
-    cells = finished_cells(ablation)
-    said = check_unmixed(cells, allowed=mix)
+    cells = ablation.finished_cells
+    mixed = check_unmixed(cells, mix=mix)
     for runs in cells.values():
-        by_seed(runs, E0_METRIC)  # refuses two runs of one seed
+        collect_by_seed(runs, E0_METRIC)  # raises if two runs have the same seed
     found: dict[int, list[tuple[TrackedRun, Panel]]] = {}
     for name, runs in cells.items():
         for run in runs:
-            panel = _panel(table, run, name)
+            panel = _read_panel(table, run, name)
             if panel is not None:
                 found.setdefault(int(run.params["train.seed"]), []).append((run, panel))
     if not found:
-        raise NoDataError(_why(cells) + table.looked_in([run for runs in cells.values() for run in runs]))
+        raise NoDataError(_explain(ablation) + table.describe_places(ablation.finished))
     seed = max(sorted(found), key=lambda each: len(found[each]))
     panels = [panel for _, panel in found[seed]]
     _check_same_images(panels)
     missing = [name for name in ablation.comparisons if name not in {panel.name for panel in panels}]
-    note = " ".join([f"{ablation.title}, seed {seed}.", *said])
+    note = " ".join([f"{ablation.title}, seed {seed}.", *mixed])
     if missing:
         note += f" Not shown, without stored features of this seed: {', '.join(missing)}."
     try:
-        figure = feature_density(panels, note=note)
+        figure = draw_feature_density(panels, note=note)
     except ValueError as error:
         raise UserError(f"{ablation.key}: {error}") from None
     figure.runs = [run for run, _ in found[seed]]
     return figure
 
 
-def _panel(table: RunTable, run: TrackedRun, name: str) -> Panel | None:
-    outputs = table.outputs(run)
+def _read_panel(table: RunTable, run: TrackedRun, name: str) -> Panel | None:
+    outputs = table.read_outputs(run)
     if outputs is None or not len(outputs.features):
         return None
     e0, e1, e2 = (run.metrics.get(metric, math.nan) for metric in (E0_METRIC, "target/test/E1", "target/test/E2"))
     labels = outputs.feature_labels
-    if labels is None:  # an image of many labels has no class
+    if labels is None:  # with a label for each pixel, an image has no class
         labels = np.zeros(len(outputs.features), dtype=np.int64)
     return Panel(name, outputs.features, labels, e0, e1, e2)
 
 
-def _why(cells: dict[str, list[TrackedRun]]) -> str:
-    if not cells:
+def _explain(ablation: AblationRuns) -> str:
+    if not ablation.finished:
         return "no run has finished"
     return "no finished run stored features (an exported folder has them with export_runs.py --features)"
 

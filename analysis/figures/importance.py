@@ -1,4 +1,4 @@
-"""How much of the difference between a search's trials each setting explains."""
+"""How much of the variance between a search's trials each setting explains."""
 
 from __future__ import annotations
 
@@ -15,106 +15,97 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from sklearn.ensemble import RandomForestRegressor
 
-from analysis.figures.figure_style import (
-    BLACK,
-    BLUE,
-    GREY,
-    SMALL_SIZE,
-    TEXT_SIZE,
-    RunFigure,
-    new_figure,
-    note_figure,
-    set_caption,
-)
-from analysis.figures.setting_scale import Scale, label
-from analysis.runs.trials import Trial, trials_of
-from analysis.statistics.bootstrap import percentiles
-from analysis.statistics.inference import Interval
+from analysis.figures import style
+from analysis.figures.setting_scale import Scale, format_category
+from analysis.inference.bootstrap import percentile_interval
+from analysis.inference.t_tests import Interval
+from analysis.runs.trials import Trial, list_trials
 from csg.tracking import TrackedRun
 
 MINIMUM_TRIALS = 8
-"""Trials that must have been measured at one and the same epoch."""
+"""The number of trials that must have been measured at the same epoch."""
 SEED = 0
-"""Of the random forests."""
+"""The seed of the random forests."""
 TREES, REFITTED_TREES = 64, 16
-"""Of a forest. A refitted one has fewer: its noise is in the interval, which errs on the wide side."""
+"""The size of a forest. A refitted one has fewer trees, whose noise makes the interval wider rather than narrower."""
 
 
 @dataclass(frozen=True)
 class Importance:
-    """What each setting explains, and what that rests on."""
+    """What each setting explains, and on which trials that rests."""
 
     epoch: int | None
-    """The rung: every score was taken after this epoch. None if too few trials share one."""
+    """The epoch after which every score was taken; None if too few trials share one."""
     trials: int
-    """How many trials were measured there (without ``epoch``: the most that any epoch has)."""
+    """The number of trials measured there; without ``epoch``, the largest number at any epoch."""
     values: dict[str, float]
-    """Share of the score's variance that a setting explains by itself, the largest first; below 1 in total, the rest
-    being explained only by settings together."""
-    predicted: float | None
-    """R squared of the forest on trials that it was not fitted to; at 0 or below the shares are noise."""
+    """The share of the score's variance that each setting explains by itself, the largest first. Their sum is below 1,
+    because settings explain the rest together."""
+    r_squared: float | None
+    """R squared of the forest on trials that it was not fitted to; at 0 or below, the shares are noise."""
     note: str
-    """What was computed, on what, and what was left out, in sentences."""
+    """Sentences on what was computed, on which trials, and what was left out."""
     intervals: dict[str, Interval] = field(default_factory=dict)
-    """Where the middle 95 % of the shares lie when trials are drawn anew; empty unless asked for."""
+    """The middle 95 % of the shares over resampled trials; empty without refits."""
 
 
-def importance(runs: Iterable[TrackedRun], score: str, names: Sequence[str], *, refits: int = 0) -> Importance:
+def estimate_importance(runs: Iterable[TrackedRun], score: str, names: Sequence[str], *, refits: int = 0) -> Importance:
     """Estimate which settings matter, by fANOVA (Hutter et al., ICML 2014; Optuna's implementation).
 
-    Suggested trials and the paper's are compared at the highest epoch that at least 8 of them reached, whatever became
-    of them later, so that no rung is compared with another. A random forest predicts the score from the settings; the
-    share of a setting is the variance of its marginal prediction (all others averaged out, evenly over the range or,
-    from two decades on, the logarithmic range that occurred) in the forest's total variance. Settings that some of
-    these trials do not have, and those that never differ, are left out and named in the note.
+    All trials but source only are compared at the highest epoch that at least 8 of them reached, whatever happened to
+    them later, so that scores of different epochs are not compared. A random forest predicts the score from the
+    settings. The share of a setting is the variance of its marginal prediction in the forest's total variance. The
+    marginal prediction averages over all other settings, evenly over the range that occurred, or over its logarithm
+    from two decades on. Settings that some of these trials lack, or that never differ, are left out and named in the
+    note.
 
-    With ``refits``, as many more forests are fitted, each with a seed of its own to as many trials drawn with
-    replacement, and the middle 95 % of their shares become the intervals (percentile bootstrap). They say how far the
-    shares depend on which trials there happen to be; not how far the forest is from the truth.
+    With ``refits``, as many more forests are fitted to resampled trials, each with its own seed. The middle 95 % of
+    their shares are the intervals (percentile bootstrap). They say how much the shares depend on the choice of trials,
+    but not how far the forest is from the truth.
     """
-    candidates = _candidates(runs, score)
+    candidates = _list_candidates(runs, score)
     counts = Counter(epoch for trial in candidates for epoch, value in trial.scores.items() if isfinite(value))
     epoch = max((epoch for epoch, count in counts.items() if count >= MINIMUM_TRIALS), default=None)
     if epoch is None:
-        return Importance(None, max(counts.values(), default=0), {}, None, _too_few(counts))
-    compared = [trial for trial in candidates if _measured(trial, epoch)]
+        return Importance(None, max(counts.values(), default=0), {}, None, _explain_too_few(counts))
+    compared = [trial for trial in candidates if _is_measured(trial, epoch)]
     scores = [trial.scores[epoch] for trial in compared]
-    present = [name for name in dict.fromkeys(names) if all(_value(trial, name) is not None for trial in compared)]
-    scales = {name: Scale.of(_value(trial, name) for trial in compared) for name in present}
+    present = [name for name in dict.fromkeys(names) if all(_get_value(trial, name) is not None for trial in compared)]
+    scales = {name: Scale.of(_get_value(trial, name) for trial in compared) for name in present}
     varied = {name: scale for name, scale in scales.items() if not scale.constant}
-    left_out = _left_out("not set in every trial", [name for name in dict.fromkeys(names) if name not in present])
-    left_out += _left_out("the same in every trial", [name for name in present if name not in varied])
+    left_out = _name_left_out("not set in every trial", [name for name in dict.fromkeys(names) if name not in present])
+    left_out += _name_left_out("the same in every trial", [name for name in present if name not in varied])
     where = f"at epoch {epoch}, which {len(compared)} trials reached"
     if not varied or max(scores) == min(scores):
         reason = "no setting differs between these trials" if not varied else "these trials all have the same score"
         return Importance(epoch, len(compared), {}, None, f"No importance {where}: {reason}.{left_out}")
-    settings = [{name: _encoded(trial, name, scale) for name, scale in varied.items()} for trial in compared]
-    values, predicted = _fanova(settings, scores, varied), _predicted(settings, scores, varied)
+    settings = [{name: _encode(trial, name, scale) for name, scale in varied.items()} for trial in compared]
+    values, r_squared = _compute_shares(settings, scores, varied), _compute_r_squared(settings, scores, varied)
     trust = (
-        f"The forest predicts trials it has not seen with R squared = {predicted:.2f}."
-        if predicted > 0
-        else f"The forest cannot predict trials it has not seen (R squared = {predicted:.2f}): read the bars as noise."
+        f"The forest predicts trials it has not seen with R squared = {r_squared:.2f}."
+        if r_squared > 0
+        else f"The forest cannot predict trials it has not seen (R squared = {r_squared:.2f}): read the bars as noise."
     )
-    intervals = _refitted(settings, scores, varied, refits)
-    moved = f" Lines: the middle 95 % over {refits} refits to trials drawn anew." if intervals else ""
+    intervals = _refit(settings, scores, varied, refits)
+    lines = f" Lines: the middle 95 % over {refits} refits to resampled trials." if intervals else ""
     note = f"Share of the variance of {score} {where}, that a setting explains by itself (fANOVA). {trust}"
-    return Importance(epoch, len(compared), values, predicted, note + moved + left_out, intervals)
+    return Importance(epoch, len(compared), values, r_squared, note + lines + left_out, intervals)
 
 
-def compared_trials(runs: Iterable[TrackedRun], score: str, epoch: int) -> list[TrackedRun]:
-    """Return the runs that an importance at ``epoch`` rests on."""
-    return [trial.run for trial in _candidates(runs, score) if _measured(trial, epoch)]
+def list_compared(runs: Iterable[TrackedRun], score: str, epoch: int) -> list[TrackedRun]:
+    """Return the runs on which an importance at ``epoch`` rests."""
+    return [trial.run for trial in _list_candidates(runs, score) if _is_measured(trial, epoch)]
 
 
-def _candidates(runs: Iterable[TrackedRun], score: str) -> list[Trial]:
-    return [trial for trial in trials_of(runs, score) if trial.role != "source_only"]
+def _list_candidates(runs: Iterable[TrackedRun], score: str) -> list[Trial]:
+    return [trial for trial in list_trials(runs, score) if trial.role != "source_only"]
 
 
-def _measured(trial: Trial, epoch: int) -> bool:
+def _is_measured(trial: Trial, epoch: int) -> bool:
     return isfinite(trial.scores.get(epoch, float("nan")))
 
 
-def _too_few(counts: Mapping[int, int]) -> str:
+def _explain_too_few(counts: Mapping[int, int]) -> str:
     most = max(counts.values(), default=0)
     nearest = max((epoch for epoch, count in counts.items() if count == most), default=0)
     best = f"so far the most is {most}, at epoch {nearest}" if counts else "so far there is none"
@@ -124,25 +115,25 @@ def _too_few(counts: Mapping[int, int]) -> str:
     )
 
 
-def _left_out(reason: str, names: Sequence[str]) -> str:
+def _name_left_out(reason: str, names: Sequence[str]) -> str:
     return f" Left out, because {reason}: {', '.join(names)}." if names else ""
 
 
-def _value(trial: Trial, name: str) -> object:
+def _get_value(trial: Trial, name: str) -> object:
     return trial.run.params.get(name)
 
 
-def _encoded(trial: Trial, name: str, scale: Scale) -> str | float:
-    value = _value(trial, name)
-    return label(value) if scale.kind == "category" else scale.position(value)
+def _encode(trial: Trial, name: str, scale: Scale) -> str | float:
+    value = _get_value(trial, name)
+    return format_category(value) if scale.kind == "category" else scale.position(value)
 
 
-def _refitted(
+def _refit(
     settings: Sequence[Mapping[str, str | float]], scores: Sequence[float], scales: Mapping[str, Scale], refits: int
 ) -> dict[str, Interval]:
-    """Return the middle 95 % of each share over forests refitted to resampled trials; empty without refits.
+    """Return the middle 95 % of each share over forests that are refitted to resampled trials; empty without refits.
 
-    Resamples in which all scores are equal have no variance to share and are drawn again.
+    A resample in which all scores are equal has no variance and is drawn again.
     """
     rng = np.random.default_rng(SEED)
     shares: dict[str, list[float]] = {name: [] for name in scales} if refits else {}
@@ -151,12 +142,12 @@ def _refitted(
         while len({scores[index] for index in drawn}) < 2:
             drawn = rng.integers(len(scores), size=len(scores))
         chosen, their_scores = [settings[index] for index in drawn], [scores[index] for index in drawn]
-        for name, share in _fanova(chosen, their_scores, scales, seed=refit + 1, trees=REFITTED_TREES).items():
+        for name, share in _compute_shares(chosen, their_scores, scales, seed=refit + 1, trees=REFITTED_TREES).items():
             shares[name].append(share)
-    return {name: percentiles(np.asarray(found), 0.95) for name, found in shares.items()}
+    return {name: percentile_interval(np.asarray(found), 0.95) for name, found in shares.items()}
 
 
-def _fanova(
+def _compute_shares(
     settings: Sequence[Mapping[str, str | float]],
     scores: Sequence[float],
     scales: Mapping[str, Scale],
@@ -164,7 +155,7 @@ def _fanova(
     seed: int = SEED,
     trees: int = TREES,
 ) -> dict[str, float]:
-    """Rebuild the trials as an Optuna study and ask its evaluator; the largest share comes first."""
+    """Return each setting's share, the largest first, as Optuna's evaluator computes it from a study of the trials."""
     distributions: dict[str, BaseDistribution] = {
         name: CategoricalDistribution(scale.categories) if scale.kind == "category" else FloatDistribution(0, 1)
         for name, scale in scales.items()
@@ -188,7 +179,7 @@ def _fanova(
     return {name: float(value) for name, value in sorted(found.items(), key=lambda item: (-item[1], item[0]))}
 
 
-def _predicted(
+def _compute_r_squared(
     settings: Sequence[Mapping[str, str | float]], scores: Sequence[float], scales: Mapping[str, Scale]
 ) -> float:
     """Return the out-of-bag R squared of a forest like fANOVA's."""
@@ -208,29 +199,33 @@ def _predicted(
     return float(forest.oob_score_)
 
 
-def importance_figure(found: Importance) -> RunFigure:
-    """Show the shares as horizontal bars, the largest on top, with the note below; or the note alone.
+def draw_importance(found: Importance) -> style.RunFigure:
+    """Draw the shares as horizontal bars, the largest on top, with the note below; or the note alone.
 
-    The bars are grey where the forest cannot predict trials that it has not seen. Intervals, where there are any, are
-    lines across their ends, and stand beside the shares in brackets.
+    The bars are grey if the forest cannot predict trials that it has not seen. Intervals are lines across the ends of
+    the bars, and are written in brackets.
     """
     if not found.values:
-        return note_figure(found.note)
-    figure, axes = new_figure(height=1.4 + 0.17 * len(found.values))
-    colour = BLUE if (found.predicted or 0) > 0 else GREY
+        return style.make_note(found.note)
+    figure, axes = style.make_figure(height=1.4 + 0.17 * len(found.values))
+    colour = style.BLUE if (found.r_squared or 0) > 0 else style.GREY
     axes.barh(range(len(found.values)), list(found.values.values()), color=colour, height=0.7)
     furthest = 0.0
     for place, (name, share) in enumerate(found.values.items()):
         end, text = share, f"{share:.2f}"
         if name in found.intervals:
             low, high = found.intervals[name].low, found.intervals[name].high
-            axes.plot([low, high], [place, place], color=BLACK, lw=0.8, marker="|", ms=4)
+            axes.plot([low, high], [place, place], color=style.BLACK, lw=0.8, marker="|", ms=4)
             end, text = max(share, high), f"{text} [{low:.2f}, {high:.2f}]"
-        axes.annotate(text, (end, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=SMALL_SIZE)
+        axes.annotate(
+            text, (end, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=style.SMALL_SIZE
+        )
         furthest = max(furthest, end)
-    axes.set_yticks(range(len(found.values)), list(found.values), fontsize=TEXT_SIZE)
+    axes.set_yticks(range(len(found.values)), list(found.values), fontsize=style.TEXT_SIZE)
     axes.invert_yaxis()
     axes.set_xlim(0, max((1.6 if found.intervals else 1.15) * furthest, 0.1))
-    axes.set_xlabel(f"share of variance explained\n(epoch {found.epoch}, {found.trials} trials)", fontsize=TEXT_SIZE)
-    set_caption(figure, found.note)
+    axes.set_xlabel(
+        f"share of variance explained\n(epoch {found.epoch}, {found.trials} trials)", fontsize=style.TEXT_SIZE
+    )
+    style.set_caption(figure, found.note)
     return figure

@@ -1,4 +1,4 @@
-"""Every trial as one line across its settings, the epoch it reached and its score."""
+"""Parallel coordinates: every trial as one line across its settings, the epoch that it reached and its score."""
 
 from __future__ import annotations
 
@@ -15,29 +15,20 @@ from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
-from analysis.figures.figure_style import (
-    GREY,
-    SCORE_COLOURS,
-    SMALL_SIZE,
-    TEXT_SIZE,
-    broken,
-    kept_apart,
-    new_figure,
-    note_figure,
-    set_caption,
-)
+from analysis.figures import style
 from analysis.figures.setting_scale import Scale
-from analysis.runs.trials import REFERENCES, Trial, protocol_of_score, trials_of
+from analysis.runs.metrics import find_protocol
+from analysis.runs.trials import REFERENCES, Trial, list_trials
 from csg.tracking import TrackedRun
 
 UNSET_POSITION = -0.16
-"""Where a value that a trial does not have stands: below the axis."""
+"""The position of a setting that a trial does not have, below the axis."""
 INCHES_PER_AXIS = 0.78
 MANY = 80
-"""Trials from which on lines are thinner."""
+"""The number of trials above which lines are thinner."""
 NO_TRIALS = "This search has no trials yet."
-AT_HOME = {"showSendToCloud": False, "plotlyServerURL": "", "displaylogo": False}
-"""Without these plotly offers a button that uploads the data to its makers."""
+PLOTLY_CONFIG = {"showSendToCloud": False, "plotlyServerURL": "", "displaylogo": False}
+"""Removes plotly's button that uploads the data to its makers."""
 DASHES = {"source_only": (0, (1.2, 1.2)), "default": (0, (4, 1.5))}
 
 
@@ -52,35 +43,35 @@ class Axis:
 
     @classmethod
     def of(cls, name: str, values: Sequence[Any], unset: str = "not set") -> Axis:
-        """Scale ``values``, one a trial; None stands at a place of its own called ``unset``."""
+        """Scale ``values``, one a trial. None has a position of its own, which is called ``unset``."""
         scale = Scale.of(value for value in values if value is not None)
         positions = [UNSET_POSITION if value is None else scale.position(value) for value in values]
         missing = [(UNSET_POSITION, unset)] if None in values else []
         return cls(name, positions, missing + scale.ticks(), scale.kind == "category")
 
 
-def axes_of(trials: Sequence[Trial], score: str, names: Sequence[str]) -> list[Axis]:
-    """Return an axis for each setting, then the last epoch that was measured, then the score there in percent."""
+def make_axes(trials: Sequence[Trial], score: str, names: Sequence[str]) -> list[Axis]:
+    """Return an axis for each setting, one for the last measured epoch, and one for the score there, in percent."""
     settings = [Axis.of(name, [trial.run.params.get(name) for trial in trials]) for name in dict.fromkeys(names)]
     epochs = Axis.of("epoch reached", [trial.epoch for trial in trials])
     scores = [None if trial.score is None else 100 * trial.score for trial in trials]
     return [*settings, epochs, Axis.of(f"{score} (%)", scores, unset="no score")]
 
 
-def parallel_coordinates(runs: Iterable[TrackedRun], score: str, names: Sequence[str]) -> Figure:
-    """Show every trial as a line, coloured by its score at the last epoch it reached.
+def draw_parallel_coordinates(runs: Iterable[TrackedRun], score: str, names: Sequence[str]) -> Figure:
+    """Draw every trial as a line, coloured by its score at the last epoch that it reached.
 
-    That epoch is an axis, for scores of different epochs do not compare. Quantities that span two decades have a
-    logarithmic axis; a setting that a trial does not have stands below its axis, at "not set"; trials without a score
-    are grey; the two references are dashed and named. Lines through the same category are fanned out a little.
+    That epoch is an axis, because scores of different epochs cannot be compared. Quantities that span two decades have
+    a logarithmic axis. A setting that a trial lacks is drawn below its axis, at "not set". Trials without a score are
+    grey. The two reference trials are dashed and named. Lines through the same category are fanned out a little.
     """
-    trials = sorted(trials_of(runs, score), key=_drawn_last)
+    trials = sorted(list_trials(runs, score), key=_get_height)
     if not trials:
-        return note_figure(NO_TRIALS)
-    columns = axes_of(trials, score, names)
-    figure, axes = new_figure(width=max(7.0, INCHES_PER_AXIS * len(columns)), height=3.2)
+        return style.make_note(NO_TRIALS)
+    columns = make_axes(trials, score, names)
+    figure, axes = style.make_figure(width=max(7.0, INCHES_PER_AXIS * len(columns)), height=3.2)
     axes.set_axis_off()
-    colours, scale = _colours(trials)
+    colours, scale = _choose_colours(trials)
     _draw_lines(axes, trials, columns, colours)
     for at, column in enumerate(columns):
         _draw_axis(axes, at, column)
@@ -88,29 +79,34 @@ def parallel_coordinates(runs: Iterable[TrackedRun], score: str, names: Sequence
         gradient = np.linspace(0, 1, 256)[:, None]
         last = len(columns) - 1
         axes.imshow(
-            gradient, cmap=SCORE_COLOURS, origin="lower", aspect="auto", extent=(last, last + 0.07, 0, 1), zorder=4
+            gradient,
+            cmap=style.SCORE_COLOURS,
+            origin="lower",
+            aspect="auto",
+            extent=(last, last + 0.07, 0, 1),
+            zorder=4,
         )
     _name_references(axes, trials, columns)
     lowest = UNSET_POSITION if any(UNSET_POSITION in column.positions for column in columns) else 0
     axes.set(xlim=(-0.45, len(columns) - 0.45), ylim=(lowest - 0.05, 1.04))
-    set_caption(figure, _caption(score, trials))
+    style.set_caption(figure, _write_caption(score, trials))
     return figure
 
 
-def _drawn_last(trial: Trial) -> tuple[bool, float]:
-    """Sort the best and the references on top."""
+def _get_height(trial: Trial) -> tuple[bool, float]:
+    """Return a key that sorts trials for drawing: the best and the references come last and lie on top."""
     return trial.role in REFERENCES, -1.0 if trial.score is None else trial.score
 
 
-def _colours(trials: Sequence[Trial]) -> tuple[list[str], Normalize | None]:
-    """Return the lines' colours, and the scale they follow where scores differ."""
+def _choose_colours(trials: Sequence[Trial]) -> tuple[list[str], Normalize | None]:
+    """Return the lines' colours, and their scale if scores differ."""
     scores = [trial.score for trial in trials if trial.score is not None]
     scale = Normalize(min(scores), max(scores)) if len(set(scores)) > 1 else None
     shades = [None if trial.score is None else 1.0 if scale is None else float(scale(trial.score)) for trial in trials]
-    return [GREY if shade is None else to_hex(SCORE_COLOURS(shade)) for shade in shades], scale
+    return [style.GREY if shade is None else to_hex(style.SCORE_COLOURS(shade)) for shade in shades], scale
 
 
-def _fanned(column: Axis) -> list[float]:
+def _fan_out(column: Axis) -> list[float]:
     """Spread lines that meet in one category or at "not set" over a small distance, in drawing order."""
     moved = list(column.positions)
     for position in set(moved):
@@ -123,7 +119,7 @@ def _fanned(column: Axis) -> list[float]:
 
 
 def _draw_lines(axes: Axes, trials: Sequence[Trial], columns: Sequence[Axis], colours: Sequence[str]) -> None:
-    heights = np.array([_fanned(column) for column in columns])
+    heights = np.array([_fan_out(column) for column in columns])
     steps = np.linspace(0, 1, 20)
     ease = (steps**2 * (3 - 2 * steps))[None, :, None]
     curves = heights[:-1, None, :] * (1 - ease) + heights[1:, None, :] * ease
@@ -132,42 +128,33 @@ def _draw_lines(axes: Axes, trials: Sequence[Trial], columns: Sequence[Axis], co
     width, alpha = (1.0, 0.75) if len(trials) <= MANY else (0.5, 0.5)
     halo = [Stroke(linewidth=3.5, foreground="white"), Normal()]
     for index, trial in enumerate(trials):
-        style: dict[str, Any] = {"lw": width, "alpha": alpha, "linestyles": [DASHES.get(trial.role, "solid")]}
+        line: dict[str, Any] = {"lw": width, "alpha": alpha, "linestyles": [DASHES.get(trial.role, "solid")]}
         if trial.role in REFERENCES:
-            style |= {"lw": 2, "alpha": 1, "zorder": 2, "path_effects": halo}
-        axes.add_collection(LineCollection([lines[index]], colors=[colours[index]], **style), autolim=False)
+            line |= {"lw": 2, "alpha": 1, "zorder": 2, "path_effects": halo}
+        axes.add_collection(LineCollection([lines[index]], colors=[colours[index]], **line), autolim=False)
 
 
 def _draw_axis(axes: Axes, at: int, column: Axis) -> None:
     axes.vlines(at, 0, 1, colors="black", linewidth=0.8, zorder=3)
-    axes.text(at, 1.05, broken(column.name), ha="center", va="bottom", fontsize=TEXT_SIZE)
+    axes.text(at, 1.05, style.break_name(column.name), ha="center", va="bottom", fontsize=style.TEXT_SIZE)
     for position, text in column.ticks:
         axes.plot([at - 0.04, at], [position, position], color="black", linewidth=0.8, zorder=3)
         box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.6}
-        axes.text(
-            at - 0.06,
-            position,
-            text,
-            ha="right",
-            va="center",
-            fontsize=SMALL_SIZE,
-            bbox=box,
-            zorder=5,
-        )
+        axes.text(at - 0.06, position, text, ha="right", va="center", fontsize=style.SMALL_SIZE, bbox=box, zorder=5)
 
 
 def _name_references(axes: Axes, trials: Sequence[Trial], columns: Sequence[Axis]) -> None:
-    """Write the references' names where their lines end."""
+    """Write the names of the reference trials at the ends of their lines."""
     named = [
         (trial.role, columns[-1].positions[index]) for index, trial in enumerate(trials) if trial.role in REFERENCES
     ]
-    places = kept_apart([position for _, position in named], 0.06)
+    places = style.move_apart([position for _, position in named], 0.06)
     for (role, _), place in zip(named, places, strict=True):
-        axes.text(len(columns) - 1 + 0.1, place, role, va="center", fontsize=SMALL_SIZE, zorder=5)
+        axes.text(len(columns) - 1 + 0.1, place, role, va="center", fontsize=style.SMALL_SIZE, zorder=5)
 
 
-def _caption(score: str, trials: Sequence[Trial]) -> str:
-    protocol = protocol_of_score(score)
+def _write_caption(score: str, trials: Sequence[Trial]) -> str:
+    protocol = find_protocol(score)
     parts = [f"Selection protocol: {protocol}."] if protocol else []
     if not any(trial.score is not None for trial in trials):
         parts.append("No trial has a score.")
@@ -176,44 +163,49 @@ def _caption(score: str, trials: Sequence[Trial]) -> str:
     return " ".join(parts)
 
 
-def parallel_coordinates_html(runs: Iterable[TrackedRun], score: str, names: Sequence[str], *, title: str = "") -> str:
-    """Return a page that shows the same lines, to be filtered by dragging along an axis; it works without a network.
+def write_parallel_coordinates(runs: Iterable[TrackedRun], score: str, names: Sequence[str], *, title: str = "") -> str:
+    """Return a page with the same lines, which are filtered by dragging along an axis.
 
-    Three axes come first: the trial's number, its role (suggested, source_only, paper) and what became of it.
-    plotly.js, which draws with WebGL, is part of the page.
+    Three axes come first: the trial's number, its role (suggested, source_only, default) and its status. The page
+    contains plotly.js and works without a network.
     """
-    trials = trials_of(runs, score)
+    trials = list_trials(runs, score)
     heading = html.escape(title or "Parallel coordinates")
     figure = go.Figure()
     if trials:
         numbers = Axis.of("trial", [trial.number for trial in trials])
         roles = Axis.of("role", [trial.role for trial in trials])
         statuses = Axis.of("status", [trial.run.status for trial in trials])
-        columns = [numbers, roles, statuses, *axes_of(trials, score, names)]
-        figure.add_trace(_parcoords(trials, columns, score))
-        note = html.escape(_caption(score, trials)) + " Drag along an axis to select trials; drag its name to move it."
+        columns = [numbers, roles, statuses, *make_axes(trials, score, names)]
+        figure.add_trace(_make_trace(trials, columns, score))
+        note = (
+            html.escape(_write_caption(score, trials))
+            + " Drag along an axis to select trials; drag its name to move it."
+        )
     else:
         note = NO_TRIALS
     caption = {"text": note, "xref": "paper", "yref": "paper", "x": 0, "y": 0, "yshift": -45, "showarrow": False}
     figure.update_layout(title=heading, annotations=[caption], margin={"t": 160, "l": 80, "r": 60, "b": 70})
     if not trials:
         figure.update_layout(xaxis_visible=False, yaxis_visible=False, plot_bgcolor="white")
-    page: str = figure.to_html(config=AT_HOME, include_plotlyjs=True, full_html=True, div_id="parallel-coordinates")
+    page: str = figure.to_html(
+        config=PLOTLY_CONFIG, include_plotlyjs=True, full_html=True, div_id="parallel-coordinates"
+    )
     return page.replace("<head>", f"<head><title>{heading}</title><style>body {{ margin: 0 }}</style>", 1)
 
 
-def _parcoords(trials: Sequence[Trial], columns: Sequence[Axis], score: str) -> Any:
-    """Map trials and axes to plotly's trace; trials without a score are grey, below the colour scale."""
+def _make_trace(trials: Sequence[Trial], columns: Sequence[Axis], score: str) -> Any:
+    """Return plotly's trace of the trials. Trials without a score are grey, below the colour scale."""
     scores = [None if trial.score is None else 100 * trial.score for trial in trials]
     known = [value for value in scores if value is not None] or [0.0]
     low, high = (min(known), max(known)) if len(set(known)) > 1 else (known[0] - 1, known[0])
-    shades = [(step / 10, to_hex(SCORE_COLOURS(step / 10))) for step in range(11)]
+    shades = [(step / 10, to_hex(style.SCORE_COLOURS(step / 10))) for step in range(11)]
     below = low
     if None in scores:
         below = low - 0.1 * (high - low)
         start = (low - below) / (high - below)
         coloured = [(start + (1 - start) * at, shade) for at, shade in shades]
-        shades = [(0.0, GREY), (start / 2, GREY), (start / 2, shades[0][1]), *coloured]
+        shades = [(0.0, style.GREY), (start / 2, style.GREY), (start / 2, shades[0][1]), *coloured]
     line = {
         "color": [below if value is None else value for value in scores],
         "cmin": below,
@@ -225,14 +217,14 @@ def _parcoords(trials: Sequence[Trial], columns: Sequence[Axis], score: str) -> 
             "x": 1.06,
         },
     }
-    return go.Parcoords(line=line, dimensions=[_dimension(column) for column in columns], labelangle=-18)
+    return go.Parcoords(line=line, dimensions=[_describe_axis(column) for column in columns], labelangle=-18)
 
 
-def _dimension(column: Axis) -> dict[str, Any]:
-    """Describe one axis to plotly.
+def _describe_axis(column: Axis) -> dict[str, Any]:
+    """Return plotly's description of an axis.
 
-    plotly selects from tick to tick, so every trial gets a tick, with a text that cannot be seen: texts must differ,
-    for plotly takes equal ones for the same tick.
+    plotly selects from tick to tick, so every trial gets a tick, with an invisible text. The texts differ, because
+    plotly takes equal texts for the same tick.
     """
     ticks = dict(column.ticks)
     silent = sorted(set(column.positions) - set(ticks)) if not column.discrete else []

@@ -1,4 +1,4 @@
-"""What models make of a few real images: class maps beside the labels, and where A-pool's attention lies."""
+"""What models predict on a few real images: class maps beside the labels, and A-pool's attention."""
 
 from __future__ import annotations
 
@@ -13,33 +13,32 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
-from analysis.figures.figure_style import COLUMN, PALETTE, SMALL_SIZE, RunFigure, new_panels, set_caption
-from analysis.runs.comparable import NoDataError, comparable
+from analysis.figures import style
+from analysis.runs.comparable import NoDataError, keep_comparable, keep_distinct
+from analysis.runs.metrics import get_task, has_metrics, name_protocol_metric
 from analysis.runs.run_table import RunTable
-from analysis.runs.task_figures import task_of
-from analysis.tables.protocol_table import distinct_finished, protocol_metric
 from csg.data.pair import IGNORED
 from csg.tracking import TrackedRun
 
 Pictures = Mapping[str, npt.NDArray[Any]]
 METHODS: Final = {"source_only": "source only", "csg": "CSG"}
-"""What stands side by side, in this order, and its heading."""
+"""The methods that are compared, in this order, with their headings."""
 SHOWN: Final = 4
-"""Images of a figure, at most."""
+"""The largest number of images in a figure."""
 TRIED: Final = 10
-"""Runs of a method, the best first, that are looked at for pictures."""
+"""The number of a method's best runs in which pictures are looked for."""
 YELLOW: Final = "#F0E442"
 MORE: Final = (
     *("#8700F0", "#5A2D00", "#001E87", "#B4FFA5", "#5A4B5A", "#8769F0"),
     *("#3C004B", "#C3A55A", "#D20F3C", "#1E2D1E", "#A50087", "#69F0B4"),
 )
-"""Each as far as possible from all before it, from the grey of void and from white, to the eye that can tell least."""
-CLASS_COLOURS: Final = (*PALETTE, YELLOW, *MORE)
-"""Colours of classes, by index; Okabe and Ito's first. Beyond 20 classes they come again."""
+"""Each differs as much as possible from those before it, from white and from the grey of void, to colour-blind eyes."""
+CLASS_COLOURS: Final = (*style.PALETTE, YELLOW, *MORE)
+"""Colours of classes, by index, with Okabe and Ito's first. They repeat beyond 20 classes."""
 VOID: Final = "#B4B4B4"
 HATCH: Final = "//////"
 STAGES: Final = (3, 4)
-"""Of the attention that is shown."""
+"""The stages whose attention is shown."""
 
 
 @dataclass(frozen=True)
@@ -51,34 +50,34 @@ class Shown:
     pictures: Pictures
 
     @property
-    def said(self) -> str:
-        """Name the run, for a caption; the runs of an ablation have their seed in their name."""
+    def text(self) -> str:
+        """The run's name and seed, for a caption. The names of an ablation's runs contain their seed."""
         seed = f"seed {self.run.params.get('train.seed')}"
         name = self.run.name if self.run.name.endswith(seed) else f"{self.run.name}, {seed}"
         return f"{self.heading}: {name}"
 
 
-def shown_runs(table: RunTable, *, mix: Collection[str] = ()) -> tuple[list[Shown], str]:
-    """Return for each of ``METHODS`` the run with the best score on source/val that has pictures, of the same images.
+def choose_runs(table: RunTable, *, mix: Collection[str] = ()) -> tuple[list[Shown], str]:
+    """Return for each of ``METHODS`` the run with the best score on source/val that has pictures of the same images.
 
-    Selection scores would not do: those of runs that selected by different protocols are of different streams.
+    Selection scores of different protocols cannot be compared, because they are of different streams.
 
     Returns:
-        The runs; and what a caption must say of those left out.
+        The runs, and a note for the caption on the runs that are left out.
 
     Raises:
         NoDataError: no finished run has pictures.
     """
-    chosen = comparable(distinct_finished(table.runs), mix=mix)
+    chosen = keep_comparable(keep_distinct(table.runs), mix=mix)
     found: list[Shown] = []
     without: list[TrackedRun] = []
     for method, heading in METHODS.items():
         runs = [run for run in chosen.runs if run.params.get("method.name") == method]
-        for run in sorted(runs, key=_score, reverse=True)[:TRIED]:
-            pictures = table.pictures(run)
+        for run in sorted(runs, key=_get_score, reverse=True)[:TRIED]:
+            pictures = table.read_pictures(run)
             if pictures is None:
                 without.append(run)
-            if pictures is None or (found and not _same_images(pictures, found[0].pictures)):
+            if pictures is None or (found and not _have_same_images(pictures, found[0].pictures)):
                 continue
             found.append(Shown(heading, run, pictures))
             break
@@ -86,35 +85,35 @@ def shown_runs(table: RunTable, *, mix: Collection[str] = ()) -> tuple[list[Show
         names = " or ".join(METHODS.values())
         raise NoDataError(
             f"no comparable finished run of {names} stored pictures (an exported folder has them with export_runs.py "
-            f"--pictures).{table.looked_in(without)}{chosen.remedy}"
+            f"--pictures).{table.describe_places(without)}{chosen.remedy}"
         )
     return found, chosen.note
 
 
-def _score(run: TrackedRun) -> float:
-    score = run.metrics.get(protocol_metric("source", task_of([run])), math.nan)
-    return score if math.isfinite(score) else -math.inf
+def _get_score(run: TrackedRun) -> float:
+    metric = name_protocol_metric("source", get_task([run]))
+    return run.metrics[metric] if has_metrics(run, metric) else -math.inf
 
 
-def _same_images(one: Pictures, other: Pictures) -> bool:
+def _have_same_images(one: Pictures, other: Pictures) -> bool:
     return bool(np.array_equal(one["images"], other["images"]) and np.array_equal(one["labels"], other["labels"]))
 
 
-def pictures_figure(table: RunTable, *, mix: Collection[str] = ()) -> RunFigure:
-    """Draw real images, their labels, and the class maps of each of ``METHODS``, a row an image.
+def draw_pictures(table: RunTable, *, mix: Collection[str] = ()) -> style.RunFigure:
+    """Draw real images, their labels, and the class maps of each of ``METHODS``, in a row for each image.
 
     Raises:
         NoDataError: no finished run has pictures with a class for each pixel.
     """
-    shown, note = shown_runs(table, mix=mix)
+    shown, note = choose_runs(table, mix=mix)
     first = shown[0].pictures
     if first["labels"].ndim != 3:
         raise NoDataError("the pictures have a class an image, and no class maps")
     count = min(len(first["images"]), SHOWN)
     headings = ["image", "label", *(each.heading for each in shown)]
-    classes = _occurring([first["labels"], *(each.pictures["predicted"] for each in shown)], count)
+    classes = _list_classes([first["labels"], *(each.pictures["predicted"] for each in shown)], count)
     legend_rows = math.ceil((len(classes) + 1) / 4)
-    figure, grid = _grid(headings, count)
+    figure, grid = _make_grid(headings, count)
     for row in range(count):
         axes = grid[row * len(headings) :]
         axes[0].imshow(first["images"][row].transpose(1, 2, 0), interpolation="none")
@@ -124,30 +123,31 @@ def pictures_figure(table: RunTable, *, mix: Collection[str] = ()) -> RunFigure:
             _draw_map(place, each.pictures["predicted"][row], void)
     names = first.get("classes")
     handles = [
-        Patch(facecolor=_colour(index), label=str(index) if names is None else str(names[index])) for index in classes
+        Patch(facecolor=_choose_colour(index), label=str(index) if names is None else str(names[index]))
+        for index in classes
     ]
     if (first["labels"][:count] == IGNORED).any():
         handles.append(Patch(facecolor=VOID, hatch=HATCH, label="void (not counted)"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=SMALL_SIZE, frameon=False)
-    set_caption(figure, f"Images of target/test. {_chosen_text(shown)}{note}")
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=style.SMALL_SIZE, frameon=False)
+    style.set_caption(figure, f"Images of target/test. {_describe_choice(shown)}{note}")
     _set_height(figure, first["images"], headings, count, above=0.1 + 0.13 * legend_rows)
     figure.runs = [each.run for each in shown]
     return figure
 
 
-def attention_figure(table: RunTable, *, mix: Collection[str] = ()) -> RunFigure:
-    """Draw over real images the attention with which A-pool would weigh the places of each of ``METHODS``' encoders.
+def draw_attention(table: RunTable, *, mix: Collection[str] = ()) -> style.RunFigure:
+    """Draw the attention that A-pool gives to each place of real images, with the encoder of each of ``METHODS``.
 
     Raises:
         NoDataError: no finished run has pictures.
     """
-    shown, note = shown_runs(table, mix=mix)
+    shown, note = choose_runs(table, mix=mix)
     first = shown[0].pictures
     count = min(len(first["images"]), SHOWN)
     columns = [(each, stage) for each in shown for stage in STAGES]
     headings = ["image", *(f"{each.heading}\nstage {stage}" for each, stage in columns)]
-    weights = [_times_uniform(each.pictures[f"attention_stage{stage}"][:count]) for each, stage in columns]
-    figure, grid = _grid(headings, count)
+    weights = [_divide_by_uniform(each.pictures[f"attention_stage{stage}"][:count]) for each, stage in columns]
+    figure, grid = _make_grid(headings, count)
     top = max(float(np.quantile(np.concatenate([each.ravel() for each in weights]), 0.995)), 2.0)
     height, width = first["images"].shape[-2:]
     drawn = None
@@ -168,42 +168,42 @@ def attention_figure(table: RunTable, *, mix: Collection[str] = ()) -> RunFigure
             )
     assert drawn is not None
     bar = figure.colorbar(drawn, ax=grid, location="top", shrink=0.6, aspect=40, pad=0.02)
-    bar.ax.tick_params(labelsize=SMALL_SIZE, length=2)
-    bar.set_label("attention, in multiples of an even weight", fontsize=SMALL_SIZE)
+    bar.ax.tick_params(labelsize=style.SMALL_SIZE, length=2)
+    bar.set_label("attention, in multiples of an even weight", fontsize=style.SMALL_SIZE)
     caption = (
         "Images of target/test, and the weights that A-pool gives the places of an encoder's maps, 1 being the weight "
         f"of average pooling; one scale for all panels, which ends at 2 or at their 99.5th percentile. "
-        f"{_chosen_text(shown)}{note}"
+        f"{_describe_choice(shown)}{note}"
     )
-    set_caption(figure, caption)
+    style.set_caption(figure, caption)
     _set_height(figure, first["images"], headings, count, above=0.42)
     figure.runs = [each.run for each in shown]
     return figure
 
 
-def _grid(headings: Sequence[str], count: int) -> tuple[RunFigure, list[Axes]]:
-    """Return a figure with ``count`` rows of bare panels, the headings above."""
-    figure, grid = new_panels(count, len(headings), height=1, share_y=False)
+def _make_grid(headings: Sequence[str], count: int) -> tuple[style.RunFigure, list[Axes]]:
+    """Return a figure with ``count`` rows of panels without axes, below headings."""
+    figure, grid = style.make_panels(count, len(headings), height=1, share_y=False)
     for axes in grid:
         axes.set_axis_off()
     for axes, heading in zip(grid, headings, strict=False):
-        axes.set_title(heading, fontsize=SMALL_SIZE, pad=2)
+        axes.set_title(heading, fontsize=style.SMALL_SIZE, pad=2)
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)  # type: ignore[union-attr, call-arg]
     return figure, grid
 
 
 def _set_height(
-    figure: RunFigure, images: npt.NDArray[Any], headings: Sequence[str], count: int, *, above: float
+    figure: style.RunFigure, images: npt.NDArray[Any], headings: Sequence[str], count: int, *, above: float
 ) -> None:
-    """Make room for panels as the images are shaped, the headings, the caption, and ``above`` inches."""
+    """Make room for panels with the images' aspect ratio, the headings, the caption, and ``above`` inches."""
     height, width = images.shape[-2:]
-    panel = (COLUMN - 0.1) / len(headings) * height / width + 0.03
+    panel = (style.COLUMN - 0.1) / len(headings) * height / width + 0.03
     lines = max(heading.count("\n") for heading in headings) + 1 + figure.get_supxlabel().count("\n") + 1
     figure.set_figheight(above + count * panel + 0.107 * lines + 0.1)
 
 
 def _draw_map(axes: Axes, labels: npt.NDArray[Any], void: npt.NDArray[np.bool_]) -> None:
-    """Draw a class map (h, w); void is grey and hatched."""
+    """Draw a class map (h, w), with void grey and hatched."""
     colours = np.array([to_rgb(colour) for colour in CLASS_COLOURS])
     picture = colours[np.maximum(labels, 0) % len(colours)]
     picture[void] = to_rgb(VOID)
@@ -212,21 +212,21 @@ def _draw_map(axes: Axes, labels: npt.NDArray[Any], void: npt.NDArray[np.bool_])
         axes.contourf(void.astype(float), levels=[0.5, 1.5], colors="none", hatches=[HATCH])
 
 
-def _occurring(maps: Sequence[npt.NDArray[Any]], count: int) -> list[int]:
+def _list_classes(maps: Sequence[npt.NDArray[Any]], count: int) -> list[int]:
     """Return the classes in the first ``count`` of maps (M, h, w), in order."""
     return sorted({int(label) for each in maps for label in np.unique(each[:count])} - {IGNORED})
 
 
-def _colour(index: int) -> str:
+def _choose_colour(index: int) -> str:
     return CLASS_COLOURS[index % len(CLASS_COLOURS)]
 
 
-def _times_uniform(weights: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Turn weights (M, h, w) that sum to 1 over a map into multiples of an even weight."""
+def _divide_by_uniform(weights: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return weights (M, h, w), which sum to 1 over a map, as multiples of an even weight."""
     return np.asarray(weights.astype(np.float64) * weights.shape[1] * weights.shape[2])
 
 
-def _chosen_text(shown: Sequence[Shown]) -> str:
-    runs = "; ".join(each.said for each in shown)
-    words = task_of(each.run for each in shown).score_words
+def _describe_choice(shown: Sequence[Shown]) -> str:
+    runs = "; ".join(each.text for each in shown)
+    words = get_task(each.run for each in shown).score_words
     return f"Of each method the finished run with the best {words} on source/val ({runs})."

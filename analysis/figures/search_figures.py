@@ -6,66 +6,58 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.figure_style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    RED,
-    SMALL_SIZE,
-    TEXT_SIZE,
-    kept_apart,
-    new_figure,
-    note_figure,
-    set_caption,
-    set_title,
-)
-from analysis.figures.importance import importance, importance_figure
-from analysis.figures.parallel_coordinates import parallel_coordinates, parallel_coordinates_html
-from analysis.runs.trials import REFERENCES, Trial, protocol_of_score, trials_of
+from analysis.figures import style
+from analysis.figures.importance import draw_importance, estimate_importance
+from analysis.figures.parallel_coordinates import draw_parallel_coordinates, write_parallel_coordinates
+from analysis.runs.metrics import find_protocol
+from analysis.runs.trials import REFERENCES, Trial, list_trials
 from csg.messages.text import make_printable
 from csg.storage.place import Place
 from csg.tracking import TrackedRun
 
-MARKS = {"suggested": ("o", BLUE, 14), "source_only": ("s", GREEN, 26), "default": ("D", ORANGE, 26)}
+MARKS: Final = {
+    "suggested": ("o", style.BLUE, 14),
+    "source_only": ("s", style.GREEN, 26),
+    "default": ("D", style.ORANGE, 26),
+}
 """Shape, colour and size (in square points) of a trial's mark, by its role."""
-MANY = 100
-"""Trials of one role from which on their marks shrink."""
-NO_RESULTS = "This search has no trials with a result yet."
+MANY: Final = 100
+"""The number of trials of one role above which their marks shrink."""
+NO_RESULTS: Final = "This search has no trials with a result yet."
 
 
-def optimisation_history(runs: Iterable[TrackedRun], score: str) -> Figure:
-    """Show every trial's score in the order of the trials, and the best so far.
+def draw_optimisation_history(runs: Iterable[TrackedRun], score: str) -> Figure:
+    """Draw every trial's score in the order of the trials, and the best so far.
 
-    A filled mark is a finished trial's score at its last epoch. A hollow one is a trial that the scheduler stopped, or
-    that still runs, at the last epoch it reached: not comparable, shown for completeness. A cross on the axis is a
-    failed trial or one without a score. The step line is the best score so far among finished trials and nothing
-    else; like the search's result it may be the paper's configuration, but not source_only, which has no place in the
-    space. These two references have marks of their own and a line across the figure.
+    A filled mark is a finished trial's score at its last epoch. A hollow mark is a trial that the scheduler stopped, or
+    that still runs, at the last epoch that it reached; it cannot be compared and is shown for completeness. A cross on
+    the axis is a failed trial or one without a score. The step line is the best score so far among finished trials.
+    Like the search's result it may be the default setting, but not source only, which lies outside the search space.
+    These two reference trials have marks of their own and a line across the figure.
     """
-    trials = [trial for trial in trials_of(runs, score) if trial.score is not None or trial.run.status != "running"]
+    trials = [trial for trial in list_trials(runs, score) if trial.score is not None or trial.run.status != "running"]
     if not trials:
-        return note_figure(NO_RESULTS)
-    figure, axes = new_figure(height=2.7)
+        return style.make_note(NO_RESULTS)
+    figure, axes = style.make_figure(height=2.7)
     crossed = [trial for trial in trials if _is_crossed(trial)]
     scored = [trial for trial in trials if not _is_crossed(trial)]
     finished = [trial for trial in scored if trial.run.status == "finished"]
     early = [trial for trial in scored if trial.run.status != "finished"]
     eligible = [trial for trial in finished if trial.role != "source_only"]
     if eligible:
-        best = [100 * value for value in accumulate((_score(trial) for trial in eligible), max)]
+        best = [100 * value for value in accumulate((_get_score(trial) for trial in eligible), max)]
         numbers = [*(trial.number for trial in eligible), trials[-1].number]
         label = "best so far (finished only)"
-        axes.step(numbers, [*best, best[-1]], where="post", color=BLACK, lw=1, label=label)
+        axes.step(numbers, [*best, best[-1]], where="post", color=style.BLACK, lw=1, label=label)
     stopped = all(trial.run.status == "stopped" for trial in early)
-    _scatter(axes, finished, filled=True, label="finished")
-    _scatter(axes, early, filled=False, label="stopped early" if stopped else "not finished")
+    _draw_trials(axes, finished, filled=True, label="finished")
+    _draw_trials(axes, early, filled=False, label="stopped early" if stopped else "not finished")
     if crossed:
         failed = all(trial.run.status == "failed" for trial in crossed)
         label = "failed" if failed else "failed or no score"
@@ -74,7 +66,7 @@ def optimisation_history(runs: Iterable[TrackedRun], score: str) -> Figure:
             numbers,
             [0] * len(crossed),
             s=20,
-            c=RED,
+            c=style.RED,
             marker="x",
             lw=1,
             label=label,
@@ -86,7 +78,7 @@ def optimisation_history(runs: Iterable[TrackedRun], score: str) -> Figure:
     _name_references(axes, trials)
     if not eligible:
         why = "No trial of the space has finished, so there is no best so far." if scored else "No trial has a score."
-        set_caption(figure, why)
+        style.set_caption(figure, why)
     return figure
 
 
@@ -94,17 +86,17 @@ def _is_crossed(trial: Trial) -> bool:
     return trial.run.status == "failed" or trial.score is None
 
 
-def _score(trial: Trial) -> float:
+def _get_score(trial: Trial) -> float:
     assert trial.score is not None
     return trial.score
 
 
-def _scatter(axes: Axes, trials: Sequence[Trial], *, filled: bool, label: str) -> None:
-    """Draw marks by role; the legend shows the first role that occurs."""
+def _draw_trials(axes: Axes, trials: Sequence[Trial], *, filled: bool, label: str) -> None:
+    """Draw marks by role. The legend shows the first role that occurs."""
     for role, (marker, colour, size) in MARKS.items():
         chosen = [trial for trial in trials if trial.role == role]
         if chosen:
-            numbers, scores = [trial.number for trial in chosen], [100 * _score(trial) for trial in chosen]
+            numbers, scores = [trial.number for trial in chosen], [100 * _get_score(trial) for trial in chosen]
             face = colour if filled else "white"
             area = size * min(1.0, MANY / len(chosen))
             axes.scatter(
@@ -122,64 +114,71 @@ def _scatter(axes: Axes, trials: Sequence[Trial], *, filled: bool, label: str) -
 
 
 def _decorate(axes: Axes, trials: Sequence[Trial], score: str) -> None:
-    protocol = protocol_of_score(score)
-    axes.set_ylabel(f"{score} (%)" + (f"\nselection protocol: {protocol}" if protocol else ""), fontsize=SMALL_SIZE)
-    axes.set_xlabel("trial", fontsize=TEXT_SIZE)
+    protocol = find_protocol(score)
+    axes.set_ylabel(
+        f"{score} (%)" + (f"\nselection protocol: {protocol}" if protocol else ""), fontsize=style.SMALL_SIZE
+    )
+    axes.set_xlabel("trial", fontsize=style.TEXT_SIZE)
     axes.set_xlim(trials[0].number - 0.7, trials[-1].number + 0.7)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if not any(trial.score is not None for trial in trials):
         axes.set_ylim(0, 100)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=SMALL_SIZE, frameon=False)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=style.SMALL_SIZE, frameon=False)
 
 
 def _name_references(axes: Axes, trials: Sequence[Trial]) -> None:
-    """Draw a line across at each reference's score and write its name (and what became of it) beside the axes."""
+    """Draw a line across at the score of each reference trial, and write its name and status beside the axes."""
     references = [trial for trial in trials if trial.role in REFERENCES]
     low, high = axes.get_ylim()
-    levels = [low if _is_crossed(trial) else 100 * _score(trial) for trial in references]
-    places = kept_apart([(level - low) / (high - low) for level in levels], 0.13)
+    levels = [low if _is_crossed(trial) else 100 * _get_score(trial) for trial in references]
+    places = style.move_apart([(level - low) / (high - low) for level in levels], 0.13)
     for trial, level, place in zip(references, levels, places, strict=True):
         colour = MARKS[trial.role][1]
         if level != low:
             axes.axhline(level, color=colour, lw=0.8, ls=(0, (4, 2)), zorder=1)
-        fate = "" if trial.run.status == "finished" else f"\n({trial.run.status}, epoch {trial.epoch})"
+        status = "" if trial.run.status == "finished" else f"\n({trial.run.status}, epoch {trial.epoch})"
         axes.annotate(
-            trial.role + fate,
+            trial.role + status,
             xy=(1, level),
             xycoords=axes.get_yaxis_transform(),
             xytext=(1.03, place),
             textcoords="axes fraction",
             va="center",
-            fontsize=SMALL_SIZE,
+            fontsize=style.SMALL_SIZE,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": GREY, "lw": 0.5, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={"arrowstyle": "-", "color": style.GREY, "lw": 0.5, "shrinkA": 0, "shrinkB": 0},
         )
 
 
 def write_search_figures(
     runs: Iterable[TrackedRun], *, score: str, names: Sequence[str], title: str, folder: Place
 ) -> list[Place]:
-    """Write a search's figures into ``folder``, whatever the search's size, and return the files.
+    """Write a search's figures into ``folder``, and return the files.
 
-    ``runs`` have the history of ``score``, the metric that the search looked at; ``names`` are the searched settings in
-    the order to show; ``title`` stands above each figure. The folder is made if it does not exist, and files of an
-    earlier call are replaced.
+    The folder is made if it does not exist, and files of an earlier call are replaced.
+
+    Args:
+        runs: the trials, with the history of ``score``.
+        score: the metric that the search maximises.
+        names: the searched settings, in the order in which they are shown.
+        title: stands above each figure.
+        folder: to write to.
     """
     runs = list(runs)
-    found = importance(runs, score, names)
+    found = estimate_importance(runs, score, names)
     figures = {
-        "optimisation_history.png": optimisation_history(runs, score),
-        "parameter_importance.png": importance_figure(found),
-        "parallel_coordinates.png": parallel_coordinates(runs, score, names),
+        "optimisation_history.png": draw_optimisation_history(runs, score),
+        "parameter_importance.png": draw_importance(found),
+        "parallel_coordinates.png": draw_parallel_coordinates(runs, score, names),
     }
     for name, figure in figures.items():
-        set_title(figure, title)
+        style.set_title(figure, title)
         with (folder / name).replacing() as file:
             figure.savefig(file, format="png")
     texts = {
         "parameter_importance.json": json.dumps({"score": score, **dataclasses.asdict(found)}, indent=2) + "\n",
-        "parallel_coordinates.html": parallel_coordinates_html(runs, score, names, title=title),
+        "parallel_coordinates.html": write_parallel_coordinates(runs, score, names, title=title),
     }
     for name, text in texts.items():
         with (folder / name).replacing() as file:

@@ -1,4 +1,4 @@
-"""How the score on real images depends on the temperature and on the stages' weights."""
+"""How the score on real images depends on the temperature and on the weights of the stages."""
 
 from __future__ import annotations
 
@@ -8,32 +8,26 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.feature_panels import finished_cells
-from analysis.figures.figure_style import (
-    BLACK,
-    BLUE,
-    ORANGE,
-    PALETTE,
-    SHAPES,
-    SMALL_SIZE,
-    TEXT_SIZE,
-    RunFigure,
-    mark_area,
-    new_panels,
-    set_caption,
-    set_legend_marks,
-    set_log_ticks,
+from analysis.figures import style
+from analysis.inference.t_tests import MeanEstimate, mean_interval
+from analysis.runs.comparable import (
+    Comparable,
+    MixedRunsError,
+    NoDataError,
+    check_unmixed,
+    collect_by_seed,
+    is_complete,
+    keep_comparable,
+    keep_comparable_with,
+    keep_distinct,
 )
-from analysis.runs.cells import MixedRunsError, by_seed, check_unmixed, whole
-from analysis.runs.comparable import Comparable, NoDataError, comparable, comparable_with
-from analysis.runs.newest import note_of_empty
+from analysis.runs.metrics import get_task
+from analysis.runs.newest import describe_empty
 from analysis.runs.run_table import AblationRuns, SearchRuns
-from analysis.runs.task_figures import task_of
-from analysis.statistics.inference import MeanEstimate, mean_interval
-from analysis.tables.protocol_table import distinct_finished
 from csg.messages.wording import pluralize
 from csg.tracking import TrackedRun
 
@@ -46,115 +40,110 @@ SWEEPS: Final = {
 
 @dataclass(frozen=True)
 class Curve:
-    """The score on real images over the values of one setting, all else equal."""
+    """The score on real images by the value of one setting, with all other settings equal."""
 
     design: str
     names: tuple[str, ...]
-    """The settings that have the value, alike."""
+    """The settings that have the value; all of them have the same."""
     points: Mapping[float, MeanEstimate]
-    """By value: the mean over seeds, in %."""
+    """The mean over seeds, in %, by value."""
     reference: TrackedRun
-    """One of the runs; what stands in the same panel must be comparable with it."""
+    """One of the runs. Everything in the same panel must be comparable with it."""
     runs: tuple[TrackedRun, ...]
-    """Of all cells."""
-    said: tuple[str, ...]
-    """What a caption must say of these runs."""
+    """The runs of all cells."""
+    notes: tuple[str, ...]
+    """Sentences for the caption."""
 
 
-def curve_of(ablation: AblationRuns, pattern: re.Pattern[str], *, mix: Collection[str] = ()) -> Curve | None:
-    """Return the curve of an ablation in which nothing but settings of ``pattern`` differs; None where it is no such.
+def make_curve(ablation: AblationRuns, pattern: re.Pattern[str], *, mix: Collection[str] = ()) -> Curve | None:
+    """Return the curve of an ablation whose cells differ in settings of ``pattern`` alone; None for any other ablation.
 
-    Settings that differ between runs of one cell (the seed, what a machine adds) are not what the cells differ in.
-    Several settings that ``pattern`` matches must be alike in each cell.
+    If cells differ in several settings of ``pattern``, these must be equal to each other in every cell.
 
     Raises:
         MixedRunsError: runs that must not be mixed.
     """
-    cells = finished_cells(ablation)
-    names = _differing(list(cells.values()))
+    cells = {name: runs for name, runs in ablation.finished_cells.items() if runs}
+    names = _list_varied(cells)
     if not names or not all(pattern.fullmatch(name) for name in names):
         return None
-    values = [_common_value(runs[0], names) for runs in cells.values()]
+    values = [_get_common_value(runs[0], names) for runs in cells.values()]
     if any(value is None for value in values):
         return None
-    said = check_unmixed(cells, allowed=mix)
+    mixed = check_unmixed(cells, mix=mix)
     points = {}
     for value, runs in zip(values, cells.values(), strict=True):
-        accuracies = by_seed(runs, task_of(runs).real_score)
-        if value is not None and whole(accuracies):
+        accuracies = collect_by_seed(runs, get_task(runs).real_score)
+        if value is not None and is_complete(accuracies):
             points[value] = mean_interval([100 * each for each in accuracies.values()])
     reference = next(iter(cells.values()))[-1]
     drawn = tuple(run for runs in cells.values() for run in runs)
-    return Curve(ablation.design, tuple(names), dict(sorted(points.items())), reference, drawn, tuple(said))
+    return Curve(ablation.design, tuple(names), dict(sorted(points.items())), reference, drawn, tuple(mixed))
 
 
-def _common_value(run: TrackedRun, names: Sequence[str]) -> float | None:
-    """Return the number that all these settings have, alike; None where they differ, or are no numbers."""
+def _get_common_value(run: TrackedRun, names: Sequence[str]) -> float | None:
+    """Return the number that all these settings have; None if they differ or are not numbers."""
     values = {run.params.get(name) for name in names}
     (value, *others) = values
     return float(value) if not others and isinstance(value, int | float) else None
 
 
-def _differing(cells: Sequence[Sequence[TrackedRun]]) -> list[str]:
-    """Name the settings that are the same in all runs of each cell, but not in all cells."""
-    everything = [run for runs in cells for run in runs]
+def _list_varied(cells: Mapping[str, Sequence[TrackedRun]]) -> list[str]:
+    """Return the settings that have one value in each cell but several over all cells.
 
-    def values(runs: Sequence[TrackedRun], name: str) -> set[str]:
-        return {repr(run.params.get(name)) for run in runs}
-
-    return [
-        name
-        for name in sorted({name for run in everything for name in run.params})
-        if all(len(values(runs, name)) == 1 for runs in cells) and len(values(everything, name)) > 1
-    ]
+    So the seed, and settings that depend on the machine, are not among them.
+    """
+    frame = pd.DataFrame([run.params for runs in cells.values() for run in runs], dtype=object).map(repr)
+    by_cell = frame.groupby([name for name, runs in cells.items() for _ in runs]).nunique()
+    return sorted(frame.columns[(by_cell == 1).all() & (frame.nunique() > 1)])
 
 
-def sensitivity(
+def draw_sensitivity(
     ablations: Sequence[AblationRuns], searches: Sequence[SearchRuns], *, mix: Collection[str] = ()
-) -> RunFigure:
+) -> style.RunFigure:
     """Draw a panel for each of ``SWEEPS``: the newest ablation of its settings as a curve, searches' trials as points.
 
-    An ablation that has no two finished cells makes no curve, and hides no older one; the caption names it.
+    An ablation with fewer than two finished cells makes no curve and hides no older one. The caption names it.
 
     Raises:
         NoDataError: there is neither an ablation of these settings nor a finished trial that has them.
         MixedRunsError: every ablation of a panel's settings has runs that must not be mixed.
     """
-    trials = distinct_finished(run for search in searches for run in search.runs)
+    trials = keep_distinct(run for search in searches for run in search.runs)
     shown: dict[str, tuple[Curve | None, Comparable]] = {}
     for title, pattern in SWEEPS.items():
-        curve = _newest(ablations, pattern, mix)
-        having = [run for run in trials if _settings(run, pattern)]
-        points = comparable_with(curve.reference, having, mix=mix) if curve else comparable(having, mix=mix)
+        curve = _choose_curve(ablations, pattern, mix)
+        having = [run for run in trials if _get_settings(run, pattern)]
+        points = keep_comparable_with(curve.reference, having, mix=mix) if curve else keep_comparable(having, mix=mix)
         values = {
             *(curve.points if curve else ()),
-            *(at for run in points.runs for at in _settings(run, pattern).values()),
+            *(at for run in points.runs for at in _get_settings(run, pattern).values()),
         }
         if len(values) > 1:
             shown[title] = (curve, points)
     if not shown:
         raise NoDataError(f"no two values of {' or '.join(SWEEPS)} among ablations and finished trials")
-    figure, panels = new_panels(1, len(shown), height=2.9)
+    figure, panels = style.make_panels(1, len(shown), height=2.9)
     for axes, (title, (curve, points)) in zip(panels, shown.items(), strict=True):
-        _panel(axes, title, curve, points)
-    set_caption(figure, _caption(list(shown.values())))
+        _draw_panel(axes, title, curve, points)
+    style.set_caption(figure, _write_caption(list(shown.values())))
     drawn = [run for curve, points in shown.values() for run in (*(curve.runs if curve else ()), *points.runs)]
     figure.runs = list({run.run_id: run for run in drawn}.values())
-    panels[0].set_ylabel(f"real {task_of(drawn).score_words} (%)", fontsize=TEXT_SIZE)
+    panels[0].set_ylabel(f"real {get_task(drawn).score_words} (%)", fontsize=style.TEXT_SIZE)
     return figure
 
 
-def _newest(ablations: Sequence[AblationRuns], pattern: re.Pattern[str], mix: Collection[str]) -> Curve | None:
-    """Return the newest ablation's curve that can be drawn, which says of newer ones of its design why they are not.
+def _choose_curve(ablations: Sequence[AblationRuns], pattern: re.Pattern[str], mix: Collection[str]) -> Curve | None:
+    """Return the curve of the newest ablation that can be drawn, with notes on why newer ones of its design cannot.
 
     Raises:
-        MixedRunsError: there are such ablations, and all of them mix what must not be.
+        MixedRunsError: there are such ablations, and all of them have runs that must not be mixed.
     """
     refused: dict[str, MixedRunsError] = {}
     single: Curve | None = None
     for place, ablation in reversed(list(enumerate(ablations))):
         try:
-            curve = curve_of(ablation, pattern, mix=mix)
+            curve = make_curve(ablation, pattern, mix=mix)
         except MixedRunsError as error:
             refused[ablation.parent.run_id] = MixedRunsError(f"{ablation.key}: {error}")
             continue
@@ -166,8 +155,8 @@ def _newest(ablations: Sequence[AblationRuns], pattern: re.Pattern[str], mix: Co
             for each in newer
             if each.parent.run_id in refused
         ]
-        said = (*curve.said, *filter(None, [note_of_empty(newer)]), *hidden)
-        curve = dataclasses.replace(curve, said=said)
+        notes = (*curve.notes, *filter(None, [describe_empty(newer)]), *hidden)
+        curve = dataclasses.replace(curve, notes=notes)
         if len(curve.points) > 1:
             return curve
         single = single or curve
@@ -176,21 +165,21 @@ def _newest(ablations: Sequence[AblationRuns], pattern: re.Pattern[str], mix: Co
     return single
 
 
-def _panel(axes: Axes, title: str, curve: Curve | None, points: Comparable) -> None:
+def _draw_panel(axes: Axes, title: str, curve: Curve | None, points: Comparable) -> None:
     values: list[float] = []
-    real = task_of(points.runs).real_score
-    settings = [_settings(run, SWEEPS[title]) for run in points.runs]
+    real = get_task(points.runs).real_score
+    settings = [_get_settings(run, SWEEPS[title]) for run in points.runs]
     for index, name in enumerate(sorted({name for each in settings for name in each})):
         at = [each[name] for each in settings if name in each]
         values += at
         accuracies = [100 * run.metrics[real] for run, each in zip(points.runs, settings, strict=True) if name in each]
-        colour = (ORANGE, *PALETTE[2:])[index]
-        label = f"search, {_short(name)}"
+        colour = (style.ORANGE, *style.PALETTE[2:])[index]
+        label = f"search, {_shorten(name)}"
         axes.scatter(
             at,
             accuracies,
-            s=mark_area(9, len(at)),
-            marker=SHAPES[index % 4],
+            s=style.scale_mark(9, len(at)),
+            marker=style.SHAPES[index % 4],
             c=colour,
             alpha=0.6,
             lw=0,
@@ -198,35 +187,37 @@ def _panel(axes: Axes, title: str, curve: Curve | None, points: Comparable) -> N
             zorder=2,
         )
     if curve is not None:
-        _draw(axes, curve)
+        _draw_curve(axes, curve)
         values += curve.points
     if min(values) > 0:
         low, high = min(values), max(values)
-        set_log_ticks(axes, low, high)
+        style.set_log_ticks(axes, low, high)
         axes.set_xlim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.set_xlabel(title, fontsize=TEXT_SIZE)
-    set_legend_marks(
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=SMALL_SIZE, frameon=False, borderaxespad=0.2)
+    axes.set_xlabel(title, fontsize=style.TEXT_SIZE)
+    style.set_legend_marks(
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), fontsize=style.SMALL_SIZE, frameon=False, borderaxespad=0.2
+        )
     )
 
 
-def _draw(axes: Axes, curve: Curve) -> None:
-    """Draw the means, joined, with their intervals where there are any."""
+def _draw_curve(axes: Axes, curve: Curve) -> None:
+    """Draw the means, joined by a line, with their intervals if there are any."""
     at = list(curve.points)
     means = [estimate.mean for estimate in curve.points.values()]
     several = len(curve.names) > 1
-    label = f"ablation, {'stages alike' if several else _short(curve.names[0])}"
-    axes.plot(at, means, color=BLUE, lw=1, marker="o", ms=3, label=label, zorder=4)
+    label = f"ablation, {'stages alike' if several else _shorten(curve.names[0])}"
+    axes.plot(at, means, color=style.BLUE, lw=1, marker="o", ms=3, label=label, zorder=4)
     for value, estimate in curve.points.items():
         if estimate.interval is not None:
-            axes.plot([value] * 2, [estimate.interval.low, estimate.interval.high], color=BLACK, lw=0.7, zorder=3)
+            axes.plot([value] * 2, [estimate.interval.low, estimate.interval.high], color=style.BLACK, lw=0.7, zorder=3)
 
 
-def _settings(run: TrackedRun, pattern: re.Pattern[str]) -> dict[str, float]:
-    """Return the settings that a run has of ``pattern``, by name."""
+def _get_settings(run: TrackedRun, pattern: re.Pattern[str]) -> dict[str, float]:
+    """Return the numbers among a run's settings of ``pattern``, by name."""
     return {
         name: float(value)
         for name, value in run.params.items()
@@ -234,15 +225,15 @@ def _settings(run: TrackedRun, pattern: re.Pattern[str]) -> dict[str, float]:
     }
 
 
-def _short(name: str) -> str:
-    """Name a setting within its panel: a stage, or the setting itself."""
+def _shorten(name: str) -> str:
+    """Return a setting's name within its panel: its stage, or the setting itself."""
     found = re.fullmatch(r"method\.stage(\d)\.weight", name)
     return f"stage {found[1]}" if found else name.removeprefix("method.")
 
 
-def _caption(shown: Sequence[tuple[Curve | None, Comparable]]) -> str:
+def _write_caption(shown: Sequence[tuple[Curve | None, Comparable]]) -> str:
     curves = [curve for curve, _ in shown if curve is not None]
-    said = []
+    sentences = []
     if curves:
         sizes = [estimate.n for curve in curves for estimate in curve.points.values()]
         seeds = f"{min(sizes)} to " if min(sizes) < max(sizes) else ""
@@ -250,12 +241,12 @@ def _caption(shown: Sequence[tuple[Curve | None, Comparable]]) -> str:
         designs = list(dict.fromkeys(curve.design for curve in curves))
         names = f"ablation{'s' if len(designs) > 1 else ''} {', '.join(designs)}"
         bars = "bars: Student's t 95 % intervals of the mean" if max(sizes) > 1 else "one seed, so no interval"
-        said.append(f"Line: mean over {seeds} of a cell ({names}), all else equal; {bars}.")
+        sentences.append(f"Line: mean over {seeds} of a cell ({names}), all else equal; {bars}.")
     if any(points.runs for _, points in shown):
-        said.append(
-            "Points: finished trials of searches, one seed each; all other searched settings vary too, and the sampler "
-            "chose where to look: they are no curve."
+        sentences.append(
+            "Points: finished trials of searches, one seed each. The other searched settings vary too, and the sampler "
+            "chose where to look, so the points are not a curve."
         )
-    said += dict.fromkeys(sentence for curve in curves for sentence in curve.said)
+    sentences += dict.fromkeys(note for curve in curves for note in curve.notes)
     notes = dict.fromkeys(points.note.strip() for _, points in shown if points.note)
-    return " ".join([*said, *notes])
+    return " ".join([*sentences, *notes])

@@ -1,4 +1,4 @@
-"""Where a setting's values stand between 0 and 1: linear, logarithmic or one place a category."""
+"""The position of a setting's values between 0 and 1, on a linear, logarithmic or categorical scale."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, Literal
 from matplotlib.ticker import MaxNLocator
 
 DECADES = 2
-"""A positive quantity whose values span as many is shown and judged by its logarithm."""
+"""A positive quantity whose values span so many decades has a logarithmic scale."""
 FEW = 6
-"""Up to as many different numbers each have their own tick."""
+"""Up to so many different numbers, each has its own tick."""
 CROWDED = 0.09
-"""Ticks nearer to each other than this leave one out."""
+"""The smallest distance of two ticks."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Scale:
 
     @classmethod
     def of(cls, values: Iterable[Any]) -> Scale:
-        """Derive the scale: numbers are linear or logarithmic, anything else is a category."""
+        """Derive the scale: linear or logarithmic for numbers, categorical for anything else."""
         values = list(values)
         if not all(_is_number(value) for value in values):
-            return cls("category", categories=tuple(sorted({label(value) for value in values})))
+            return cls("category", categories=tuple(sorted({format_category(value) for value in values})))
         numbers = tuple(sorted(set(values)))
         wide = bool(numbers) and numbers[0] > 0 and math.log10(numbers[-1] / numbers[0]) >= DECADES
         return cls("log" if wide else "linear", numbers=numbers)
@@ -43,30 +43,30 @@ class Scale:
         return len(self.numbers or self.categories) < 2
 
     def position(self, value: Any) -> float:
-        """Return where a value stands, from 0 for the lowest (or first) to 1; the only one stands in the middle."""
+        """Return a value's position, from 0 for the lowest (or first) to 1. A lone value is in the middle."""
         if self.constant:
             return 0.5
         if self.kind == "category":
-            return self.categories.index(label(value)) / (len(self.categories) - 1)
+            return self.categories.index(format_category(value)) / (len(self.categories) - 1)
         low, high = self.numbers[0], self.numbers[-1]
         if self.kind == "log":
             value, low, high = math.log(value), math.log(low), math.log(high)
         return float((value - low) / (high - low))
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return positions and texts of the ticks: every category; the ends of a number and round values between."""
+        """Return positions and texts of the ticks: every category, or a number's ends and round values between."""
         if self.kind == "category":
             return [(self.position(text), text) for text in self.categories]
         kept: dict[float, float] = {}
-        for number in self._tick_numbers():
+        for number in self._choose_ticks():
             position = self.position(number)
             if all(abs(position - other) >= CROWDED for other in kept.values()):
                 kept[number] = position
-        texts = _texts(list(kept))
+        texts = _format_numbers(list(kept))
         return sorted(zip(kept.values(), texts, strict=True))
 
-    def _tick_numbers(self) -> list[float]:
-        """Numbers that deserve a tick, the most deserving first."""
+    def _choose_ticks(self) -> list[float]:
+        """Return the numbers that may have a tick, the most important first."""
         if not self.numbers:
             return []
         low, high = self.numbers[0], self.numbers[-1]
@@ -81,8 +81,8 @@ class Scale:
         return list(dict.fromkeys([low, high, *(number for number in between if low < number < high)]))
 
 
-def label(value: Any) -> str:
-    """Return a category's text; truth values as they are written in YAML."""
+def format_category(value: Any) -> str:
+    """Return a category's text, with truth values as YAML writes them."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -90,8 +90,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _texts(numbers: list[float]) -> list[str]:
-    """Write numbers with three digits, or as many as tell them apart."""
+def _format_numbers(numbers: list[float]) -> list[str]:
+    """Write numbers with three digits, or with as many as make them differ."""
     for digits in range(3, 17):
         texts = [str(int(number)) if _is_whole(number) else f"{number:.{digits}g}" for number in numbers]
         if len(set(texts)) == len(texts):

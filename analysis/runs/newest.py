@@ -1,68 +1,86 @@
-"""Which of several ablations is shown: the newest that has a finished run, and what is said of the others."""
+"""Which of several ablations is shown, what a caption says of the others, and names that tell them apart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from analysis.runs.run_table import AblationRuns, SearchRuns
 from csg.messages.wording import pluralize
 from csg.tracking.tags import CELL_TAG
 
+CONFIRMATION: Final = "confirm-"
+"""Begins the design's name of an ablation that trains the winners of a search again."""
 FamilyT = TypeVar("FamilyT", AblationRuns, SearchRuns)
 
 
 @dataclass(frozen=True)
 class Newest:
-    """The ablation that stands for all that it was chosen from."""
+    """The ablation that is shown, chosen from several."""
 
     ablation: AblationRuns
     note: str
-    """Sentences for a caption: on newer ones that have no finished run, and on an older one that has more; or empty."""
+    """Sentences for a caption: newer ablations without a finished run, and an older one with more of them; or empty."""
 
 
-def newest(ablations: Sequence[AblationRuns]) -> Newest:
-    """Choose the newest ablation that has a finished run: what has none replaces nothing.
-
-    Where none has any, it is the newest.
+def choose_newest(ablations: Sequence[AblationRuns]) -> Newest:
+    """Choose the newest ablation that has a finished run, or the newest of all if none has.
 
     Args:
         ablations: at least one, the oldest first.
     """
     place = max((index for index, each in enumerate(ablations) if each.finished), default=len(ablations) - 1)
     chosen = ablations[place]
-    said = [note_of_empty(ablations[place + 1 :])]
+    notes = [describe_empty(ablations[place + 1 :])]
     older = [each for each in ablations[:place] if each.design == chosen.design]
     fullest = max(reversed(older), key=lambda each: len(each.finished), default=chosen)
     if not chosen.complete and len(fullest.finished) > len(chosen.finished):
-        said.append(f"Not complete: {chosen.key} has {_extent(chosen)}, the older {fullest.key} {_extent(fullest)}.")
-    return Newest(chosen, " ".join(filter(None, said)))
+        extents = _describe_extent(chosen), _describe_extent(fullest)
+        notes.append(f"Not complete: {chosen.key} has {extents[0]}, the older {fullest.key} {extents[1]}.")
+    return Newest(chosen, " ".join(filter(None, notes)))
 
 
-def note_of_empty(newer: Sequence[AblationRuns]) -> str:
-    """Say of newer ablations which have no finished run; empty where all have one."""
+def choose_main(ablations: Sequence[AblationRuns], name: str) -> Newest:
+    """Choose the newest ablation of a design or key; without a name, one of the rivals, or else of any design.
+
+    An ablation without a finished run takes no other's place, unless it was named.
+
+    Args:
+        ablations: at least one, the oldest first.
+        name: a design or a key; may be empty.
+    """
+    named = [each for each in ablations if name in (each.design, each.key)]
+    rivals = [each for each in ablations if each.design == "rivals"]
+    designed = [each for each in ablations if not each.design.startswith(CONFIRMATION)]
+    choices = [named] if named else [rivals, designed, list(ablations)]
+    filled = [among for among in choices if any(each.finished for each in among)]
+    return choose_newest(next(iter([*filled, *filter(None, choices)])))
+
+
+def describe_empty(newer: Sequence[AblationRuns]) -> str:
+    """Name the newer ablations that have no finished run, in a sentence; empty if all have one."""
     empty = [each.key for each in newer if not each.finished]
     if not empty:
         return ""
     return f"Newer, but without a finished run, and not shown here: {', '.join(empty)}."
 
 
-def unambiguous(ablation: AblationRuns, among: Sequence[AblationRuns]) -> str:
-    """Name an ablation by its design, or by its key where the design was run in several versions.
+def name_ablation(ablation: AblationRuns, among: Sequence[AblationRuns]) -> str:
+    """Return an ablation's design, or a unique key if the design was run in several versions.
 
-    Versions without a finished run do not count, so that a newer one takes no name away.
+    Versions without a finished run do not count, so that a name stays when a newer version is started.
     """
     same = [other for other in among if other.design == ablation.design]
     versions = [other for other in same if other.finished] or same
     alone = [other.parent.run_id for other in versions] == [ablation.parent.run_id]
-    return ablation.design if alone else distinct_key(ablation, among)
+    return ablation.design if alone else make_unique_key(ablation, among)
 
 
-def distinct_key(family: FamilyT, among: Sequence[FamilyT]) -> str:
-    """Return a key that none of the others gets.
+def make_unique_key(family: FamilyT, among: Sequence[FamilyT]) -> str:
+    """Return a key that no other ablation or search has.
 
-    Of those that have one key, in several output folders, all but the oldest end in their number.
+    Several output folders may hold the same key. All but the oldest of these get their number at the end.
 
     Args:
         family: an ablation or a search.
@@ -73,7 +91,7 @@ def distinct_key(family: FamilyT, among: Sequence[FamilyT]) -> str:
     return family.key if place == 1 else f"{family.key}-{place}"
 
 
-def _extent(ablation: AblationRuns) -> str:
+def _describe_extent(ablation: AblationRuns) -> str:
     cells = {run.tags.get(CELL_TAG) for run in ablation.finished}
     all_cells = pluralize(len(ablation.comparisons), "cell")
     return f"{pluralize(len(ablation.finished), 'finished run')} in {len(cells)} of {all_cells}"

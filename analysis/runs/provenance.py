@@ -1,26 +1,56 @@
-"""Where a figure or a table's cell comes from: the identity and the settings of the runs behind it."""
+"""Where a figure or a table's cell comes from: its runs' identity and settings, and the commands that repeat them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from csg.config.settings import find_places, flatten
+from csg.messages.errors import UserError
+from csg.messages.text import make_one_line, quote_for_shell
+from csg.parsing import config_from_flat
 from csg.tracking import TrackedRun
-from csg.tracking.tags import COMMIT_TAG, CONFIG_ID_TAG, DATA_TAG, PROGRAM_TAG, SEED_TAG
 
 SUFFIX: Final = ".provenance.json"
-"""Of the file that lies beside a table's or a figure's own."""
-IDENTITY: Final = (CONFIG_ID_TAG, SEED_TAG, COMMIT_TAG, PROGRAM_TAG, DATA_TAG)
-"""Tags of a run that say what was computed, by which program, on which data."""
+"""Ends the name of the file that lies beside each table and figure."""
+IDENTITY: Final = ("config_id", "seed", "commit", "source_digest", "data.fingerprint")
+"""The tags of a run that identify what was computed, by which program, on which data."""
 
 
-def origin(run: TrackedRun) -> dict[str, Any]:
-    """Return a run's name, identity, selection protocol and settings."""
-    protocol = run.params.get("selection.protocol", "")
-    tags = {name: run.tags.get(name, "") for name in IDENTITY}
-    return {"name": run.name, **tags, "selection.protocol": protocol, "settings": dict(run.params)}
+def describe_runs(runs: Iterable[TrackedRun]) -> dict[str, dict[str, Any]]:
+    """Return the name, identity, selection protocol and settings of each run, by its id."""
+    return {
+        run.run_id: {
+            "name": run.name,
+            **{name: run.tags.get(name, "") for name in IDENTITY},
+            "selection.protocol": run.params.get("selection.protocol", ""),
+            "settings": dict(run.params),
+        }
+        for run in runs
+    }
 
 
-def origins(runs: Iterable[TrackedRun]) -> dict[str, dict[str, Any]]:
-    """Return the origin of each run, by its id."""
-    return {run.run_id: origin(run) for run in runs}
+def write_command(settings: Mapping[str, Any]) -> str:
+    """Return the command that trains a run. It holds the settings that differ from the defaults.
+
+    If the run's method is not on this machine, the defaults are unknown. Then the command holds all settings, and a
+    comment above it says so.
+    """
+    method = {name: settings[name] for name in ("method.name", "method.path") if settings.get(name) is not None}
+    usual = config_from_flat({})
+    comment = ""
+    try:
+        config = config_from_flat({**method, "data.name": str(settings.get("data.name", usual.data.name))})
+        defaults = {**flatten(config), "data.name": usual.data.name}
+    except UserError as error:
+        reason = make_one_line(str(error))
+        comment = f"# the method is not on this machine ({reason}): all settings, whatever the defaults\n"
+        defaults = {}
+    written = find_places(usual, "written")
+    changed = {
+        name: value
+        for name, value in settings.items()
+        if name not in written and (name in method or name == "train.seed" or defaults.get(name) != value)
+    }
+    ordered = sorted(changed.items(), key=lambda item: item[0] not in method)  # the method's name first
+    return comment + " ".join(["csg train", *(f"--{name} {quote_for_shell(str(value))}" for name, value in ordered)])

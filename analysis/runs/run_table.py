@@ -1,4 +1,4 @@
-"""The runs that tables and figures are made of: an experiment of the tracking store, or a folder it was exported to."""
+"""The runs of an experiment, read from the tracking store or from the folder that it was exported to."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from analysis.runs.task_figures import task_name
+from analysis.runs.metrics import get_task_name
 from csg.messages.errors import UserError
 from csg.tracking import TrackedRun, list_artifact_places, read_artifact, read_experiment
 from csg.tracking.tags import (
@@ -30,9 +32,9 @@ from csg.tracking.tags import (
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
 
-RUNS = "runs.jsonl"
-FAMILIES = ("ablation", "search")
-"""Kinds of runs that train nothing themselves: others belong to them."""
+RUNS: Final = "runs.jsonl"
+PARENTS: Final = ("ablation", "search")
+"""Kinds of runs that train nothing themselves; they are the parents of those that do."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,13 @@ class Outputs:
     features: npt.NDArray[np.float32]
     """(M, C): those of a seeded subsample of the images, not normalised."""
     labels: npt.NDArray[np.int64] | None = None
-    """(N,) class indices; like the next two, None where a label is of a pixel."""
+    """(N,) class indices; None if each pixel has a label, like the next two."""
     predicted: npt.NDArray[np.int64] | None = None
     """(N,) class indices."""
     feature_labels: npt.NDArray[np.int64] | None = None
     """(M,) class indices of the features' images."""
     confusions: npt.NDArray[np.int64] | None = None
-    """(N, classes, classes) pixels of each image, by true and by predicted class; None where a label is of an image."""
+    """(N, classes, classes) pixels of each image, by true and by predicted class; None if each image has a label."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,12 @@ class AblationRuns:
 
     @property
     def key(self) -> str:
-        """Names the ablation: its design, and a digest of cells, data and program."""
+        """The ablation's name: its design, and a digest of its cells, data and program."""
         return self.parent.tags[ABLATION_TAG]
 
     @property
     def design(self) -> str:
-        """Name of the design."""
+        """The design's name."""
         return str(self.parent.params.get("design", ""))
 
     @property
@@ -76,13 +78,23 @@ class AblationRuns:
 
     @property
     def comparisons(self) -> dict[str, str]:
-        """Each cell, in order, with the cell that it is compared with; the base with itself."""
+        """Each cell, in order, with the cell that it is compared with. The base is compared with itself."""
         loaded: dict[str, str] = json.loads(self.parent.tags[CELLS_TAG])
         return loaded
 
     def cell(self, name: str) -> list[TrackedRun]:
         """Return the runs of one cell."""
         return [run for run in self.runs if run.tags.get(CELL_TAG) == name]
+
+    @property
+    def has_several_bases(self) -> bool:
+        """Whether cells are compared with different cells."""
+        return len(set(self.comparisons.values())) > 1
+
+    @cached_property
+    def finished_cells(self) -> dict[str, list[TrackedRun]]:
+        """The finished runs of each cell, in the order of the design."""
+        return {name: [run for run in self.cell(name) if run.status == "finished"] for name in self.comparisons}
 
     @property
     def finished(self) -> list[TrackedRun]:
@@ -105,12 +117,12 @@ class SearchRuns:
 
     @property
     def key(self) -> str:
-        """Names the search."""
+        """The search's name."""
         return self.parent.tags[SEARCH_TAG]
 
     @property
     def score(self) -> str:
-        """The metric that the search looked at."""
+        """The metric that the search maximises."""
         return self.parent.tags[SCORE_TAG]
 
     @property
@@ -129,33 +141,43 @@ class RunTable:
     """All runs of an experiment."""
 
     place: str
-    """Where they were read: a store's address, or a folder."""
+    """The store's address or the folder that they were read from."""
     experiment: str
     runs: tuple[TrackedRun, ...]
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return the runs as a DataFrame, indexed by run id, the oldest first.
+
+        The columns have the names that ``mlflow.search_runs`` gives them: ``params.method.temperature``,
+        ``metrics.target/test/accuracy``, ``tags.csg.cell``. Parameters keep their types.
+        """
+        columns = ("run_id", "name", "status", "params", "tags", "metrics")
+        rows = [{name: getattr(run, name) for name in columns} for run in self.runs]
+        return pd.json_normalize(rows, max_level=1).set_index("run_id")
+
     def ablations(self) -> list[AblationRuns]:
         """Return the ablations, the oldest first."""
-        return [AblationRuns(parent, children) for parent, children in self._families("ablation")]
+        return [AblationRuns(parent, children) for parent, children in self._group("ablation")]
 
     def searches(self) -> list[SearchRuns]:
         """Return the searches, the oldest first."""
-        return [SearchRuns(parent, children) for parent, children in self._families("search")]
+        return [SearchRuns(parent, children) for parent, children in self._group("search")]
 
-    def _families(self, kind: str) -> list[tuple[TrackedRun, tuple[TrackedRun, ...]]]:
+    def _group(self, kind: str) -> list[tuple[TrackedRun, tuple[TrackedRun, ...]]]:
         children: dict[str, list[TrackedRun]] = {}
         for run in self.runs:
             if PARENT_TAG in run.tags:
                 children.setdefault(run.tags[PARENT_TAG], []).append(run)
         return [(run, tuple(children.get(run.run_id, ()))) for run in self.runs if run.tags.get(KIND_TAG) == kind]
 
-    def of_commit(self, prefix: str) -> RunTable:
-        """Return the table with only those runs whose commit starts with ``prefix``, and the parents of these.
+    def keep_commit(self, prefix: str) -> RunTable:
+        """Return a table of the runs whose commit starts with ``prefix``, and their parents.
 
         Raises:
             UserError: there are none.
         """
-        trained = [run for run in self.runs if run.tags.get(KIND_TAG) not in FAMILIES]
-        kept = [run for run in trained if run.tags.get(COMMIT_TAG, "").startswith(prefix)]
+        trained = [run for run in self.runs if run.tags.get(KIND_TAG) not in PARENTS]
+        kept = [run for run in trained if run.tags.get("commit", "").startswith(prefix)]
         if not kept:
             found = sorted({run.tags.get(COMMIT_TAG, "") for run in trained} - {""})
             raise UserError(
@@ -164,60 +186,53 @@ class RunTable:
         ids = {run_id for run in kept for run_id in (run.run_id, run.tags.get(PARENT_TAG))}
         return dataclasses.replace(self, runs=tuple(run for run in self.runs if run.run_id in ids))
 
-    def outputs(self, run: TrackedRun) -> Outputs | None:
-        """Return what a run answered, or None where it stored nothing."""
-        path = self._file(run, OUTPUTS)
-        if path is None:
-            return None
-        with np.load(path, allow_pickle=False) as file:
-            names = {field.name for field in dataclasses.fields(Outputs)}
-            return Outputs(**{name: file[name] for name in file.files if name in names})
+    def read_outputs(self, run: TrackedRun) -> Outputs | None:
+        """Return a run's answers, or None if it stored none."""
+        arrays = self._load(run, OUTPUTS)
+        names = {field.name for field in dataclasses.fields(Outputs)}
+        return None if arrays is None else Outputs(**{name: arrays[name] for name in arrays if name in names})
 
-    def pictures(self, run: TrackedRun) -> dict[str, npt.NDArray[Any]] | None:
-        """Return a finished run's pictures by name, as :func:`csg.training.pictures.save_pictures` writes them.
+    def read_pictures(self, run: TrackedRun) -> dict[str, npt.NDArray[Any]] | None:
+        """Return the pictures of :func:`csg.training.pictures.save_pictures` by name, or None if there are none."""
+        return self._load(run, PICTURES)
 
-        None where it stored none.
-        """
-        path = self._file(run, PICTURES)
-        if path is None:
-            return None
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-
-    def looked_in(self, runs: Sequence[TrackedRun]) -> str:
-        """Say where the files of runs that seem to have none were looked for; nothing where the runs' folders exist."""
+    def describe_places(self, runs: Sequence[TrackedRun]) -> str:
+        """Return a sentence on where files of runs were looked for; empty if the runs' folders exist."""
         if Path(self.place).is_dir() or not runs:
             return ""
         places = list_artifact_places(self.place, runs[0].run_id)
         return "" if any(Path(place).exists() for place in places) else f" Looked in {' and '.join(places)}."
 
-    def by_task(self) -> dict[str, RunTable]:
-        """Divide the table by task: a part holds the runs of one task, and the parents of these.
+    def divide_by_task(self) -> dict[str, RunTable]:
+        """Return a table for each task, with the runs of that task and their parents.
 
-        Parents without runs are in every part.
+        Parents without runs are in every table.
         """
-        tasks = list(dict.fromkeys(filter(None, map(task_name, self.runs))))
+        tasks = list(dict.fromkeys(filter(None, map(get_task_name, self.runs))))
         if len(tasks) < 2:
             return dict.fromkeys(tasks or ["classification"], self)
         families: dict[str, set[str]] = {}
         for run in self.runs:
-            families.setdefault(run.tags.get(PARENT_TAG, ""), set()).add(task_name(run))
+            families.setdefault(run.tags.get(PARENT_TAG, ""), set()).add(get_task_name(run))
         return {
             task: dataclasses.replace(
                 self,
                 runs=tuple(
-                    run for run in self.runs if task in ({task_name(run)} - {""} or families.get(run.run_id, {task}))
+                    run
+                    for run in self.runs
+                    if task in ({get_task_name(run)} - {""} or families.get(run.run_id, {task}))
                 ),
             )
             for task in tasks
         }
 
-    def _file(self, run: TrackedRun, name: str) -> Path | None:
-        folder = Path(self.place)
-        if not folder.is_dir():
-            return read_artifact(self.place, run.run_id, name)
-        path = folder / run.run_id / name
-        return path if path.exists() else None
+    def _load(self, run: TrackedRun, name: str) -> dict[str, npt.NDArray[Any]] | None:
+        exported = Path(self.place, run.run_id, name)
+        path = exported if Path(self.place).is_dir() else read_artifact(self.place, run.run_id, name)
+        if path is None or not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            return {array: file[array] for array in file.files}
 
 
 def read_runs(*, experiment: str, tracking_uri: str, exported: Path | None = None) -> RunTable:
@@ -229,13 +244,13 @@ def read_runs(*, experiment: str, tracking_uri: str, exported: Path | None = Non
     if exported is None:
         table = RunTable(tracking_uri, experiment, tuple(read_experiment(tracking_uri, experiment)))
     else:
-        table = RunTable(str(exported), experiment, tuple(_exported(exported, experiment)))
+        table = RunTable(str(exported), experiment, tuple(_read_exported(exported, experiment)))
     if not table.runs:
         raise UserError(f"--experiment: expected runs in {experiment!r}, found none; run a search or an ablation first")
     return table
 
 
-def _exported(folder: Path, experiment: str) -> list[TrackedRun]:
+def _read_exported(folder: Path, experiment: str) -> list[TrackedRun]:
     try:
         lines = [json.loads(line) for line in (folder / RUNS).read_text().splitlines()]
     except OSError as error:
@@ -245,9 +260,9 @@ def _exported(folder: Path, experiment: str) -> list[TrackedRun]:
     names = {line.pop("experiment") for line in lines}
     if names - {experiment}:
         raise UserError(f"--experiment: expected one of {', '.join(sorted(names))} in {folder}, found {experiment!r}")
-    return [TrackedRun(**{**line, "history": _by_epoch(line.get("history", {}))}) for line in lines]
+    return [TrackedRun(**{**line, "history": _restore_epochs(line.get("history", {}))}) for line in lines]
 
 
-def _by_epoch(history: Mapping[str, Mapping[str, float]]) -> dict[str, dict[int, float]]:
-    """Turn the epochs back into numbers, which JSON has as text."""
+def _restore_epochs(history: Mapping[str, Mapping[str, float]]) -> dict[str, dict[int, float]]:
+    """Turn epochs, which are text in JSON, back into numbers."""
     return {name: {int(epoch): value for epoch, value in values.items()} for name, values in history.items()}

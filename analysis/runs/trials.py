@@ -1,17 +1,21 @@
-"""A search's trials, as its figures read them: numbered, with their role and their scores by epoch."""
+"""A search's trials: their number, role and scores by epoch."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
-from csg.tracking import TrackedRun
+from analysis.runs.metrics import SELECTION_SCORE, has_metrics
+from analysis.runs.run_table import RunTable, SearchRuns
+from csg.tracking import TrackedRun, add_histories
 from csg.tracking.tags import ROLE_TAG, TRIAL_TAG
-from csg.training.evaluation import PROTOCOL_STREAMS
 
-REFERENCES = ("source_only", "default")
-"""Roles of the trials that were not suggested by the search, but set beside it."""
+REFERENCES: Final = ("source_only", "default")
+"""Roles of the trials that the search did not suggest."""
 
 
 @dataclass(frozen=True)
@@ -32,27 +36,56 @@ class Trial:
 
     @property
     def score(self) -> float | None:
-        """The score at the last epoch measured; None if there is none or it is not finite."""
+        """The score at the last measured epoch; None if there is none or it is not finite."""
         value = self.scores.get(self.epoch, math.nan)
         return value if math.isfinite(value) else None
 
 
-def trials_of(runs: Iterable[TrackedRun], score: str) -> list[Trial]:
-    """Return the trials among ``runs`` by trial number; runs without the tag ``csg.trial`` are no trials."""
+def list_trials(runs: Iterable[TrackedRun], score: str) -> list[Trial]:
+    """Return the trials among ``runs`` by trial number; a run without the tag ``csg.trial`` is not a trial."""
     found = [
-        Trial(int(run.tags[TRIAL_TAG]), _role(run), run, run.history.get(score, {}))
+        Trial(int(run.tags[TRIAL_TAG]), _get_role(run), run, run.history.get(score, {}))
         for run in runs
         if TRIAL_TAG in run.tags
     ]
     return sorted(found, key=lambda trial: trial.number)
 
 
-def _role(run: TrackedRun) -> str:
+def _get_role(run: TrackedRun) -> str:
     role = run.tags.get(ROLE_TAG, "")
     return role if role in REFERENCES else "suggested"
 
 
-def protocol_of_score(score: str) -> str:
-    """Return the selection protocol that looks at the score's stream; empty if none does."""
-    stream = score.rpartition("/")[0]
-    return next((protocol for protocol, looked_at in PROTOCOL_STREAMS.items() if looked_at == stream), "")
+def rank_trials(runs: Iterable[TrackedRun]) -> list[TrackedRun]:
+    """Return a search's finished trials by selection score, the best first, without source only.
+
+    Source only lies outside the search space, so the search cannot choose it.
+    """
+    candidates = [
+        run
+        for run in runs
+        if run.status == "finished" and run.tags.get(ROLE_TAG) != "source_only" and has_metrics(run, SELECTION_SCORE)
+    ]
+    return sorted(candidates, key=lambda run: -run.metrics[SELECTION_SCORE])
+
+
+def read_scores(table: RunTable, search: SearchRuns) -> list[TrackedRun]:
+    """Return a search's trials with the history of its score.
+
+    A folder may have been exported without histories. Then a finished trial has its score at its last epoch. Every
+    other trial has none, because the epoch that it reached is unknown.
+
+    Raises:
+        UserError: the store does not answer.
+    """
+    if not Path(table.place).is_dir():
+        return add_histories(table.place, search.runs, [search.score])
+    return [
+        run if run.history else dataclasses.replace(run, history={search.score: _get_last(run, search.score)})
+        for run in search.runs
+    ]
+
+
+def _get_last(run: TrackedRun, score: str) -> dict[int, float]:
+    measured = run.status == "finished" and has_metrics(run, score)
+    return {int(run.params["train.epochs"]): run.metrics[score]} if measured else {}

@@ -6,16 +6,16 @@ import math
 import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from analysis.runs.cells import Cells, by_seed, check_unmixed, protocol_that_selected, target_queries, whole
+from analysis.inference.t_tests import Mark, PairedDifference, holm, mark_cells, paired_difference
+from analysis.runs.comparable import check_unmixed, collect_by_seed, is_complete
+from analysis.runs.metrics import count_target_queries, describe_protocol, get_task
 from analysis.runs.run_table import AblationRuns
-from analysis.runs.task_figures import task_of
-from analysis.statistics.inference import Mark, PairedDifference, holm, marks, paired_difference
-from analysis.tables.table import MISSING, Emphasis, Entry, Row, Table
+from analysis.tables.table import MISSING, Emphasis, Entry, Table, arrange_cells
 from csg.messages.wording import pluralize
 
-EMPHASIS: dict[Mark, Emphasis] = {"best": "best", "not distinguishable": "not distinguishable"}
+EMPHASIS: Final[dict[Mark, Emphasis]] = {"best": "best", "not distinguishable": "not distinguishable"}
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Column:
     better: Literal["higher", "lower", ""] = ""
     """Which values are marked; empty for none."""
     tested: bool = False
-    """Whether the difference to the base follows in columns of its own."""
+    """Whether columns with the difference to the base and its test follow."""
 
 
-def cell_table(
+def make_cell_table(
     ablation: AblationRuns,
     columns: Sequence[Column],
     *,
@@ -43,74 +43,71 @@ def cell_table(
 ) -> Table:
     """Tabulate an ablation's finished runs, a row for each cell of its design.
 
-    Figures are means over seeds with the *sample* standard deviation; with one seed, the figure alone. Differences are
-    paired by seed, with Student's t interval; their p-values are corrected within the table (Holm).
+    A figure is the mean over seeds with the *sample* standard deviation; with one seed, the value alone. Differences
+    are paired by seed and have Student's t interval. Their p-values are corrected within the table (Holm).
 
     Raises:
-        MixedRunsError: runs that must not be summed up together; see :func:`analysis.runs.cells.check_unmixed`.
+        MixedRunsError: see :func:`analysis.runs.comparable.check_unmixed`.
     """
-    comparisons = ablation.comparisons
-    cells: Cells = {cell: [run for run in ablation.cell(cell) if run.status == "finished"] for cell in comparisons}
-    said = check_unmixed(cells, allowed=mix)
-    shown = [_entries(cells, comparisons, column) for column in columns]
-    headings = ["cell", "n", *(heading for column in columns for heading in _headings(column, comparisons))]
-    rows = []
-    for index, cell in enumerate(comparisons):
-        begun = len(ablation.cell(cell))
-        done = len(cells[cell])
+    mixed = check_unmixed(ablation.finished_cells, mix=mix)
+    made = [_make_entries(ablation, column) for column in columns]
+    rows = {}
+    for cell, finished in ablation.finished_cells.items():
+        begun, done = len(ablation.cell(cell)), len(finished)
         count = Entry(str(done) if done == begun else f"{done} of {begun}")
-        rows.append(Row(cell, (count, *(entry for entries in shown for entry in entries[index]))))
-    caption = " ".join([*_caption(ablation, cells, columns), *([note] if note else []), *said])
-    return Table(name, title, tuple(headings), tuple(rows), caption)
+        rows[cell] = [count, *(entry for entries in made for entry in entries[cell])]
+    test = [*(["against"] if ablation.has_several_bases else []), "Δ [95 % interval]", "p (Holm)"]
+    headings = [each for column in columns for each in (column.heading, *(test if column.tested else []))]
+    caption = " ".join([*_write_caption(ablation, columns), *([note] if note else []), *mixed])
+    return Table(name, title, arrange_cells(["cell", "n", *headings], rows), caption)
 
 
-def _headings(column: Column, comparisons: dict[str, str]) -> list[str]:
-    if not column.tested:
-        return [column.heading]
-    against = [] if len(set(comparisons.values())) == 1 else ["against"]
-    return [column.heading, *against, "Δ [95 % interval]", "p (Holm)"]
-
-
-def _entries(cells: Cells, comparisons: dict[str, str], column: Column) -> list[list[Entry]]:
-    """Return a column's entries, and those of its test, by cell."""
-    values = {cell: by_seed(runs, column.metric) for cell, runs in cells.items()}
-    found = {
-        cell: {seed: column.factor * value for seed, value in by.items()} for cell, by in values.items() if whole(by)
+def _make_entries(ablation: AblationRuns, column: Column) -> dict[str, list[Entry]]:
+    """Return the figure of each cell, and its test."""
+    values = _collect(ablation, column)
+    scaled = {
+        cell: {seed: column.factor * value for seed, value in by_seed.items()} for cell, by_seed in values.items()
     }
+    complete = {cell: by_seed for cell, by_seed in scaled.items() if is_complete(by_seed)}
     higher = column.better == "higher"
-    marked = marks(found, higher_is_better=higher, decimals=column.decimals) if column.better else {}
-    ids = {cell: {int(run.params["train.seed"]): run.run_id for run in runs} for cell, runs in cells.items()}
-    entries = []
-    for cell in cells:
-        text = spread([column.factor * value for value in values[cell].values()], column.decimals)
-        behind = {ids[cell][seed]: value for seed, value in values[cell].items()}
-        entries.append([Entry(text, EMPHASIS.get(marked.get(cell, "missing"), ""), column.metric, behind)])
+    marks = mark_cells(complete, higher_is_better=higher, decimals=column.decimals) if column.better else {}
+    behind = {
+        cell: dict(zip([run.run_id for run in runs], values[cell].values(), strict=True))
+        for cell, runs in ablation.finished_cells.items()
+    }
+    entries = {}
+    for cell, by_seed in scaled.items():
+        text = format_mean(list(by_seed.values()), column.decimals)
+        entries[cell] = [Entry(text, EMPHASIS.get(marks.get(cell, "missing"), ""), column.metric, behind[cell])]
     if column.tested:
-        differences = _differences(cells, comparisons, column)
+        differences = _compare(ablation, column)
         adjusted = dict(zip(differences, holm([each.p for each in differences.values()]), strict=True))
-        several = len(set(comparisons.values())) > 1
-        for row, (cell, against) in zip(entries, comparisons.items(), strict=True):
-            behind = {**(row[0].values or {}), **{ids[against][seed]: v for seed, v in values[against].items()}}
-            is_base = cell == against
-            difference = MISSING if is_base else _difference(differences.get(cell), column)
-            sources = None if is_base else behind
-            row.extend([Entry(MISSING if is_base else against)] if several else [])
-            row.append(Entry(difference, "", column.metric, sources))
-            row.append(Entry(p_text(adjusted.get(cell)), "", column.metric, sources))
+        for cell, base in ablation.comparisons.items():
+            is_base = cell == base
+            runs = None if is_base else {**behind[cell], **behind[base]}
+            if ablation.has_several_bases:
+                entries[cell].append(Entry(MISSING if is_base else base))
+            for text in (_format_difference(differences.get(cell), column), format_p(adjusted.get(cell))):
+                entries[cell].append(Entry(text, "", column.metric, runs))
     return entries
 
 
-def _differences(cells: Cells, comparisons: dict[str, str], column: Column) -> dict[str, PairedDifference]:
-    """Compare each cell that has all its figures with the one that it is compared with, by cell."""
-    values = {cell: by_seed(runs, column.metric) for cell, runs in cells.items()}
+def _collect(ablation: AblationRuns, column: Column) -> dict[str, dict[int, float]]:
+    """Return the column's metric of each cell's finished runs, by seed."""
+    return {cell: collect_by_seed(runs, column.metric) for cell, runs in ablation.finished_cells.items()}
+
+
+def _compare(ablation: AblationRuns, column: Column) -> dict[str, PairedDifference]:
+    """Compare each cell with its base, if no value of the two is missing."""
+    values = _collect(ablation, column)
     return {
-        cell: paired_difference(values[cell], values[against])
-        for cell, against in comparisons.items()
-        if cell != against and whole(values[cell]) and whole(values[against])
+        cell: paired_difference(values[cell], values[base])
+        for cell, base in ablation.comparisons.items()
+        if cell != base and is_complete(values[cell]) and is_complete(values[base])
     }
 
 
-def _difference(difference: PairedDifference | None, column: Column) -> str:
+def _format_difference(difference: PairedDifference | None, column: Column) -> str:
     if difference is None or difference.mean is None:
         return MISSING
     mean = f"{column.factor * difference.mean:+.{column.decimals}f}"
@@ -120,71 +117,69 @@ def _difference(difference: PairedDifference | None, column: Column) -> str:
     return f"{mean} [{low:+.{column.decimals}f}, {high:+.{column.decimals}f}]"
 
 
-def p_text(p: float | None) -> str:
-    """Write a p-value with three decimals; none as missing."""
+def format_p(p: float | None) -> str:
+    """Write a p-value with three decimals, or None as missing."""
     if p is None:
         return MISSING
     return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
-def spread(values: Sequence[float], decimals: int) -> str:
-    """Write mean ± sample standard deviation; a lone value alone, none as missing.
+def format_mean(values: Sequence[float], decimals: int) -> str:
+    """Write mean ± sample standard deviation, or a lone value alone.
 
-    A value that is not a number makes the whole figure missing: it is not averaged away.
+    The figure is missing if there are no values or one of them is not finite.
     """
-    if not values or not all(math.isfinite(value) for value in values):
+    if not values or not all(map(math.isfinite, values)):
         return MISSING
-    mean = statistics.fmean(values)
-    if len(values) == 1:
-        return f"{mean:.{decimals}f}"
-    return f"{mean:.{decimals}f} ± {statistics.stdev(values):.{decimals}f}"
+    mean = f"{statistics.fmean(values):.{decimals}f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{decimals}f}"
 
 
-def _caption(ablation: AblationRuns, cells: Cells, columns: Sequence[Column]) -> list[str]:
-    finished = [run for runs in cells.values() for run in runs]
-    images = sorted({int(run.metrics["target/test/images"]) for run in finished if "target/test/images" in run.metrics})
-    protocols = sorted({protocol_that_selected(run) for run in finished})
-    queries = sum(target_queries(run) for run in finished)
-    tested = [column for column in columns if column.tested]
-    task = task_of(ablation.runs)
-    measured = "Real accuracy" if task.one_label else f"Real {task.score_words}, {task.overall_words}"
-    bases = list(dict.fromkeys(ablation.comparisons.values()))
-    seen = pluralize(images[0], "image") if len(images) == 1 else f"{_listed(images)} images"
-    asked = pluralize(queries, "target query", "target queries")
-    lines = ["Mean ± sample standard deviation over n seeds."]
-    if finished:
-        lines.append(
-            f"{measured} and energies on the {seen} of target/test, measured once a run, on its selected weights. "
-            f"Protocol that selected the epoch: {_listed(protocols)} ({asked})."
+def _write_caption(ablation: AblationRuns, columns: Sequence[Column]) -> list[str]:
+    """Return the sentences of a caption: what the figures are, and what is missing."""
+    task = get_task(ablation.runs)
+    images = sorted(
+        {int(run.metrics[each]) for run in ablation.finished if (each := "target/test/images") in run.metrics}
+    )
+    protocols = sorted({describe_protocol(run) for run in ablation.finished})
+    queries = pluralize(sum(map(count_target_queries, ablation.finished)), "target query", "target queries")
+    sentences = ["Mean ± sample standard deviation over n seeds."]
+    if ablation.finished:
+        figures = "Real accuracy" if task.one_label else f"Real {task.score_words}, {task.overall_words}"
+        seen = pluralize(images[0], "image") if len(images) == 1 else f"{_list(images)} images"
+        sentences.append(
+            f"{figures} and energies on the {seen} of target/test, measured once a run, on its selected weights. "
+            f"Protocol that selected the epoch: {_list(protocols)} ({queries})."
         )
     else:
-        lines.append("No run has finished.")
+        sentences.append("No run has finished.")
     if not task.one_label:
-        lines.append("IoU: of all pixels of the images together; its mean is over the classes that occur there.")
+        sentences.append("IoU: of all pixels of the images together; its mean is over the classes that occur there.")
     if any(column.better for column in columns):
-        lines.append(
+        sentences.append(
             "Bold: the best mean; †: not distinguishable from it (paired t test over seeds, Holm-corrected, 5 %)."
         )
+    tested = [column for column in columns if column.tested]
     if tested:
+        bases = list(dict.fromkeys(ablation.comparisons.values()))
         base = f"{bases[0]!r}" if len(bases) == 1 else "the cell named"
-        lines.append(
-            f"Δ: difference of {tested[0].heading} to {base}, paired by seed, with its 95 % t interval; p of the "
-            "paired t test, Holm-corrected within this table."
+        sentences.append(
+            f"Δ: difference of {tested[0].heading} to {base}, paired by seed, with its 95 % t interval; p of "
+            "the paired t test, Holm-corrected within this table."
         )
-    every = [each for column in tested for each in _differences(cells, ablation.comparisons, column).values()]
-    if any(each.untestable for each in every):
-        lines.append(
+    if any(each.untestable for column in tested for each in _compare(ablation, column).values()):
+        sentences.append(
             f"p {MISSING}: a cell's differences are equal under all seeds, so that there is no spread to test by."
         )
     lost = {run.status for run in ablation.runs} - {"finished"}
     if lost:
-        lines.append(f"n of m: the others are {', '.join(sorted(lost))}, and in no figure.")
-    if any(not whole(by_seed(runs, column.metric)) for runs in cells.values() for column in columns if runs):
-        lines.append(f"{MISSING}: a run of that cell has no finite figure.")
-    if {len(runs) for runs in cells.values()} == {1}:
-        lines.append("One seed: no spread, no test.")
-    return lines
+        sentences.append(f"n of m: the others are {', '.join(sorted(lost))}, and in no figure.")
+    if any(each and not is_complete(each) for column in columns for each in _collect(ablation, column).values()):
+        sentences.append(f"{MISSING}: a run of that cell has no finite figure.")
+    if set(map(len, ablation.finished_cells.values())) == {1}:
+        sentences.append("One seed: no spread, no test.")
+    return sentences
 
 
-def _listed(values: Sequence[object]) -> str:
+def _list(values: Sequence[object]) -> str:
     return ", ".join(f"{value:,}" if isinstance(value, int) else str(value) for value in values) or "none"

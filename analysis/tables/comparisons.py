@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
+from analysis.inference.bootstrap import accuracy_bootstrap, mean_iou_bootstrap
+from analysis.inference.t_tests import Interval
+from analysis.runs.metrics import E0_METRIC, get_task
 from analysis.runs.run_table import AblationRuns, Outputs, RunTable
-from analysis.runs.task_figures import task_of
-from analysis.statistics.bootstrap import accuracy_bootstrap, mean_iou_bootstrap
-from analysis.statistics.inference import Interval
-from analysis.tables.cell_table import Column, cell_table
-from analysis.tables.published import published_score
+from analysis.tables.cell_table import Column, make_cell_table
+from analysis.tables.published import find_published_score
 from analysis.tables.table import MISSING, Entry, Table
 from csg.config.names import make_metric_name
 from csg.data.pair import SOURCE_VAL, TARGET_TEST
@@ -20,13 +22,13 @@ from csg.messages.text import make_one_line
 from csg.tracking import TrackedRun
 from csg.tracking.classes import read_classes
 
-E0_COLUMN = Column("E_0 (mhe)", "target/test/E0_mhe", better="lower")
-SECONDS = Column("s/epoch", "seconds_per_epoch", decimals=1)
+E0_COLUMN: Final = Column("E_0 (mhe)", E0_METRIC, better="lower")
+SECONDS: Final = Column("s/epoch", "seconds_per_epoch", decimals=1)
 
 
-def ablation_table(ablation: AblationRuns, *, mix: Collection[str] = ()) -> Table:
-    """Say what each cell does to the figure on real images, tested against the cell that it is compared with."""
-    task = task_of(ablation.runs)
+def make_ablation_table(ablation: AblationRuns, *, mix: Collection[str] = ()) -> Table:
+    """Tabulate what each cell does to the figure on real images, tested against the cell that it is compared with."""
+    task = get_task(ablation.runs)
     source = f"source {task.headline_words}"
     columns = (
         Column(f"real {task.headline_words} %", f"{TARGET_TEST}/{task.headline}", 100, 1, "higher", tested=True),
@@ -36,16 +38,17 @@ def ablation_table(ablation: AblationRuns, *, mix: Collection[str] = ()) -> Tabl
         SECONDS,
     )
     note = f"{source[0].upper() + source[1:]} on source/val, of the same weights."
-    return cell_table(ablation, columns, name=f"ablation_{ablation.design}", title=ablation.title, mix=mix, note=note)
+    name = f"ablation_{ablation.design}"
+    return make_cell_table(ablation, columns, name=name, title=ablation.title, mix=mix, note=note)
 
 
-def main_comparison(table: RunTable, ablation: AblationRuns, *, mix: Collection[str] = ()) -> Table:
+def make_main_comparison(table: RunTable, ablation: AblationRuns, *, mix: Collection[str] = ()) -> Table:
     """Compare methods by the task's score (mean class accuracy, VisDA-17's metric, or mean IoU) and diversity.
 
-    An interval over test images stands beside the spread over seeds: what other images of the same kind could change.
-    With the paper's own protocol on the paper's data and model, the published figure and the difference to it follow.
+    Beside the spread over seeds stands an interval over test images, which says how much other images of the same kind
+    could change. Runs with the paper's protocol, data and model also get the published figure and the difference to it.
     """
-    task = task_of(ablation.runs)
+    task = get_task(ablation.runs)
     columns = (
         Column("mean class %" if task.one_label else f"{task.score_words} %", task.real_score, 100, 1, "higher"),
         Column(f"{task.overall_words} %", task.real_overall, 100, 1),
@@ -57,16 +60,14 @@ def main_comparison(table: RunTable, ablation: AblationRuns, *, mix: Collection[
         f"Over images: 95 % bootstrap interval of the {task.score_words} averaged over the seeds, test images drawn "
         "anew. E_0 in the convention mhe, log(1/d²); E_s: lower is more diverse."
     )
-    made = cell_table(ablation, columns, name="main_comparison", title=ablation.title, mix=mix, note=note)
-    finished = {name: [run for run in ablation.cell(name) if run.status == "finished"] for name in ablation.comparisons}
-    over_images = {name: _over_images(table, runs) for name, runs in finished.items()}
-    made = _with_column(made, 3, "over images %", over_images)
-    return _with_published(made, finished)
+    made = make_cell_table(ablation, columns, name="main_comparison", title=ablation.title, mix=mix, note=note)
+    made.cells.insert(2, "over images %", [_bootstrap_images(table, runs) for runs in ablation.finished_cells.values()])
+    return _add_published(made, ablation.finished_cells)
 
 
-def per_class_table(ablation: AblationRuns, *, mix: Collection[str] = ()) -> Table:
-    """Show the accuracy, or the IoU, of each class."""
-    task = task_of(ablation.runs)
+def make_class_table(ablation: AblationRuns, *, mix: Collection[str] = ()) -> Table:
+    """Tabulate the accuracy, or the IoU, of each class."""
+    task = get_task(ablation.runs)
     prefix = f"{TARGET_TEST}/{task.by_class}/"
     classes = {name for run in ablation.runs for name in read_classes(run.tags)} or {
         name.removeprefix(prefix) for run in ablation.runs for name in run.metrics if name.startswith(prefix)
@@ -75,11 +76,11 @@ def per_class_table(ablation: AblationRuns, *, mix: Collection[str] = ()) -> Tab
         Column(make_one_line(name), make_metric_name(f"{prefix}{name}"), 100, 1, "higher") for name in sorted(classes)
     ]
     title = f"{ablation.title}: {task.class_words} by class, %"
-    return cell_table(ablation, columns, name="per_class", title=title, mix=mix)
+    return make_cell_table(ablation, columns, name="per_class", title=title, mix=mix)
 
 
-def diversity_table(ablation: AblationRuns, *, mix: Collection[str] = ()) -> Table:
-    """Show the hyperspherical energies of the features of real images, in both conventions."""
+def make_diversity_table(ablation: AblationRuns, *, mix: Collection[str] = ()) -> Table:
+    """Tabulate the hyperspherical energies of the features of real images, in both conventions."""
     columns = (
         E0_COLUMN,
         Column("E_0 (literal)", "target/test/E0_literal", better="lower"),
@@ -93,61 +94,51 @@ def diversity_table(ablation: AblationRuns, *, mix: Collection[str] = ()) -> Tab
         "printed figures; literal: log(1/d), its formula. Distances are floored at 1e-6."
     )
     title = f"{ablation.title}: diversity of features"
-    return cell_table(ablation, columns, name="diversity", title=title, mix=mix, note=note)
+    return make_cell_table(ablation, columns, name="diversity", title=title, mix=mix, note=note)
 
 
-def _over_images(table: RunTable, runs: list[TrackedRun]) -> Entry:
-    """Return the bootstrap interval over test images of the score averaged over the runs of a cell."""
-    outputs = [table.outputs(run) for run in runs]
-    answered = [each for each in outputs if each is not None]
-    if not answered or len(answered) < len(runs):
+def _bootstrap_images(table: RunTable, runs: Sequence[TrackedRun]) -> Entry:
+    """Return the interval over test images of the score averaged over a cell's runs."""
+    outputs = [found for found in map(table.read_outputs, runs) if found is not None]
+    interval = _compute_interval(outputs) if outputs and len(outputs) == len(runs) else None
+    if interval is None:
         return Entry(MISSING)
-    found = _interval(answered)
-    if found is None:
-        return Entry(MISSING)
-    metric = task_of(runs).real_score
+    metric = get_task(runs).real_score
     values = {run.run_id: run.metrics[metric] for run in runs}
-    return Entry(f"[{100 * found.low:.1f}, {100 * found.high:.1f}]", "", metric, values)
+    return Entry(f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]", "", metric, values)
 
 
-def _interval(answered: list[Outputs]) -> Interval | None:
-    """Return the interval; None where runs saw different images, some of which could not be read."""
-    confusions = [each.confusions for each in answered if each.confusions is not None]
-    if len(confusions) == len(answered):
+def _compute_interval(outputs: Sequence[Outputs]) -> Interval | None:
+    """Return the interval, or None if the runs saw different images because some could not be read."""
+    confusions = [each.confusions for each in outputs if each.confusions is not None]
+    if len(confusions) == len(outputs):
         truth = confusions[0].sum(axis=2)
         same = all(np.array_equal(each.sum(axis=2), truth) for each in confusions)
         return mean_iou_bootstrap(np.stack(confusions)).interval if same else None
-    labels = answered[0].labels
-    if labels is None or any(each.labels is None or not np.array_equal(each.labels, labels) for each in answered):
+    labels = outputs[0].labels
+    if labels is None or any(each.labels is None or not np.array_equal(each.labels, labels) for each in outputs):
         return None
-    correct = np.stack([each.predicted == each.labels for each in answered])
+    correct = np.stack([each.predicted == each.labels for each in outputs])
     return accuracy_bootstrap(correct, labels, mean_class=True).interval
 
 
-def _with_published(made: Table, finished: Mapping[str, list[TrackedRun]]) -> Table:
-    """Add the published figure and the difference to it, where a cell's runs are comparable with it."""
-    published = {name: published_score(runs) for name, runs in finished.items()}
+def _add_published(made: Table, cells: Mapping[str, Sequence[TrackedRun]]) -> Table:
+    """Add the published figure and the difference to it, if a cell's runs are comparable with one."""
+    published = {name: find_published_score(runs) for name, runs in cells.items()}
     if not any(figure is not None for figure in published.values()):
         return made
-    figures = {name: Entry(MISSING if figure is None else f"{figure:.2f}") for name, figure in published.items()}
-    deltas = {}
-    for name, figure in published.items():
-        metric = task_of(finished[name]).real_score
-        values = {run.run_id: run.metrics[metric] for run in finished[name] if metric in run.metrics}
-        complete = figure is not None and len(values) == len(finished[name]) > 0
-        mean = 100 * sum(values.values()) / len(values) if complete else 0.0
-        deltas[name] = Entry(f"{mean - (figure or 0):+.1f}", "", metric, values) if complete else Entry(MISSING)
-    made = _with_column(made, len(made.columns), "paper %", figures)
-    made = _with_column(made, len(made.columns), "Δ to paper", deltas)
-    task = task_of(run for runs in finished.values() for run in runs)
+    task = get_task(run for runs in cells.values() for run in runs)
+    figures = [Entry(MISSING if figure is None else f"{figure:.2f}") for figure in published.values()]
+    differences = [_subtract_published(figure, cells[name]) for name, figure in published.items()]
+    for heading, entries in (("paper %", figures), ("Δ to paper", differences)):
+        made.cells.insert(made.cells.shape[1], heading, entries)
     paper = f"Paper: CSG (ICLR 2021), table {1 if task.one_label else 5}, {task.score_words}."
     return dataclasses.replace(made, caption=f"{made.caption} {paper}")
 
 
-def _with_column(made: Table, at: int, heading: str, entries: Mapping[str, Entry]) -> Table:
-    """Insert a column, whose place counts the labels' one as 0."""
-    rows = tuple(
-        dataclasses.replace(row, entries=(*row.entries[: at - 1], entries[row.label], *row.entries[at - 1 :]))
-        for row in made.rows
-    )
-    return dataclasses.replace(made, columns=(*made.columns[:at], heading, *made.columns[at:]), rows=rows)
+def _subtract_published(figure: float | None, runs: Sequence[TrackedRun]) -> Entry:
+    metric = get_task(runs).real_score
+    values = {run.run_id: run.metrics[metric] for run in runs if metric in run.metrics}
+    if figure is None or len(values) < len(runs):
+        return Entry(MISSING)
+    return Entry(f"{100 * statistics.fmean(values.values()) - figure:+.1f}", "", metric, values)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import pandas as pd
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from analysis.runs.provenance import SUFFIX, origins
+from analysis.runs.provenance import SUFFIX, describe_runs
 from csg.messages.text import make_one_line, make_printable
 from csg.messages.wording import pluralize
 from csg.storage.place import Place
@@ -30,11 +29,11 @@ LATEX: Final = {
     **{"^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "±": r"$\pm$", "†": r"$^{\dagger}$", "Δ": r"$\Delta$"},
     **{"<": "$<$", ">": "$>$", "²": "$^2$", "|": r"\textbar{}"},
 }
-"""What stands for a character in LaTeX."""
+"""The LaTeX of characters that have a meaning there, or that its fonts lack."""
 LABEL: Final = re.compile(r"[^\w:.+-]")
-"""What cannot stand in the name of a label."""
+"""A character that the name of a LaTeX label cannot hold."""
 MARKDOWN: Final = re.compile(r"[|`*\\]|(?<!\w)_|_(?!\w)|~(?=~)|<(?=[A-Za-z/!?])|&(?=#?\w+;)|\](?=[(\[])")
-"""What begins or ends a mark of Markdown, or of the HTML in it."""
+"""The beginning or end of a mark in Markdown, or in the HTML within it."""
 
 
 @dataclass(frozen=True)
@@ -44,166 +43,174 @@ class Entry:
     text: str
     emphasis: Emphasis = ""
     metric: str = ""
-    """Name of the metric in the tracking store; empty for what is no figure of runs."""
+    """The metric's name in the tracking store; empty for a text that no metric is behind."""
     values: Mapping[str, float] | None = None
-    """The metric's value by run id: what the text sums up."""
+    """The metric's value by run id, which the text sums up."""
+
+    @property
+    def marked(self) -> str:
+        """The text with its mark, for formats that have no emphasis for it."""
+        return self.text + SYMBOLS[self.emphasis]
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of a table."""
-
-    label: str
-    entries: tuple[Entry, ...]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
-    """Text, row by row; what is missing is shown as missing."""
+    """A table of entries with its title and caption."""
 
     name: str
-    """Stem of the files; unique among the tables that lie together."""
+    """The stem of its files; unique among the tables of a folder."""
     title: str
-    columns: tuple[str, ...]
-    """Headings, the labels' one first."""
-    rows: tuple[Row, ...]
+    cells: pd.DataFrame
+    """An :class:`Entry` for each row's label and column's heading; the columns' name is the heading of the labels."""
     caption: str
     """What the figures are, over what, and under which protocol."""
 
-    def markdown(self) -> str:
-        """Return the table for Markdown: best in bold, what cannot be told from it with a dagger."""
-        rule = tuple("---" if index == 0 else "---:" for index in range(len(self.columns)))
-        rows = [(markdown(row.label), *map(_markdown, row.entries)) for row in self.rows]
-        lines = ["| " + " | ".join(line) + " |" for line in (map(markdown, self.columns), rule, *rows)]
-        return f"**{markdown(self.title)}**\n\n" + "\n".join(lines) + f"\n\n{markdown(self.caption)}\n"
+    @property
+    def headings(self) -> list[str]:
+        """The headings, that of the labels first."""
+        return [str(self.cells.columns.name), *self.cells.columns]
 
-    def html(self, link: Callable[[str], str]) -> str:
+    def to_frame(self) -> pd.DataFrame:
+        """Return the texts, without marks."""
+        return self._write(lambda entry: make_printable(entry.text))
+
+    def to_csv(self) -> str:
+        """Return the table as comma-separated values, without marks."""
+        return self.to_frame().to_csv(index_label=self.headings[0], lineterminator="\n")
+
+    def to_markdown(self) -> str:
+        """Return the table for Markdown: the best in bold, and a dagger at what does not differ from it."""
+        cells = self._write(_write_markdown, escape_markdown)
+        rows = [[cells.columns.name, *cells.columns], ["---", *["---:"] * cells.shape[1]], *cells.itertuples()]
+        lines = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        return f"**{escape_markdown(self.title)}**\n\n{lines}\n\n{escape_markdown(self.caption)}\n"
+
+    def to_html(self, link: Callable[[str], str]) -> str:
         """Return the table for a page.
 
         Args:
-            link: address of a run, by its id; a figure links to its first run, and names all in its tooltip.
+            link: returns a run's address, by its id. A figure links to its first run, and its tooltip names all.
         """
-        head = "".join(f"<th>{html.escape(column)}</th>" for column in self.columns)
-        rows = (
-            f"<tr><th>{html.escape(row.label)}</th>" + "".join(_html(entry, link) for entry in row.entries) + "</tr>"
-            for row in self.rows
-        )
+        cells = self._write(lambda entry: _write_html(entry, link), html.escape)
+        with pd.option_context("display.max_colwidth", None):
+            table = cells.to_html(escape=False, border=0)
         return (
             f"<figure id='{html.escape(self.name)}'><figcaption><strong>{html.escape(self.title)}.</strong> "
-            f"{html.escape(self.caption)}</figcaption>\n"
-            f"<div class='scroll'><table><thead><tr>{head}</tr></thead>\n<tbody>"
-            + "\n".join(rows)
-            + "</tbody></table></div></figure>"
+            f"{html.escape(self.caption)}</figcaption>\n<div class='scroll'>{table}</div></figure>"
         )
 
-    def csv(self) -> str:
-        """Return the table as comma-separated values, without marks."""
-        text = io.StringIO()
-        rows = ((row.label, *(entry.text for entry in row.entries)) for row in self.rows)
-        csv.writer(text, lineterminator="\n").writerows([self.columns, *rows])
-        return text.getvalue()
+    def to_latex(self) -> str:
+        """Return the table as a float for LaTeX, to be set with booktabs (and graphicx, if it is wide)."""
+        cells = self._write(_write_latex, escape_latex).rename(index=_protect_label)
+        text = cells.style.to_latex(
+            column_format="l" + "r" * cells.shape[1],
+            position_float="centering",
+            hrules=True,
+            caption=f"{escape_latex(self.title)}. {escape_latex(self.caption)}",
+            label=f"tab:{LABEL.sub('-', self.name)}",
+        )
+        if cells.shape[1] < COLUMNS_OF_A_PAGE:
+            return text
+        text = text.replace(r"\begin{tabular}", r"\resizebox{\textwidth}{!}{%" + "\n" + r"\begin{tabular}")
+        return text.replace(r"\end{tabular}", r"\end{tabular}}")
 
-    def latex(self) -> str:
-        """Return the table as a float for LaTeX, to be set with booktabs (and graphicx, where it is wide)."""
-        wide = len(self.columns) > COLUMNS_OF_A_PAGE
-        lines = [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{latex(self.title)}. {latex(self.caption)}}}",
-            rf"\label{{tab:{LABEL.sub('-', self.name)}}}",
-            *([r"\resizebox{\textwidth}{!}{%"] if wide else []),
-            rf"\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}",
-            r"\toprule",
-            " & ".join(map(latex, self.columns)) + r" \\",
-            r"\midrule",
-            *(" & ".join((_latex_label(row.label), *map(_latex, row.entries))) + r" \\" for row in self.rows),
-            r"\bottomrule",
-            r"\end{tabular}" + ("}" if wide else ""),
-            r"\end{table}",
-        ]
-        return "\n".join(lines) + "\n"
-
-    def rich(self) -> RichTable:
+    def to_rich(self) -> RichTable:
         """Return the table for a console."""
         table = RichTable(title=Text(make_printable(self.title), style="table.title"))
-        for index, column in enumerate(self.columns):
+        for index, column in enumerate(self.headings):
             table.add_column(Text(make_one_line(column)), justify="left" if index == 0 else "right", no_wrap=True)
-        for row in self.rows:
-            table.add_row(Text(make_one_line(row.label)), *map(_rich, row.entries))
+        for label, *entries in self.cells.itertuples():
+            table.add_row(Text(make_one_line(label)), *map(_write_rich, entries))
         return table
 
+    def _write(self, write: Callable[[Entry], str], escape: Callable[[str], str] = str) -> pd.DataFrame:
+        """Return the cells as texts, with labels and headings escaped."""
+        texts = self.cells.map(write).rename(index=escape, columns=escape)
+        return texts.rename_axis(columns=escape(self.headings[0]))
+
     def provenance(self, runs: Mapping[str, TrackedRun]) -> dict[str, Any]:
-        """Map each cell to the values behind it, by run id; and each run to its identity and settings.
+        """Return the values behind each cell, by run id, and the identity and settings of each run.
 
         Args:
             runs: by run id.
         """
         cells = {
-            f"{row.label}:{column}": {"text": entry.text, "metric": entry.metric, "values": dict(entry.values)}
-            for row in self.rows
-            for column, entry in zip(self.columns[1:], row.entries, strict=True)
+            f"{label}:{heading}": {"text": entry.text, "metric": entry.metric, "values": dict(entry.values)}
+            for label, *entries in self.cells.itertuples()
+            for heading, entry in zip(self.headings[1:], entries, strict=True)
             if entry.values
         }
         behind = dict.fromkeys(run_id for cell in cells.values() for run_id in cell["values"])
-        sources = origins(runs[run_id] for run_id in behind)
+        sources = describe_runs(runs[run_id] for run_id in behind)
         return {"table": self.name, "title": self.title, "cells": cells, "runs": sources}
 
     def files(self, runs: Mapping[str, TrackedRun]) -> dict[str, str]:
-        """Return all that is written of a table, by file name."""
+        """Return the text of each of the table's files, by name."""
         return {
-            f"{self.name}.md": self.markdown(),
-            f"{self.name}.tex": self.latex(),
-            f"{self.name}.csv": self.csv(),
+            f"{self.name}.md": self.to_markdown(),
+            f"{self.name}.tex": self.to_latex(),
+            f"{self.name}.csv": self.to_csv(),
             f"{self.name}{SUFFIX}": json.dumps(self.provenance(runs), indent=1) + "\n",
         }
 
 
-def _markdown(entry: Entry) -> str:
-    text = markdown(entry.text + SYMBOLS[entry.emphasis])
-    return f"**{text}**" if entry.emphasis == "best" else text
+def arrange_cells(headings: Sequence[str], rows: Mapping[str, Sequence[Entry]]) -> pd.DataFrame:
+    """Return the cells of a table.
+
+    Args:
+        headings: of the labels, and of each column.
+        rows: the entries of each row, by its label.
+    """
+    first, *others = map(make_printable, headings)
+    named = {make_printable(label): entries for label, entries in rows.items()}
+    return pd.DataFrame.from_dict(named, orient="index", columns=others, dtype=object).rename_axis(columns=first)
 
 
-def _html(entry: Entry, link: Callable[[str], str]) -> str:
-    text = html.escape(entry.text + SYMBOLS[entry.emphasis])
-    text = f"<strong>{text}</strong>" if entry.emphasis == "best" else text
-    if not entry.values:
-        return f"<td>{text}</td>"
-    runs = html.escape(
-        f"{entry.metric} of {pluralize(len(entry.values), 'run')}: {', '.join(entry.values)}", quote=True
-    )
-    return f'<td><a href="{html.escape(link(next(iter(entry.values))), quote=True)}" title="{runs}">{text}</a></td>'
-
-
-def markdown(text: str) -> str:
-    """Escape ``text`` for Markdown, but for what means nothing where it stands: the underscore of E_0, say."""
+def escape_markdown(text: str) -> str:
+    """Escape ``text`` for Markdown, except for characters that have no meaning where they stand, as in E_0."""
     return MARKDOWN.sub(lambda found: f"\\{found[0]}", make_one_line(text))
 
 
-def _latex_label(text: str) -> str:
-    """Escape a row's first cell: the end of the row before would take ``[`` and ``*`` for its own."""
-    return f"{{}}{latex(text)}" if text.startswith(("[", "*")) else latex(text)
-
-
-def _latex(entry: Entry) -> str:
-    text = "--" if entry.text == MISSING else latex(entry.text + SYMBOLS[entry.emphasis])
-    return rf"\textbf{{{text}}}" if entry.emphasis == "best" else text
-
-
-def _rich(entry: Entry) -> Text:
-    text = make_one_line(entry.text + SYMBOLS[entry.emphasis])
-    return Text(text, style="bold" if entry.emphasis == "best" else "")
-
-
-def latex(text: str) -> str:
-    """Escape ``text`` for LaTeX: E_0 becomes a symbol with its index, the minus of a number a minus sign."""
+def escape_latex(text: str) -> str:
+    """Escape ``text`` for LaTeX. E_0 becomes a symbol with its index, the minus of a number a minus sign."""
     pieces = re.split(r"(\bE_[\ds]|(?<![\w.)\]])-(?=\d))", make_one_line(text))
     plain = ("".join(LATEX.get(character, character) for character in piece) for piece in pieces[::2])
     special = (f"${piece}$" for piece in pieces[1::2])
     return "".join(part for pair in zip(plain, [*special, ""], strict=True) for part in pair)
 
 
+def _protect_label(text: str) -> str:
+    """Protect a row's label, because the end of the row before would read ``[`` and ``*`` as its own options."""
+    return f"{{}}{text}" if text.startswith(("[", "*")) else text
+
+
+def _write_markdown(entry: Entry) -> str:
+    text = escape_markdown(entry.marked)
+    return f"**{text}**" if entry.emphasis == "best" else text
+
+
+def _write_latex(entry: Entry) -> str:
+    text = "--" if entry.text == MISSING else escape_latex(entry.marked)
+    return rf"\textbf{{{text}}}" if entry.emphasis == "best" else text
+
+
+def _write_html(entry: Entry, link: Callable[[str], str]) -> str:
+    text = html.escape(make_printable(entry.marked))
+    text = f"<strong>{text}</strong>" if entry.emphasis == "best" else text
+    if not entry.values:
+        return text
+    runs = html.escape(
+        f"{entry.metric} of {pluralize(len(entry.values), 'run')}: {', '.join(entry.values)}", quote=True
+    )
+    return f'<a href="{html.escape(link(next(iter(entry.values))), quote=True)}" title="{runs}">{text}</a>'
+
+
+def _write_rich(entry: Entry) -> Text:
+    return Text(make_one_line(entry.marked), style="bold" if entry.emphasis == "best" else "")
+
+
 def write_tables(tables: Iterable[Table], runs: Iterable[TrackedRun], folder: Place) -> list[Place]:
-    """Write tables, each with where its cells come from, and return the files.
+    """Write tables, each with the runs behind its cells, and return the files.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -214,6 +221,6 @@ def write_tables(tables: Iterable[Table], runs: Iterable[TrackedRun], folder: Pl
     for table in tables:
         for name, text in table.files(known).items():
             with (folder / name).replacing() as file:
-                file.write(make_printable(text).encode())
+                file.write(text.encode())
             written.append(folder / name)
     return written

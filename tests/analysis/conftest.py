@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from analysis import paper_figures
-from analysis.figures.figure_style import RunFigure
+from analysis.figures.paper import plan_figures
+from analysis.figures.style import RunFigure
 from analysis.runs.run_table import RunTable
 from tests.analysis.made_up_experiment import experiment, write_experiment
 
@@ -17,5 +17,4 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> RunTable:
 
 @pytest.fixture(scope="session")
 def figures(table: RunTable) -> dict[str, RunFigure]:
-    options = paper_figures.FigureOptions(importance_refits=2)
-    return {name: draw() for name, draw in paper_figures.makers_of(table, options).items()}
+    return {name: draw() for name, draw in plan_figures(table, refits=2).items()}

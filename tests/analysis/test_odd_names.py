@@ -9,7 +9,7 @@ import pytest
 
 from analysis import report
 from analysis.report import ReportOptions
-from analysis.trace import command_of
+from analysis.runs.provenance import write_command
 from csg.tracking import TrackedRun
 from tests.analysis.made_up_experiment import CSG, SOURCE_ONLY, ablation, search, write_experiment
 
@@ -26,7 +26,7 @@ def without_method_file(run: TrackedRun) -> TrackedRun:
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes long to draw."""
-    monkeypatch.setattr(report, "makers_of", lambda *_: {})
+    monkeypatch.setattr(report, "plan_figures", lambda *_, **__: {})
 
 
 def test_a_page_shows_names_with_hidden_characters_and_an_address_with_quotes(tmp_path: Path) -> None:
@@ -46,9 +46,9 @@ def test_a_page_shows_names_with_hidden_characters_and_an_address_with_quotes(tm
 
 def test_a_method_that_is_not_on_this_machine_refuses_neither_page_nor_trace(tmp_path: Path) -> None:
     table = write_experiment(list(map(without_method_file, EXPERIMENT)), tmp_path, features=False)
-    page = report.page(table, ReportOptions())
+    page = report.write_page(table, ReportOptions())
     assert f"--method.path {GONE}" in page and "the method is not on this machine (method.path: expected" in page
-    said, command = command_of(
+    said, command = write_command(
         {"method.path": GONE, "data.name": "glyphs", "optim.lr": 0.03, "train.output": "runs"}
     ).split("\n")
     assert said.startswith("# the method is not on this machine (method.path: expected a Python file, found nothing at")

@@ -12,7 +12,7 @@ from pydantic import Field
 from rich.text import Text
 
 from analysis.runs.run_table import AblationRuns
-from analysis.tables.comparisons import ablation_table
+from analysis.tables.comparisons import make_ablation_table
 from analysis.tables.table import write_tables
 from csg.commands.opening import check_starting_weights, open_pair, show_earlier_runs
 from csg.commands.script import run_script
@@ -125,14 +125,14 @@ def conclude(ablation: Ablation, outcome: Outcome, console: Console) -> None:
     """Write the table and attach it to the ablation's run, and print it."""
     tracker = outcome.tracker
     runs = tuple(tracker.read_children(outcome.parent))
-    table = ablation_table(AblationRuns(tracker.read(outcome.parent), runs))
+    table = make_ablation_table(AblationRuns(tracker.read(outcome.parent), runs))
     for path in write_tables([table], runs, ablation.folder):
         tracker.log_artifact(outcome.parent, path)
     logged = {name for run in runs for name in run.params}
     varied = sorted(ablation.design.varied & logged - {"method.name"})
     tracker.share_view(outcome.parent, varied, find_task(ablation.runs[0].config.data).score)
     console.print()
-    console.print(table.rich())
+    console.print(table.to_rich())
     console.print(table.caption)
     console.print(f"Tables: {ablation.folder}")
     if outcome.ending != "complete":

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from analysis.paper_tables import CONFIRMATION
-from analysis.tables.cell_table import spread
-from analysis.tables.search_summary import SELECTION_SCORE, best_trials
-from analysis.tables.table import MISSING, Entry, Row, Table, write_tables
+from analysis.runs.metrics import SELECTION_SCORE
+from analysis.runs.newest import CONFIRMATION
+from analysis.runs.trials import rank_trials
+from analysis.tables.cell_table import format_mean
+from analysis.tables.table import MISSING, Entry, Table, arrange_cells, write_tables
 from csg.data.pair import TARGET_TEST
 from csg.messages.console import Console
 from csg.messages.errors import UserError
@@ -38,7 +39,7 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
         RunsFailedError: some of them failed.
     """
     seeds = search.options.seeds
-    best = best_trials(outcome.tracker.read_children(outcome.parent))[: search.options.confirm_top]
+    best = rank_trials(outcome.tracker.read_children(outcome.parent))[: search.options.confirm_top]
     if not best:
         raise UserError("--confirm-top: no trial of the space has finished, so there is nothing to confirm")
     cells = tuple(Cell(run.name, {n: run.params[n] for n in search.space.names if n in run.params}) for run in best)
@@ -62,7 +63,7 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     for path in write_tables([table], [*best, *runs], ablation.folder):
         confirmed.tracker.log_artifact(confirmed.parent, path)
         confirmed.tracker.log_artifact(outcome.parent, path)
-    console.print(table.rich())
+    console.print(table.to_rich())
     console.print(table.caption)
     if confirmed.ending != "complete":
         console.print(f"The confirmation {confirmed.reason}. The same command goes on with it.")
@@ -75,26 +76,25 @@ def confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequenc
     """Tabulate each winner's score in the search beside its scores under fresh seeds."""
     task = find_task(search.config.data)
     metric = f"{TARGET_TEST}/{task.headline}"
-    rows = []
+    rows = {}
     for winner in best:
         again = [run for run in runs if run.tags.get(CELL_TAG) == winner.name and run.status == "finished"]
         scores = {run.run_id: run.metrics[SELECTION_SCORE] for run in again}
         real = {run.run_id: run.metrics[metric] for run in again}
         searched = winner.metrics[SELECTION_SCORE]
         change = 100 * (statistics.fmean(scores.values()) - searched) if scores else None
-        entries = (
+        rows[winner.name] = (
             Entry(str(len(again))),
             Entry(f"{100 * searched:.1f}", "", SELECTION_SCORE, {winner.run_id: searched}),
-            Entry(spread([100 * score for score in scores.values()], 1), "", SELECTION_SCORE, scores),
+            Entry(format_mean([100 * score for score in scores.values()], 1), "", SELECTION_SCORE, scores),
             Entry(MISSING if change is None else f"{change:+.1f}", "", SELECTION_SCORE, scores),
             Entry(f"{100 * winner.metrics[metric]:.1f}", "", metric, {winner.run_id: winner.metrics[metric]}),
-            Entry(spread([100 * value for value in real.values()], 1), "", metric, real),
+            Entry(format_mean([100 * value for value in real.values()], 1), "", metric, real),
         )
-        rows.append(Row(winner.name, entries))
     caption = (
         f"Score: {search.score_metric}. Searched: the trial's own, chosen for being high, so that it flatters; fresh: "
         f"mean ± sample standard deviation over n seeds that the search has not seen. Real: {task.headline_words} on "
         "target/test."
     )
-    columns = ("trial", "n", "searched %", "fresh %", "change", "real, searched %", "real, fresh %")
-    return Table("confirmation", f"What survives of {search.name}", columns, tuple(rows), caption)
+    headings = ("trial", "n", "searched %", "fresh %", "change", "real, searched %", "real, fresh %")
+    return Table("confirmation", f"What survives of {search.name}", arrange_cells(headings, rows), caption)

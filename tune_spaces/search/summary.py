@@ -11,7 +11,9 @@ from pathlib import Path
 from rich.text import Text
 
 from analysis.figures.search_figures import write_search_figures
-from analysis.tables.search_summary import SELECTION_SCORE, best_trials, wilson_text
+from analysis.runs.metrics import SELECTION_SCORE
+from analysis.runs.trials import rank_trials
+from analysis.tables.search_summary import format_wilson
 from csg.data.pair import TARGET_TEST
 from csg.messages.console import Console
 from csg.messages.text import quote_for_shell
@@ -43,7 +45,7 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> Place | None
     runs = tracker.read_children(outcome.parent, history=(metric,))
     folder = search.folder
     finished = [run for run in runs if run.status == "finished"]
-    best = next(iter(best_trials(runs)), None)
+    best = next(iter(rank_trials(runs)), None)
     events = Journal(folder / JOURNAL).events()
     queries = target_queries(events, search.config.selection.protocol)
     tracker.log_metrics(
@@ -160,7 +162,7 @@ def real_figures(run: TrackedRun, task: Task) -> str:
     energy = run.metrics.get(f"{TARGET_TEST}/E0_mhe")  # not with features that are not finite, or all zero
     return (
         f"selection score {100 * run.metrics[SELECTION_SCORE]:5.1f} %   real {task.overall_words} "
-        f"{100 * overall:5.1f} %{f' {wilson_text(run, overall)}' if task.one_label else ''}   {task.score_words} "
+        f"{100 * overall:5.1f} %{f' {format_wilson(run, overall)}' if task.one_label else ''}   {task.score_words} "
         f"{100 * score:5.1f} %   E_0 (mhe) {'-' if energy is None else f'{energy:.3f}'}"
     )
 

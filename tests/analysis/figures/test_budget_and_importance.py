@@ -12,11 +12,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.export_runs import export_runs
-from analysis.figures.importance import importance, importance_figure
-from analysis.figures.search_budget import BudgetCurve, budget_curves, budget_figure
+from analysis.figures.importance import draw_importance, estimate_importance
+from analysis.figures.search_budget import BudgetCurve, compute_curves, draw_search_budget
 from analysis.runs.comparable import NoDataError
-from analysis.runs.histories import with_scores
 from analysis.runs.run_table import RunTable, SearchRuns, read_runs
+from analysis.runs.trials import read_scores
 from csg.tracking import Tracker
 from tests.analysis.figure_reading import words
 from tests.analysis.made_up_experiment import search, write_experiment
@@ -28,7 +28,7 @@ ACCURACY = "target/test/mean_class_accuracy"
 
 def test_expected_best_is_the_mean_over_all_draws(table: RunTable, tmp_path: Path) -> None:
     small = write_experiment(search("csg-small", suggested=9), tmp_path)
-    ((curve,), _) = budget_curves(small.searches())
+    ((curve,), _) = compute_curves(small.searches())
     trials = [
         (run.metrics["selection/score"], run.metrics[ACCURACY])
         for run in small.runs
@@ -40,15 +40,15 @@ def test_expected_best_is_the_mean_over_all_draws(table: RunTable, tmp_path: Pat
         assert each.score == pytest.approx(statistics.fmean(score for score, _ in chosen))
         assert each.outcome == pytest.approx(statistics.fmean(outcome for _, outcome in chosen))
     assert curve.band == ()
-    caption = words(budget_figure(small.searches()))
-    assert "TPE's trials are no independent draws" in caption and "No bands" in caption
+    caption = words(draw_search_budget(small.searches()))
+    assert "TPE's trials are not independent draws" in caption and "No bands" in caption
 
 
 def test_bands_end_at_a_tenth_of_the_trials(table: RunTable, figures: dict[str, Figure]) -> None:
-    curves, _ = budget_curves(table.searches())
+    curves, _ = compute_curves(table.searches())
     assert [(curve.label, curve.trials) for curve in curves] == [("csg", 30), ("asg", 10)]
     assert [each.budget for each in curves[0].band] == [1, 2, 3] and curves[1].band == ()
-    assert "Bands, up to a tenth of the trials" in words(figures["search_budget"])
+    assert "up to a tenth of the trials" in words(figures["search_budget"])
 
 
 def test_searches_of_one_method_are_told_apart_by_protocol_or_key(tmp_path: Path) -> None:
@@ -57,22 +57,22 @@ def test_searches_of_one_method_are_told_apart_by_protocol_or_key(tmp_path: Path
         dataclasses.replace(run, params={"selection.protocol": "oracle"}) if run.run_id == "two-parent" else run
         for run in runs
     ]
-    curves, _ = budget_curves(write_experiment(oracle, tmp_path).searches())
+    curves, _ = compute_curves(write_experiment(oracle, tmp_path).searches())
     assert [curve.label for curve in curves] == ["csg, source (one)", "csg, oracle", "csg, source (three)"]
     with pytest.raises(NoDataError, match="no search has 2"):
-        budget_figure([])
+        draw_search_budget([])
 
 
 @pytest.mark.slow
 def test_importances_carry_intervals_where_asked_for() -> None:
     runs = made_up_search(30)
-    plain, found = importance(runs, SCORE, NAMES), importance(runs, SCORE, NAMES, refits=12)
+    plain, found = estimate_importance(runs, SCORE, NAMES), estimate_importance(runs, SCORE, NAMES, refits=12)
     assert plain.intervals == {} and found.values == plain.values
-    assert found == importance(runs[::-1], SCORE, NAMES, refits=12), "the same each time"
+    assert found == estimate_importance(runs[::-1], SCORE, NAMES, refits=12), "the same each time"
     assert found.intervals.keys() == found.values.keys()
     assert all(0 <= interval.low <= interval.high <= 1 for interval in found.intervals.values())
     assert found.intervals["method.temperature"].low > found.intervals["optim.lr"].high, "it is what matters"
-    (axes,) = importance_figure(found).axes
+    (axes,) = draw_importance(found).axes
     lines = {tuple(np.asarray(line.get_xdata()).tolist()) for line in axes.lines}
     assert lines == {(interval.low, interval.high) for interval in found.intervals.values()}
     interval = found.intervals["method.temperature"]
@@ -82,9 +82,9 @@ def test_importances_carry_intervals_where_asked_for() -> None:
 
 def test_an_exported_folder_compares_finished_trials_at_their_last_epoch_only(table: RunTable) -> None:
     (first, _) = table.searches()
-    runs = with_scores(table, first)
+    runs = read_scores(table, first)
     assert all(run.history[first.score] == {} for run in runs if run.status == "stopped")
-    found = importance(runs, first.score, first.names)
+    found = estimate_importance(runs, first.score, first.names)
     assert (found.epoch, found.trials) == (3, sum(run.status == "finished" for run in runs) - 1)
 
 
@@ -98,12 +98,12 @@ def test_histories_come_from_the_store_where_there_is_one(tmp_path: Path) -> Non
     for epoch, value in ((1, 0.5), (2, 0.6)):
         tracker.client.log_metric(ids[1], "score", value, step=epoch)
     known = SearchRuns(tracker.read(ids[0]), (tracker.read(ids[1]),))
-    (run,) = with_scores(RunTable(uri, "glyphs", ()), known)
+    (run,) = read_scores(RunTable(uri, "glyphs", ()), known)
     assert run.history == {"score": {1: 0.5, 2: 0.6}}, "and none of a trial that the table left out"
     export_runs(read_runs(experiment="glyphs", tracking_uri=uri), tmp_path / "exported")
     again = read_runs(experiment="glyphs", tracking_uri="", exported=tmp_path / "exported")
     (search,) = again.searches()
-    assert with_scores(again, search)[0].history == run.history, "and they travel with an export"
+    assert read_scores(again, search)[0].history == run.history, "and they travel with an export"
 
 
 def test_a_curve_without_enough_trials_has_no_band() -> None:

@@ -13,10 +13,9 @@ from matplotlib.figure import Figure
 from scipy import stats
 from sklearn.decomposition import PCA
 
-from analysis.figures.feature_density import GRID, Panel, directions, feature_density, principal_plane
-from analysis.figures.feature_panels import density_of
-from analysis.runs.cells import MixedRunsError
-from analysis.runs.comparable import NoDataError
+from analysis.figures.feature_density import GRID, Panel, draw_feature_density, fit_plane, normalise_features
+from analysis.figures.feature_panels import draw_features
+from analysis.runs.comparable import MixedRunsError, NoDataError
 from analysis.runs.run_table import RunTable
 from csg.training.outputs import OUTPUTS
 from tests.analysis.figure_reading import changed, named, retagged, words
@@ -28,24 +27,24 @@ def test_features_are_projected_onto_the_principal_components_of_all_panels(tabl
         Panel(str(seed), made_up_features(0.5 + seed, seed)["features"], np.repeat(np.arange(10), 30), 0.1, 1.0, 1.0)
         for seed in range(3)
     ]
-    groups = [directions(panel.features)[0] for panel in panels]
-    plane = principal_plane(groups)
+    groups = [normalise_features(panel.features)[0] for panel in panels]
+    plane = fit_plane(groups)
     reference = PCA(2, svd_solver="full").fit(np.concatenate(groups))
     assert plane.explained == pytest.approx(reference.explained_variance_ratio_)
     assert np.abs(plane.axes @ reference.components_.T) == pytest.approx(np.eye(2), abs=1e-9)
 
-    figure = feature_density(panels)
+    figure = draw_feature_density(panels)
     first, second = (100 * share for share in reference.explained_variance_ratio_)
     assert f"({first:.1f} % and {second:.1f} % of the variance)" in words(figure)
     for axes, group in zip(figure.axes, groups, strict=True):
         drawn = [np.asarray(each.get_offsets()) for each in axes.collections if isinstance(each, PathCollection)]
-        assert np.concatenate(drawn) == pytest.approx(plane.place(group)), "labels are in order here"
+        assert np.concatenate(drawn) == pytest.approx(plane.project(group)), "labels are in order here"
         assert axes.get_xlim() == figure.axes[0].get_xlim() and axes.get_ylim() == figure.axes[0].get_ylim()
 
 
 def test_which_way_round_a_picture_is_does_not_depend_on_the_solver() -> None:
     for seed in range(8):
-        axes = principal_plane([np.random.default_rng(seed).normal(size=(40, 5))]).axes
+        axes = fit_plane([np.random.default_rng(seed).normal(size=(40, 5))]).axes
         assert axes.max(axis=1) == pytest.approx(np.abs(axes).max(axis=1))
 
 
@@ -54,12 +53,12 @@ def test_shades_are_halvings_of_the_highest_gaussian_density_of_all_panels() -> 
         Panel(name, made_up_features(spread, 0)["features"], np.repeat(np.arange(10), 30), 0.1, 1.0, 1.0)
         for name, spread in (("narrow", 0.3), ("wide", 3.0))
     ]
-    figure = feature_density(panels)
-    groups = [directions(panel.features)[0] for panel in panels]
-    plane = principal_plane(groups)
+    figure = draw_feature_density(panels)
+    groups = [normalise_features(panel.features)[0] for panel in panels]
+    plane = fit_plane(groups)
     across, up = (np.linspace(*limits, GRID) for limits in (figure.axes[0].get_xlim(), figure.axes[0].get_ylim()))
     grid = np.stack([axis.ravel() for axis in np.meshgrid(across, up)])
-    top = max(float(stats.gaussian_kde(plane.place(group).T)(grid).max()) for group in groups)
+    top = max(float(stats.gaussian_kde(plane.project(group).T)(grid).max()) for group in groups)
     for axes in figure.axes:
         (shades,) = [each for each in axes.collections if hasattr(each, "levels")]
         assert shades.levels[-1] == pytest.approx(top)
@@ -79,26 +78,26 @@ def test_panels_carry_the_stored_energies_of_the_first_seed(table: RunTable, fig
 
 def test_a_cell_without_features_of_that_seed_is_named(table: RunTable) -> None:
     gone = changed(table, lambda run: None if run.run_id.startswith("components-3") else run)
-    figure = density_of(gone, named(gone, "components"))
+    figure = draw_features(gone, named(gone, "components"))
     assert len(figure.axes) == 3 and "without stored features of this seed: + A-pool." in words(figure)
     first = changed(table, lambda run: None if run.run_id == "components-1-0" else run)
-    assert "seed 1" in words(density_of(first, named(first, "components"))), "a seed that all cells have"
+    assert "seed 1" in words(draw_features(first, named(first, "components"))), "a seed that all cells have"
 
 
 def test_features_of_other_images_other_versions_or_none_are_not_drawn(table: RunTable, tmp_path: Path) -> None:
     runs = ablation("components", {"a": {}, "b": {}}, seeds=1, lifts=(0, 0.1))
     bare = write_experiment(runs, tmp_path / "bare", features=False)
     with pytest.raises(NoDataError, match="no finished run stored features"):
-        density_of(bare, *bare.ablations())
+        draw_features(bare, *bare.ablations())
     made = write_experiment(runs, tmp_path / "made")
     mixed = changed(made, lambda run: retagged(run, commit="c1") if run.tags.get("csg.cell") == "b" else run)
     with pytest.raises(MixedRunsError, match="more than one commit"):
-        density_of(mixed, *mixed.ablations())
-    assert "Mixes runs of more than one commit" in words(density_of(mixed, *mixed.ablations(), mix=["commit"]))
+        draw_features(mixed, *mixed.ablations())
+    assert "Mixes runs of more than one commit" in words(draw_features(mixed, *mixed.ablations(), mix=["commit"]))
     fewer = {name: array[:200] for name, array in made_up_features(1.0, 0).items()}
     np.savez_compressed(tmp_path / "made" / runs[2].run_id / OUTPUTS, allow_pickle=False, **fewer)
     with pytest.raises(MixedRunsError, match="others in b than in a"):
-        density_of(made, *made.ablations())
+        draw_features(made, *made.ablations())
 
 
 def test_degenerate_features_are_drawn_or_refused_with_words() -> None:
@@ -107,14 +106,14 @@ def test_degenerate_features_are_drawn_or_refused_with_words() -> None:
     line = np.zeros((300, 16))
     line[:, 0], line[:, 1] = 1, np.linspace(0, 1, 300)
     line[:5] = 0
-    figure = feature_density([good, dataclasses.replace(good, name="few", features=line[:7], labels=labels[:7])])
+    figure = draw_feature_density([good, dataclasses.replace(good, name="few", features=line[:7], labels=labels[:7])])
     assert "No shades" in words(figure) and "5 features of length zero" in words(figure)
     assert "E_2 -" in words(figure)
     with pytest.raises(ValueError, match="found 8, 16"):
-        feature_density([good, dataclasses.replace(good, features=good.features[:, :8])])
+        draw_feature_density([good, dataclasses.replace(good, features=good.features[:, :8])])
     with pytest.raises(ValueError, match="non-finite"):
-        feature_density([dataclasses.replace(good, features=np.full((300, 16), np.inf))])
+        draw_feature_density([dataclasses.replace(good, features=np.full((300, 16), np.inf))])
     with pytest.raises(ValueError, match="without any spread"):
-        feature_density([dataclasses.replace(good, features=np.ones((300, 16)))])
+        draw_feature_density([dataclasses.replace(good, features=np.ones((300, 16)))])
     with pytest.raises(ValueError, match="at least one"):
-        feature_density([])
+        draw_feature_density([])

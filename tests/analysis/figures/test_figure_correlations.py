@@ -9,12 +9,12 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.figures.diversity_accuracy import ENERGIES, diversity_accuracy, verdict
-from analysis.figures.protocol_figure import best_protocol, protocol_figure, rho_lead
-from analysis.runs.comparable import NoDataError, comparable
+from analysis.figures.diversity_accuracy import ENERGIES, draw_diversity_accuracy, judge_thesis
+from analysis.figures.protocol_figure import describe_best_protocol, draw_protocols
+from analysis.inference.rank_correlation import RankCorrelation, rank_correlation, rho_lead
+from analysis.inference.t_tests import Interval
+from analysis.runs.comparable import NoDataError, keep_comparable
 from analysis.runs.run_table import RunTable
-from analysis.statistics.inference import Interval
-from analysis.statistics.trial_inference import RankCorrelation, rank_correlation
 from tests.analysis.figure_reading import retagged, words
 
 ACCURACY = "target/test/mean_class_accuracy"
@@ -33,7 +33,7 @@ def test_energy_and_accuracy_carry_spearmans_rho_over_distinct_comparable_runs(
         assert axes.get_title() == title
         drawn = sum(len(np.asarray(each.get_offsets())) for each in axes.collections)
         assert drawn == len(finished)
-    twice = diversity_accuracy(
+    twice = draw_diversity_accuracy(
         [*table.runs, *(dataclasses.replace(run, run_id=f"{run.run_id}-again") for run in finished)]
     )
     assert f"{len(finished)} distinct finished runs" in words(twice), "a computation counts once"
@@ -51,24 +51,24 @@ def test_energy_and_accuracy_carry_spearmans_rho_over_distinct_comparable_runs(
     ],
 )
 def test_the_thesis_is_judged_by_rule(found: RankCorrelation, says: str) -> None:
-    assert says in verdict(found)
+    assert says in judge_thesis(found)
 
 
 def test_few_runs_have_no_interval_and_fewer_no_figure(table: RunTable) -> None:
     finished = [run for run in table.runs if run.status == "finished" and "csg.cell" in run.tags]
-    few = words(diversity_accuracy(finished[:6]))
+    few = words(draw_diversity_accuracy(finished[:6]))
     assert "n = 6" in few and "[" not in few
     with pytest.raises(NoDataError, match="2 comparable finished runs"):
-        diversity_accuracy(finished[:2])
+        draw_diversity_accuracy(finished[:2])
 
 
 def test_the_newest_program_is_shown_on_the_data_that_most_of_its_runs_have(table: RunTable) -> None:
     (first, second, third, *_) = [run for run in table.runs if run.status == "finished" and "csg.cell" in run.tags]
     runs = [retagged(first, commit="old"), second, third, retagged(first, data_fingerprint="data9")]
-    assert comparable(runs).runs == (second, third)
-    assert comparable(runs).note == " 2 runs of other commits, programs or data left out."
-    assert comparable(runs, mix=["commit", "data"]).note == " Mixes runs of more than one commit and data."
-    assert comparable([]).runs == ()
+    assert keep_comparable(runs).runs == (second, third)
+    assert keep_comparable(runs).note == " 2 runs of other commits, programs or data left out."
+    assert keep_comparable(runs, mix=["commit", "data"]).note == " Mixes runs of more than one commit and data."
+    assert keep_comparable([]).runs == ()
 
 
 def test_a_protocols_lead_is_the_difference_of_spearmans_rhos() -> None:
@@ -100,9 +100,11 @@ def test_protocols_carry_their_rhos_and_the_best_is_named_by_rule(table: RunTabl
     assert "Largest rho: oracle." in words(figures["selection_protocols"])
     assert panels[-1].get_xlabel() == "rank correlation rho with real mean class accuracy", "what is correlated"
     few = dict.fromkeys(streams, finished[:5])
-    assert "too few runs to say by how much" in best_protocol(few, {name: RankCorrelation(5, 0.5) for name in few})
+    assert "too few runs to say by how much" in describe_best_protocol(
+        few, {name: RankCorrelation(5, 0.5) for name in few}
+    )
     same = {"source": finished, "shifted": finished}
-    told = best_protocol(same, {"source": RankCorrelation(9, 0.5), "shifted": RankCorrelation(9, 0.4)})
+    told = describe_best_protocol(same, {"source": RankCorrelation(9, 0.5), "shifted": RankCorrelation(9, 0.4)})
     assert "over shifted" in told
     with pytest.raises(NoDataError, match="fewer than 3"):
-        protocol_figure(finished[:2])
+        draw_protocols(finished[:2])

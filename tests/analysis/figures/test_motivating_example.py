@@ -29,7 +29,7 @@ def test_the_motivating_example_is_drawn_and_not_compared_with_other_data(
 def test_published_energies_stand_beside_those_on_visda_17(table: RunTable) -> None:
     place = {"data.name": "visda17", "data.target_split": "test", "model.name": "resnet50"}
     there = changed(table, lambda run: dataclasses.replace(run, params={**run.params, **place}))
-    lines = motivating_example.energy_lines(named(there, "motivating_example"))
+    lines = motivating_example.describe_energies(named(there, "motivating_example"))
     assert [line.rpartition(", published ")[2] for line in lines[:3]] == ["0.2541", "0.3355", "0.4408"]
     assert lines[3] == "Published: CSG Figure 2; it differs in model.name resnet50 here, resnet101 there."
 
@@ -41,4 +41,4 @@ def test_without_the_motivating_example_the_script_says_how_to_train_it(
     assert motivating_example.main(["--runs", str(tmp_path)]) == 2
     assert "python tune_spaces/motivating_example.py" in capsys.readouterr().err
     with pytest.raises(UserError, match="expected an ablation of the design motivating_example"):
-        motivating_example.newest_example(table)
+        motivating_example.choose_example(table)

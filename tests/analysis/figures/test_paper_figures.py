@@ -12,7 +12,8 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 
 from analysis import paper_figures, trace
-from analysis.figures.figure_style import COLUMN, GREY, PALETTE, SMALL_SIZE, RunFigure, write_figure
+from analysis.figures.paper import plan_figures
+from analysis.figures.style import COLUMN, GREY, PALETTE, SMALL_SIZE, RunFigure, write_figure
 from analysis.runs.run_table import RunTable
 from tests.analysis.figure_reading import changed, output_of, retagged, shown
 from tests.analysis.made_up_experiment import ablation, write_experiment
@@ -55,8 +56,7 @@ def test_every_figure_names_the_runs_it_was_drawn_from(
 def test_the_same_runs_give_the_same_bytes(table: RunTable, tmp_path: Path) -> None:
     for name in ("features_components", "sensitivity", "search_budget"):
         first, second = (
-            write_figure(paper_figures.makers_of(table, paper_figures.FigureOptions())[name](), tmp_path / folder, name)
-            for folder in ("first", "second")
+            write_figure(plan_figures(table)[name](), tmp_path / folder, name) for folder in ("first", "second")
         )
         for one, other in zip(first, second, strict=True):
             assert one.read_bytes() == other.read_bytes(), one.name

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from analysis.figures.importance import importance, importance_figure
-from analysis.figures.parallel_coordinates import parallel_coordinates, parallel_coordinates_html
-from analysis.figures.search_figures import optimisation_history, write_search_figures
+from analysis.figures.importance import draw_importance, estimate_importance
+from analysis.figures.parallel_coordinates import draw_parallel_coordinates, write_parallel_coordinates
+from analysis.figures.search_figures import draw_optimisation_history, write_search_figures
 from csg.storage.disk import DiskPlace
 from csg.tracking import TrackedRun
 from csg.training.record import Status
@@ -60,19 +60,19 @@ def texts(axes: Axes) -> str:
     ],
 )
 def test_importance_finds_the_setting_that_matters(value: Callable[[np.ndarray], float], expected: str) -> None:
-    found = importance(planted(value), SCORE, NAMES)
+    found = estimate_importance(planted(value), SCORE, NAMES)
     assert next(iter(found.values)) == expected
     assert found.values[expected] > 0.6
     assert sum(found.values.values()) <= 1 + 1e-9
-    assert found.predicted is not None
-    assert found.predicted > 0.3
+    assert found.r_squared is not None
+    assert found.r_squared > 0.3
     assert (found.epoch, found.trials) == (1, 24)
 
 
 def test_importance_says_when_there_is_nothing_but_noise() -> None:
-    found = importance(planted(lambda row: 0.7, noise=0.02), SCORE, NAMES)
-    assert found.predicted is not None
-    assert found.predicted < 0
+    found = estimate_importance(planted(lambda row: 0.7, noise=0.02), SCORE, NAMES)
+    assert found.r_squared is not None
+    assert found.r_squared < 0
     assert "read the bars as noise" in found.note
 
 
@@ -83,7 +83,7 @@ def test_importance_weighs_decades_alike_where_a_quantity_spans_them() -> None:
         lr, factor = float(10 ** draw.uniform(-4, 0)), float(draw.uniform(0.1, 1))
         score = 0.5 + 0.1 * np.tanh(3 * (np.log10(lr) + 3)) + 0.03 * factor
         runs.append(made_up_run(number, {"optim.lr": lr, "optim.backbone_lr_factor": factor}, [float(score)]))
-    assert importance(runs, SCORE, NAMES).values["optim.lr"] > 0.8
+    assert estimate_importance(runs, SCORE, NAMES).values["optim.lr"] > 0.8
 
 
 def test_importance_never_mixes_rungs() -> None:
@@ -97,8 +97,8 @@ def test_importance_never_mixes_rungs() -> None:
         params = {"optim.lr": lr, "optim.backbone_lr_factor": factor}
         runs.append(made_up_run(number, params, scores, status="finished" if epochs == 3 else "stopped"))
     pooled = [dataclasses.replace(run, history={SCORE: {1: max(run.history[SCORE].values())}}) for run in runs]
-    assert next(iter(importance(pooled, SCORE, NAMES).values)) == "optim.backbone_lr_factor"
-    found = importance(runs, SCORE, NAMES)
+    assert next(iter(estimate_importance(pooled, SCORE, NAMES).values)) == "optim.backbone_lr_factor"
+    found = estimate_importance(runs, SCORE, NAMES)
     assert found.epoch == 3
     assert found.trials == sum(len(run.history[SCORE]) == 3 for run in runs)
     assert next(iter(found.values)) == "optim.lr"
@@ -108,15 +108,15 @@ def test_importance_takes_the_highest_epoch_that_eight_trials_reached() -> None:
     runs = planted(lambda row: 0.5 + 0.1 * row[0], trials=12)
     for number, run in enumerate(runs):
         run.history[SCORE] |= dict.fromkeys(range(2, {0: 5, 11: 2}.get(number, 4) + (number < 9)), 0.6 + number / 100)
-    assert importance(runs, SCORE, NAMES).epoch == 4
-    assert importance(runs, SCORE, NAMES).trials == 9
+    assert estimate_importance(runs, SCORE, NAMES).epoch == 4
+    assert estimate_importance(runs, SCORE, NAMES).trials == 9
 
 
 def test_importance_counts_neither_source_only_nor_scores_that_are_not_finite() -> None:
     runs = planted(lambda row: 0.5 + 0.1 * row[0], trials=9)
     runs[0].tags["csg.role"] = "source_only"
     runs[1].history[SCORE][1] = float("nan")
-    found = importance(runs, SCORE, NAMES)
+    found = estimate_importance(runs, SCORE, NAMES)
     assert (found.epoch, found.trials, found.values) == (None, 7, {})
     assert "needs at least 8" in found.note
     assert "the most is 7, at epoch 1" in found.note
@@ -126,7 +126,7 @@ def test_importance_leaves_conditional_and_constant_settings_out_and_says_so() -
     runs = made_up_search(40)
     for run in runs:
         run.params["method.queue_size"] = 4096
-    found = importance(runs, SCORE, NAMES)
+    found = estimate_importance(runs, SCORE, NAMES)
     assert set(found.values) == {"method.stages", "method.temperature", "optim.lr", "optim.backbone_lr_factor"}
     assert "not set in every trial: method.stage3.weight, method.stage3.pooling." in found.note
     assert "the same in every trial: method.queue_size." in found.note
@@ -134,14 +134,14 @@ def test_importance_leaves_conditional_and_constant_settings_out_and_says_so() -
 
 def test_importance_is_deterministic_and_ignores_the_order_of_runs() -> None:
     runs = made_up_search(18)
-    assert importance(runs, SCORE, NAMES) == importance(runs[::-1], SCORE, NAMES)
+    assert estimate_importance(runs, SCORE, NAMES) == estimate_importance(runs[::-1], SCORE, NAMES)
 
 
 def test_equal_scores_have_no_importance() -> None:
-    found = importance(planted(lambda row: 0.5, noise=0), SCORE, NAMES)
+    found = estimate_importance(planted(lambda row: 0.5, noise=0), SCORE, NAMES)
     assert found.values == {}
     assert "all have the same score" in found.note
-    assert "same score" in texts(importance_figure(found).axes[0]).replace("\n", " ")
+    assert "same score" in texts(draw_importance(found).axes[0]).replace("\n", " ")
 
 
 def test_history_tells_finished_stopped_and_failed_apart() -> None:
@@ -152,7 +152,7 @@ def test_history_tells_finished_stopped_and_failed_apart() -> None:
         made_up_run(3, {}, [0.2], status="failed"),
         made_up_run(10, {}, [0.4, 0.7]),
     ]
-    figure = optimisation_history(runs[::-1], SCORE)
+    figure = draw_optimisation_history(runs[::-1], SCORE)
     (axes,) = figure.axes
     assert offsets(figure, "finished") == [(0, 60), (2, 50), (10, 70)]
     assert offsets(figure, "stopped early") == [(1, 90)]
@@ -165,18 +165,20 @@ def test_history_tells_finished_stopped_and_failed_apart() -> None:
 
 def test_the_best_so_far_may_be_the_papers_configuration_but_not_source_only() -> None:
     runs = [made_up_run(0, {}, [0.9], role="source_only"), made_up_run(1, {}, [0.8], role="default")]
-    (best,) = [line for line in optimisation_history(runs, SCORE).axes[0].lines if "best" in str(line.get_label())]
+    (best,) = [line for line in draw_optimisation_history(runs, SCORE).axes[0].lines if "best" in str(line.get_label())]
     assert np.asarray(best.get_ydata()).tolist() == [80, 80]
-    assert not [line for line in optimisation_history(runs[:1], SCORE).axes[0].lines if "best" in str(line.get_label())]
+    assert not [
+        line for line in draw_optimisation_history(runs[:1], SCORE).axes[0].lines if "best" in str(line.get_label())
+    ]
 
 
 def test_history_names_the_references() -> None:
-    assert texts(optimisation_history(made_up_search(4), SCORE).axes[0]).split() == ["source_only", "default"]
+    assert texts(draw_optimisation_history(made_up_search(4), SCORE).axes[0]).split() == ["source_only", "default"]
 
 
 def test_parallel_coordinates_show_every_trial_conditional_settings_and_the_rung() -> None:
     runs = made_up_search(22)
-    (axes,) = parallel_coordinates(runs, SCORE, NAMES).axes
+    (axes,) = draw_parallel_coordinates(runs, SCORE, NAMES).axes
     lines = [collection for collection in axes.collections if collection.get_zorder() < 3]
     assert len(lines) == len(runs)
     shown = texts(axes).replace("\n", "")
@@ -192,7 +194,7 @@ def dimensions(page: str) -> list[dict[str, object]]:
 
 
 def test_the_page_needs_no_network_and_offers_no_upload() -> None:
-    page = parallel_coordinates_html(made_up_search(5), SCORE, NAMES, title="A <b> & $5")
+    page = write_parallel_coordinates(made_up_search(5), SCORE, NAMES, title="A <b> & $5")
     assert not re.findall(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)\s*=", page.partition("/**")[0])
     assert not re.findall(r"<script[^>]*\bsrc=", page)
     assert "plotly.js v" in page
@@ -202,7 +204,7 @@ def test_the_page_needs_no_network_and_offers_no_upload() -> None:
 
 def test_the_page_holds_every_trial_on_every_axis() -> None:
     runs = made_up_search(22)
-    axes = dimensions(parallel_coordinates_html(runs, SCORE, NAMES))
+    axes = dimensions(write_parallel_coordinates(runs, SCORE, NAMES))
     assert [axis["label"] for axis in axes] == [
         "trial", "role", "status", *NAMES, "epoch reached", f"{SCORE} (%)",
     ]  # fmt: skip
@@ -259,4 +261,4 @@ def test_the_same_search_gives_the_same_files(tmp_path: Path) -> None:
 
 def test_runs_that_are_no_trials_are_left_out() -> None:
     stranger = dataclasses.replace(made_up_run(0, {}, [0.99]), tags={})
-    assert offsets(optimisation_history([stranger, made_up_run(1, {}, [0.5])], SCORE), "finished") == [(1, 50)]
+    assert offsets(draw_optimisation_history([stranger, made_up_run(1, {}, [0.5])], SCORE), "finished") == [(1, 50)]

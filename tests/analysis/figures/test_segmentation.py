@@ -13,15 +13,17 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from analysis import export_runs, paper_figures, paper_tables, report
-from analysis.figures.pictures import CLASS_COLOURS, VOID, attention_figure, pictures_figure, shown_runs
-from analysis.runs.cells import MixedRunsError
+from analysis import export_runs, paper_figures, report
+from analysis.figures.paper import plan_figures
+from analysis.figures.pictures import CLASS_COLOURS, VOID, choose_runs, draw_attention, draw_pictures
+from analysis.inference.bootstrap import mean_iou_bootstrap
+from analysis.runs.comparable import MixedRunsError
+from analysis.runs.provenance import write_command
 from analysis.runs.run_table import RunTable, read_runs
-from analysis.statistics.bootstrap import mean_iou_bootstrap
-from analysis.tables.comparisons import ablation_table, main_comparison, per_class_table
+from analysis.tables.comparisons import make_ablation_table, make_class_table, make_main_comparison
+from analysis.tables.paper import make_tables
 from analysis.tables.published import CONFIGS
 from analysis.tables.table import Table
-from analysis.trace import command_of
 from csg.messages.errors import UserError
 from csg.metrics.iou import mean_iou
 from csg.parsing import config_from_flat, read_yaml
@@ -50,26 +52,26 @@ def scenery(tmp_path_factory: pytest.TempPathFactory) -> RunTable:
 
 
 def rows(table: Table) -> dict[str, dict[str, str]]:
-    return {row[table.columns[0]]: row for row in csv.DictReader(table.csv().splitlines())}
+    return {row[table.cells.columns.name]: row for row in csv.DictReader(table.to_csv().splitlines())}
 
 
 def test_tables_of_segmentation_show_mean_iou_pixel_accuracy_and_iou_by_class(scenery: RunTable) -> None:
     (rivals,) = scenery.ablations()
     values = [100 * run.metrics[REAL] for run in rivals.cell("CSG")]
     text = f"{statistics.fmean(values):.1f} ± {statistics.stdev(values):.1f}"
-    made = ablation_table(rivals)
-    assert made.columns[2:4] == ("real mean IoU %", "Δ [95 % interval]") and "real pixel accuracy %" in made.columns
+    made = make_ablation_table(rivals)
+    assert list(made.cells)[1:3] == ["real mean IoU %", "Δ [95 % interval]"] and "real pixel accuracy %" in made.cells
     assert rows(made)["CSG"]["real mean IoU %"].strip("†") == text
     assert "Real mean IoU, pixel accuracy and energies on" in made.caption and "IoU: of all pixels" in made.caption
-    main = main_comparison(scenery, rivals)
+    main = make_main_comparison(scenery, rivals)
     assert rows(main)["CSG"]["mean IoU %"] == text and "interval of the mean IoU" in main.caption
     low, high = (float(end) for end in rows(main)["CSG"]["over images %"].strip("[]").split(", "))
-    counts = [outputs.confusions for run in rivals.cell("CSG") if (outputs := scenery.outputs(run)) is not None]
+    counts = [outputs.confusions for run in rivals.cell("CSG") if (outputs := scenery.read_outputs(run)) is not None]
     assert low < 100 * mean_iou_bootstrap(np.stack([each for each in counts if each is not None])).value < high
-    classes = per_class_table(rivals)
-    assert classes.title == "Rivals: IoU by class, %" and sorted(CLASSES) == list(classes.columns[2:])
+    classes = make_class_table(rivals)
+    assert classes.title == "Rivals: IoU by class, %" and sorted(CLASSES) == list(classes.cells)[1:]
     assert rows(classes)["CSG"]["sky"].startswith("20.0")
-    everything = " ".join(table.markdown() for table in paper_tables.tables_of(scenery, paper_tables.TableOptions())[0])
+    everything = " ".join(table.to_markdown() for table in make_tables(scenery)[0])
     assert "class accuracy" not in everything and "Wilson" not in everything
     assert "| real mean IoU % | source only % | gain |" in everything
     assert "Spearman's rank correlation of score and real mean IoU" in everything
@@ -100,55 +102,55 @@ def test_what_is_no_confusion_is_refused(wrong: np.ndarray) -> None:
 def test_two_tasks_are_never_in_one_table_or_figure(tmp_path: Path) -> None:
     digits = [*ablation("components", {"a": {}, "b": {"x": 1}}, seeds=3, lifts=(0, 0.1)), *search("digits")]
     mixed = write_scenes(tmp_path / "runs", digits)
-    parts = mixed.by_task()
+    parts = mixed.divide_by_task()
     assert {task: len(part.runs) for task, part in parts.items()} == {
         "classification": len(digits),
         "segmentation": len(scenes()),
     }
-    made, refused = paper_tables.tables_of(mixed, paper_tables.TableOptions())
+    made, refused = make_tables(mixed)
     assert not refused and {table.name for table in made} >= {
         *(f"{name}_{task}" for name in ("main_comparison", "search_summary", "selection_protocols") for task in parts)
     }
     for main in ("rivals", "components"):  # each the name of one task's ablation alone
-        made_with_main, refused = paper_tables.tables_of(mixed, paper_tables.TableOptions(main=main))
+        made_with_main, refused = make_tables(mixed, main=main)
         assert not refused and [each.name for each in made_with_main] == [each.name for each in made]
     with pytest.raises(UserError, match="--main: expected one of components, components-0, rivals, rivals-0"):
-        paper_tables.tables_of(mixed, paper_tables.TableOptions(main="temperature"))
+        make_tables(mixed, main="temperature")
     own = {task: {run.run_id for run in part.runs} for task, part in parts.items()}
     for table in made:
-        behind = {i for row in table.rows for entry in row.entries for i in entry.values or ()}
+        behind = {i for row in table.cells.to_numpy() for entry in row for i in entry.values or ()}
         assert behind <= own[table.name.rpartition("_")[2]], table.name
-    makers = paper_figures.makers_of(mixed, paper_figures.FigureOptions())
+    makers = plan_figures(mixed)
     drawn = makers["diversity_accuracy_segmentation"]()
     assert {run.run_id for run in drawn.runs} <= own["segmentation"] and "real mean IoU (%)" in words(drawn)
     (rivals,) = parts["segmentation"].ablations()
     one = rivals.runs[0]
     stray = dataclasses.replace(one, params={**one.params, "data.name": "glyphs"})
     with pytest.raises(MixedRunsError, match="more than one task"):
-        ablation_table(dataclasses.replace(rivals, runs=(stray, *rivals.runs[1:])))
+        make_ablation_table(dataclasses.replace(rivals, runs=(stray, *rivals.runs[1:])))
 
 
 def test_the_papers_mean_iou_stands_only_beside_runs_of_its_own_kind(scenery: RunTable) -> None:
     recipe = canonical(config_from_flat(read_yaml(DiskPlace(CONFIGS / "gta5_cityscapes_csg.yaml"))))
     recipe = {name: value for name, value in recipe.items() if name != "method.name"} | {"model.name": "resnet50"}
     (plain,) = scenery.ablations()
-    assert "paper %" not in main_comparison(scenery, plain).columns
+    assert "paper %" not in make_main_comparison(scenery, plain).cells
 
     def comparison(**more: str) -> Table:
         settings = {**recipe, **{name.replace("__", "."): value for name, value in more.items()}}
         there = changed(scenery, lambda run: dataclasses.replace(run, params={**run.params, **settings}))
-        return main_comparison(there, there.ablations()[0])
+        return make_main_comparison(there, there.ablations()[0])
 
     made = comparison()
     assert rows(made)["CSG"]["paper %"] == "35.27" and rows(made)["source only"]["paper %"] == "25.88"
     assert "table 5, mean IoU" in made.caption
     assert rows(comparison(model__name="resnet101"))["CSG"]["paper %"] == "38.88"
-    assert "paper %" not in comparison(selection__epoch="last").columns
-    assert "paper %" not in comparison(model__name="resnet18").columns
+    assert "paper %" not in comparison(selection__epoch="last").cells
+    assert "paper %" not in comparison(model__name="resnet18").cells
 
 
 def test_class_maps_stand_beside_labels_with_a_legend_and_void_hatched(scenery: RunTable) -> None:
-    figure = pictures_figure(scenery)
+    figure = draw_pictures(scenery)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == ["image", "label", "source only", "CSG"] and len(figure.axes) == 8
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -158,14 +160,14 @@ def test_class_maps_stand_beside_labels_with_a_legend_and_void_hatched(scenery: 
     for picture in (label, csg):
         assert picture[-1, 0] == pytest.approx(to_rgb(VOID)), "void is void in answers too"
     assert figure.axes[1].collections, "hatched"
-    chosen, _ = shown_runs(scenery)
+    chosen, _ = choose_runs(scenery)
     best = max(scenery.ablations()[0].cell("CSG"), key=lambda run: run.metrics["selected/source/val/mean_iou"])
     assert chosen[1].run == best and best.name in words(figure)
     assert "the finished run with the best mean IoU on source/val (" in words(figure)
 
 
 def test_pictures_are_of_the_best_run_whatever_protocol_selected_its_epoch(scenery: RunTable) -> None:
-    best = shown_runs(scenery)[0][1].run
+    best = choose_runs(scenery)[0][1].run
 
     def scored(run: TrackedRun) -> TrackedRun:
         """Real scores are lower: those of the best run must not be compared with synthetic ones of the others."""
@@ -177,12 +179,12 @@ def test_pictures_are_of_the_best_run_whatever_protocol_selected_its_epoch(scene
         return dataclasses.replace(run, params=settings, metrics={**run.metrics, "selection/score": score})
 
     there = changed(scenery, scored)
-    chosen = shown_runs(there)[0][1].run
+    chosen = choose_runs(there)[0][1].run
     assert chosen.run_id == best.run_id != max(there.runs, key=lambda run: run.metrics["selection/score"]).run_id
 
 
 def test_attention_is_drawn_in_multiples_of_an_even_weight(scenery: RunTable) -> None:
-    figure = attention_figure(scenery)
+    figure = draw_attention(scenery)
     titles = [" ".join(axes.get_title().split()) for axes in figure.axes if axes.get_title()]
     assert titles == ["image", *(f"{name} stage {stage}" for name in ("source only", "CSG") for stage in (3, 4))]
     for axes in figure.axes[1:5]:
@@ -219,16 +221,18 @@ def test_pictures_are_read_from_a_store_and_travel_with_an_export(tmp_path: Path
     assert export_runs.main([*place, "--pictures"]) == 0
     exported = read_runs(experiment="glyphs", tracking_uri="", exported=tmp_path / "out")
     for each in (table, exported):
-        (shown,) = shown_runs(each)[0]
+        (shown,) = choose_runs(each)[0]
         assert shown.run.run_id == run_id and np.array_equal(shown.pictures["predicted"], made["predicted"])
-        titles = [axes.get_title() for axes in pictures_figure(each).axes]
+        titles = [axes.get_title() for axes in draw_pictures(each).axes]
         assert [title for title in titles if title] == ["image", "label", "CSG"]
 
 
 def test_a_command_names_what_differs_from_its_own_pairs_defaults() -> None:
     settings = {"data.name": "glyph_scenes", "method.name": "csg", "data.augmentation": "colour_jitter"}
-    assert command_of(settings | {"model.output_stride": 16}) == "csg train --method.name csg --data.name glyph_scenes"
-    assert command_of(settings | {"model.output_stride": 32}).endswith(" --model.output_stride 32")
+    assert (
+        write_command(settings | {"model.output_stride": 16}) == "csg train --method.name csg --data.name glyph_scenes"
+    )
+    assert write_command(settings | {"model.output_stride": 32}).endswith(" --model.output_stride 32")
 
 
 @pytest.mark.slow

@@ -10,10 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.figures.figure_style import set_log_ticks
-from analysis.figures.sensitivity import SWEEPS, curve_of, sensitivity
-from analysis.runs.cells import MixedRunsError
-from analysis.runs.comparable import NoDataError
+from analysis.figures.sensitivity import SWEEPS, draw_sensitivity, make_curve
+from analysis.figures.style import set_log_ticks
+from analysis.runs.comparable import MixedRunsError, NoDataError
 from analysis.runs.run_table import RunTable
 from tests.analysis.figure_reading import changed, named, retagged, words
 
@@ -23,7 +22,7 @@ TEMPERATURE, WEIGHT = SWEEPS["method.temperature"], SWEEPS["method.stage*.weight
 
 def test_a_sensitivity_curve_is_the_mean_over_seeds_with_its_t_interval(table: RunTable) -> None:
     swept = named(table, "temperature")
-    curve = curve_of(swept, TEMPERATURE)
+    curve = make_curve(swept, TEMPERATURE)
     assert curve is not None
     assert list(curve.points) == [0.01, 0.03, 0.07, 0.2, 0.5]
     for name, (value, found) in zip(swept.comparisons, curve.points.items(), strict=True):
@@ -36,20 +35,20 @@ def test_a_sensitivity_curve_is_the_mean_over_seeds_with_its_t_interval(table: R
 
 
 def test_only_an_ablation_of_that_setting_alone_makes_a_curve(table: RunTable) -> None:
-    assert curve_of(named(table, "components"), TEMPERATURE) is None
-    assert curve_of(named(table, "weight"), TEMPERATURE) is None
-    curve = curve_of(named(table, "weight"), WEIGHT)
+    assert make_curve(named(table, "components"), TEMPERATURE) is None
+    assert make_curve(named(table, "weight"), TEMPERATURE) is None
+    curve = make_curve(named(table, "weight"), WEIGHT)
     assert curve is not None and curve.names == ("method.stage3.weight", "method.stage4.weight")
     unlike = changed(
         table,
         lambda run: dataclasses.replace(run, params={**run.params, "method.stage3.weight": 0.5}) if run.params else run,
     )
-    single = curve_of(named(unlike, "weight"), WEIGHT)
+    single = make_curve(named(unlike, "weight"), WEIGHT)
     assert single is not None and single.names == ("method.stage4.weight",)
 
 
 def test_sensitivity_shows_curves_and_the_comparable_trials_of_searches(table: RunTable) -> None:
-    figure = sensitivity(table.ablations(), table.searches())
+    figure = draw_sensitivity(table.ablations(), table.searches())
     (left, right) = figure.axes
     trials = [run for run in table.runs if "csg.trial" in run.tags and run.status == "finished"]
     having = [run for run in trials if "method.temperature" in run.params]
@@ -60,17 +59,17 @@ def test_sensitivity_shows_curves_and_the_comparable_trials_of_searches(table: R
         *("search, stage 3", "search, stage 4", "ablation, stages alike"),
     ]
     other = changed(table, lambda run: retagged(run, commit="c1") if "csg.trial" in run.tags else run)
-    apart = sensitivity(other.ablations(), other.searches())
+    apart = draw_sensitivity(other.ablations(), other.searches())
     assert not apart.axes[0].collections and f"{len(having)} runs of other commits" in words(apart)
-    assert "are no curve" not in words(apart)
+    assert "are not a curve" not in words(apart)
 
 
 def test_sensitivity_without_two_values_or_with_mixed_runs_is_not_drawn(table: RunTable) -> None:
     with pytest.raises(NoDataError, match=r"no two values of method\.temperature"):
-        sensitivity([named(table, "components")], [])
+        draw_sensitivity([named(table, "components")], [])
     seeds = changed(table, lambda run: retagged(run, commit="c1") if run.params.get("train.seed") == 1 else run)
     with pytest.raises(MixedRunsError, match=r"temperature-0: .*more than one commit"):
-        sensitivity([named(seeds, "temperature")], [])
+        draw_sensitivity([named(seeds, "temperature")], [])
 
 
 @pytest.mark.parametrize(("low", "high", "ticks"), [(0.01, 1.0, [0.01, 0.1, 1.0]), (0.75, 0.986, [0.75, 0.986])])

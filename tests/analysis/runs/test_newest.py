@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import motivating_example, paper_tables
-from analysis.figures.figure_style import RunFigure
-from analysis.figures.sensitivity import sensitivity
-from analysis.paper_figures import FigureOptions, makers_of
+from analysis import motivating_example
+from analysis.figures.paper import plan_figures
+from analysis.figures.sensitivity import draw_sensitivity
+from analysis.figures.style import RunFigure
 from analysis.runs.run_table import RunTable
+from analysis.tables.paper import make_tables
 from analysis.tables.table import Table
 from csg.tracking import TrackedRun
 from csg.training.record import Status
@@ -54,16 +55,14 @@ def again(runs: list[TrackedRun], version: str, status_of: Callable[[int], Statu
     return made
 
 
-def tables_of(*runs: TrackedRun, main: str = "") -> dict[str, Table]:
-    made, refused = paper_tables.tables_of(
-        RunTable(str(NOTHING_STORED), "glyphs", tuple(runs)), paper_tables.TableOptions(main=main)
-    )
+def tables_by_name(*runs: TrackedRun, main: str = "") -> dict[str, Table]:
+    made, refused = make_tables(RunTable(str(NOTHING_STORED), "glyphs", tuple(runs)), main=main)
     assert not refused
     return {each.name: each for each in made}
 
 
 def numbers(table: Table) -> list[str]:
-    return [row.entries[0].text for row in table.rows]
+    return list(table.to_frame().iloc[:, 0])
 
 
 @pytest.fixture(params=["failed", "interrupted", "running", None])
@@ -73,48 +72,49 @@ def empty(request: pytest.FixtureRequest) -> list[TrackedRun]:
 
 @pytest.mark.parametrize("name", ["main_comparison", "per_class", "diversity"])
 def test_an_ablation_without_a_finished_run_replaces_no_table(empty: list[TrackedRun], name: str) -> None:
-    alone, both = tables_of(*COMPONENTS), tables_of(*COMPONENTS, *empty)
-    assert both[name].rows == alone[name].rows and numbers(both[name]) == ["3", "3"]
+    alone, both = tables_by_name(*COMPONENTS), tables_by_name(*COMPONENTS, *empty)
+    assert both[name].cells.equals(alone[name].cells) and numbers(both[name]) == ["3", "3"]
     assert both[name].caption == f"{alone[name].caption} {NEWER}components-1."
-    assert both["ablation_components"] == alone["ablation_components"], "nor does it take a name away"
+    same = [each["ablation_components"].to_markdown() for each in (both, alone)]
+    assert same[0] == same[1], "nor does it take a name away"
     assert set(numbers(both["ablation_components-1"])) <= {"0", "0 of 3"}
 
 
 def test_rivals_without_a_finished_run_do_not_replace_another_design(empty: list[TrackedRun]) -> None:
     rivals = [dataclasses.replace(empty[0], params={"design": "rivals"}), *empty[1:]]
-    made = tables_of(*COMPONENTS, *rivals)
+    made = tables_by_name(*COMPONENTS, *rivals)
     assert numbers(made["main_comparison"]) == ["3", "3"] and f"{NEWER}components-1." in made["main_comparison"].caption
 
 
 @pytest.mark.parametrize(("main", "expected"), [("components", ["3", "3"]), ("components-1", ["0 of 3", "0 of 3"])])
 def test_a_design_means_its_newest_with_runs_and_a_key_itself(main: str, expected: list[str]) -> None:
     failed = again(COMPONENTS, "1", lambda _: "failed")
-    assert numbers(tables_of(*COMPONENTS, *failed, main=main)["main_comparison"]) == expected
+    assert numbers(tables_by_name(*COMPONENTS, *failed, main=main)["main_comparison"]) == expected
 
 
 def test_a_newer_one_with_finished_runs_is_shown_and_says_that_an_older_one_has_more() -> None:
     part = again(COMPONENTS, "1", lambda place: "finished" if place == 0 else "failed")
-    table = tables_of(*COMPONENTS, *part)["main_comparison"]
+    table = tables_by_name(*COMPONENTS, *part)["main_comparison"]
     assert numbers(table) == ["1 of 3", "0 of 3"]
     assert table.caption.endswith(
         "Not complete: components-1 has 1 finished run in 1 of 2 cells, the older components-0 6 finished runs in 2 of "
         "2 cells."
     )
     complete = again(COMPONENTS, "1", lambda _: "finished")
-    caption = tables_of(*COMPONENTS, *complete)["main_comparison"].caption
+    caption = tables_by_name(*COMPONENTS, *complete)["main_comparison"].caption
     assert "Not complete" not in caption and "Newer" not in caption
 
 
 def test_where_nothing_has_finished_the_newest_is_shown() -> None:
     first, second = (again(COMPONENTS, version, lambda _: "failed") for version in "12")
-    made = tables_of(*first, *second)
+    made = tables_by_name(*first, *second)
     assert numbers(made["main_comparison"]) == ["0 of 3", "0 of 3"] and "Newer" not in made["main_comparison"].caption
     assert {"ablation_components-1", "ablation_components-2"} <= set(made)
 
 
 def test_figures_keep_their_names_and_the_empty_one_is_skipped_with_the_reason(tmp_path: Path) -> None:
     table = write_experiment([*COMPONENTS, *again(COMPONENTS, "1", lambda _: "failed")], tmp_path)
-    made = makers_of(table, FigureOptions())
+    made = plan_figures(table)
     assert isinstance(made["features_components"](), RunFigure)
     with pytest.raises(ValueError, match="no run has finished"):
         made["features_components-1"]()
@@ -124,7 +124,7 @@ def test_figures_keep_their_names_and_the_empty_one_is_skipped_with_the_reason(t
 def test_a_curve_is_not_replaced_by_less_than_a_curve(tmp_path: Path, finished: int) -> None:
     newer = again(TEMPERATURE, "1", lambda place: "finished" if place < finished else "failed")
     table = write_experiment([*TEMPERATURE, *newer], tmp_path, features=False)
-    figure = sensitivity(table.ablations(), [])
+    figure = draw_sensitivity(table.ablations(), [])
     assert {run.run_id for run in figure.runs} == {run.run_id for run in TEMPERATURE[1:]}
     assert (f"{NEWER}temperature-1." in words(figure)) == (finished == 0)
 
@@ -147,7 +147,7 @@ def test_a_commit_leaves_out_what_was_run_at_others() -> None:
     lone = finished_run("lone", SOURCE_ONLY, np.random.default_rng(0), tags={"csg.kind": "run"})
     newer = again(COMPONENTS, "1", lambda _: "failed")
     runs = (*COMPONENTS, newer[0], *map(at_c1, [*newer[1:], lone]))
-    kept = RunTable("nowhere", "glyphs", runs).of_commit("c0")
+    kept = RunTable("nowhere", "glyphs", runs).keep_commit("c0")
     assert [each.key for each in kept.ablations()] == ["components-0"]
     assert {run.run_id for run in kept.runs} == {run.run_id for run in COMPONENTS}
 
@@ -171,9 +171,9 @@ def test_ablations_and_searches_of_one_key_get_files_of_their_own(status: Status
     names = {"ablation_components-0", "ablation_components-0-2"}
     if status == "failed":
         names = {"ablation_components", "ablation_components-0-2"}
-    made = tables_of(*COMPONENTS, *other, *searches)
+    made = tables_by_name(*COMPONENTS, *other, *searches)
     assert {name for name in made if name.startswith("ablation")} == names
-    assert [row.label for row in made["search_summary"].rows] == ["s-1", "s-1-2"]
-    figures = makers_of(RunTable(str(tmp_path), "glyphs", (*COMPONENTS, *other, *searches)), FigureOptions())
+    assert list(made["search_summary"].cells.index) == ["s-1", "s-1-2"]
+    figures = plan_figures(RunTable(str(tmp_path), "glyphs", (*COMPONENTS, *other, *searches)))
     assert {name for name in figures if name.startswith("importance")} == {"importance_s-1", "importance_s-1-2"}
     assert {name.replace("features", "ablation") for name in figures if name.startswith("features")} == names

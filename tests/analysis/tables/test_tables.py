@@ -18,13 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import export_runs, paper_tables, trace
-from analysis.runs.cells import MixedRunsError, check_unmixed
+from analysis.runs.comparable import MixedRunsError, check_unmixed
+from analysis.runs.metrics import SELECTION_SCORE
 from analysis.runs.run_table import AblationRuns, RunTable, read_runs
-from analysis.tables.cell_table import spread
-from analysis.tables.comparisons import ablation_table, main_comparison
-from analysis.tables.published import CONFIGS, published_score
-from analysis.tables.search_summary import SELECTION_SCORE, best_trials
-from analysis.tables.table import Entry, Row, Table, latex, markdown
+from analysis.runs.trials import rank_trials
+from analysis.tables.cell_table import format_mean
+from analysis.tables.comparisons import make_ablation_table, make_main_comparison
+from analysis.tables.published import CONFIGS, find_published_score
+from analysis.tables.table import Entry, Table, arrange_cells, escape_latex, escape_markdown
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat, read_yaml
 from csg.storage.disk import DiskPlace
@@ -49,7 +50,7 @@ def the_ablation(table: RunTable, change: Callable[[TrackedRun], TrackedRun | No
 
 
 def rows(table: Table) -> dict[str, dict[str, str]]:
-    return {row["cell"]: row for row in csv.DictReader(table.csv().splitlines())}
+    return {row["cell"]: row for row in csv.DictReader(table.to_csv().splitlines())}
 
 
 @pytest.mark.parametrize("suffix", ["md", "tex", "csv"])
@@ -62,7 +63,7 @@ def test_tables_of_the_committed_runs_have_their_text(runs: RunTable, tmp_path: 
 
 def test_a_figure_is_the_mean_and_sample_deviation_of_its_runs(runs: RunTable) -> None:
     (ablation,) = runs.ablations()
-    shown = rows(ablation_table(ablation))
+    shown = rows(make_ablation_table(ablation))
     for cell, row in shown.items():
         values = [100 * run.metrics[ACCURACY] for run in ablation.cell(cell)]
         assert row["n"] == str(len(values)) == "3"
@@ -71,11 +72,11 @@ def test_a_figure_is_the_mean_and_sample_deviation_of_its_runs(runs: RunTable) -
 
 def test_half_of_the_runs_deleted_leaves_smaller_n_and_missing_cells_missing(runs: RunTable) -> None:
     kept = the_ablation(runs, lambda run: run if run.tags["csg.cell"].startswith("source") else None)
-    shown = rows(ablation_table(kept))
+    shown = rows(make_ablation_table(kept))
     assert shown["source only"]["n"] == "3"
     assert set(shown["+ A-pool"].values()) == {"+ A-pool", "0", "-", "+ multi-layer (3 and 4)"}
     one = the_ablation(runs, lambda run: run if run.params["train.seed"] == 0 else None)
-    table = ablation_table(one)
+    table = make_ablation_table(one)
     assert rows(table)["+ A-pool"]["p (Holm)"] == "-" and "±" not in rows(table)["+ A-pool"]["real accuracy %"]
     assert "One seed: no spread, no test." in table.caption
 
@@ -89,8 +90,8 @@ def test_runs_of_two_versions_are_not_mixed_unless_told_to(runs: RunTable, dimen
 
     mixed = the_ablation(runs, other)
     with pytest.raises(MixedRunsError, match=rf"more than one {dimension} .*of other.*--mix {dimension}"):
-        ablation_table(mixed)
-    assert f"Mixes runs of more than one {dimension}: " in ablation_table(mixed, mix=[dimension]).caption
+        make_ablation_table(mixed)
+    assert f"Mixes runs of more than one {dimension}: " in make_ablation_table(mixed, mix=[dimension]).caption
 
 
 def test_protocols_are_not_mixed_where_they_selected_anything(runs: RunTable) -> None:
@@ -100,8 +101,8 @@ def test_protocols_are_not_mixed_where_they_selected_anything(runs: RunTable) ->
         return dataclasses.replace(run, params=changed)
 
     with pytest.raises(MixedRunsError, match="more than one protocol"):
-        ablation_table(the_ablation(runs, best))
-    caption = ablation_table(the_ablation(runs, best), mix=["protocol"]).caption
+        make_ablation_table(the_ablation(runs, best))
+    caption = make_ablation_table(the_ablation(runs, best), mix=["protocol"]).caption
     assert "paper, source (12 target queries)" in caption, "6 runs asked 2 epochs each"
 
 
@@ -110,7 +111,7 @@ def test_a_failed_run_is_in_no_figure_and_is_spoken_of(runs: RunTable) -> None:
         broken = run.tags["csg.cell"] == "+ A-pool" and run.params["train.seed"] == 2
         return dataclasses.replace(run, status="failed", metrics={}) if broken else run
 
-    table = ablation_table(the_ablation(runs, failed))
+    table = make_ablation_table(the_ablation(runs, failed))
     assert rows(table)["+ A-pool"]["n"] == "2 of 3"
     assert "n of m: the others are failed, and in no figure." in table.caption
 
@@ -120,7 +121,7 @@ def test_a_figure_with_a_nan_is_missing_and_not_averaged_away(runs: RunTable) ->
         nan = run.tags["csg.cell"] == "+ A-pool" and run.params["train.seed"] == 2
         return dataclasses.replace(run, metrics={**run.metrics, ACCURACY: math.nan}) if nan else run
 
-    table = ablation_table(the_ablation(runs, broken))
+    table = make_ablation_table(the_ablation(runs, broken))
     assert rows(table)["+ A-pool"]["real accuracy %"] == "-" and rows(table)["+ A-pool"]["n"] == "3"
     assert rows(table)["+ augmentation (CSG)"]["p (Holm)"] == "-", "its base has no figure"
     assert "-: a run of that cell has no finite figure." in table.caption
@@ -131,11 +132,11 @@ def test_equal_differences_are_not_tested_and_spoken_of(runs: RunTable) -> None:
         value = 0.5 if run.tags["csg.cell"] == "source only" else 0.75
         return dataclasses.replace(run, metrics={**run.metrics, ACCURACY: value + 0.01 * run.params["train.seed"]})
 
-    table = ablation_table(the_ablation(runs, level))
+    table = make_ablation_table(the_ablation(runs, level))
     shown = rows(table)["+ contrastive (stage 4)"]
     assert (shown["Δ [95 % interval]"], shown["p (Holm)"]) == ("+25.0", "-")
     assert "p -: a cell's differences are equal under all seeds" in table.caption
-    assert all("p -:" not in ablation_table(each).caption for each in runs.ablations())
+    assert all("p -:" not in make_ablation_table(each).caption for each in runs.ablations())
 
 
 def test_no_difference_at_all_is_not_tested_either_and_counts_as_no_test(runs: RunTable) -> None:
@@ -149,7 +150,10 @@ def test_no_difference_at_all_is_not_tested_either_and_counts_as_no_test(runs: R
     def without(run: TrackedRun) -> TrackedRun | None:
         return None if run.tags["csg.cell"] == "source only, augmentation" else run
 
-    table, shorter = ablation_table(the_ablation(runs, like_base)), ablation_table(the_ablation(runs, without))
+    table, shorter = (
+        make_ablation_table(the_ablation(runs, like_base)),
+        make_ablation_table(the_ablation(runs, without)),
+    )
     shown = rows(table)
     same = shown.pop("source only, augmentation")
     assert (same["Δ [95 % interval]"], same["p (Holm)"]) == ("+0.0", "-")
@@ -165,15 +169,15 @@ def test_equal_best_means_are_all_bold_in_every_format(runs: RunTable) -> None:
         metrics = {"target/test/E0_mhe": energy + noise, "target/test/mean_class_accuracy": 0.0}
         return dataclasses.replace(run, metrics={**run.metrics, **metrics})
 
-    table = main_comparison(runs, the_ablation(runs, level))
-    at = [table.columns.index(name) - 1 for name in ("mean class %", "E_0 (mhe)")]
-    assert {row.entries[at[0]].emphasis for row in table.rows} == {"best"}
-    bold = {row.label for row in table.rows if row.entries[at[1]].emphasis == "best"}
+    table = make_main_comparison(runs, the_ablation(runs, level))
+    emphasis = table.cells.map(lambda entry: entry.emphasis)
+    assert set(emphasis["mean class %"]) == {"best"}
+    bold = set(emphasis.index[emphasis["E_0 (mhe)"] == "best"])
     assert bold == {"+ A-pool", "source only"}
-    count = len(table.rows)
-    assert table.markdown().count("**0.0 ± 0.0**") == count and table.markdown().count("**-0.499 ± 0.001**") == 2
-    assert table.latex().count(r"\textbf{0.0 $\pm$ 0.0}") == count
-    assert table.html(lambda run_id: run_id).count("<strong>0.0 ± 0.0</strong>") == count
+    count = len(table.cells)
+    assert table.to_markdown().count("**0.0 ± 0.0**") == count and table.to_markdown().count("**-0.499 ± 0.001**") == 2
+    assert table.to_latex().count(r"\textbf{0.0 $\pm$ 0.0}") == count
+    assert table.to_html(lambda run_id: run_id).count("<strong>0.0 ± 0.0</strong>") == count
 
 
 def test_the_best_trials_are_finished_ones_of_the_space_with_a_score(runs: RunTable) -> None:
@@ -192,8 +196,8 @@ def test_the_best_trials_are_finished_ones_of_the_space_with_a_score(runs: RunTa
         trial(0.8, status="stopped"),
         trial(0.7),
     ]
-    assert [run.name for run in best_trials(among)] == ["0.7", "0.5"]
-    assert best_trials(among[1:5]) == []
+    assert [run.name for run in rank_trials(among)] == ["0.7", "0.5"]
+    assert rank_trials(among[1:5]) == []
 
 
 def test_two_runs_of_one_seed_are_refused(runs: RunTable) -> None:
@@ -201,7 +205,7 @@ def test_two_runs_of_one_seed_are_refused(runs: RunTable) -> None:
         return dataclasses.replace(run, params={**run.params, "train.seed": 0})
 
     with pytest.raises(MixedRunsError, match="two runs of one cell have the seed 0"):
-        ablation_table(the_ablation(runs, same))
+        make_ablation_table(the_ablation(runs, same))
 
 
 def test_the_papers_figures_stand_only_beside_runs_of_its_own_kind(runs: RunTable) -> None:
@@ -215,16 +219,16 @@ def test_the_papers_figures_stand_only_beside_runs_of_its_own_kind(runs: RunTabl
         return dataclasses.replace(run, params=run.params | settings | changes)
 
     (plain,) = runs.ablations()
-    assert "paper %" not in main_comparison(runs, plain).columns
-    made = rows(main_comparison(runs, the_ablation(runs, paper)))
+    assert "paper %" not in make_main_comparison(runs, plain).cells
+    made = rows(make_main_comparison(runs, the_ablation(runs, paper)))
     assert made["source only"]["paper %"] == "49.30" and made["+ augmentation (CSG)"]["paper %"] == "64.05"
     assert made["+ contrastive (stage 4)"]["paper %"] == "-", "no row of the paper's table"
     mean = statistics.fmean(100 * run.metrics["target/test/mean_class_accuracy"] for run in plain.cell("source only"))
     assert made["source only"]["Δ to paper"] == f"{mean - 49.3:+.1f}"
-    assert published_score([]) is None
+    assert find_published_score([]) is None
     (csg,) = (run for run in plain.cell("+ augmentation (CSG)") if run.params["train.seed"] == 0)
-    assert published_score([paper(csg)]) == 64.05
-    assert published_score([paper(csg, **{"train.seed": 3, "train.device": "cuda", "data.workers": 9})]) == 64.05
+    assert find_published_score([paper(csg)]) == 64.05
+    assert find_published_score([paper(csg, **{"train.seed": 3, "train.device": "cuda", "data.workers": 9})]) == 64.05
     unpublished: dict[str, Any] = {
         **{"method.temperature": 0.5, "method.stage3.weight": 1.0, "method.stage4.chunks": 2, "method.queue_size": 64},
         **{"data.source_images": 1000, "data.trained_on": "target", "model.weights": "none", "model.name": "resnet50"},
@@ -232,7 +236,7 @@ def test_the_papers_figures_stand_only_beside_runs_of_its_own_kind(runs: RunTabl
         **{"selection.protocol": "oracle", "selection.epoch": "last"},
     }
     for name, value in unpublished.items():
-        assert published_score([paper(csg, **{name: value})]) is None, name
+        assert find_published_score([paper(csg, **{name: value})]) is None, name
 
 
 def test_every_figure_can_be_traced_to_its_runs_and_their_commands(
@@ -241,9 +245,9 @@ def test_every_figure_can_be_traced_to_its_runs_and_their_commands(
     assert paper_tables.main(["--runs", str(GOLDEN), "--out", str(tmp_path)]) == 0
     (ablation,) = runs.ablations()
     origin = json.loads((tmp_path / "ablation_components.provenance.json").read_text())
-    for row in ablation_table(ablation).rows:
-        values = origin["cells"][f"{row.label}:real accuracy %"]["values"]
-        assert set(values) == {run.run_id for run in ablation.cell(row.label)}
+    for label in make_ablation_table(ablation).cells.index:
+        values = origin["cells"][f"{label}:real accuracy %"]["values"]
+        assert set(values) == {run.run_id for run in ablation.cell(label)}
     capsys.readouterr()
     cell = "ablation_components:+ A-pool:real accuracy %"
     assert trace.main([cell, "--tables", str(tmp_path)]) == 0
@@ -329,20 +333,24 @@ def test_nothing_to_compare_is_not_mixed() -> None:
 
 @given(st.text(max_size=30))
 def test_any_text_is_safe_in_latex(text: str) -> None:
-    written = re.sub(r"\\[&%$#_{}]|\\text\w+\{\}|\$[^$]*\$", "", latex(text))
+    written = re.sub(r"\\[&%$#_{}]|\\text\w+\{\}|\$[^$]*\$", "", escape_latex(text))
     assert not set(written) & set("&%$#_{}~^\\")
 
 
 def test_latex_writes_symbols_and_signs() -> None:
-    assert latex("E_0 (mhe), -1.5 ± 2 %") == r"$E_0$ (mhe), $-$1.5 $\pm$ 2 \%"
-    assert latex("A-pool, 2-1") == "A-pool, 2-1"
+    assert escape_latex("E_0 (mhe), -1.5 ± 2 %") == r"$E_0$ (mhe), $-$1.5 $\pm$ 2 \%"
+    assert escape_latex("A-pool, 2-1") == "A-pool, 2-1"
+
+
+def one_cell(title: str, heading: str, label: str, entry: Entry) -> Table:
+    return Table("t", title, arrange_cells(["cell", heading], {label: [entry]}), "c")
 
 
 def test_marks_and_bars_survive_every_format() -> None:
-    table = Table("t", "A|B", ("cell", "x|y"), (Row("a|b", (Entry("1", "best"),)),), "c")
-    assert "| a\\|b | **1** |" in table.markdown() and "x\\|y" in table.markdown()
-    assert r"a\textbar{}b & \textbf{1} \\" in table.latex()
-    assert "1†" in Table("t", "", ("c", "x"), (Row("a", (Entry("1", "not distinguishable"),)),), "").markdown()
+    table = one_cell("A|B", "x|y", "a|b", Entry("1", "best"))
+    assert "| a\\|b | **1** |" in table.to_markdown() and "x\\|y" in table.to_markdown()
+    assert r"a\textbar{}b & \textbf{1} \\" in table.to_latex()
+    assert "1†" in one_cell("", "x", "a", Entry("1", "not distinguishable")).to_markdown()
 
 
 @pytest.mark.parametrize(
@@ -355,20 +363,20 @@ def test_marks_and_bars_survive_every_format() -> None:
     ],
 )
 def test_a_name_means_nothing_in_markdown(name: str, written: str) -> None:
-    assert markdown(name) == written
+    assert escape_markdown(name) == written
 
 
 def test_a_row_whose_name_begins_like_an_option_is_a_row_in_latex() -> None:
-    table = Table("a b%", "", ("cell", "x"), (Row("[old] car", (Entry("1"),)),), "")
-    assert "\n{}[old] car & 1" in table.latex() and r"\label{tab:a-b-}" in table.latex()
+    table = dataclasses.replace(one_cell("", "x", "[old] car", Entry("1")), name="a b%")
+    assert "\n{}[old] car & 1" in table.to_latex() and r"\label{tab:a-b-}" in table.to_latex()
 
 
 def test_brackets_survive_in_a_console(capsys: pytest.CaptureFixture[str]) -> None:
-    rich.print(Table("t", "T [x]", ("cell", "[c]"), (Row("car [old]", (Entry("[1, 2]", "best"),)),), "").rich())
+    rich.print(one_cell("T [x]", "[c]", "car [old]", Entry("[1, 2]", "best")).to_rich())
     shown = capsys.readouterr().out
     assert all(text in shown for text in ("T [x]", "[c]", "car [old]", "[1, 2]"))
 
 
 def test_a_deviation_divides_by_n_minus_one() -> None:
-    assert spread([1.0, 3.0], 2) == "2.00 ± 1.41"
-    assert spread([1.0], 1) == "1.0" and spread([], 1) == "-" and spread([1.0, math.inf], 1) == "-"
+    assert format_mean([1.0, 3.0], 2) == "2.00 ± 1.41"
+    assert format_mean([1.0], 1) == "1.0" and format_mean([], 1) == "-" and format_mean([1.0, math.inf], 1) == "-"

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from analysis.runs.run_table import AblationRuns
-from analysis.tables.comparisons import per_class_table
+from analysis.tables.comparisons import make_class_table
 from analysis.tables.table import write_tables
 from csg.cli import main
 from csg.commands.export import make_metadata
@@ -53,10 +53,10 @@ def test_a_table_has_a_column_for_each_class_and_a_search_is_found_again_in_any_
     found = {run.run_id: run for run in read_experiment(uri, EXPERIMENT)}
     runs = tuple(run for run in found.values() if run.tags.get("csg.cell"))
     assert [read_classes(run.tags) for run in runs] == [ODD[:3], ODD[3:]]
-    table = per_class_table(AblationRuns(found[parent], runs), mix=("data",))
-    assert table.columns == ("cell", "n", *(name.replace("\udcdf", "\\xdf") for name in ODD))
+    table = make_class_table(AblationRuns(found[parent], runs), mix=("data",))
+    assert list(table.cells) == ["n", *(name.replace("\udcdf", "\\xdf") for name in ODD)]
     by_hand = {make_metric_name(f"target/test/class_accuracy/{name}") for name in ODD}
-    assert {entry.metric for entry in table.rows[0].entries[1:]} == by_hand and len(by_hand) == 6
+    assert {entry.metric for entry in table.cells.iloc[0, 1:]} == by_hand and len(by_hand) == 6
     written = write_tables([table], runs, DiskPlace(tmp_path / "tables"))
     text = written[0].local.read_text()
     assert "T\\|[x]" in text and "x\\|y\\_$z$" in text, "bars of names end no cell of Markdown"

@@ -72,7 +72,7 @@ def test_a_search_offers_the_protocols_that_it_takes() -> None:
 @pytest.mark.parametrize(("name", "said"), [("+ A-pool seed 0", "+ A-pool seed 0"), ("003 csg", "003 csg, seed 0")])
 def test_a_caption_names_a_seed_once(name: str, said: str) -> None:
     run = TrackedRun("id", name, "finished", {"train.seed": 0}, {}, {})
-    assert Shown("CSG", run, {}).said == f"CSG: {said}"
+    assert Shown("CSG", run, {}).text == f"CSG: {said}"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_table_alone_is_asked_for_a_cell(
 def test_a_report_goes_into_a_folder_or_is_the_page_that_is_named(
     out: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(report, "page", lambda _table, _options: "<html></html>")
+    monkeypatch.setattr(report, "write_page", lambda _table, _options: "<html></html>")
     assert report.main(["--runs", str(GOLDEN), "--out", str(tmp_path / out)]) == 0
     assert (tmp_path / file).read_text() == "<html></html>"
     assert capsys.readouterr().out.strip() == str(tmp_path / file)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from analysis.figures.pictures import shown_runs
+from analysis.figures.pictures import choose_runs
 from analysis.runs.comparable import NoDataError
 from analysis.runs.run_table import read_runs
 from csg.parsing import config_from_flat, parse_flags, to_yaml
@@ -55,8 +55,8 @@ def test_figures_find_what_runs_stored(moved: tuple[Path, str, str]) -> None:
     output, run_id, _ = moved
     table = read_runs(experiment="bars", tracking_uri=f"sqlite:///{output}/mlflow.db")
     (run,) = (run for run in table.runs if run.run_id == run_id)
-    assert table.outputs(run) is not None and table.pictures(run) is not None
-    (shown,), _ = shown_runs(table)
+    assert table.read_outputs(run) is not None and table.read_pictures(run) is not None
+    (shown,), _ = choose_runs(table)
     assert shown.run.run_id == run_id
     assert not (output.parent / "o'brien's runs").exists()
 
@@ -107,7 +107,7 @@ def test_where_files_are_nowhere_the_message_names_the_places(moved: tuple[Path,
     table = read_runs(experiment="bars", tracking_uri=f"sqlite:///{output}/mlflow.db")
     places = [each / "mlartifacts" / run_id / "artifacts" for each in (output, output.parent / "o'brien's runs")]
     with pytest.raises(NoDataError, match=re.escape(f"Looked in {places[0]} and {places[1]}.")):
-        shown_runs(table)
+        choose_runs(table)
 
 
 def test_a_searchs_best_settings_are_for_the_folder_that_they_lie_in(tmp_path: Path) -> None:

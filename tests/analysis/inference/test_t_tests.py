@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
 
-from analysis.statistics.inference import PairedDifference, holm, marks, mean_interval, paired_difference
+from analysis.inference.t_tests import PairedDifference, holm, mark_cells, mean_interval, paired_difference
 
 REPLICATIONS = 20_000
 TABLES = 10_000
@@ -96,7 +96,7 @@ def test_counts_of_images_at_two_seeds_raise_few_false_alarms() -> None:
     assert np.mean([each.p is not None and each.p <= 0.05 for each in found]) <= 0.05 + MONTE_CARLO
     assert not any(each.p == 0 for each in found)
     best, behind = {0: 0.75, 1: 0.5}, {0: 0.625, 1: 0.375}
-    assert marks({"a": best, "b": behind}) == {"a": "best", "b": "not distinguishable"}
+    assert mark_cells({"a": best, "b": behind}) == {"a": "best", "b": "not distinguishable"}
 
 
 def test_rounding_is_no_effect() -> None:
@@ -164,7 +164,7 @@ def test_marks_follow_the_rule() -> None:
         "other seeds": dict.fromkeys(range(10, 15), 50.0),
         "to do": {},
     }
-    assert marks(cells) == {
+    assert mark_cells(cells) == {
         "source only": "worse",
         "always 6 below": "not distinguishable",
         "csg": "not distinguishable",
@@ -177,52 +177,52 @@ def test_marks_follow_the_rule() -> None:
 
 def test_marks_where_lower_is_better() -> None:
     energies = {"low": {0: -0.3, 1: -0.28, 2: -0.29}, "high": {0: 0.1, 1: 0.13, 2: 0.11}}
-    assert marks(energies, higher_is_better=False) == {"low": "best", "high": "worse"}
-    assert marks(energies) == {"low": "worse", "high": "best"}
+    assert mark_cells(energies, higher_is_better=False) == {"low": "best", "high": "worse"}
+    assert mark_cells(energies) == {"low": "worse", "high": "best"}
 
 
 def test_marks_correct_for_the_number_of_comparisons() -> None:
     best, close = {0: 1.0, 1: 1.3, 2: 1.1}, {0: 0.9, 1: 1.15, 2: 0.92}
     p = paired_difference(close, best).p
     assert p is not None and 0.025 < p < 0.05
-    assert marks({"a": best, "b": close})["b"] == "worse"
-    assert marks({"a": best, "b": close, "c": {0: 0.0, 1: 2.0, 2: 0.5}})["b"] == "not distinguishable"
+    assert mark_cells({"a": best, "b": close})["b"] == "worse"
+    assert mark_cells({"a": best, "b": close, "c": {0: 0.0, 1: 2.0, 2: 0.5}})["b"] == "not distinguishable"
 
 
 def test_a_cell_ahead_on_the_common_seeds_is_not_worse() -> None:
     # The best owes its mean to a seed that the other lacks.
     cells = {"best": {0: 1.0, 1: 1.0, 2: 9.0}, "other": {0: 2.0, 1: 2.0}}
-    assert marks(cells) == {"best": "best", "other": "not distinguishable"}
+    assert mark_cells(cells) == {"best": "best", "other": "not distinguishable"}
 
 
 def test_equal_means_share_the_mark() -> None:
     values = {0: 0.5, 1: 0.6}
-    assert marks({"a": values, "b": dict(values)}) == {"a": "best", "b": "best"}
-    assert marks({"a": values, "b": {0: 0.6, 1: 0.5}, "c": {7: 0.55}}) == dict.fromkeys("abc", "best")
+    assert mark_cells({"a": values, "b": dict(values)}) == {"a": "best", "b": "best"}
+    assert mark_cells({"a": values, "b": {0: 0.6, 1: 0.5}, "c": {7: 0.55}}) == dict.fromkeys("abc", "best")
     rounded = {"a": {0: 0.1 + 0.2, 1: 0.1}, "b": {0: 0.3, 1: 0.1}, "c": {0: 0.2, 1: 0.1}}
-    assert marks(rounded) == {"a": "best", "b": "best", "c": "not distinguishable"}
+    assert mark_cells(rounded) == {"a": "best", "b": "best", "c": "not distinguishable"}
     energies = {"a": {0: -0.5, 1: -0.25}, "b": {0: -0.25, 1: -0.5}, "c": {0: 0.0, 1: 0.25}}
-    assert marks(energies, higher_is_better=False) == {"a": "best", "b": "best", "c": "not distinguishable"}
-    assert marks({name: dict.fromkeys(range(3), 0.0) for name in "ab"}) == {"a": "best", "b": "best"}
-    assert marks({"a": {0: 0.5}, "b": {0: 0.5}, "c": {0: 0.25}}) == {"a": "best", "b": "best", "c": "not compared"}
+    assert mark_cells(energies, higher_is_better=False) == {"a": "best", "b": "best", "c": "not distinguishable"}
+    assert mark_cells({name: dict.fromkeys(range(3), 0.0) for name in "ab"}) == {"a": "best", "b": "best"}
+    assert mark_cells({"a": {0: 0.5}, "b": {0: 0.5}, "c": {0: 0.25}}) == {"a": "best", "b": "best", "c": "not compared"}
 
 
 def test_means_that_read_alike_share_the_mark() -> None:
     cells = {"a": {0: 61.12, 1: 61.10}, "b": {0: 61.13, 1: 61.13}, "c": {0: 61.0, 1: 60.9}}
-    assert marks(cells)["a"] == "not distinguishable"
-    assert marks(cells, decimals=1) == {"a": "best", "b": "best", "c": "not distinguishable"}
+    assert mark_cells(cells)["a"] == "not distinguishable"
+    assert mark_cells(cells, decimals=1) == {"a": "best", "b": "best", "c": "not distinguishable"}
     zeros = {"a": {0: -0.04}, "b": {0: 0.04}}
-    assert marks(zeros, decimals=1) == {"a": "best", "b": "best"}, "-0.0 and 0.0"
+    assert mark_cells(zeros, decimals=1) == {"a": "best", "b": "best"}, "-0.0 and 0.0"
 
 
 def test_what_shares_the_mark_is_no_test_that_counts() -> None:
     best, close = {0: 1.0, 1: 1.3, 2: 1.1}, {0: 0.9, 1: 1.15, 2: 0.92}
-    assert marks({"a": best, "b": close, "c": dict(best), "d": dict(best)})["b"] == "worse"
+    assert mark_cells({"a": best, "b": close, "c": dict(best), "d": dict(best)})["b"] == "worse"
 
 
 def test_nothing_to_mark_is_missing() -> None:
-    assert marks({"a": {}, "b": {}}) == {"a": "missing", "b": "missing"}
-    assert marks({}) == {}
+    assert mark_cells({"a": {}, "b": {}}) == {"a": "missing", "b": "missing"}
+    assert mark_cells({}) == {}
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])

@@ -1,31 +1,31 @@
-"""What test images allow one to say: the percentile bootstrap (Efron, Annals of Statistics 1979).
+"""Intervals over test images: the percentile bootstrap (Efron, Annals of Statistics 1979).
 
-Images are drawn anew from stored predictions, the trained models staying as they are: these intervals hold nothing of
-the spread over seeds, for which see ``analysis.statistics.inference``.
+Images are resampled from stored predictions while the trained models stay the same. So these intervals do not contain
+the spread over seeds; see ``analysis.inference.t_tests`` for that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.statistics.inference import Interval, check_level
+from analysis.inference.t_tests import Interval, check_level
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 RESAMPLES = 2000
 BLOCK = 2_000_000
-"""Numbers that one block of resamples may hold: 16 MB an array."""
+"""The numbers in one block of resamples, which makes 16 MB an array."""
 
 
 @dataclass(frozen=True)
 class ImageBootstrap:
-    """A figure over test images, a fraction, and how far other images of the same kind could move it."""
+    """A figure over test images, a fraction, and its interval over other images of the same kind."""
 
     value: float
     interval: Interval
@@ -42,29 +42,29 @@ def accuracy_bootstrap(
     seed: int = 0,
     level: float = 0.95,
 ) -> ImageBootstrap:
-    """Return the accuracy averaged over runs, with its interval over test images, the same images for every run.
+    """Return the accuracy averaged over runs, with its interval over test images, which all runs share.
 
     Args:
         correct: (runs, images), bool or 0 and 1: whether a run classified an image correctly.
         labels: (images,), the images' true classes.
-        mean_class: average the classes' accuracies (VisDA-17's metric) instead of counting all images alike. A class
-            that no image of a resample has is left out there, as it is in ``csg.metrics.accuracy``.
+        mean_class: average the accuracies of the classes (VisDA-17's metric) instead of counting all images alike.
+            A resample without images of a class leaves the class out, as ``csg.metrics.accuracy`` does.
 
     Raises:
         ValueError: shapes that do not fit, no runs or images, or entries that are neither 0 nor 1.
     """
-    classes = _classes(labels)
-    hits = _hits(correct, classes)
-    return _image_bootstrap(hits, classes, mean_class=mean_class, resamples=resamples, seed=seed, level=level)
+    classes = _check_classes(labels)
+    hits = _average_hits(correct, classes)
+    return _bootstrap_hits(hits, classes, mean_class=mean_class, resamples=resamples, seed=seed, level=level)
 
 
 def mean_iou_bootstrap(
     confusions: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
 ) -> ImageBootstrap:
-    """Return the mean IoU averaged over runs, with its interval over test images, the same images for every run.
+    """Return the mean IoU averaged over runs, with its interval over test images, which all runs share.
 
-    Confusions of the images drawn are summed before anything is divided, as they are in the figure itself. A class that
-    is neither in the labels nor in the answers of a resample is left out of its mean.
+    The confusions of the images drawn are summed before the division, as for the figure itself. A resample leaves out
+    a class that is neither in its labels nor in its answers.
 
     Args:
         confusions: (runs, images, classes, classes) pixels of each image, by true and by predicted class.
@@ -93,37 +93,56 @@ def mean_iou_bootstrap(
         return np.asarray((shares.sum(axis=2) / occurring).mean(axis=0))
 
     value = float(mean_iou(np.ones((1, images)))[0])
-    draws = resampled(images, resamples, seed, mean_iou)
-    return ImageBootstrap(value, percentiles(draws, level), images, resamples)
+    draws = resample(images, resamples, seed, mean_iou)
+    return ImageBootstrap(value, percentile_interval(draws, level), images, resamples)
 
 
-def resampled(n: int, resamples: int, seed: int, statistic: Callable[[Ints], Floats]) -> Floats:
-    """Return ``statistic`` of how often each of ``n`` points is drawn with replacement, by blocks.
+def resample(n: int, resamples: int, seed: int, statistic: Callable[[Ints], Floats]) -> Floats:
+    """Draw ``n`` points with replacement, ``resamples`` times, and return the statistic of each draw.
 
-    ``statistic`` maps counts (resamples of a block, n), each row of sum n, to (resamples of the block, figures).
+    Args:
+        n: the number of points.
+        resamples: the number of draws.
+        seed: of the random generator.
+        statistic: maps how often each point is drawn, (resamples of a block, n), to (resamples of the block, figures).
     """
     rng = np.random.default_rng(seed)
     blocks = []
-    for size in _block_sizes(resamples, n):
+    for size in _divide_into_blocks(resamples, n):
         drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
         blocks.append(statistic(np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)))
     return np.concatenate(blocks)
 
 
-def percentiles(draws: Floats, level: float) -> Interval:
+def percentile_interval(draws: Floats, level: float) -> Interval:
     """Return the middle ``level`` of ``draws``, (resamples,)."""
     check_level(level)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 
-def _image_bootstrap(
+def check_finite(values: Sequence[float], name: str) -> Floats:
+    """Return ``values`` as an array (n,).
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or not np.isfinite(array).all():
+        raise ValueError(
+            f"Expected finite {name}, one a trial, found {np.count_nonzero(~np.isfinite(array))} that are not among "
+            f"{array.size}: leave such trials out, and say so."
+        )
+    return array
+
+
+def _bootstrap_hits(
     hits: Floats, classes: Ints, *, mean_class: bool, resamples: int, seed: int, level: float
 ) -> ImageBootstrap:
     """Bootstrap the mean of ``hits`` (images,), or of its means by class.
 
-    Images of one class with the same hits are interchangeable, so that how often each *kind* of image is drawn is all
-    that matters. That is multinomial too, over a few dozen kinds instead of 55,388 images.
+    Images of one class with the same hits are interchangeable, so only how often each *kind* of image is drawn matters.
+    That is multinomial too, over a few dozen kinds instead of 55,388 images.
     """
     groups = classes if mean_class else np.zeros_like(classes)
     kinds, sizes = np.unique(np.stack([groups, hits]), axis=1, return_counts=True)
@@ -137,13 +156,14 @@ def _image_bootstrap(
     rng = np.random.default_rng(seed)
     shares = sizes / sizes.sum()
     blocks = [
-        accuracy(rng.multinomial(len(hits), shares, size=size)) for size in _block_sizes(resamples, kinds.shape[1])
+        accuracy(rng.multinomial(len(hits), shares, size=size))
+        for size in _divide_into_blocks(resamples, kinds.shape[1])
     ]
     value = float(accuracy(sizes[None])[0])
-    return ImageBootstrap(value, percentiles(np.concatenate(blocks), level), len(hits), resamples)
+    return ImageBootstrap(value, percentile_interval(np.concatenate(blocks), level), len(hits), resamples)
 
 
-def _block_sizes(resamples: int, width: int) -> list[int]:
+def _divide_into_blocks(resamples: int, width: int) -> list[int]:
     """Divide ``resamples`` rows of ``width`` numbers into blocks that fit ``BLOCK``."""
     if resamples < 1:
         raise ValueError(f"Expected at least 1 resample, found {resamples}: {RESAMPLES} are usual.")
@@ -151,7 +171,7 @@ def _block_sizes(resamples: int, width: int) -> list[int]:
     return [min(rows, resamples - start) for start in range(0, resamples, rows)]
 
 
-def _classes(labels: ArrayLike) -> Ints:
+def _check_classes(labels: ArrayLike) -> Ints:
     """Check the images' true classes, (images,)."""
     classes = np.asarray(labels)
     if classes.ndim != 1 or classes.size == 0 or not np.issubdtype(classes.dtype, np.integer):
@@ -162,7 +182,7 @@ def _classes(labels: ArrayLike) -> Ints:
     return classes.astype(np.int64)
 
 
-def _hits(correct: ArrayLike, classes: Ints) -> Floats:
+def _average_hits(correct: ArrayLike, classes: Ints) -> Floats:
     """Return the share of runs that classify each image correctly, (images,)."""
     hits = np.asarray(correct)
     if hits.ndim != 2 or hits.shape[0] == 0 or hits.shape[1] != len(classes):

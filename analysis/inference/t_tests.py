@@ -1,7 +1,7 @@
-"""What a few seeds allow one to say: Student's t intervals, paired tests and Holm's correction.
+"""Inference over a few seeds: Student's t intervals, paired tests and Holm's correction.
 
-Seeds are the unit here: a value is one run's figure (an accuracy, an energy), and the errors are taken as normal. What
-test images allow one to say is in ``analysis.statistics.bootstrap``.
+A value is the figure (an accuracy, an energy) of one run, under one seed. Errors are assumed to be normal. For
+intervals over test images see ``analysis.inference.bootstrap``.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Literal
 from scipy.special import stdtr, stdtrit
 
 ALPHA = 0.05
-"""The level that ``marks`` tests at."""
+"""The level that ``mark_cells`` tests at."""
 ROUNDING = 2.0**-50
-"""Of the larger value (4 units in its last place): differences below this are what rounding leaves of nothing."""
+"""Relative to the larger value (4 units in its last place). Smaller differences count as zero."""
 
 Mark = Literal["best", "not distinguishable", "worse", "not compared", "missing"]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A two-sided interval, in the unit of what it is about."""
+    """A two-sided interval, in the unit of its figure."""
 
     low: float
     high: float
@@ -32,14 +32,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class MeanEstimate:
-    """The mean over seeds and what is known about it."""
+    """The mean over seeds, its spread and its interval."""
 
     mean: float
     sd: float | None
     """Sample standard deviation (n - 1 in the denominator); None at n = 1."""
     n: int
     interval: Interval | None
-    """Student's t interval of the mean; None at n = 1, and where all values are equal."""
+    """Student's t interval of the mean; None at n = 1, and if all values are equal."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class PairedDifference:
     left_out: int
     """Seeds that only one of the two has."""
     interval: Interval | None
-    """Student's t interval of the mean difference; None below 2 common seeds, and where all differences are equal."""
+    """Student's t interval of the mean difference; None below 2 common seeds, and if all differences are equal."""
     p: float | None
-    """Two-sided p-value of the paired t test of no difference; None below 2 common seeds, and where all differences
-    are equal."""
+    """Two-sided p-value of the paired t test of no difference; None below 2 common seeds, and if all differences are
+    equal."""
 
     @property
     def untestable(self) -> bool:
-        """Whether all differences are equal: there is no spread to test by."""
+        """Whether all differences are equal, so that there is no spread to test by."""
         return self.sd == 0
 
 
@@ -84,9 +84,9 @@ def paired_difference(
 ) -> PairedDifference:
     """Compare a cell with its base seed by seed, by the paired t test (Student, Biometrika 1908).
 
-    Seeds that only one side has are left out and counted. Where all differences are equal, t has no finite value, and
-    there is neither an interval nor a p: nothing is tested. This happens to figures that count few images, at 2 or 3
-    seeds, of equal cells too: a p of 0 would pass every correction for the number of tests, a p of 1 would count in it.
+    Seeds that only one side has are left out and counted. If all differences are equal, t has no finite value, and
+    there is neither an interval nor a p. At 2 or 3 seeds this happens to figures that count few images, and also to
+    equal cells. A p of 0 would then pass every correction for the number of tests, and a p of 1 would count in it.
 
     Raises:
         ValueError: a value that is not finite, or a level outside (0, 1).
@@ -98,7 +98,7 @@ def paired_difference(
         return PairedDifference(None, None, 0, left_out, None, None)
     rounding = ROUNDING * max(max(abs(values_by_seed[seed]), abs(base_by_seed[seed])) for seed in seeds)
     differences = [values_by_seed[seed] - base_by_seed[seed] for seed in seeds]
-    # Sums taken in another order differ in the last place. Untreated, that would pass for an effect without spread.
+    # Sums taken in another order differ in the last place, which would look like an effect without spread.
     mean, sd = _moments([0.0 if abs(value) <= rounding else value for value in differences], rounding)
     p = 2 * float(stdtr(n - 1, -abs(mean) * math.sqrt(n) / sd)) if sd else None
     return PairedDifference(mean, sd, n, left_out, _t_interval(mean, sd, n, level), p)
@@ -107,9 +107,9 @@ def paired_difference(
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Adjust p-values for their number by the step-down procedure of Holm (Scandinavian Journal of Statistics, 1979).
 
-    Rejecting where an adjusted value is at most alpha keeps the probability of any false rejection at alpha or below,
-    however the tests depend on each other. The i-th smallest of m is multiplied by m - i + 1, and never falls below
-    its predecessor nor rises above 1. None (not tested) passes through and does not count towards m.
+    The i-th smallest of m is multiplied by m - i + 1, and is at least its predecessor and at most 1. Rejecting all
+    tests whose adjusted value is at most alpha keeps the probability of any false rejection at alpha or below, however
+    the tests depend on each other. None (not tested) stays None and does not count towards m.
 
     Raises:
         ValueError: a p-value outside [0, 1].
@@ -126,29 +126,29 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def marks(
-    cells: Mapping[str, Mapping[int, float]],
-    *,
-    higher_is_better: bool = True,
-    alpha: float = ALPHA,
-    decimals: int | None = None,
+def mark_cells(
+    cells: Mapping[str, Mapping[int, float]], *, higher_is_better: bool = True, decimals: int | None = None
 ) -> dict[str, Mark]:
-    """Mark the cells with the best mean and those that the seeds cannot tell from it.
+    """Mark the cells with the best mean, and those that do not differ significantly from it.
 
-    ``cells`` holds a figure by seed for each cell. The best mean is over a cell's own seeds. Every cell that has it, up
-    to rounding, is ``best``; with ``decimals``, so is every cell whose mean reads the same when written with so many.
-    Every other cell that shares at least 2 seeds with the first that has it is compared with that one by the paired t
-    test, with Holm's correction over these comparisons:
+    The best mean is over a cell's own seeds. Every cell that has it, up to rounding, is ``best``. With ``decimals``, so
+    is every cell whose mean is written the same with so many decimals. All other cells are compared with the first best
+    cell by the paired t test, with Holm's correction over these comparisons:
 
-    - ``worse``: the adjusted p is at most ``alpha``, and on the common seeds the cell is the one behind;
-    - ``not distinguishable``: any other cell that shares 2, also where all differences are equal and nothing is tested;
+    - ``worse``: the adjusted p is at most ``ALPHA``, and the cell's mean over the common seeds is the worse one;
+    - ``not distinguishable``: any other cell with at least 2 common seeds, also if all differences are equal;
     - ``not compared``: fewer than 2 seeds in common with the best;
     - ``missing``: no values.
 
-    This is a reading aid. Holm's guarantee holds against a base named beforehand, not against the winner of the same
-    draw: of 6 equal cells at 3, 5 and 10 seeds, 8, 9 and 10 % of tables mark some cell as worse, and 1 to 2 % any given
-    one (simulated, independent normal errors). So the truly best cell is rarely lost; a claim about a component rests
-    on its test against the base.
+    The marks help reading and prove nothing. Holm's guarantee holds against a base that is named beforehand, not
+    against the winner of the same draw. Of 6 equal cells at 3, 5 and 10 seeds, 8, 9 and 10 % of tables mark some cell
+    as worse, and 1 to 2 % any given one (simulated, independent normal errors). So the truly best cell is rarely lost.
+    A claim about a component rests on its test against the base.
+
+    Args:
+        cells: a figure by seed, for each cell.
+        higher_is_better: which way is best.
+        decimals: with how many decimals means are written.
 
     Raises:
         ValueError: a value that is not finite.
@@ -170,13 +170,13 @@ def marks(
         if difference.sd is None or difference.mean is None:
             found[name] = "not compared"
         else:
-            behind = p is not None and p <= alpha and sign * difference.mean < 0
+            behind = p is not None and p <= ALPHA and sign * difference.mean < 0
             found[name] = "worse" if behind else "not distinguishable"
     return found
 
 
 def _reads_equal(one: float, other: float, decimals: int | None) -> bool:
-    """Whether two means are equal up to rounding, or written with so many decimals."""
+    """Return whether two means are equal up to rounding, or are written the same with so many decimals."""
     if abs(one - other) <= ROUNDING * max(abs(one), abs(other)):
         return True
     return decimals is not None and round(one, decimals) == round(other, decimals)
@@ -189,7 +189,7 @@ def check_level(level: float) -> None:
 
 
 def _check_finite(values: Sequence[float]) -> None:
-    """Refuse NaN and infinity: they are neither averaged away nor silently dropped."""
+    """Refuse NaN and infinity, which must neither spoil a mean nor be dropped silently."""
     wrong = [value for value in values if not math.isfinite(value)]
     if wrong:
         raise ValueError(
@@ -206,7 +206,7 @@ def _moments(values: Sequence[float], rounding: float) -> tuple[float, float | N
 
 
 def _t_interval(mean: float, sd: float | None, n: int, level: float) -> Interval | None:
-    """Return mean -+ t_{n-1, (1 + level) / 2} sd / sqrt(n), or None where no standard deviation was to be measured."""
+    """Return mean -+ t_{n-1, (1 + level) / 2} sd / sqrt(n), or None without a positive standard deviation."""
     check_level(level)
     if not sd:
         return None

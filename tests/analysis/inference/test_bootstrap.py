@@ -5,8 +5,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-import analysis.statistics.bootstrap
-from analysis.statistics.bootstrap import accuracy_bootstrap
+import analysis.inference.bootstrap
+from analysis.inference.bootstrap import accuracy_bootstrap
 from csg.metrics.accuracy import confusion_counts, mean_class_accuracy
 
 Bools = NDArray[np.bool_]
@@ -88,7 +88,7 @@ def test_a_seed_gives_one_result_whatever_the_blocks(labels: Labels, monkeypatch
     correct = predictions(labels, runs=2, seed=1)
     whole = accuracy_bootstrap(correct, labels, mean_class=True, seed=3)
     assert accuracy_bootstrap(correct, labels, mean_class=True, seed=4) != whole
-    monkeypatch.setattr(analysis.statistics.bootstrap, "BLOCK", 100)
+    monkeypatch.setattr(analysis.inference.bootstrap, "BLOCK", 100)
     assert accuracy_bootstrap(correct, labels, mean_class=True, seed=3) == whole
 
 

@@ -1,4 +1,4 @@
-"""What the figures share: size, type, colours that colour-blind readers can tell apart, and how they are written."""
+"""What figures share: size, type, colours that colour-blind readers can tell apart, and writing to files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-from analysis.runs.provenance import SUFFIX, origins
+from analysis.runs.provenance import SUFFIX, describe_runs
 from csg.storage.files import make_folder, replacing
 from csg.tracking import TrackedRun
 
@@ -24,7 +24,7 @@ COLUMN = 3.5
 """Inches; the width of a paper's column."""
 TEXT_SIZE = 7.0
 SMALL_SIZE = 6.0
-"""Points; legible where the figure stands at its own width."""
+"""Points; legible if the figure is printed at its own width."""
 DOTS_PER_INCH = 200
 PRINTED_DOTS_PER_INCH = 300
 
@@ -32,23 +32,23 @@ BLUE, ORANGE, GREEN, RED, BLACK, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E0
 """Okabe and Ito's palette."""
 SKY, PURPLE = "#56B4E9", "#CC79A7"
 PALETTE = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE, BLACK)
-"""Its colours that can be seen on white, in the order in which kinds take them."""
+"""Its colours that can be seen on white, in the order of use."""
 MANY_MARKS = 200
-"""Marks of one panel from which on they shrink."""
+"""The number of marks in a panel above which they shrink."""
 SHAPES = ("o", "^", "s", "D", "v")
 SCORE_COLOURS = LinearSegmentedColormap.from_list(
     "score", [mpl.colormaps["viridis_r"](0.08 + 0.92 * step / 15) for step in range(16)]
 )
-"""Viridis without its palest end, the best score darkest."""
+"""Viridis without its palest end. The best score is the darkest."""
 
 
 class RunFigure(Figure):
-    """A figure that knows the runs it was drawn from."""
+    """A figure with the runs that it was drawn from."""
 
     runs: Sequence[TrackedRun] = ()
 
 
-def new_figure(*, width: float = COLUMN, height: float = 2.4) -> tuple[RunFigure, Axes]:
+def make_figure(*, width: float = COLUMN, height: float = 2.4) -> tuple[RunFigure, Axes]:
     """Return a figure of ``width`` x ``height`` inches with one pair of plain axes."""
     figure = RunFigure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()
@@ -57,7 +57,7 @@ def new_figure(*, width: float = COLUMN, height: float = 2.4) -> tuple[RunFigure
     return figure, axes
 
 
-def new_panels(
+def make_panels(
     rows: int, columns: int, *, height: float, share_x: bool = False, share_y: bool = True
 ) -> tuple[RunFigure, list[Axes]]:
     """Return a figure as wide as a column and ``height`` inches high, with plain axes row by row."""
@@ -70,25 +70,25 @@ def new_panels(
     return figure, found
 
 
-def mark_of(index: int, colours: Sequence[str] = PALETTE) -> tuple[str, str]:
-    """Return the shape and the colour by which the ``index``-th of several kinds is told from the others."""
+def choose_mark(index: int, colours: Sequence[str] = PALETTE) -> tuple[str, str]:
+    """Return the shape and the colour of the ``index``-th kind of marks."""
     return SHAPES[index // len(colours) % len(SHAPES)], colours[index % len(colours)]
 
 
-def mark_area(area: float, count: int) -> float:
-    """Return the area in square points of each of ``count`` marks: they shrink where they would hide each other."""
+def scale_mark(area: float, count: int) -> float:
+    """Return the area in square points of each of ``count`` marks. Many marks shrink, so as not to hide each other."""
     return max(area * min(1.0, MANY_MARKS / max(count, 1)), 0.8)
 
 
 def set_legend_marks(legend: Legend) -> None:
-    """Give a legend's marks the size that few marks have, whatever their size in the panel."""
+    """Give a legend's marks a fixed size, whatever their size in the panel."""
     for handle in legend.legend_handles:
         if isinstance(handle, PathCollection):
             handle.set_sizes([10])
 
 
 def set_log_ticks(axes: Axes, low: float, high: float) -> None:
-    """Give a logarithmic x axis from ``low`` to ``high`` a handful of plain numbers, no powers in small type."""
+    """Make the x axis logarithmic from ``low`` to ``high``, with a handful of ticks that are plain numbers."""
     axes.set_xscale("log")
     for steps in ((1, 2, 5), (1, 3), (1,)):
         numbers = [step * 10.0**power for power in range(-12, 13) for step in steps]
@@ -100,31 +100,31 @@ def set_log_ticks(axes: Axes, low: float, high: float) -> None:
     axes.minorticks_off()
 
 
-def note_figure(note: str, *, width: float = COLUMN) -> RunFigure:
-    """Return a figure that says ``note`` and shows nothing else."""
-    figure, axes = new_figure(width=width, height=1.4)
+def make_note(note: str, *, width: float = COLUMN) -> RunFigure:
+    """Return a figure that shows nothing but the text ``note``."""
+    figure, axes = make_figure(width=width, height=1.4)
     axes.set_axis_off()
-    text = _wrapped(note, width, TEXT_SIZE)
+    text = _wrap(note, width, TEXT_SIZE)
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=TEXT_SIZE)
     return figure
 
 
 def set_title(figure: Figure, title: str) -> None:
     """Write ``title`` above a figure, in as many lines as it needs."""
-    text = _wrapped(title, figure.get_figwidth(), TEXT_SIZE + 1)
+    text = _wrap(title, figure.get_figwidth(), TEXT_SIZE + 1)
     figure.suptitle(text, fontsize=TEXT_SIZE + 1)
 
 
 def set_caption(figure: Figure, caption: str) -> None:
     """Write ``caption`` below a figure, in as many lines as it needs."""
-    text = _wrapped(caption, figure.get_figwidth(), SMALL_SIZE)
+    text = _wrap(caption, figure.get_figwidth(), SMALL_SIZE)
     figure.supxlabel(text, fontsize=SMALL_SIZE, x=0.01, ha="left")
 
 
 def write_figure(figure: RunFigure, folder: Path, name: str) -> list[Path]:
     """Write a figure as ``name``.pdf and ``name``.png, the same bytes each time, and return the paths.
 
-    Beside them lies a file that says which runs it was drawn from, where they are known.
+    A third file beside them names the runs that the figure was drawn from, if they are known.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -139,17 +139,17 @@ def write_figure(figure: RunFigure, folder: Path, name: str) -> list[Path]:
     if figure.runs:
         written.append(folder / f"{name}{SUFFIX}")
         with replacing(written[-1]) as file:
-            file.write((json.dumps({"figure": name, "runs": origins(figure.runs)}, indent=1) + "\n").encode())
+            file.write((json.dumps({"figure": name, "runs": describe_runs(figure.runs)}, indent=1) + "\n").encode())
     return written
 
 
-def _wrapped(text: str, width: float, size: float) -> str:
+def _wrap(text: str, width: float, size: float) -> str:
     """Break ``text`` into lines that fit ``width`` inches in matplotlib's default font."""
     return textwrap.fill(text, max(int(width * 72 / (0.56 * size)), 1), break_long_words=True)
 
 
-def broken_lines(text: str, width: int) -> str:
-    """Break a text between words into as few lines of at most ``width`` characters as possible, of like lengths."""
+def balance_lines(text: str, width: int) -> str:
+    """Break a text between words into as few lines of at most ``width`` characters as possible, of similar lengths."""
     lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
     for narrower in range(width - 1, 0, -1):
         shorter = textwrap.wrap(text, narrower, break_long_words=False, break_on_hyphens=False)
@@ -159,8 +159,8 @@ def broken_lines(text: str, width: int) -> str:
     return "\n".join(lines)
 
 
-def broken(name: str) -> str:
-    """Break a dotted name into short lines without changing it."""
+def break_name(name: str) -> str:
+    """Break a dotted name into short lines, without a change of its characters."""
     lines = [""]
     for part in name.replace(".", ".\0").replace("/", "/\0").replace("_", "_\0").split("\0"):
         if lines[-1].endswith((".", "/")) or len(lines[-1] + part) > 11:
@@ -169,8 +169,8 @@ def broken(name: str) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def kept_apart(positions: Sequence[float], gap: float) -> list[float]:
-    """Move positions apart until neighbours are at least ``gap`` away from each other; their mean stays."""
+def move_apart(positions: Sequence[float], gap: float) -> list[float]:
+    """Move positions apart until neighbours are at least ``gap`` from each other. Their mean stays."""
     order = sorted(range(len(positions)), key=lambda index: positions[index])
     placed: list[float] = []
     for index in order:

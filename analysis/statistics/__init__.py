@@ -1,1 +1,0 @@
-"""What a few seeds, a few trials and some test images allow one to say."""

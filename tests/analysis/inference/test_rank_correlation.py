@@ -1,0 +1,85 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.inference.rank_correlation import rank_correlation
+
+
+def correlated(n: int, seed: int = 0) -> tuple[list[float], list[float]]:
+    """Draw points with ties in both coordinates."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    return np.round(x, 1).tolist(), np.round(0.6 * x + 0.8 * rng.normal(size=n), 1).tolist()
+
+
+def test_rank_correlations_are_scipys() -> None:
+    x, y = correlated(40)
+    found = rank_correlation(x, y)
+    rho, tau = stats.spearmanr(x, y), stats.kendalltau(x, y, variant="b")
+    assert (found.rho, found.rho_p) == pytest.approx((rho.statistic, rho.pvalue))
+    assert (found.tau, found.tau_p) == pytest.approx((tau.statistic, tau.pvalue))
+    assert (found.n, found.undefined, found.reason) == (40, 0, "")
+
+
+@pytest.mark.parametrize("n", [3, 5, 6])
+def test_p_of_few_points_comes_from_all_permutations(n: int) -> None:
+    x, y = correlated(n, seed=n)
+    found = rank_correlation(x, y)
+    for p, statistic in ((found.rho_p, stats.spearmanr), (found.tau_p, stats.kendalltau)):
+        reference = stats.permutation_test(
+            (y,),
+            lambda permuted, s=statistic: s(x, permuted).statistic,
+            permutation_type="pairings",
+            n_resamples=math.inf,
+        )
+        # scipy doubles the smaller tail, which differs where the distribution is not symmetric.
+        extreme = np.abs(reference.null_distribution) >= abs(reference.statistic) - 1e-12
+        assert p == pytest.approx(np.mean(extreme))
+
+
+def test_three_points_in_order_are_no_evidence() -> None:
+    found = rank_correlation([1, 2, 3], [10, 20, 30])
+    # The t approximation would say p = 0.
+    assert (found.rho, found.tau) == pytest.approx((1, 1))
+    assert (found.rho_p, found.tau_p) == pytest.approx((1 / 3, 1 / 3))
+
+
+def test_interval_of_rho_is_that_of_ranking_each_resample() -> None:
+    points = correlated(25)
+    found = rank_correlation(*points, resamples=4000)
+    drawn = np.random.default_rng(7).integers(25, size=(4000, 25))
+    ranks_x, ranks_y = (stats.rankdata(np.array(values)[drawn], axis=1) for values in points)
+    draws = [np.corrcoef(a, b)[0, 1] for a, b in zip(ranks_x, ranks_y, strict=True)]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    assert found.rho_interval is not None
+    assert (found.rho_interval.low, found.rho_interval.high) == pytest.approx((low, high), abs=0.03)
+
+
+def test_resamples_without_an_answer_are_counted() -> None:
+    found = rank_correlation([0, 0, 0, 1], [1, 2, 3, 4], resamples=4000)
+    # All from the first three points, or all the last: (3 / 4) ** 4 + (1 / 4) ** 4 = 32 %.
+    assert found.undefined / 4000 == pytest.approx(0.320, abs=0.03)
+    assert found.rho_interval is not None and found.rho_interval.low > 0
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "reason"),
+    [
+        ([], [], "0 points, and a rank correlation needs 3"),
+        ([1, 2], [1, 2], "2 points, and a rank correlation needs 3"),
+        ([1, 1, 1], [1, 2, 3], "all 3 values of x are equal"),
+        ([1, 2, 3], [5, 5, 5], "all 3 values of y are equal"),
+    ],
+)
+def test_no_rank_correlation_has_a_reason(x: list[float], y: list[float], reason: str) -> None:
+    found = rank_correlation(x, y)
+    assert found.reason == reason
+    assert (found.rho, found.rho_p, found.tau, found.tau_p, found.rho_interval) == (None,) * 5
+
+
+@pytest.mark.parametrize(("x", "y"), [([1, 2, 3], [1, 2]), ([1, 2, math.nan], [1, 2, 3])])
+def test_points_that_are_not_pairs_of_numbers_are_refused(x: list[float], y: list[float]) -> None:
+    with pytest.raises(ValueError, match="Expected"):
+        rank_correlation(x, y)
