@@ -257,7 +257,7 @@ def test_a_search_killed_on_one_machine_goes_on_on_another_that_shares_an_object
 
     def in_store() -> Journal:
         above = place_at(output) / "searches" / EXPERIMENT
-        return Journal(above / "".join(above.names()) / "journal.jsonl")
+        return Journal(above / next(iter(above.names()), "none") / "journal.jsonl")
 
     move_to(tmp_path / "first")
     started = command(output)
