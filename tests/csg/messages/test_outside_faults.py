@@ -207,7 +207,7 @@ def test_a_trial_whose_folder_cannot_even_be_made_did_not_fail(tmp_path: Path, m
 
 
 def epochs_that_raise(error: Exception) -> Callable[[Run], Iterator[Any]]:
-    def epochs(_: Run) -> Iterator[Any]:
+    def epochs(*_: object) -> Iterator[Any]:
         raise error
         yield
 

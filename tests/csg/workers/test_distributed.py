@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,7 @@ from csg.parsing import config_from_flat
 from csg.storage.disk import DiskPlace
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference
-from csg.training import loop
+from csg.training import checkpoint, loop
 from csg.training.checkpoint import load_state
 from csg.training.evaluation import measure_validation
 from csg.training.loop import Training, fit
@@ -109,7 +108,7 @@ def test_a_long_evaluation_is_followed_by_a_checkpoint_and_a_short_one_is_not(
         return measure_validation(*arguments)
 
     monkeypatch.setattr(loop, "measure_validation", evaluate)
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock, perf_counter=time.perf_counter))
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: clock))
     config = config_from_flat({**TINY, "train.checkpoint_minutes": 1.0})
     next(fit(Training(config, made_up_pair()), checkpoint=DiskPlace(tmp_path / "long.pt")))
     position = load_state(DiskPlace(tmp_path / "long.pt"))["position"]
