@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -42,7 +42,7 @@ def read_cell(folder: Path, cell: str) -> dict[str, Any]:
         UserError: there is no such table or cell; the message names the nearest.
     """
     name, _, address = cell.partition(":")
-    table = _read(folder, name, _Source("--tables", "paper_tables.py", "TABLE:ROW:COLUMN with a table of"))
+    table = _read(folder, name, "tables", "TABLE:ROW:COLUMN with a table of")
     cells: dict[str, dict[str, Any]] = table["cells"]
     if not cells:
         raise UserError(f"cell: no run is behind any figure of the table {name} in {folder}")
@@ -63,20 +63,8 @@ def read_figure(folder: Path, name: str) -> list[dict[str, Any]]:
     Raises:
         UserError: there is no such figure.
     """
-    found = _read(folder, name, _Source("--figures", "paper_figures.py", "TABLE:ROW:COLUMN, or a figure of"))
+    found = _read(folder, name, "figures", "TABLE:ROW:COLUMN, or a figure of")
     return [{"run_id": run_id, **run} for run_id, run in found["runs"].items()]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Source:
-    """A folder that tables or figures are read from, as errors describe it."""
-
-    flag: str
-    """The flag that names the folder."""
-    script: str
-    """The script that writes it."""
-    wanted: str
-    """What ``cell`` can be; an error adds the names in the folder."""
 
 
 def _find_files(folder: Path) -> dict[str, Path]:
@@ -84,17 +72,17 @@ def _find_files(folder: Path) -> dict[str, Path]:
     return {path.name.removesuffix(SUFFIX): path for path in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
-def _read(folder: Path, name: str, source: _Source) -> dict[str, Any]:
-    """Read the provenance of a table or figure."""
+def _read(folder: Path, name: str, kind: Literal["tables", "figures"], wanted: str) -> dict[str, Any]:
+    """Read the provenance of a table or figure. ``wanted`` is what an error says that a cell can be."""
     paths = _find_files(folder)
     if not paths:
         raise UserError(
-            f"{source.flag}: expected a folder that analysis/{source.script} wrote, found "
+            f"--{kind}: expected a folder that analysis/paper_{kind}.py wrote, found "
             f"{'none of its files in' if folder.is_dir() else 'no folder'} {folder}; run python "
-            f"analysis/{source.script} --out {folder} first"
+            f"analysis/paper_{kind}.py --out {folder} first"
         )
     if name not in paths:
-        raise UserError(f"cell: expected {source.wanted} {', '.join(paths)} in {folder}, found {name!r}")
+        raise UserError(f"cell: expected {wanted} {', '.join(paths)} in {folder}, found {name!r}")
     found: dict[str, Any] = json.loads(paths[name].read_text())
     return found
 
