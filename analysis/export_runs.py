@@ -25,7 +25,7 @@ from csg.messages.console import Console
 from csg.messages.wording import pluralize
 from csg.storage.files import make_folder, replacing
 from csg.tracking import TrackedRun, add_histories
-from csg.tracking.tags import FOLDER_TAG, PARENT_TAG
+from csg.tracking.tags import Tag
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
 
@@ -96,9 +96,9 @@ def _anonymise(run: TrackedRun) -> Mapping[str, Any]:
     named = {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name not in left_out}
     named["name"] = _cut_folders(run.name)
     named["tags"] = {
-        name: _cut_folders(value.partition("\n")[0] if name == "error" else value)
+        name: _cut_folders(value.partition("\n")[0] if name == Tag.ERROR else value)
         for name, value in run.tags.items()
-        if name != FOLDER_TAG and (name == PARENT_TAG or not name.startswith("mlflow."))
+        if name != Tag.FOLDER and (name == Tag.PARENT or not name.startswith("mlflow."))
     }
     named["params"] = {
         name: _cut_folders(f"'{value}'")[1:-1] if isinstance(value, str) else value

@@ -29,7 +29,7 @@ from csg.messages.text import make_printable
 from csg.messages.wording import format_numbers, pluralize
 from csg.storage.files import check_file, replacing
 from csg.tracking import TrackedRun
-from csg.tracking.tags import KIND_TAG
+from csg.tracking.tags import Tag
 from csg.tracking.view import make_run_address
 
 STYLE = """
@@ -87,7 +87,7 @@ def write_page(table: RunTable, options: ReportOptions) -> str:
 
 
 def _summarise(table: RunTable) -> str:
-    children = [run for run in table.runs if run.tags.get(KIND_TAG) in ("child", "run")]
+    children = [run for run in table.runs if run.tags.get(Tag.KIND) in ("child", "run")]
     statuses = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in children).items())
     versions = "; ".join(
         f"{name}: {', '.join(sorted({get_value(run) or 'none' for run in children}))}"
@@ -127,7 +127,7 @@ def _write_origins(table: RunTable, link: Callable[[str], str]) -> Iterator[str]
 
 
 def _write_note(run: TrackedRun) -> str:
-    return html.escape(run.tags.get("mlflow.note.content", run.name).partition("\n\n[")[0])
+    return html.escape(run.tags.get(Tag.NOTE, run.name).partition("\n\n[")[0])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,7 +25,7 @@ from typing import Any
 from csg.storage.address import sqlite_address
 from csg.tracking import Tracker
 from csg.tracking.reading import format_setting
-from csg.tracking.tags import ABLATION_TAG, CELL_TAG, KIND_TAG, PARENT_TAG, ROLE_TAG, RUN_TAG, SEARCH_TAG, TRIAL_TAG
+from csg.tracking.tags import Tag
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "analysis" / "golden_runs"
@@ -57,8 +57,8 @@ def fill(store: Path, runs: int) -> int:
 def _make_ablation(templates: list[Run], rng: random.Random) -> Iterator[Run]:
     """Yield a parent, and a run for each cell and seed."""
     parent, children = _find_family(templates, "ablation")
-    yield _copy_parent(parent, ABLATION_TAG)
-    cells = {run["tags"][CELL_TAG]: run for run in children}
+    yield _copy_parent(parent, Tag.ABLATION)
+    cells = {run["tags"][Tag.CELL]: run for run in children}
     for run in cells.values():
         for seed in range(SEEDS):
             yield _copy(run, rng, {"train.seed": seed}, seed=str(seed))
@@ -67,17 +67,17 @@ def _make_ablation(templates: list[Run], rng: random.Random) -> Iterator[Run]:
 def _make_search(templates: list[Run], rng: random.Random) -> Iterator[Run]:
     """Yield a parent and its trials, each with its own settings."""
     parent, children = _find_family(templates, "search")
-    yield _copy_parent(parent, SEARCH_TAG)
+    yield _copy_parent(parent, Tag.SEARCH)
     finished = [run for run in children if run["status"] == "finished"]
     for number in range(TRIALS):
         settings = {name: 10 ** rng.uniform(-3, 0) for name in SEARCHED} if number > 1 else {}
         role = ("source_only", "default")[number] if number < 2 else "suggested"
-        yield _copy(finished[min(number, 1)], rng, settings, **{TRIAL_TAG: str(number), ROLE_TAG: role})
+        yield _copy(finished[min(number, 1)], rng, settings, **{Tag.TRIAL: str(number), Tag.ROLE: role})
 
 
 def _find_family(templates: list[Run], kind: str) -> tuple[Run, list[Run]]:
-    parent = next(run for run in templates if run["tags"].get(KIND_TAG) == kind)
-    return parent, [run for run in templates if run["tags"].get(PARENT_TAG) == parent["run_id"]]
+    parent = next(run for run in templates if run["tags"].get(Tag.KIND) == kind)
+    return parent, [run for run in templates if run["tags"].get(Tag.PARENT) == parent["run_id"]]
 
 
 def _copy_parent(run: Run, key: str) -> Run:
@@ -88,7 +88,7 @@ def _copy(run: Run, rng: random.Random, settings: Mapping[str, Any], **tags: str
     shift = rng.gauss(0, 0.02)
     return {
         **run,
-        "tags": {**run["tags"], **tags, RUN_TAG: uuid.uuid4().hex},
+        "tags": {**run["tags"], **tags, Tag.RUN: uuid.uuid4().hex},
         "params": {**run["params"], **settings},
         "metrics": {
             name: value if name.endswith("/images") else value + shift for name, value in run["metrics"].items()
@@ -106,7 +106,7 @@ def _insert(database: sqlite3.Connection, experiment_id: str, family: list[Run])
     now = int(time.time() * 1000)
     ids = [uuid.uuid4().hex for _ in family]
     for run in family[1:]:
-        run["tags"][PARENT_TAG] = ids[0]
+        run["tags"][Tag.PARENT] = ids[0]
     named = list(zip(ids, family, strict=True))
     database.executemany(
         "INSERT INTO runs (run_uuid, name, user_id, source_type, status, start_time, end_time, lifecycle_stage,"

@@ -9,23 +9,12 @@ from typing import Annotated, Any, Final, Generic, NoReturn, TypeVar
 
 import tyro
 import yaml
-from pydantic import ValidationError
 
 from csg.config import Config, yaml_text
 from csg.config.external import resolve_place
 from csg.config.flags import Argument, CommandLine, list_arguments, make_options, show_help, wants_help
 from csg.config.pairs import get_defaults
-from csg.config.settings import (
-    DIGITS,
-    Flat,
-    build,
-    collect_hints,
-    describe_unknown,
-    explain,
-    find_places,
-    flatten,
-    resolve_hints,
-)
+from csg.config.settings import DIGITS, Flat, build, collect_hints, describe_unknown, find_places, flatten
 from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
 from csg.methods import find_method, name_of
@@ -49,25 +38,13 @@ def config_from_flat(flat: Mapping[str, Any]) -> Config:
     name = name_of(method)
     pair = flat.get("data.name")
     flat = {**get_defaults(pair=pair if isinstance(pair, str) else "", method=name), **flat, "method.name": name}
-    types = resolve_hints(Config) | {"method": method.Config}
-    known = [f"{section}.{field}" for section, cls in types.items() for field in collect_hints(cls)]
+    known = list(collect_hints(Config, method=method.Config))
     for given, value in flat.items():
         if given not in known:
             raise UserError(describe_unknown(given, known))
         if isinstance(value, int) and abs(value) >= 10**DIGITS:
             raise UserError(f"{given}: expected a number of at most {DIGITS} digits, found a larger one")
-    sections = {
-        section: build(
-            cls,
-            {k.removeprefix(f"{section}."): v for k, v in flat.items() if k.startswith(f"{section}.")},
-            f"{section}.",
-        )
-        for section, cls in types.items()
-    }
-    try:
-        return Config(**sections)
-    except ValidationError as error:
-        raise UserError(explain(error, Config)) from None
+    return build(Config, flat, method=method.Config)
 
 
 def overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Flat:
@@ -173,8 +150,7 @@ def parse_flags(
     if wants_help(argv):
         _show_help(options, _start_of_help(line, base), prog=prog, description=description)
     start = _start(line, base)
-    settings = {f"method.{name}": hint for name, hint in collect_hints(find_method(start).Config).items()}
-    settings = {name: hint for name, hint in collect_hints(Config).items() if not name.startswith("method.")} | settings
+    settings = collect_hints(Config, method=find_method(start).Config)
     own = list_arguments(options)
     values = line.read_values({**own, **{name: Argument(hint) for name, hint in settings.items()}})
     given = {name: value for name, value in values.items() if name not in own}

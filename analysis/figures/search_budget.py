@@ -19,7 +19,7 @@ from analysis.runs.newest import make_unique_key
 from analysis.runs.run_table import SearchRuns
 from analysis.runs.trials import REFERENCES
 from csg.tracking import TrackedRun
-from csg.tracking.tags import ROLE_TAG
+from csg.tracking.tags import Tag
 
 BUDGETS = 40
 """The largest number of budgets at which a curve is computed."""
@@ -50,7 +50,7 @@ def list_candidates(search: SearchRuns) -> list[TrackedRun]:
         run
         for run in search.runs
         if run.status == "finished"
-        and run.tags.get(ROLE_TAG) not in REFERENCES
+        and run.tags.get(Tag.ROLE) not in REFERENCES
         and has_metrics(run, SELECTION_SCORE, get_task([run]).real_score)
     ]
 

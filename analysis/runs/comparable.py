@@ -12,7 +12,7 @@ from analysis.runs.metrics import describe_protocol, get_task, get_task_name, ha
 from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
 from csg.tracking import TrackedRun
-from csg.tracking.tags import RUN_TAG
+from csg.tracking.tags import Tag
 
 DIMENSIONS: Final[dict[str, Callable[[TrackedRun], str]]] = {
     "task": get_task_name,
@@ -60,7 +60,7 @@ def keep_distinct(runs: Iterable[TrackedRun]) -> list[TrackedRun]:
     found: dict[str, TrackedRun] = {}
     for run in runs:
         if run.status == "finished" and has_metrics(run, get_task([run]).real_score):
-            found.setdefault(run.tags.get(RUN_TAG, run.run_id), run)
+            found.setdefault(run.tags.get(Tag.RUN, run.run_id), run)
     return list(found.values())
 
 

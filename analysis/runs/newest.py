@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from analysis.runs.run_table import AblationRuns, SearchRuns
 from csg.messages.wording import pluralize
-from csg.tracking.tags import CELL_TAG
+from csg.tracking.tags import Tag
 
 CONFIRMATION: Final = "confirm-"
 """Begins the design's name of an ablation that trains the winners of a search again."""
@@ -92,6 +92,6 @@ def make_unique_key(family: FamilyT, among: Sequence[FamilyT]) -> str:
 
 
 def _describe_extent(ablation: AblationRuns) -> str:
-    cells = {run.tags.get(CELL_TAG) for run in ablation.finished}
+    cells = {run.tags.get(Tag.CELL) for run in ablation.finished}
     all_cells = pluralize(len(ablation.comparisons), "cell")
     return f"{pluralize(len(ablation.finished), 'finished run')} in {len(cells)} of {all_cells}"

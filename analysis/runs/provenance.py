@@ -10,10 +10,11 @@ from csg.messages.errors import UserError
 from csg.messages.text import make_one_line, quote_for_shell
 from csg.parsing import config_from_flat
 from csg.tracking import TrackedRun
+from csg.tracking.tags import Tag
 
 SUFFIX: Final = ".provenance.json"
 """Ends the name of the file that lies beside each table and figure."""
-IDENTITY: Final = ("config_id", "seed", "commit", "source_digest", "data.fingerprint")
+IDENTITY: Final = (Tag.CONFIG_ID, Tag.SEED, Tag.COMMIT, Tag.PROGRAM, Tag.DATA)
 """The tags of a run that identify what was computed, by which program, on which data."""
 
 

@@ -17,18 +17,7 @@ import pandas as pd
 from analysis.runs.metrics import get_task_name
 from csg.messages.errors import UserError
 from csg.tracking import TrackedRun, list_artifact_places, read_artifact, read_experiment
-from csg.tracking.tags import (
-    ABLATION_TAG,
-    CELL_TAG,
-    CELLS_TAG,
-    COMMIT_TAG,
-    KIND_TAG,
-    PARENT_TAG,
-    SCORE_TAG,
-    SEARCH_TAG,
-    SPACE_TAG,
-    TITLE_TAG,
-)
+from csg.tracking.tags import Tag
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
 
@@ -64,7 +53,7 @@ class AblationRuns:
     @property
     def key(self) -> str:
         """The ablation's name: its design, and a digest of its cells, data and program."""
-        return self.parent.tags[ABLATION_TAG]
+        return self.parent.tags[Tag.ABLATION]
 
     @property
     def design(self) -> str:
@@ -74,17 +63,17 @@ class AblationRuns:
     @property
     def title(self) -> str:
         """What is compared."""
-        return self.parent.tags.get(TITLE_TAG, self.design)
+        return self.parent.tags.get(Tag.TITLE, self.design)
 
     @property
     def comparisons(self) -> dict[str, str]:
         """Each cell, in order, with the cell that it is compared with. The base is compared with itself."""
-        loaded: dict[str, str] = json.loads(self.parent.tags[CELLS_TAG])
+        loaded: dict[str, str] = json.loads(self.parent.tags[Tag.CELLS])
         return loaded
 
     def cell(self, name: str) -> list[TrackedRun]:
         """Return the runs of one cell."""
-        return [run for run in self.runs if run.tags.get(CELL_TAG) == name]
+        return [run for run in self.runs if run.tags.get(Tag.CELL) == name]
 
     @property
     def has_several_bases(self) -> bool:
@@ -104,7 +93,7 @@ class AblationRuns:
     @property
     def complete(self) -> bool:
         """Whether every run has finished, and each cell has one."""
-        cells = {run.tags.get(CELL_TAG) for run in self.runs}
+        cells = {run.tags.get(Tag.CELL) for run in self.runs}
         return len(self.finished) == len(self.runs) and cells >= set(self.comparisons)
 
 
@@ -118,17 +107,17 @@ class SearchRuns:
     @property
     def key(self) -> str:
         """The search's name."""
-        return self.parent.tags[SEARCH_TAG]
+        return self.parent.tags[Tag.SEARCH]
 
     @property
     def score(self) -> str:
         """The metric that the search maximises."""
-        return self.parent.tags[SCORE_TAG]
+        return self.parent.tags[Tag.SCORE]
 
     @property
     def names(self) -> tuple[str, ...]:
         """The searched settings."""
-        return tuple(json.loads(self.parent.tags[SPACE_TAG]))
+        return tuple(json.loads(self.parent.tags[Tag.SPACE]))
 
     @property
     def protocol(self) -> str:
@@ -166,9 +155,9 @@ class RunTable:
     def _group(self, kind: str) -> list[tuple[TrackedRun, tuple[TrackedRun, ...]]]:
         children: dict[str, list[TrackedRun]] = {}
         for run in self.runs:
-            if PARENT_TAG in run.tags:
-                children.setdefault(run.tags[PARENT_TAG], []).append(run)
-        return [(run, tuple(children.get(run.run_id, ()))) for run in self.runs if run.tags.get(KIND_TAG) == kind]
+            if Tag.PARENT in run.tags:
+                children.setdefault(run.tags[Tag.PARENT], []).append(run)
+        return [(run, tuple(children.get(run.run_id, ()))) for run in self.runs if run.tags.get(Tag.KIND) == kind]
 
     def keep_commit(self, prefix: str) -> RunTable:
         """Return a table of the runs whose commit starts with ``prefix``, and their parents.
@@ -176,14 +165,14 @@ class RunTable:
         Raises:
             UserError: there are none.
         """
-        trained = [run for run in self.runs if run.tags.get(KIND_TAG) not in PARENTS]
-        kept = [run for run in trained if run.tags.get("commit", "").startswith(prefix)]
+        trained = [run for run in self.runs if run.tags.get(Tag.KIND) not in PARENTS]
+        kept = [run for run in trained if run.tags.get(Tag.COMMIT, "").startswith(prefix)]
         if not kept:
-            found = sorted({run.tags.get(COMMIT_TAG, "") for run in trained} - {""})
+            found = sorted({run.tags.get(Tag.COMMIT, "") for run in trained} - {""})
             raise UserError(
                 f"--commit: expected the start of one of {', '.join(found) or 'none yet'}, found {prefix!r}"
             )
-        ids = {run_id for run in kept for run_id in (run.run_id, run.tags.get(PARENT_TAG))}
+        ids = {run_id for run in kept for run_id in (run.run_id, run.tags.get(Tag.PARENT))}
         return dataclasses.replace(self, runs=tuple(run for run in self.runs if run.run_id in ids))
 
     def read_outputs(self, run: TrackedRun) -> Outputs | None:
@@ -213,7 +202,7 @@ class RunTable:
             return dict.fromkeys(tasks or ["classification"], self)
         families: dict[str, set[str]] = {}
         for run in self.runs:
-            families.setdefault(run.tags.get(PARENT_TAG, ""), set()).add(get_task_name(run))
+            families.setdefault(run.tags.get(Tag.PARENT, ""), set()).add(get_task_name(run))
         return {
             task: dataclasses.replace(
                 self,

@@ -12,7 +12,7 @@ from typing import Final
 from analysis.runs.metrics import SELECTION_SCORE, has_metrics
 from analysis.runs.run_table import RunTable, SearchRuns
 from csg.tracking import TrackedRun, add_histories
-from csg.tracking.tags import ROLE_TAG, TRIAL_TAG
+from csg.tracking.tags import Tag
 
 REFERENCES: Final = ("source_only", "default")
 """Roles of the trials that the search did not suggest."""
@@ -44,15 +44,15 @@ class Trial:
 def list_trials(runs: Iterable[TrackedRun], score: str) -> list[Trial]:
     """Return the trials among ``runs`` by trial number; a run without the tag ``csg.trial`` is not a trial."""
     found = [
-        Trial(int(run.tags[TRIAL_TAG]), _get_role(run), run, run.history.get(score, {}))
+        Trial(int(run.tags[Tag.TRIAL]), _get_role(run), run, run.history.get(score, {}))
         for run in runs
-        if TRIAL_TAG in run.tags
+        if Tag.TRIAL in run.tags
     ]
     return sorted(found, key=lambda trial: trial.number)
 
 
 def _get_role(run: TrackedRun) -> str:
-    role = run.tags.get(ROLE_TAG, "")
+    role = run.tags.get(Tag.ROLE, "")
     return role if role in REFERENCES else "suggested"
 
 
@@ -64,7 +64,7 @@ def rank_trials(runs: Iterable[TrackedRun]) -> list[TrackedRun]:
     candidates = [
         run
         for run in runs
-        if run.status == "finished" and run.tags.get(ROLE_TAG) != "source_only" and has_metrics(run, SELECTION_SCORE)
+        if run.status == "finished" and run.tags.get(Tag.ROLE) != "source_only" and has_metrics(run, SELECTION_SCORE)
     ]
     return sorted(candidates, key=lambda run: -run.metrics[SELECTION_SCORE])
 

@@ -14,7 +14,7 @@ from analysis.tables.table import MISSING, Entry, Table, arrange_cells
 from csg.data.pair import TARGET_TEST
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
-from csg.tracking.tags import ROLE_TAG
+from csg.tracking.tags import Tag
 
 HEADINGS = ("search", "protocol", "trials", "finished", "stopped", "failed", "target queries", "chosen", "its score %")
 
@@ -61,7 +61,7 @@ def _make_entries(search: SearchRuns, task: Task) -> list[Entry]:
     entries += [Entry(chosen.name), Entry(f"{100 * score:.1f}", "", SELECTION_SCORE, {chosen.run_id: score})]
     entries.append(_make_real_entry(chosen, task))
     finished = [run for run in search.runs if run.status == "finished"]
-    source_only = next((run for run in finished if run.tags.get(ROLE_TAG) == "source_only"), None)
+    source_only = next((run for run in finished if run.tags.get(Tag.ROLE) == "source_only"), None)
     metric = f"{TARGET_TEST}/{task.headline}"
     if source_only is None or metric not in source_only.metrics or metric not in chosen.metrics:
         return [*entries, Entry(MISSING), Entry(MISSING)]

@@ -98,23 +98,29 @@ def find_place_fields(cls: type[Any]) -> dict[str, Place]:
     return {name: mark for name, found in marks.items() for mark in found if isinstance(mark, Place)}
 
 
-def collect_hints(cls: type[Any], prefix: str = "") -> dict[str, Any]:
-    """Return the type of each dotted name below ``cls``. No instance is made."""
+def collect_hints(cls: type[Any], prefix: str = "", **types: type[Any]) -> dict[str, Any]:
+    """Return the type of each dotted name below ``cls``; ``types`` are as in :func:`build`. No instance is made."""
     found: dict[str, Any] = {}
-    for name, hint in resolve_hints(cls).items():
+    for name, hint in (resolve_hints(cls) | types).items():
         nested = dataclasses.is_dataclass(hint)
         found |= collect_hints(cast(type[Any], hint), f"{prefix}{name}.") if nested else {f"{prefix}{name}": hint}
     return found
 
 
-def build(cls: type[T], flat: Mapping[str, Any], prefix: str) -> T:
-    """Make the dataclass ``cls`` from dotted names, all of which it has; absent names keep their defaults.
+def build(cls: type[T], flat: Mapping[str, Any], prefix: str = "", **types: type[Any]) -> T:
+    """Make the dataclass ``cls`` from dotted names, all of which it has. Absent names keep their defaults.
+
+    Args:
+        cls: the dataclass to make.
+        flat: values by the dotted names below ``cls``.
+        prefix: beginning of the names in messages.
+        types: types of fields of ``cls`` that differ from the declared ones.
 
     Raises:
-        UserError: a value has the wrong type or is out of bounds. The message begins its name with ``prefix``.
+        UserError: a value has the wrong type or is out of bounds.
     """
     arguments: dict[str, Any] = {}
-    for name, hint in resolve_hints(cls).items():
+    for name, hint in (resolve_hints(cls) | types).items():
         if dataclasses.is_dataclass(hint):
             inner = {key.removeprefix(f"{name}."): value for key, value in flat.items() if key.startswith(f"{name}.")}
             if inner:

@@ -32,13 +32,8 @@ def parse_value(word: str, hint: Any) -> Any:
         return _parse_union(word, get_args(hint))
     if kind is Literal:
         return _parse_choice(word, get_args(hint))
-    readers: dict[Any, Callable[[str], Any]] = {
-        bool: _parse_bool,
-        int: _parse_int,
-        float: _parse_float,
-        str: str,
-        Path: Path,
-    }
+    readers: dict[Any, Callable[[str], Any]]
+    readers = {bool: _parse_bool, int: _parse_int, float: _parse_float, str: str, Path: Path}
     return readers.get(hint, _parse_yaml)(word)
 
 

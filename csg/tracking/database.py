@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from csg.messages.text import get_first_line
 from csg.storage.address import sqlite_path
 from csg.tracking.store import TrackingError
-from csg.tracking.tags import NAME_TAG
+from csg.tracking.tags import Tag
 
 ENGINES = ("sqlite", "postgresql", "mysql", "mssql")
 """Databases that MLflow supports. An address begins with one of these, and may name a driver after a plus."""
@@ -82,7 +82,7 @@ def read_stored_runs(uri: str, experiment_id: str) -> list[StoredRun]:
         for run_id, key, value, is_nan in read(LATEST, LATEST.c.is_nan):
             runs[run_id].metrics[sys.intern(key)] = math.nan if is_nan else value
     for run in runs.values():
-        run.name = run.name or run.tags.get(NAME_TAG, "")
+        run.name = run.name or run.tags.get(Tag.NAME, "")
     return list(runs.values())
 
 

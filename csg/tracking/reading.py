@@ -19,7 +19,7 @@ from csg.tracking.artifacts import get_artifact_path, parse_folder
 from csg.tracking.database import is_database, read_stored_histories, read_stored_runs
 from csg.tracking.refusals import describe_deleted_experiment
 from csg.tracking.store import DELETED, TrackingError, reach, resolve_uri
-from csg.tracking.tags import STATUS_TAG
+from csg.tracking.tags import Tag
 from csg.training.record import Status
 
 PAGE = 1000
@@ -165,7 +165,7 @@ def make_run(
     return TrackedRun(
         run_id=run_id,
         name=name,
-        status=cast(Status, tags.get(STATUS_TAG, "running")),
+        status=cast(Status, tags.get(Tag.STATUS, "running")),
         params={name: parse_setting(text) for name, text in params.items()},
         tags=dict(tags),
         metrics=dict(metrics),

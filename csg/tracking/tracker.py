@@ -25,23 +25,7 @@ from csg.tracking.commit import get_commit
 from csg.tracking.reading import TrackedRun, convert_run, format_setting, read_runs
 from csg.tracking.refusals import describe_deleted_experiment, describe_refusal
 from csg.tracking.store import DELETED, TrackingError, connect, resolve_uri
-from csg.tracking.tags import (
-    BEST_TAG,
-    COMMIT_TAG,
-    CONFIG_ID_TAG,
-    DATA_TAG,
-    ERROR_TAG,
-    FOLDER_TAG,
-    KEY_TAGS,
-    KIND_TAG,
-    NOTE_TAG,
-    PARENT_TAG,
-    PROGRAM_TAG,
-    RUN_TAG,
-    SEED_TAG,
-    STATUS_TAG,
-    VIEW_TAG,
-)
+from csg.tracking.tags import PARENT_KEYS, Tag
 from csg.tracking.view import make_view_address, make_view_state
 from csg.training.identity import Identity
 from csg.training.record import Record, Status
@@ -134,7 +118,7 @@ class Tracker:
         own = self._make_parent_tags(kind, key, folder)
         run_id = self.find(own)
         if run_id is None:
-            own |= {NOTE_TAG: description, COMMIT_TAG: get_commit(), **(tags or {})}
+            own |= {Tag.NOTE: description, Tag.COMMIT: get_commit(), **(tags or {})}
             run_id = self._create(own, name)
         self._log_params(run_id, params)
         self.client.update_run(run_id, status="RUNNING")
@@ -145,7 +129,7 @@ class Tracker:
         return self.find(self._make_parent_tags(kind, key, folder))
 
     def _make_parent_tags(self, kind: str, key: str, folder: Place) -> dict[str, str]:
-        return {KIND_TAG: kind, KEY_TAGS[kind]: key, FOLDER_TAG: self._name_folder(folder)}
+        return {Tag.KIND: kind, PARENT_KEYS[kind]: key, Tag.FOLDER: self._name_folder(folder)}
 
     def share_view(self, parent: str, settings: Sequence[str], score: str) -> str:
         """Make a view of the runs below ``parent`` with columns for ``settings`` and for ``score``.
@@ -154,10 +138,10 @@ class Tracker:
             The address of the view, to append to the server's. The description of the parent links to it.
         """
         key = f"csg-{parent[:12]}"
-        self.client.set_experiment_tag(self.experiment_id, f"{VIEW_TAG}{key}", make_view_state(parent, settings, score))
+        self.client.set_experiment_tag(self.experiment_id, f"{Tag.VIEW}{key}", make_view_state(parent, settings, score))
         address = make_view_address(self.experiment_id, key)
-        note = self.client.get_run(parent).data.tags.get(NOTE_TAG, "").partition("\n\n[")[0]
-        self.client.set_tag(parent, NOTE_TAG, f"{note}\n\n[All its runs, the best first]({address[1:]})")
+        note = self.client.get_run(parent).data.tags.get(Tag.NOTE, "").partition("\n\n[")[0]
+        self.client.set_tag(parent, Tag.NOTE, f"{note}\n\n[All its runs, the best first]({address[1:]})")
         return address
 
     def open_run(
@@ -171,19 +155,19 @@ class Tracker:
     ) -> str:
         """Find or make the run of an identity, below ``parent`` if there is one."""
         identity = Identity.of(config, pair)
-        own = {KIND_TAG: "child" if parent else "run", RUN_TAG: identity.name}
-        own |= {PARENT_TAG: parent} if parent else {}
+        own = {Tag.KIND: "child" if parent else "run", Tag.RUN: identity.name}
+        own |= {Tag.PARENT: parent} if parent else {}
         run_id = self.find(own)
         if run_id is None:
             own |= {
-                CONFIG_ID_TAG: identity.config_id,
-                SEED_TAG: str(identity.seed),
-                DATA_TAG: identity.data_fingerprint,
-                PROGRAM_TAG: identity.source_digest,
-                COMMIT_TAG: get_commit(),
+                Tag.CONFIG_ID: identity.config_id,
+                Tag.SEED: str(identity.seed),
+                Tag.DATA: identity.data_fingerprint,
+                Tag.PROGRAM: identity.source_digest,
+                Tag.COMMIT: get_commit(),
                 "data.description": pair.description,
-                NOTE_TAG: f"{config.method.summary} on {pair.description}",
-                **{f"{DATA_TAG}.{stream}": held.fingerprint[:16] for stream, held in pair.streams.items()},
+                Tag.NOTE: f"{config.method.summary} on {pair.description}",
+                **{f"{Tag.DATA}.{stream}": held.fingerprint[:16] for stream, held in pair.streams.items()},
                 **make_class_tags(pair.classes),
                 **(tags or {}),
             }
@@ -202,14 +186,14 @@ class Tracker:
             if epoch > known_epochs
             for name, value in values.items()
         ]
-        tags = [RunTag(STATUS_TAG, record.status)]
+        tags = [RunTag(Tag.STATUS, record.status)]
         if skipped := record.skipped_images:
             tags.append(RunTag("data.skipped_images", str(skipped)))
         if record.status in ("finished", "stopped"):  # a run that may go on would have other values at this step
             last = {**record.final, "megabytes": record.megabytes, **record.durations}
             metrics += [Metric(make_metric_name(name), value, now, len(record.epochs)) for name, value in last.items()]
         if record.error:
-            tags.append(RunTag(ERROR_TAG, make_printable(record.error)[:5000]))
+            tags.append(RunTag(Tag.ERROR, make_printable(record.error)[:5000]))
         # read_progress() counts epochs by their loss, so the loss of an epoch is written last.
         metrics.sort(key=lambda metric: (metric.step, metric.key == LOSS))
         for start in range(0, len(metrics), BATCH):
@@ -220,7 +204,7 @@ class Tracker:
     def read_progress(self, run_id: str) -> tuple[int, str]:
         """Return the number of epochs of a run in the store, and its status there, which is empty if it has none."""
         history = self.client.get_metric_history(run_id, LOSS)
-        status: str = self.client.get_run(run_id).data.tags.get(STATUS_TAG, "")
+        status: str = self.client.get_run(run_id).data.tags.get(Tag.STATUS, "")
         return max((metric.step for metric in history), default=0), status
 
     def set_status(self, run_id: str, status: Status) -> None:
@@ -237,9 +221,9 @@ class Tracker:
     def mark_best(self, runs: Sequence[TrackedRun], best: TrackedRun) -> None:
         """Tag the best run of a search, and remove the tag from the others."""
         for run in runs:
-            if run.tags.get(BEST_TAG) == "yes" and run.run_id != best.run_id:
-                self.client.delete_tag(run.run_id, BEST_TAG)
-        self.client.set_tag(best.run_id, BEST_TAG, "yes")
+            if run.tags.get(Tag.BEST) == "yes" and run.run_id != best.run_id:
+                self.client.delete_tag(run.run_id, Tag.BEST)
+        self.client.set_tag(best.run_id, Tag.BEST, "yes")
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
         """Write metrics that do not belong to an epoch."""
@@ -265,7 +249,7 @@ class Tracker:
 
     def read_children(self, parent: str, *, history: tuple[str, ...] = ()) -> list[TrackedRun]:
         """Read the runs below ``parent``, the oldest first, with the ``history`` of the metrics named."""
-        return list(read_runs(self.client, self.experiment_id, f"tags.`{PARENT_TAG}` = '{parent}'", history=history))
+        return list(read_runs(self.client, self.experiment_id, f"tags.`{Tag.PARENT}` = '{parent}'", history=history))
 
     def _create(self, tags: Mapping[str, str], name: str) -> str:
         created = self.client.create_run(self.experiment_id, tags=_escape_tags(tags), run_name=make_one_line(name))

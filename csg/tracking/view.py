@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from csg.tracking.tags import BEST_TAG, CELL_TAG, PARENT_TAG, STATUS_TAG
+from csg.tracking.tags import Tag
 
-TAGS = (STATUS_TAG, BEST_TAG, CELL_TAG)
+TAGS = (Tag.STATUS, Tag.BEST, Tag.CELL)
 
 
 def make_view_state(parent: str, settings: Sequence[str], score: str) -> str:
@@ -25,7 +25,7 @@ def make_view_state(parent: str, settings: Sequence[str], score: str) -> str:
         *(f"tags.`{name}`" for name in TAGS),
     ]
     state = {
-        "searchFilter": f"tags.`{PARENT_TAG}` = '{parent}'",
+        "searchFilter": f"tags.`{Tag.PARENT}` = '{parent}'",
         "orderByKey": "metrics.`selection/score`",
         "orderByAsc": False,
         "selectedColumns": columns,

@@ -19,7 +19,7 @@ from csg.messages.wording import is_or_are, pluralize
 from csg.parsing import config_from_flat, overlay
 from csg.storage.layout import ABLATIONS, place_at
 from csg.storage.place import Place
-from csg.tracking.tags import CELL_TAG, CELLS_TAG, TITLE_TAG
+from csg.tracking.tags import Tag
 from csg.training.identity import canonical
 from csg.training.program import source_digest
 from csg.training.run import Run
@@ -46,7 +46,7 @@ class CellRun:
     def entry(self) -> Entry:
         """Return the run as it is on disk now, and how MLflow shows it."""
         name = f"{self.cell.name} seed {self.config.train.seed}"
-        return Entry(self.run(), name=name, tags={CELL_TAG: self.cell.name})
+        return Entry(self.run(), name=name, tags={Tag.CELL: self.cell.name})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Ablation:
             tracking_uri=self.tracking_uri,
             experiment=self.experiment,
             params={"design": self.name, "base": self.design.base},
-            tags={TITLE_TAG: self.design.title, CELLS_TAG: json.dumps(self.design.comparisons)},
+            tags={Tag.TITLE: self.design.title, Tag.CELLS: json.dumps(self.design.comparisons)},
             description=f"{self.design.title} on {self.runs[0].pair.description}",
             base={},
             fingerprints={number: each.pair.fingerprint for number, each in enumerate(self.runs)},

@@ -7,7 +7,7 @@ from typing import Any
 from csg.data.pair import TARGET_TEST
 from csg.messages.console import Console
 from csg.tasks import find_task
-from csg.tracking.tags import CELL_TAG
+from csg.tracking.tags import Tag
 from tune_spaces.execution.driver import Study
 from tune_spaces.execution.trial import ending_of
 from tune_spaces.execution.tuning import DriverCallback
@@ -41,6 +41,6 @@ class AblationConsole(DriverCallback):
         if record.final:
             result = f"real {task.headline_words} {100 * record.final[f'{TARGET_TEST}/{task.headline}']:5.1f} %"
         self._console.print(
-            f"{self._ended:3d}/{self._total}  {entry.tags[CELL_TAG]:<36} seed {config.train.seed}  "
+            f"{self._ended:3d}/{self._total}  {entry.tags[Tag.CELL]:<36} seed {config.train.seed}  "
             f"{record.status:<8}  {result}",
         )

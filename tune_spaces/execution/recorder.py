@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from csg.tracking import RunTracker, Tracker
-from csg.tracking.tags import RUN_TAG
+from csg.tracking.tags import Tag
 from csg.training.record import Status
 from csg.training.run import Run
 from tune_spaces.execution.trial import EPOCH, FAILED, NUMBER, ending_of
@@ -80,7 +80,7 @@ class MlflowRecorder(DriverCallback):
         Returns:
             Whether the store has everything.
         """
-        statuses = {run.tags[RUN_TAG]: run.status for run in self._tracker.read_children(self._parent)}
+        statuses = {run.tags[Tag.RUN]: run.status for run in self._tracker.read_children(self._parent)}
         for number, each in progress.items():
             run = each.entry.run
             if run.record.status == "running" and each.status != "finished":

@@ -20,7 +20,7 @@ from csg.messages.wording import pluralize
 from csg.parsing import config_from_flat
 from csg.tasks import find_task
 from csg.tracking import TrackedRun
-from csg.tracking.tags import CELL_TAG
+from csg.tracking.tags import Tag
 from tune_spaces.ablation.ablation import Ablation, run_ablation
 from tune_spaces.ablation.script import check_no_run_failed, make_cell_runs
 from tune_spaces.designs.design import Cell, Design
@@ -78,7 +78,7 @@ def confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequenc
     metric = f"{TARGET_TEST}/{task.headline}"
     rows = {}
     for winner in best:
-        again = [run for run in runs if run.tags.get(CELL_TAG) == winner.name and run.status == "finished"]
+        again = [run for run in runs if run.tags.get(Tag.CELL) == winner.name and run.status == "finished"]
         scores = {run.run_id: run.metrics[SELECTION_SCORE] for run in again}
         real = {run.run_id: run.metrics[metric] for run in again}
         searched = winner.metrics[SELECTION_SCORE]

@@ -26,7 +26,7 @@ from csg.parsing import Flags, config_from_flat
 from csg.storage.layout import SEARCHES, place_at
 from csg.storage.place import Place
 from csg.tracking import get_default_tracking_uri
-from csg.tracking.tags import ROLE_TAG, SCORE_TAG, SPACE_TAG, TRIAL_TAG
+from csg.tracking.tags import Tag
 from csg.training.dry_run import check_buildable
 from csg.training.evaluation import score_metric
 from csg.training.identity import canonical
@@ -139,7 +139,7 @@ class Search:
             tracking_uri=self.tracking_uri,
             experiment=self.experiment,
             params={"num_samples": options.num_samples, "sampler_seed": options.seed} | known,
-            tags={SCORE_TAG: self.score_metric, SPACE_TAG: json.dumps(self.space.names)},
+            tags={Tag.SCORE: self.score_metric, Tag.SPACE: json.dumps(self.space.names)},
             description=f"Search over {', '.join(self.space.names)} on {self.where}",
             base=self.base,
             fingerprints=dict.fromkeys(numbers, self.pair.fingerprint),
@@ -153,7 +153,7 @@ class Search:
         return Entry(
             Run(config, load_pair(config.data)),
             name=f"{number:03d} {ROLE_NAMES.get(role, config.method.summary)}",
-            tags={TRIAL_TAG: str(number), ROLE_TAG: role},
+            tags={Tag.TRIAL: str(number), Tag.ROLE: role},
         )
 
 

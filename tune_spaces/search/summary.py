@@ -24,7 +24,7 @@ from csg.storage.place import Place
 from csg.tasks import find_task
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
-from csg.tracking.tags import CONFIG_ID_TAG, ERROR_TAG, ROLE_TAG
+from csg.tracking.tags import Tag
 from csg.training.evaluation import PROTOCOL_STREAMS
 from tune_spaces.execution.driver import Outcome
 from tune_spaces.execution.recorder import UNKNOWN_ERROR
@@ -58,7 +58,7 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> Place | None
     console.print(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; {cost(outcome, runs, events)}")
     for run in runs:
         if run.status == "failed":
-            reason = run.tags.get(ERROR_TAG, UNKNOWN_ERROR).partition("\n")[0][:200]
+            reason = run.tags.get(Tag.ERROR, UNKNOWN_ERROR).partition("\n")[0][:200]
             console.print(Text("  failed", style="red"), f"{run.name}: {reason}")
     if outcome.ending != "complete":
         console.print(f"The search {outcome.reason}. Go on with it: the same command with --resume")
@@ -70,7 +70,7 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> Place | None
         file.write(best_yaml(search, best).encode())
     tracker.log_artifact(outcome.parent, best_place)
     tracker.log_metrics(outcome.parent, {f"best/{metric}": best.metrics[SELECTION_SCORE]})
-    tracker.set_tags(outcome.parent, {"best.run_id": best.run_id, "best.config_id": best.tags[CONFIG_ID_TAG]})
+    tracker.set_tags(outcome.parent, {"best.run_id": best.run_id, "best.config_id": best.tags[Tag.CONFIG_ID]})
     tracker.mark_best(runs, best)
     _print_result(search, console, best, finished, queries=queries)
     view = tracker.share_view(outcome.parent, search.space.names, find_task(search.config.data).score)
@@ -146,8 +146,8 @@ def _print_result(
         f"On the {pluralize(images, 'real image')} of target/test, which no search has seen"
         f"{' (95 % Wilson interval of the accuracy)' if task.one_label else ''}:"
     )
-    source_only = [run for run in finished if run.tags[ROLE_TAG] == "source_only"]
-    default = [run for run in finished if run.tags[ROLE_TAG] == "default" and run is not best]
+    source_only = [run for run in finished if run.tags[Tag.ROLE] == "source_only"]
+    default = [run for run in finished if run.tags[Tag.ROLE] == "default" and run is not best]
     for label, run in [
         ("best", best),
         *[("default setting", run) for run in default],

@@ -13,7 +13,7 @@ from csg.messages.errors import UserError
 from csg.tracking import Tracker, TrackingError, add_histories, read_experiment
 from csg.tracking.database import is_database, open_connection
 from csg.tracking.reading import TrackedRun, read_history, read_runs
-from csg.tracking.tags import PARENT_TAG
+from csg.tracking.tags import Tag
 from tests.stores import put_store_below
 
 HISTORY: dict[str, dict[int, float]] = {
@@ -32,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Tracker:
         tracker = Tracker(uri, experiment)
         client, parent = tracker.client, ""
         for number in range(5):
-            tags = {PARENT_TAG: parent, "status": ("finished", "stopped")[number % 2]} if parent else {}
+            tags = {Tag.PARENT: parent, "status": ("finished", "stopped")[number % 2]} if parent else {}
             run_id = client.create_run(tracker.experiment_id, tags=tags, run_name=f"{experiment} {number}").info.run_id
             parent = parent or run_id
             for name, setting in PARAMS.items():

@@ -10,7 +10,7 @@ from csg.messages.errors import UserError
 from csg.storage.bucket import BucketGoneError
 from csg.storage.disk import DiskPlace
 from csg.tracking import Tracker, get_default_tracking_uri
-from csg.tracking.tags import PARENT_TAG
+from csg.tracking.tags import Tag
 from tune_spaces.execution.closing import AnotherDriverError, close_on_error
 
 
@@ -28,7 +28,7 @@ def test_a_driver_that_dies_closes_its_parent_run_and_what_was_under_way(tmp_pat
         (KeyboardInterrupt(), "KILLED"),
     ):
         parent = opened()
-        tags = {PARENT_TAG: parent, "status": "running"}
+        tags = {Tag.PARENT: parent, "status": "running"}
         child = tracker.client.create_run(tracker.experiment_id, tags=tags).info.run_id
         with pytest.raises(type(error)), close_on_error(tracker, "ablation", "a-1", folder):
             raise error
@@ -43,7 +43,7 @@ def test_a_driver_that_dies_closes_its_parent_run_and_what_was_under_way(tmp_pat
 def test_a_driver_that_gives_way_leaves_the_runs_to_the_other_one(tmp_path: Path) -> None:
     tracker = Tracker(get_default_tracking_uri(str(tmp_path)), "glyphs")
     parent = tracker.open_parent("search", "s-1", folder=DiskPlace(tmp_path), name="s", params={}, description="")
-    tags = {PARENT_TAG: parent, "status": "running"}
+    tags = {Tag.PARENT: parent, "status": "running"}
     child = tracker.client.create_run(tracker.experiment_id, tags=tags).info.run_id
     with pytest.raises(AnotherDriverError), close_on_error(tracker, "search", "s-1", DiskPlace(tmp_path)):
         raise AnotherDriverError("another driver has written")
