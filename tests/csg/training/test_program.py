@@ -24,6 +24,8 @@ NOT_DIGESTED = {
     *("__main__.py", "cli.py", "parsing.py"),  # what is typed; what comes of it is in a run's configuration
     *("config/flags.py", "config/names.py", "config/yaml_text.py"),
     *("data/check.py", "models/deployable.py", "training/dry_run.py"),  # before and after training
+    *(f"metrics/{name}.py" for name in ("atc", "bnm", "class_ami", "class_silhouette", "diversity", "entropy", "mixval")),
+    *(f"metrics/{name}.py" for name in ("places", "rows", "snd", "subset", "teacher_neighbours", "validators")),
     # A run's folder: what its name and its files are, and who writes them when.
     *("training/identity.py", "training/program.py", "training/record.py", "training/run.py", "training/selected.py"),
 }
@@ -32,7 +34,7 @@ NOT_DIGESTED = {
 
 WORDS_AND_FILES = {
     *("csg.messages.errors", "csg.messages.faults", "csg.messages.text", "csg.messages.wording"),
-    *("csg.storage.address", "csg.storage.files", "csg.storage.paths"),
+    *("csg.storage.files", "csg.storage.paths", "csg.storage.place"),
 }
 """What the training path imports and no number depends on."""
 

@@ -23,7 +23,7 @@ from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, configure_t
 def nodes(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
     """The resources of each node, which a test may change."""
     found = [{"CPU": 2.0}]
-    monkeypatch.setattr(cluster, "alive", lambda: found)
+    monkeypatch.setattr(cluster, "list_nodes", lambda: found)
     return found
 
 
