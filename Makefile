@@ -27,7 +27,7 @@ search: install
 	$(BIN)/python tune_spaces/visda_search.py $(ARGS)
 
 ui: install
-	$(BIN)/mlflow ui --host 127.0.0.1 --workers 1 --backend-store-uri \
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --host 127.0.0.1 --workers 1 --backend-store-uri \
 		"$$($(BIN)/python -c 'from csg.tracking import get_default_tracking_uri as uri; print(uri("runs"))')"
 
 test: install browser

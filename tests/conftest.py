@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 import torch
 
 from tests.buckets import bucket_server, move_to
+
+LONGEST: Final = ("test_ray_train", "test_faults", "test_cluster", "test_search", "test_job", "test_external_method")
+"""Files whose tests take minutes, the longest first: where several processes share the files, none ends long after."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,6 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=Path(__file__).parent / "golden",
         help="folder with cases.json and one NAME.npz a case (default: the project's own copy)",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files; all others stay in their order."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 @pytest.fixture(autouse=True, scope="session")

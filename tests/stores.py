@@ -7,8 +7,12 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from csg.tracking import Tracker
+
+WITHOUT_JOBS: Final = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Environment of a server of runs alone: for jobs, which nobody sends it, MLflow starts eight more processes."""
 
 
 def put_store_below(output: Path) -> str:

@@ -26,7 +26,7 @@ from tests.analysis.tables.test_tables import GOLDEN
 from tests.csg.training.test_training import tiny
 from tests.made_up_pair import made_up_pair
 from tests.process_group import free_port
-from tests.stores import put_store_below
+from tests.stores import WITHOUT_JOBS, put_store_below
 
 CALM = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -79,6 +79,7 @@ def mlflow_pages(store: Tracker) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri, "--workers", "1"]
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port)],
+        env=os.environ | WITHOUT_JOBS,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -91,7 +92,7 @@ def mlflow_pages(store: Tracker) -> Iterator[str]:
                     break
             except OSError:
                 assert process.poll() is None
-                time.sleep(0.5)
+                time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(process.pid, signal.SIGKILL)

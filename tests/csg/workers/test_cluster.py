@@ -43,7 +43,7 @@ from tune_spaces.search.journal import Event, in_flight
 
 SMALL = [
     *("--data.source-images", "40", "--train.epochs", "2", "--train.batch-size", "8"),
-    *("--optim.warmup-steps", "2", "--train.checkpoint-minutes", "0", "--train.threads", "1", *SEARCHED),
+    *("--optim.warmup-steps", "2", "--train.checkpoint-minutes", "0.01", "--train.threads", "1", *SEARCHED),
 ]
 
 

@@ -263,7 +263,7 @@ def test_a_search_whose_cluster_is_killed_ends_and_goes_on_later(
     """It is started before the cluster answers; then the cluster's head goes, with all of its processes."""
     output = tmp_path / "runs"
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "25")
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "20")
     with (
         tempfile.TemporaryDirectory(prefix="csg-", dir="/tmp", ignore_cleanup_errors=True) as short,
         started_head(Path(short), dict(os.environ)) as (address, group),
@@ -285,7 +285,7 @@ def test_a_search_whose_cluster_is_killed_ends_and_goes_on_later(
             finally:
                 process.kill()
     assert process.returncode == 3
-    assert re.fullmatch(r"error: the Ray cluster at RAY_ADDRESS=\S+ has not answered for 15 s; .*\n", said), said
+    assert re.fullmatch(r"error: the Ray cluster at RAY_ADDRESS=\S+ has not answered for 10 s; .*\n", said), said
     monkeypatch.delenv("RAY_ADDRESS")
     resumed = search(output, "--num-samples", "2", "--resume")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,35 @@ def figures(output: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in metrics.items() if "second" not in k} for metrics in (*held["epochs"], held["final"])]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A run that somebody else asked for, with one worker, when two were at its second epoch."""
+
+    output: Path
+    first_epoch: dict[str, float]
+    trained: dict[str, Any]
+    """What was on record when the two workers were done."""
+    alone: subprocess.CompletedProcess[str]
+    """What became of the other one."""
+
+
 @pytest.fixture(scope="module")
-def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wanted_twice(tmp_path_factory: pytest.TempPathFactory) -> Wanted:
     output = tmp_path_factory.mktemp("two") / "runs"
-    done = subprocess.run(command(output, "--train.workers", "2"), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not re.search(r"warning|\(pid=|Traceback", done.stdout + done.stderr, re.IGNORECASE)
-    return output
+    together = started(output)
+    alone = subprocess.Popen(command(output), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    first_epoch = record(output)["epochs"][0]
+    said, _ = together.communicate()
+    assert together.returncode == 0, said
+    assert not re.search(r"warning|\(pid=|Traceback", said, re.IGNORECASE)
+    trained = record(output)
+    answer, _ = alone.communicate()
+    return Wanted(output, first_epoch, trained, subprocess.CompletedProcess(alone.args, alone.returncode, answer))
+
+
+@pytest.fixture(scope="module")
+def two_workers(wanted_twice: Wanted) -> Path:
+    return wanted_twice.output
 
 
 @pytest.mark.slow
@@ -63,7 +86,7 @@ def test_a_ray_train_run_of_two_workers_is_the_run_of_one(two_workers: Path, tmp
     assert record(output)["identity"] == record(two_workers)["identity"], "the worker count is no part of it"
     for mine, theirs in zip(figures(two_workers), figures(output), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-9, abs=1e-9)
-    assert kept(two_workers) == {"record.json", "selected.pt", "test_outputs.npz", "test_pictures.npz", ".lock"}
+    assert kept(two_workers) == KEPT
 
 
 KEPT = {"record.json", "selected.pt", OUTPUTS, PICTURES, ".lock"}
@@ -131,17 +154,9 @@ def test_a_run_survives_a_killed_worker_and_goes_on_after_its_driver_was_interru
 
 
 @pytest.mark.slow
-def test_two_that_want_the_same_run_under_different_workers_train_it_once(two_workers: Path, tmp_path: Path) -> None:
-    output = tmp_path / "runs"
-    together = started(output)
-    alone = subprocess.Popen(command(output), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    first_epoch = record(output)["epochs"][0]
-    said, _ = together.communicate()
-    assert together.returncode == 0, said
-    trained_once = record(output)
-    said, _ = alone.communicate()
-    assert alone.returncode == 0, said
-    assert record(output) == trained_once, "with every second that it took: nothing was measured again"
-    assert trained_once["epochs"][0] == first_epoch
-    assert figures(output) == figures(two_workers)
+def test_two_that_want_the_same_run_under_different_workers_train_it_once(wanted_twice: Wanted) -> None:
+    alone, output = wanted_twice.alone, wanted_twice.output
+    assert alone.returncode == 0, alone.stdout
+    assert record(output) == wanted_twice.trained, "with every second that it took: nothing was measured again"
+    assert wanted_twice.trained["epochs"][0] == wanted_twice.first_epoch
     assert kept(output) == KEPT

@@ -21,11 +21,17 @@ from tests.few_images import EXPERIMENT
 from tests.process_group import free_port
 from tests.process_tree import holding
 from tests.simulated_cluster import started_cluster
+from tests.stores import WITHOUT_JOBS
 from tests.tune_spaces.search.test_search import TRIALS, command, search, what_happened
 from tune_spaces.search.journal import Event
 
-LONG = ("--data.source-images", "88", "--train.epochs", "4")
-"""Instead of 24 and 2: trials that take seconds, so that both searches are under way at the same time."""
+LONG = ("--data.source-images", "64", "--train.epochs", "3", "--train.checkpoint-minutes", "0.01")
+"""Instead of 24 images and 2 epochs: trials that take seconds, so that both searches are under way at the same time.
+
+A state is saved every 0.6 seconds: a killed trial still goes on amid an epoch, and most of its time is training.
+"""
+AT_ONCE = {"MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0", "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0"}
+"""A request that finds no server is repeated as often as ever, but MLflow's client does not sleep in between."""
 
 
 @contextmanager
@@ -34,7 +40,10 @@ def mlflow_server(folder: Path, port: int) -> Iterator[None]:
     store = f"sqlite:///{folder / 'mlflow.db'}"
     served = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
     served += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(served, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    environment = os.environ | WITHOUT_JOBS
+    process = subprocess.Popen(
+        served, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         while not answers(port):
             assert process.poll() is None
@@ -98,7 +107,7 @@ def test_two_searches_share_a_cluster_and_a_store_and_neither_outages_nor_kills_
         command(second, *LONG, "--tracking-uri", uri, "--seed", "1", "--concurrency", "2"),
     ]
     with started_cluster(cpus=3) as cluster:
-        environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+        environment = os.environ | AT_ONCE | {"RAY_ADDRESS": cluster.address}
         with mlflow_server(tmp_path, port):
             processes = searching(commands, environment, tmp_path)
             while not (endings(first) and endings(second)):
@@ -116,9 +125,10 @@ def test_two_searches_share_a_cluster_and_a_store_and_neither_outages_nor_kills_
             said = [process.communicate()[0] for process in processes]
             assert {process.returncode for process in processes} <= {0, 3}, said
             # Where the store was away at a search's end, the same command fills it in.
-            filled_in = searching(commands, environment, tmp_path)
+            behind = [each for each, process in zip(commands, processes, strict=True) if process.returncode == 3]
+            filled_in = searching(behind, environment, tmp_path)
             said = [process.communicate()[0] for process in filled_in]
-            assert [process.returncode for process in filled_in] == [0, 0], said
+            assert {process.returncode for process in filled_in} <= {0}, said
             assert what_happened(first) == what_happened(undisturbed)
             tracker = Tracker(uri, EXPERIMENT)
             assert told(tracker) == sorted([decided(first), decided(second)])

@@ -28,6 +28,7 @@ from tests.few_images import EXPERIMENT, few_images
 from tests.simulated_cluster import started_cluster
 from tests.small_space import SEARCHED
 from tests.stores import put_store_below
+from tune_spaces import visda_search
 from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, SECONDS, TrainingTrial
 from tune_spaces.search.journal import Event, Journal, in_flight
 from tune_spaces.search.plan import SearchOptions
@@ -167,13 +168,13 @@ def test_stopped_trials_keep_no_state_and_finished_ones_only_their_weights(undis
 
 
 @pytest.mark.slow
-def test_the_same_command_again_repeats_nothing(undisturbed: Undisturbed) -> None:
+def test_the_same_command_again_repeats_nothing(undisturbed: Undisturbed, capsys: pytest.CaptureFixture[str]) -> None:
     output, first = undisturbed
     before = {path: path.stat().st_mtime_ns for path in output.rglob("record.json")}
-    again = search(output, "--resume")
-    assert again.returncode == 0
+    assert visda_search.main([*command(output)[2:], "--resume"]) == 0
+    again = capsys.readouterr().out
     tail = first.stdout[first.stdout.index("Best configuration") :]
-    assert again.stdout[again.stdout.index("Best configuration") :] == tail
+    assert again[again.index("Best configuration") :] == tail
     assert {path: path.stat().st_mtime_ns for path in output.rglob("record.json")} == before
     assert len(tracked(output)[2]) == TRIALS
 
@@ -201,7 +202,7 @@ def ended(trial: int) -> Callable[[list[Event]], bool]:
 
 @pytest.mark.slow
 def test_a_search_that_is_ended_in_any_way_resumes_to_the_same_trials_and_values(
-    undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """By its time budget, by Ctrl-C, by a kill amid a trial and by one after the last trial, one after the other.
 
@@ -209,17 +210,17 @@ def test_a_search_that_is_ended_in_any_way_resumes_to_the_same_trials_and_values
     """
     with started_cluster(cpus=2) as cluster:
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-        end_in_any_way_and_resume(tmp_path / "runs", undisturbed[0])
+        end_in_any_way_and_resume(tmp_path / "runs", undisturbed[0], capsys)
 
 
-def end_in_any_way_and_resume(output: Path, undisturbed: Path) -> None:
+def end_in_any_way_and_resume(output: Path, undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept: dict[Path, int] = {}
     stopped = search(output, "--time-budget", "0.03")
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     assert "has used up its time budget. Go on with it: the same command with --resume" in stopped.stdout
     with locked(journal(output).file.local.with_name(".lock"), wait=False):
-        refused = search(output)
-    assert refused.returncode == 2 and "at work in another process" in refused.stderr
+        assert visda_search.main(command(output)[2:]) == 2
+    assert "at work in another process" in capsys.readouterr().err
     assert interrupted_search(output, reported(1), signal.SIGINT) == 130
     tracker, parent, runs = tracked(output)
     assert tracker.client.get_run(parent).info.status == "KILLED"
