@@ -48,7 +48,7 @@ def end(
         journal.append(Event("suggested", number))
         journal.append(Event("ended", number, decision=decision))
     options = SimpleNamespace(num_samples=3, confirm_top=0 if confirmed is None else 2, seeds=3)
-    search = SimpleNamespace(where="data bars", options=options, folder=DiskPlace(folder))
+    search = SimpleNamespace(where="data bars", options=options, config=None, folder=DiskPlace(folder))
     gone = dict.fromkeys(range(lost), "the trial's process died")
     outcome = SimpleNamespace(ending=ending, lost=gone)
     monkeypatch.setattr(search_script, "plan_search", lambda *_: search)
