@@ -21,7 +21,7 @@ def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> 
     """Draw each protocol's score against the real one over the distinct finished runs, and the rank correlations.
 
     Args:
-        runs: of one experiment, the oldest first; see :func:`~analysis.runs.comparable.comparable`.
+        runs: of one experiment, the oldest first; see :func:`~analysis.runs.comparable.keep_comparable`.
         mix: in what the runs may differ.
 
     Raises:
