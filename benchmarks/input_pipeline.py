@@ -39,7 +39,7 @@ from csg.data.reading.image_files import FileStream, ImageFiles
 from csg.data.reading.loading import map_in_order
 from csg.data.views.augmentation import Views, draw_views
 from csg.messages.wording import pluralize
-from csg.methods import method_of
+from csg.methods import find_method_class
 from csg.methods.method import Batch
 from csg.parsing import config_from_flat
 from csg.randomness import generator
@@ -112,7 +112,7 @@ def print_ratios(configs: list[Config], *, workers: list[int], rounds: int, batc
     for config in configs:
         torch.set_num_threads(1)
         size, stream = config.train.batch_size, load_pair(config.data).streams[SOURCE_TRAIN]
-        two_views = method_of(config).two_views
+        two_views = find_method_class(config).two_views
         what = "two views" if two_views else "one view"
         views = make_views(stream, config, two_views=two_views)
         alone = measure_rate(4 * size, partial(make_all, views, 4), rounds)

@@ -21,7 +21,7 @@ import torch
 
 from csg.config import Config
 from csg.data.pair import ArrayStream, Pair
-from csg.models import encoder_named
+from csg.models import make_encoder
 from csg.models.folding import FoldedEncoder
 from csg.parsing import config_from_flat
 from csg.tasks.measurement import to_input
@@ -86,7 +86,7 @@ def main() -> None:
     source_only = config_from_flat(shared | {"method.name": "source_only"})
     pair = make_random_pair(arguments.batch_size, arguments.image_size)
     with_csg, without = time_steps(csg, pair), time_steps(source_only, pair)
-    encoder = encoder_named(arguments.encoder).to(arguments.device)
+    encoder = make_encoder(arguments.encoder).to(arguments.device)
     encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     folded = FoldedEncoder(encoder)
     images = pair.streams["source/train"].read(torch.arange(arguments.batch_size)).views[0]

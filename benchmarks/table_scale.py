@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from csg.storage.address import sqlite_address
+from csg.storage.address import make_sqlite_address
 from csg.tracking import Tracker
 from csg.tracking.reading import format_setting
 from csg.tracking.tags import Tag
@@ -41,7 +41,7 @@ def fill(store: Path, runs: int) -> int:
     Returns:
         The number of runs, including parents.
     """
-    tracker = Tracker(sqlite_address(store), "glyphs")
+    tracker = Tracker(make_sqlite_address(store), "glyphs")
     templates = [json.loads(line) for line in (GOLDEN / "runs.jsonl").read_text().splitlines()]
     rng = random.Random(0)  # noqa: S311 (no secret)
     written = 0
@@ -135,7 +135,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "mlflow.db"
         count = fill(store, arguments.runs)
-        script = [sys.executable, str(ROOT / "analysis" / "paper_tables.py"), "--tracking-uri", sqlite_address(store)]
+        script = [
+            sys.executable,
+            str(ROOT / "analysis" / "paper_tables.py"),
+            "--tracking-uri",
+            make_sqlite_address(store),
+        ]
         began = time.perf_counter()
         subprocess.run([*script, "--out", f"{folder}/tables"], check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - began

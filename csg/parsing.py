@@ -17,10 +17,10 @@ from csg.config.pairs import get_defaults
 from csg.config.settings import DIGITS, Flat, build, collect_hints, describe_unknown, find_places, flatten
 from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
-from csg.methods import find_method, name_of
-from csg.storage.address import checked_address, is_address
+from csg.methods import find_method, get_method_name
+from csg.storage.address import check_address, is_address
 from csg.storage.layout import JOURNAL, SEARCHES, place_to_read
-from csg.storage.paths import absolute_path
+from csg.storage.paths import resolve_path
 from csg.storage.place import Place
 
 OptionsT = TypeVar("OptionsT")
@@ -35,7 +35,7 @@ def config_from_flat(flat: Mapping[str, Any]) -> Config:
         UserError: an unknown method or name (with the nearest valid one), a wrong type or a value out of range.
     """
     method = find_method(flat)
-    name = name_of(method)
+    name = get_method_name(method)
     pair = flat.get("data.name")
     flat = {**get_defaults(pair=pair if isinstance(pair, str) else "", method=name), **flat, "method.name": name}
     known = list(collect_hints(Config, method=method.Config))
@@ -206,7 +206,7 @@ def with_absolute_paths(config: Config) -> Config:
 
     Raises:
         UserError: an empty text, an address, where only ``train.output`` may be one; or see
-            :func:`csg.storage.paths.absolute_path`.
+            :func:`csg.storage.paths.resolve_path`.
     """
     flat = flatten(config)
     found = {}
@@ -216,9 +216,9 @@ def with_absolute_paths(config: Config) -> Config:
         if not text:
             raise UserError(f"{name}: expected a path, found {text!r}; omit it, or set None")
         if not is_address(text):
-            found[name] = absolute_path(text, name, written=name in written)
+            found[name] = resolve_path(text, name, written=name in written)
         elif name == "train.output":
-            found[name] = checked_address(text, name)
+            found[name] = check_address(text, name)
         else:
             raise UserError(f"{name}: expected a path, found the address {text}; mount it, and give its path")
     if flat["method.path"] is not None:

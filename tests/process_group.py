@@ -174,11 +174,11 @@ def counting(training: Training) -> Training:
     method.register_buffer("epochs_ended", torch.zeros(()))
     after_epoch = method.after_epoch
 
-    def pluralize(model: Any) -> None:
+    def counted(model: Any) -> None:
         after_epoch(model)
         method.get_buffer("epochs_ended").add_(1)
 
-    method.after_epoch = pluralize  # type: ignore[method-assign]
+    method.after_epoch = counted  # type: ignore[method-assign]
     return training
 
 

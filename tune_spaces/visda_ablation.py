@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from csg.parsing import Flags
 from tune_spaces.ablation.script import AblationOptions, run_design
 from tune_spaces.designs.design import Design
-from tune_spaces.designs.shipped import design_named
+from tune_spaces.designs.shipped import find_design
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class DesignOptions(AblationOptions):
 
 def choose_design(flags: Flags[DesignOptions]) -> tuple[str, Design]:
     """Return the design that ``--design`` names, and its name."""
-    return flags.options.design.rpartition(":")[2], design_named(flags.options.design, flags.config.data.name)
+    return flags.options.design.rpartition(":")[2], find_design(flags.options.design, flags.config.data.name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,10 +11,10 @@ from analysis.figures import style
 from analysis.figures.diversity_accuracy import correlate_with_real, format_rho
 from analysis.inference.rank_correlation import INTERVAL_FROM, RankCorrelation, rho_lead
 from analysis.runs.comparable import NoDataError, keep_comparable, keep_distinct
-from analysis.runs.metrics import PROTOCOLS, get_task, has_metrics, name_protocol_metric
+from analysis.runs.metrics import get_task, has_metrics, name_protocol_metric
 from csg.messages.wording import pluralize
 from csg.tracking import TrackedRun
-from csg.training.evaluation import PROTOCOL_STREAMS
+from csg.training.evaluation import PROTOCOL_STREAMS, PROTOCOLS
 
 
 def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> style.RunFigure:

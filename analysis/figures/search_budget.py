@@ -14,12 +14,13 @@ from analysis.figures import style
 from analysis.inference.expected_best import ExpectedBest, expected_best
 from analysis.inference.t_tests import Interval
 from analysis.runs.comparable import Comparable, NoDataError, keep_comparable
-from analysis.runs.metrics import SELECTION_SCORE, get_task, has_metrics
+from analysis.runs.metrics import get_task, has_metrics
 from analysis.runs.newest import make_unique_key
 from analysis.runs.run_table import SearchRuns
 from analysis.runs.trials import REFERENCES
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
+from csg.training.evaluation import SELECTION_SCORE
 
 BUDGETS = 40
 """The largest number of budgets at which a curve is computed."""

@@ -12,10 +12,6 @@ from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.training.evaluation import PROTOCOL_STREAMS
 
-PROTOCOLS: Final = ("source", "shifted", "oracle")
-"""The protocols by which configurations may be chosen."""
-SELECTION_SCORE: Final = "selection/score"
-"""The selection score of a finished run, taken on the weights that target/test was measured with."""
 E0_METRIC: Final = "target/test/E0_mhe"
 """The energy E_0 in the convention of the paper's printed figures."""
 

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Sequence
 
 from analysis.inference.rank_correlation import INTERVAL_FROM, rank_correlation
 from analysis.runs.comparable import keep_comparable, keep_distinct
-from analysis.runs.metrics import PROTOCOLS, get_task, has_metrics, name_protocol_metric
+from analysis.runs.metrics import get_task, has_metrics, name_protocol_metric
 from analysis.tables.table import MISSING, Entry, Table, arrange_cells
 from csg.messages.wording import pluralize
 from csg.tracking import TrackedRun
-from csg.training.evaluation import PROTOCOL_STREAMS
+from csg.training.evaluation import PROTOCOL_STREAMS, PROTOCOLS
 
 HEADINGS = ("protocol", "stream", "n", "rho", "tau-b", "chosen: score %", "chosen: real %", "regret", "asks the target")
 

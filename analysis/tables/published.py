@@ -14,7 +14,7 @@ from csg.config.settings import Flat
 from csg.parsing import config_from_flat, read_yaml
 from csg.storage.disk import DiskPlace
 from csg.tracking import TrackedRun
-from csg.training.identity import canonical
+from csg.training.identity import resolve_settings
 
 FIGURES: Final = Path(__file__).with_name("published_figures.csv")
 CONFIGS: Final = Path(__file__).parents[2] / "configs"
@@ -75,4 +75,4 @@ def _get_kind(run: TrackedRun) -> tuple[str, str, str, str] | None:
 @lru_cache(maxsize=len(RECIPES))
 def _read_recipe(name: str) -> Flat:
     """Read the settings of a published recipe, with defaults resolved."""
-    return canonical(config_from_flat(read_yaml(DiskPlace(CONFIGS / name))))
+    return resolve_settings(config_from_flat(read_yaml(DiskPlace(CONFIGS / name))))

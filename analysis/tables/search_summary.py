@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from scipy.stats import binomtest
 
-from analysis.runs.metrics import SELECTION_SCORE, get_task
+from analysis.runs.metrics import get_task
 from analysis.runs.newest import make_unique_key
 from analysis.runs.run_table import SearchRuns
 from analysis.runs.trials import rank_trials
@@ -15,6 +15,7 @@ from csg.data.pair import TARGET_TEST
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
+from csg.training.evaluation import SELECTION_SCORE
 
 HEADINGS = ("search", "protocol", "trials", "finished", "stopped", "failed", "target queries", "chosen", "its score %")
 

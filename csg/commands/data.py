@@ -20,7 +20,7 @@ from csg.data import load_pair
 from csg.data.check import Report, check
 from csg.data.fault import KINDS_IN_WORDS
 from csg.data.pair import SOURCE_SHIFTED
-from csg.data.reading.listing import files_in_words
+from csg.data.reading.listing import describe_files
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.text import get_first_line, make_one_line, make_printable
@@ -134,7 +134,7 @@ def _print_verdict(report: Report, console: Console) -> None:
     if not report.faults:
         verdict = Text("usable: nothing is wrong", style="green")
         if report.not_used:
-            verdict = Text.assemble(("usable", "green"), f"; {files_in_words(report.not_used)} not used")
+            verdict = Text.assemble(("usable", "green"), f"; {describe_files(report.not_used)} not used")
     elif report.usable:
         verdict = Text.assemble(("usable", "green"), f", with {_count_faults(report)} that training passes over")
     else:

@@ -8,10 +8,10 @@ from csg.data import ON_DISK, load_pair
 from csg.data.check import verify
 from csg.data.fault import UNREADABLE
 from csg.data.pair import Pair
-from csg.data.reading.listing import files_in_words
+from csg.data.reading.listing import describe_files
 from csg.messages.console import Console
 from csg.messages.wording import is_or_are, pluralize
-from csg.methods import method_of
+from csg.methods import find_method_class
 from csg.models.weights import check_weights
 from csg.storage.layout import place_at
 from csg.training.identity import describe_earlier_runs
@@ -43,7 +43,7 @@ def check_starting_weights(config: Config) -> None:
     Raises:
         UserError: see :func:`csg.models.weights.check_weights`.
     """
-    check_weights(config.model, old_head=method_of(config).uses_old_head(config.method))
+    check_weights(config.model, old_head=find_method_class(config).uses_old_head(config.method))
 
 
 def open_pair(config: Config, console: Console) -> Pair:
@@ -69,7 +69,7 @@ def _verify(config: Config, console: Console) -> None:
         console.print("Interrupted; nothing was trained.")
         raise SystemExit(130) from None
     if report.not_used:
-        console.print(f"{files_in_words(report.not_used)} not used, as csg data check says: {report.path}")
+        console.print(f"{describe_files(report.not_used)} not used, as csg data check says: {report.path}")
     skipped = sum(fault.kind in UNREADABLE for fault in report.faults)
     if skipped:
         what = f"{pluralize(skipped, 'image')} cannot be used and {is_or_are(skipped)} skipped"

@@ -25,8 +25,8 @@ from csg.data.reading.listing import (
     PassedOver,
     count_passed_over,
     describe_passed_over,
-    files_below,
     images_among,
+    list_files,
 )
 from csg.data.reading.loading import map_in_order
 from csg.messages.console import Console
@@ -151,7 +151,7 @@ def _list_names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
     Raises:
         UserError: there is no such folder, or it has no images.
     """
-    found = list(files_below(folder))
+    found = list(list_files(folder))
     names = [path.relative_to(folder).as_posix() for path in images_among(found)]
     passed_over = count_passed_over(found, folder)
     if not names:

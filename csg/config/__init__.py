@@ -1,4 +1,4 @@
-"""The vocabulary: settings as frozen dataclasses, from text to a configuration, and what identifies one."""
+"""The settings of a run, their defaults, and how flags and files are read into them."""
 
 from csg.config.sections import (
     SECTIONS,

@@ -16,8 +16,8 @@ from types import ModuleType
 from typing import Any
 
 from csg.messages.errors import UserError
-from csg.storage.files import file_digest
-from csg.storage.paths import absolute_path, user_path
+from csg.storage.files import digest_file
+from csg.storage.paths import resolve_path, resolve_user_path
 
 
 def import_object(place: str, *, setting: str) -> Any:
@@ -30,7 +30,7 @@ def import_object(place: str, *, setting: str) -> Any:
     if not where or not name:
         raise UserError(f"{setting}: expected module:NAME or path/to/file.py:NAME, found {place!r}")
     if where.endswith(".py"):
-        path = user_path(where, setting)
+        path = resolve_user_path(where, setting)
         if not path.is_file():
             raise UserError(
                 f"{setting}: expected a Python file, found {'none' if path.exists() else 'nothing'} at {where}"
@@ -73,7 +73,7 @@ def _find_in_current_folder(module: str) -> Path | None:
 
 def _import_file(path: Path) -> ModuleType:
     """Import a file once for each content. A file that was edited is imported anew."""
-    name = f"csg_external_{path.stem}_{file_digest(str(path))[:10]}"
+    name = f"csg_external_{path.stem}_{digest_file(str(path))[:10]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -127,7 +127,7 @@ def resolve_place(place: str) -> str:
     """
     where, _, name = place.rpartition(":")
     if where.endswith(".py"):
-        return f"{absolute_path(where, 'method.path')}:{name}"
+        return f"{resolve_path(where, 'method.path')}:{name}"
     file = _find_in_current_folder(where)
     if file is None:
         return place

@@ -19,7 +19,7 @@ from csg.config.settings import explain, format_flag, resolve_hints
 from csg.config.words import parse_value
 from csg.messages.errors import UserError
 from csg.messages.wording import find_nearest
-from csg.storage.paths import user_path
+from csg.storage.paths import resolve_user_path
 
 OptionsT = TypeVar("OptionsT")
 HELP: Final = ("-h", "--help")
@@ -233,7 +233,7 @@ def read_options(options: type[OptionsT], argv: Sequence[str], *, prog: str, des
 
 
 def resolve_user_paths(options: OptionsT) -> OptionsT:
-    """Return a command's options with ``~`` in paths resolved; see :func:`user_path`.
+    """Return a command's options with ``~`` in paths resolved; see :func:`resolve_user_path`.
 
     Raises:
         UserError: a text cannot be a path. The message names the flag.
@@ -242,5 +242,5 @@ def resolve_user_paths(options: OptionsT) -> OptionsT:
     for field in dataclasses.fields(options):  # type: ignore[arg-type]
         value: Any = getattr(options, field.name)
         if isinstance(value, Path):
-            found[field.name] = user_path(value, format_flag(field.name))
+            found[field.name] = resolve_user_path(value, format_flag(field.name))
     return dataclasses.replace(options, **found) if found else options  # type: ignore[type-var]

@@ -19,7 +19,7 @@ from csg.data.fault import IMPASSABLE, BadImageError, Fault, Kind, name_faults
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.reading.decoding import inspect, read_bytes
 from csg.data.reading.image_files import FileStream, ImageFiles
-from csg.data.reading.listing import PassedOver, count_passed_over, describe_passed_over, files_below
+from csg.data.reading.listing import PassedOver, count_passed_over, describe_passed_over, list_files
 from csg.data.reading.spelling import compose_letters, find_near
 from csg.data.views.shifted import shift_stream
 from csg.messages.errors import BadDataError, UserError
@@ -129,7 +129,7 @@ def _instead(domain: Domain, name: str) -> str:
         return ""
     folders = (path for path in folder.iterdir() if compose_letters(path.name) == name)
     said = describe_passed_over(
-        count_passed_over((found for path in folders if path.is_dir() for found in files_below(path)), folder)
+        count_passed_over((found for path in folders if path.is_dir() for found in list_files(path)), folder)
     )
     return said and f" ({said})"
 
@@ -143,7 +143,7 @@ def _find_unlisted(domain: Domain) -> tuple[list[Fault], tuple[PassedOver, ...]]
     listed = {files.name(index) for index in range(len(files))} | domain.set_aside | {domain.listed_in or ""}
     found = [
         one
-        for one in files_below(files.folder)
+        for one in list_files(files.folder)
         if str(one.path.relative_to(files.folder)) not in listed and os.path.abspath(one.path) not in listed  # noqa: PTH100
     ]
     kind: Kind = "outside the class folders" if domain.listed_in is None else "present but not listed"

@@ -43,3 +43,10 @@ def format_numbers(noun: str, numbers: Iterable[int]) -> str:
 def find_nearest(name: str, known: Iterable[str]) -> str:
     """Return the known name that looks most like ``name``; an empty text where none does."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), "")
+
+
+def name_first(names: Iterable[str], limit: int = 4) -> str:
+    """List the first of many names: ``a, b, c, d, and 3 more``; an empty text where there are none."""
+    listed = list(names)
+    more = f", and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more

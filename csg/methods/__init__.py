@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from csg.config import Config, MethodConfig
 from csg.config.external import import_object
 from csg.messages.errors import UserError
+from csg.messages.wording import find_nearest
 from csg.methods.asg import Asg
 from csg.methods.csg import Csg
 from csg.methods.drpc import Drpc
@@ -38,12 +38,12 @@ ENTRY_POINTS = "csg.methods"
 """Group of entry points by which an installed package offers methods."""
 
 
-def method_of(config: Config) -> type[Method]:
+def find_method_class(config: Config) -> type[Method]:
     """Find the method that a configuration names."""
     return find_method({"method.name": config.method.name, "method.path": config.method.path})
 
 
-def name_of(method: type[Method]) -> str:
+def get_method_name(method: type[Method]) -> str:
     """Return what a method calls itself: the default of its ``Config``'s field ``name``."""
     return next(str(field.default) for field in dataclasses.fields(method.Config) if field.name == "name")
 
@@ -69,9 +69,10 @@ def _offered(entry: EntryPoint) -> type[Method]:
         raise UserError(f"{what} cannot be imported ({type(error).__name__}: {error})") from error
     if not (isinstance(method, type) and issubclass(method, Method)):
         raise UserError(f"{what} should be a subclass of csg.methods.method.Method, found {method!r}")
-    if name_of(method) != entry.name:
+    if get_method_name(method) != entry.name:
         raise UserError(
-            f"{what} calls itself {name_of(method)!r}; expected its Config to have the field name: str = {entry.name!r}"
+            f"{what} calls itself {get_method_name(method)!r}; expected its Config to have the field "
+            f"name: str = {entry.name!r}"
         )
     return method
 
@@ -95,8 +96,10 @@ def find_method(flat: Mapping[str, Any]) -> type[Method]:
                 f"method.path: expected {path} to have a Config, a subclass of csg.config.MethodConfig that sets the "
                 "field name: str; found none"
             )
-        if name not in (None, name_of(method)):
-            raise UserError(f"method.name: expected {name_of(method)!r}, as {path} calls itself, found {name!r}")
+        if name not in (None, get_method_name(method)):
+            raise UserError(
+                f"method.name: expected {get_method_name(method)!r}, as {path} calls itself, found {name!r}"
+            )
         return method
     name = DEFAULT if name is None else name
     if name in METHODS:
@@ -105,8 +108,8 @@ def find_method(flat: Mapping[str, Any]) -> type[Method]:
     if name in installed:
         return _offered(installed[name])
     known = [*METHODS, *installed]
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"the nearest is {near[0]!r}; " if near else ""
+    near = find_nearest(str(name), known)
+    hint = f"the nearest is {near!r}; " if near else ""
     raise UserError(
         f"method.name: expected one of {', '.join(known)}, found {name!r} ({hint}a method of your own: "
         "--method.path module:Class or path/to/file.py:Class)"

@@ -35,7 +35,7 @@ from csg.collective import gather_rows
 from csg.config import MethodConfig
 from csg.config.settings import NOT_IDENTITY, STRICT, Count, Flat, Place, flatten
 from csg.data.reading.decoding import PixelLimit, decode
-from csg.data.reading.listing import OF_SYSTEM, count_passed_over, describe_passed_over, files_below, images_among
+from csg.data.reading.listing import OF_SYSTEM, count_passed_over, describe_passed_over, images_among, list_files
 from csg.data.views.fourier_style import low_amplitudes, with_low_amplitudes
 from csg.losses.pyramid_consistency import pyramid_consistency
 from csg.messages.errors import UserError
@@ -187,7 +187,7 @@ class FolderStyles:
         Raises:
             UserError: there are none.
         """
-        found = list(files_below(folder))
+        found = list(list_files(folder))
         self._files = images_among(found)
         passed_over = describe_passed_over(count_passed_over((one for one in found if one.reason != OF_SYSTEM), folder))
         if not self._files:

@@ -32,7 +32,7 @@ def entropy(logits: Tensor) -> float:
     """
     if is_degenerate(logits=logits):
         return entropy_worst(logits.shape[1])
-    return -_mean_entropy(class_probabilities(logits))
+    return max(-_mean_entropy(class_probabilities(logits)), entropy_worst(logits.shape[1]))
 
 
 def infomax(logits: Tensor) -> float:

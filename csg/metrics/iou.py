@@ -25,8 +25,8 @@ def pixel_counts(predicted: Tensor, labels: Tensor, classes: int, *, ignored: in
     Returns:
         (classes, classes) integers; row = true class, column = predicted class.
     """
-    pluralize = labels != ignored
-    return confusion_counts(predicted[pluralize], labels[pluralize], classes)
+    counted = labels != ignored
+    return confusion_counts(predicted[counted], labels[counted], classes)
 
 
 def iou_per_class(confusion: Tensor) -> list[float]:

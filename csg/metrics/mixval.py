@@ -16,7 +16,7 @@ RATIO = 0.55
 
 
 def choose_partners(count: int, *, seed: int) -> Tensor:
-    """Choose the second image of each mixture: every image once, and none for itself.
+    """Choose the second image of each mixture: every image once, and none for itself unless it is the only one.
 
     Args:
         count: number of images.

@@ -32,5 +32,5 @@ def teacher_neighbours(logits: Tensor, teacher_features: Tensor, *, neighbours: 
     order, _ = order_rows(torch.column_stack([teacher_features.detach().to("cpu", torch.float64), predicted]))
     vectors, predicted = unit_rows(teacher_features[order]), predicted[order]
     similarities = (vectors @ vectors.T).fill_diagonal_(-torch.inf)
-    nearest = similarities.topk(min(neighbours, len(vectors) - 1), dim=1).indices
+    nearest = similarities.argsort(dim=1, descending=True, stable=True)[:, : min(neighbours, len(vectors) - 1)]
     return float((predicted[nearest] == predicted[:, None]).to(torch.float64).mean())

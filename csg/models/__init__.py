@@ -19,7 +19,7 @@ ENCODERS: dict[str, Callable[[], Encoder]] = {
 }
 
 
-def encoder_named(name: str, *, output_stride: int = 32) -> Encoder:
+def make_encoder(name: str, *, output_stride: int = 32) -> Encoder:
     """Make an encoder with untrained weights, its deeper stages dilated where the stride is below 32.
 
     Raises:

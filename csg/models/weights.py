@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from csg.config import ModelConfig
 from csg.config.settings import format_flag
 from csg.messages.errors import UserError
-from csg.models import encoder_named
+from csg.messages.wording import name_first
+from csg.models import make_encoder
 from csg.models.encoder import Encoder
-from csg.models.weights_file import StateDict, few, state_dicts
-from csg.storage.files import file_digest
+from csg.models.weights_file import StateDict, read_state_dicts
+from csg.storage.files import digest_file
 
 
 def check_weights(config: ModelConfig, *, old_head: bool) -> None:
@@ -25,18 +26,18 @@ def check_weights(config: ModelConfig, *, old_head: bool) -> None:
         old_head: whether the teacher's ImageNet classifier is used, so that its file must hold one.
 
     Raises:
-        UserError: see :func:`pretrained_encoder` and :func:`pretrained_teacher`.
+        UserError: see :func:`load_encoder` and :func:`load_teacher`.
     """
     own_teacher = not (config.teacher_name is None and config.teacher_weights is None)
-    pretrained_encoder(config, old_head=old_head and not own_teacher)
-    pretrained_teacher(config, old_head=old_head)
+    load_encoder(config, old_head=old_head and not own_teacher)
+    load_teacher(config, old_head=old_head)
 
 
-def pretrained_teacher(config: ModelConfig, *, old_head: bool = False) -> Encoder | None:
+def load_teacher(config: ModelConfig, *, old_head: bool = False) -> Encoder | None:
     """Make the frozen teacher with its weights; None where it is the encoder as it starts.
 
     Raises:
-        UserError: an architecture without weights, or see :func:`pretrained_encoder`.
+        UserError: an architecture without weights, or see :func:`load_encoder`.
     """
     if config.teacher_name is None and config.teacher_weights is None:
         return None
@@ -47,10 +48,10 @@ def pretrained_teacher(config: ModelConfig, *, old_head: bool = False) -> Encode
             "found none set"
         )
     teacher = ModelConfig(name, config.teacher_weights or config.weights, output_stride=config.output_stride)
-    return pretrained_encoder(teacher, setting="model.teacher_weights", old_head=old_head)
+    return load_encoder(teacher, setting="model.teacher_weights", old_head=old_head)
 
 
-def pretrained_encoder(config: ModelConfig, *, setting: str = "model.weights", old_head: bool = False) -> Encoder:
+def load_encoder(config: ModelConfig, *, setting: str = "model.weights", old_head: bool = False) -> Encoder:
     """Make ``config.name`` with ``config.weights``, which errors call ``setting``.
 
     A file may hold more than the encoder, such as a head or an optimiser's state, and may do without the ImageNet
@@ -61,13 +62,13 @@ def pretrained_encoder(config: ModelConfig, *, setting: str = "model.weights", o
             is not finite; the message then names the keys.
     """
     if config.weights == "none":
-        return encoder_named(config.name, output_stride=config.output_stride)
+        return make_encoder(config.name, output_stride=config.output_stride)
     with torch.device("meta"):  # initial weights would be drawn only to be replaced
-        encoder = encoder_named(config.name, output_stride=config.output_stride)
+        encoder = make_encoder(config.name, output_stride=config.output_stride)
     path = bundled_weights(config.name, setting) if config.weights == "imagenet" else Path(config.weights)
     if not path.is_file():
         raise UserError(f"{setting}: expected a state-dict file, found nothing at {path}")
-    fits = [Fit.of(encoder, state) for state in state_dicts(path, setting, file_digest(str(path)))]
+    fits = [Fit.of(encoder, state) for state in read_state_dicts(path, setting, digest_file(str(path)))]
     best = min(fits, key=lambda fit: (fit.wrong, fit.wrong_in_head))
     if best.wrong or (old_head and best.wrong_in_head):
         needed = "" if best.wrong else ", whose ImageNet classifier the method uses"
@@ -121,7 +122,7 @@ class Fit:
 
     def __str__(self) -> str:
         parts = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": self.misshapen}
-        return "; ".join(f"{len(keys)} {name}: {few(keys)}" for name, keys in parts.items() if keys)
+        return "; ".join(f"{len(keys)} {name}: {name_first(keys)}" for name, keys in parts.items() if keys)
 
 
 def check_numbers(network: nn.Module, where: str, prefix: str = "") -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
+from csg.messages.wording import name_first
 
 WRAPPERS: Final = (
     *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "teacher", "student"),
@@ -45,7 +46,7 @@ class StateDict:
     """Of this prefix, without it."""
 
 
-def state_dicts(path: Path, setting: str, digest: str) -> Iterator[StateDict]:
+def read_state_dicts(path: Path, setting: str, digest: str) -> Iterator[StateDict]:
     """Yield what a file of weights can be read as, the likeliest first: every state dict in it, under every prefix.
 
     Args:
@@ -85,7 +86,7 @@ def _read(path: Path, setting: str, _digest: str) -> tuple[Mapping[str, Tensor],
     if not found:
         raise UserError(
             f"{setting}: expected tensors by name in {path}, at the top or below one of {', '.join(WRAPPERS)}; found "
-            + (f"the keys {few(list(map(str, loaded)))}" if loaded else "an empty dict")
+            + (f"the keys {name_first(map(str, loaded))}" if loaded else "an empty dict")
         )
     return found
 
@@ -148,9 +149,3 @@ def _unreadable(path: Path, setting: str, error: Exception) -> UserError:
         f"{setting}: {path} is not a torch state dict, or not a whole one ({type(error).__name__}); expected a file "
         "that torch.save wrote, or a .safetensors file"
     )
-
-
-def few(keys: list[str], limit: int = 4) -> str:
-    """Name the first of many."""
-    more = f", and {len(keys) - limit} more" if len(keys) > limit else ""
-    return ", ".join(keys[:limit]) + more

@@ -26,7 +26,7 @@ def is_address(text: str) -> bool:
     return "://" in text
 
 
-def checked_address(text: str, setting: str) -> str:
+def check_address(text: str, setting: str) -> str:
     """Return an address in the one form that names a working folder.
 
     Raises:
@@ -51,13 +51,13 @@ def checked_address(text: str, setting: str) -> str:
     return parts._replace(path=parts.path.rstrip("/")).geturl()
 
 
-def sqlite_address(path: Path) -> str:
+def make_sqlite_address(path: Path) -> str:
     """Return the address of the SQLite file at ``path``, quoted only where SQLAlchemy and MLflow would misread it."""
     text = str(path.absolute())
     return f"{SQLITE_QUOTED}{quote(text)}" if _ALTERED.search(text) else f"{SQLITE}{text}"
 
 
-def sqlite_path(address: str) -> Path | None:
+def get_sqlite_path(address: str) -> Path | None:
     """Return the absolute path that an SQLite file's address means; None of an address of something else.
 
     A question mark that begins no ``name=value`` is one of the path's own.
@@ -68,7 +68,7 @@ def sqlite_path(address: str) -> Path | None:
     return Path(os.path.expanduser(unquote(found["path"]))).absolute()  # noqa: PTH111 (Path's own may raise)
 
 
-def sqlite_query(address: str) -> str:
+def get_sqlite_query(address: str) -> str:
     """Return what follows the path in an SQLite file's address, with its question mark."""
     found = _SQLITE_FILE.fullmatch(address)
     return (found["query"] or "") if found else ""

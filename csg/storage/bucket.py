@@ -26,7 +26,7 @@ from urllib.parse import quote, urlsplit
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
 from csg.messages.text import get_first_line
-from csg.storage.files import LEFTOVER_SECONDS
+from csg.storage.files import LEFTOVER_SECONDS, find_leftovers
 from csg.storage.paths import home
 from csg.storage.place import ConflictError, Place, Stamp
 
@@ -48,7 +48,7 @@ class BucketPlace(Place):
     """An object, or the objects whose names begin alike, as files in a folder do."""
 
     root: str
-    """An address that :func:`csg.storage.address.checked_address` returned."""
+    """An address that :func:`csg.storage.address.check_address` returned."""
     parts: tuple[str, ...] = ()
     """Names below it, from folder to folder."""
     poll_seconds = 2.0
@@ -114,6 +114,8 @@ class BucketPlace(Place):
             self._ask(lambda filesystem, key: filesystem.delete_file(key))
 
     def remove_leftovers(self) -> None:
+        for temporary in find_leftovers(self.local):
+            temporary.unlink(missing_ok=True)
         if self._find()[0].type_name in ATOMIC:
             return
         folder = BucketPlace(self.root, self.parts[:-1])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from csg.storage.files import leftovers, naming
+from csg.storage.files import find_leftovers, name_file_in_errors
 from csg.storage.place import ConflictError, Place, Stamp
 
 
@@ -38,7 +38,7 @@ class DiskPlace(Place):
         temporary.replace(self.path)
 
     def append(self, data: bytes, *, after: bytes | bytearray) -> None:
-        with naming(self.path), self.path.open("ab", buffering=0) as file:
+        with name_file_in_errors(self.path), self.path.open("ab", buffering=0) as file:
             size = file.tell()
             if size != len(after):
                 raise ConflictError(str(self))
@@ -64,7 +64,7 @@ class DiskPlace(Place):
         self.path.unlink(missing_ok=True)
 
     def remove_leftovers(self) -> None:
-        for left in leftovers(self.path):
+        for left in find_leftovers(self.path):
             left.unlink(missing_ok=True)
 
     def reach(self, setting: str, *, writing: bool) -> None:

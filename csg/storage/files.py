@@ -30,7 +30,7 @@ LEFTOVER_SECONDS: Final = 3600.0
 """How long nobody has written to what another process's broken writing left, when it is removed."""
 
 TEMPORARY: Final = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}", re.DOTALL)
-"""Names by :func:`temporary_for`."""
+"""Names by :func:`make_temporary_path`."""
 
 
 @contextmanager
@@ -48,9 +48,9 @@ def replacing(path: Path, *, put: Callable[[Path], None] | None = None) -> Itera
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
                 left.unlink()
-    temporary = temporary_for(path)
+    temporary = make_temporary_path(path)
     try:
-        with naming(path), _Written(temporary) as raw:
+        with name_file_in_errors(path), _Written(temporary) as raw:
             try:
                 file = io.BufferedWriter(raw)
                 yield file
@@ -65,19 +65,19 @@ def replacing(path: Path, *, put: Callable[[Path], None] | None = None) -> Itera
         temporary.unlink(missing_ok=True)
 
 
-def temporary_for(path: Path) -> Path:
+def make_temporary_path(path: Path) -> Path:
     """Return a new name beside ``path``, for a file that is to take its place."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
 
 
-def leftovers(path: Path) -> list[Path]:
-    """List the files beside ``path`` that have a name by :func:`temporary_for`: of writers, or left by kills."""
+def find_leftovers(path: Path) -> list[Path]:
+    """List the files beside ``path`` that have a name by :func:`make_temporary_path`: of writers, or left by kills."""
     return list(path.parent.glob(f".{glob.escape(path.name)}.{8 * '[0-9a-f]'}"))
 
 
 @lru_cache(maxsize=256)
 def _found_at_first(folder: Path) -> dict[str, list[Path]]:
-    """List what lay in a folder with a name by :func:`temporary_for`, by the file whose place it was to take.
+    """List what lay in a folder with a name by :func:`make_temporary_path`, by the file whose place it was to take.
 
     A process looks once: who writes many files into one folder would look through it for each of them.
     """
@@ -107,7 +107,7 @@ class _Written(io.FileIO):
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def name_file_in_errors(path: Path) -> Iterator[None]:
     """Have an error of the operating system that names no file, or a temporary one, name ``path``."""
     try:
         yield
@@ -161,7 +161,7 @@ def check_file(path: Path, setting: str) -> None:
         raise UserError(f"{setting}: expected a file to write, found a folder at {path}")
 
 
-def file_digest(path: str) -> str:
+def digest_file(path: str) -> str:
     """SHA-256 of a file's bytes; read again when its size, a time of change or its number on the disk is another.
 
     Raises:
@@ -175,10 +175,10 @@ def file_digest(path: str) -> str:
 
 @lru_cache(maxsize=64)
 def _digest(path: str, _stamp: tuple[int, ...]) -> str:
-    return content_digest(path).hex()
+    return digest_content(path).hex()
 
 
-def content_digest(path: str | bytes) -> bytes:
+def digest_content(path: str | bytes) -> bytes:
     """SHA-256 of a file's bytes, of which few are in memory at once.
 
     Raises:

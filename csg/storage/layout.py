@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from csg.storage.address import checked_address, is_address
+from csg.storage.address import check_address, is_address
 from csg.storage.bucket import BucketPlace
 from csg.storage.disk import DiskPlace
-from csg.storage.paths import user_path
+from csg.storage.paths import resolve_user_path
 from csg.storage.place import Place
 
 TRAINED: Final = "trained"
@@ -27,8 +27,8 @@ def place_at(text: str, setting: str = "train.output") -> Place:
         UserError: no path or address can be written so; the message names ``setting``.
     """
     if is_address(text):
-        return BucketPlace(checked_address(text, setting))
-    return DiskPlace(user_path(text, setting))
+        return BucketPlace(check_address(text, setting))
+    return DiskPlace(resolve_user_path(text, setting))
 
 
 def place_to_read(text: str, setting: str) -> Place:

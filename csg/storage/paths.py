@@ -14,7 +14,7 @@ def home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "csg-ablation"
 
 
-def user_path(text: str | Path, setting: str) -> Path:
+def resolve_user_path(text: str | Path, setting: str) -> Path:
     """Return the path that ``text`` means: ``~`` and ``~NAME`` at its beginning are home folders, where there are such.
 
     Raises:
@@ -31,14 +31,14 @@ def user_path(text: str | Path, setting: str) -> Path:
     return Path(os.path.expanduser(text))  # noqa: PTH111 (Path's own raises where there is no such home)
 
 
-def absolute_path(text: str, setting: str, *, written: bool = False) -> str:
-    """Return what :func:`user_path` does, resolved against the working directory, which workers do not share.
+def resolve_path(text: str, setting: str, *, written: bool = False) -> str:
+    """Return what :func:`resolve_user_path` does, resolved against the working directory, which workers do not share.
 
     Raises:
-        UserError: see :func:`user_path`; or bytes that are no UTF-8 in a path that is to be ``written``, since
+        UserError: see :func:`resolve_user_path`; or bytes that are no UTF-8 in a path that is to be ``written``, since
             neither MLflow nor Ray takes them.
     """
-    path = str(user_path(text, setting).absolute())
+    path = str(resolve_user_path(text, setting).absolute())
     if written and not is_utf8(path):
         raise UserError(f"{setting}: expected a path in UTF-8, found {path!r}; choose another folder")
     return path

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Executable, TableClause, colum
 from sqlalchemy.exc import SQLAlchemyError
 
 from csg.messages.text import get_first_line
-from csg.storage.address import sqlite_path
+from csg.storage.address import get_sqlite_path
 from csg.tracking.store import TrackingError
 from csg.tracking.tags import Tag
 
@@ -117,7 +117,7 @@ def _fetch_rows(database: Connection, query: Executable) -> Iterator[Any]:
 def open_connection(uri: str) -> Iterator[Connection]:
     """Connect to a database while the block lasts. An SQLite file is opened for reading only."""
     try:
-        path = sqlite_path(uri)
+        path = get_sqlite_path(uri)
         if path is not None:
             place = f"{path.as_uri()}?mode=ro"
             engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(place, uri=True))

@@ -21,8 +21,8 @@ import mlflow
 
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.storage.address import sqlite_address
-from csg.storage.files import leftovers, locked, temporary_for
+from csg.storage.address import make_sqlite_address
+from csg.storage.files import find_leftovers, locked, make_temporary_path
 from csg.tracking.artifacts import get_artifacts_folder
 
 COMPANIONS: Final = ("-journal", "-wal", "-shm")
@@ -59,7 +59,7 @@ def make_database(path: Path) -> None:
     if _is_whole(path):
         return
     with locked(path.with_name(f".{path.name}-lock"), wait=True):
-        for left in leftovers(path):
+        for left in find_leftovers(path):
             left.unlink()
         if _is_whole(path) or (path.exists() and not _is_left_alone(path)):
             return
@@ -99,7 +99,7 @@ def _is_whole(path: Path) -> bool:
         ) from None
     if found.revision is not None and _is_current(found.revision):
         return True
-    address = sqlite_address(path)
+    address = make_sqlite_address(path)
     if found.revision is not None and not _is_known(found.revision):
         raise UserError(
             f"--tracking-uri: the tables in {path} are of a newer MLflow than {mlflow.__version__}, or of another "
@@ -205,7 +205,7 @@ def _put_new(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     store = SqlAlchemyStore("sqlite:///:memory:", get_artifacts_folder(path).as_uri())  # type: ignore[no-untyped-call]
-    temporary = temporary_for(path)
+    temporary = make_temporary_path(path)
     try:
         with (
             contextlib.closing(store.engine.raw_connection()) as made,

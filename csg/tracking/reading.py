@@ -14,7 +14,7 @@ from mlflow.entities import Run, ViewType
 
 from csg.config.names import check_experiment
 from csg.messages.errors import UserError
-from csg.storage.address import sqlite_path
+from csg.storage.address import get_sqlite_path
 from csg.tracking.artifacts import get_artifact_path, parse_folder
 from csg.tracking.database import is_database, read_stored_histories, read_stored_runs
 from csg.tracking.refusals import describe_deleted_experiment
@@ -111,7 +111,7 @@ def add_histories(uri: str, runs: Sequence[TrackedRun], names: Collection[str] |
 def read_artifact(uri: str, run_id: str, name: str) -> Path | None:
     """Fetch an artifact of a run; None if the run has none of that name, or it did not move with the store."""
     uri = resolve_uri(uri)
-    database = sqlite_path(uri)
+    database = get_sqlite_path(uri)
     if database is not None and (beside := get_artifact_path(database, run_id, name)).is_file():
         return beside
     client = reach(uri)
@@ -124,7 +124,7 @@ def list_artifact_places(uri: str, run_id: str) -> list[str]:
     """Return the folders in which :func:`read_artifact` looks for the artifacts of a run."""
     uri = resolve_uri(uri)
     recorded: str = reach(uri).get_run(run_id).info.artifact_uri
-    database = sqlite_path(uri)
+    database = get_sqlite_path(uri)
     beside = None if database is None else get_artifact_path(database, run_id, "")
     folder = parse_folder(recorded)
     places = [str(place) for place in (beside, folder) if place is not None] or [recorded]

@@ -9,7 +9,7 @@ from functools import partial
 from csg.tracking.refusals import is_lasting
 from csg.tracking.store import TrackingError
 from csg.tracking.tracker import Tracker
-from csg.training.evaluation import score_after
+from csg.training.evaluation import SELECTION_SCORE, score_after
 from csg.training.record import Record
 from csg.training.run import Run
 
@@ -69,7 +69,7 @@ class RunTracker:
         if record.final:
             # It is not on record, because it depends on the protocol, which training does not.
             score = score_after(record.epochs, self._run.config)
-            record = dataclasses.replace(record, final={**record.final, "selection/score": score})
+            record = dataclasses.replace(record, final={**record.final, SELECTION_SCORE: score})
         for file in (self._run.outputs, self._run.pictures) if record.status == "finished" else ():
             if file.exists():
                 self._tracker.log_artifact(self.run_id, file)

@@ -12,9 +12,9 @@ from mlflow.exceptions import MlflowException
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError, find_outside_fault, is_machine_fault
 from csg.messages.text import get_first_line, is_utf8
-from csg.storage.address import sqlite_address, sqlite_path, sqlite_query
+from csg.storage.address import get_sqlite_path, get_sqlite_query, make_sqlite_address
 from csg.storage.layout import place_at
-from csg.storage.paths import user_path
+from csg.storage.paths import resolve_user_path
 from csg.tracking.artifacts import get_artifacts_folder, settle_artifacts
 from csg.tracking.database_file import check_database, make_database
 from csg.tracking.refusals import describe_deleted_experiment, describe_refusal
@@ -36,7 +36,7 @@ def get_default_tracking_uri(output: str) -> str:
 
     Results in a bucket have their store on this machine. The same command on another machine fills another one.
     """
-    return sqlite_address(place_at(output).local / "mlflow.db")
+    return make_sqlite_address(place_at(output).local / "mlflow.db")
 
 
 def resolve_uri(uri: str) -> str:
@@ -45,10 +45,10 @@ def resolve_uri(uri: str) -> str:
     Raises:
         UserError: the address is not UTF-8, which MLflow requires.
     """
-    path = user_path(uri, "--tracking-uri") if is_sqlite_file(uri) else sqlite_path(uri)
+    path = resolve_user_path(uri, "--tracking-uri") if is_sqlite_file(uri) else get_sqlite_path(uri)
     if not is_utf8(uri if path is None else str(path.absolute())):
         raise UserError(f"--tracking-uri: expected an address in UTF-8, found {uri!r}; name another store")
-    return uri if path is None else sqlite_address(path) + sqlite_query(uri)
+    return uri if path is None else make_sqlite_address(path) + get_sqlite_query(uri)
 
 
 def is_sqlite_file(uri: str) -> bool:
@@ -63,7 +63,7 @@ def reach(uri: str) -> MlflowClient:
         UserError: there is no store at ``uri``, or it does not answer.
         OutsideFaultError: see :func:`connect`.
     """
-    path = sqlite_path(uri)
+    path = get_sqlite_path(uri)
     if path is not None:
         if not path.exists():
             raise UserError(
@@ -107,7 +107,7 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     """
     client: MlflowClient | None = None
     try:
-        path = sqlite_path(uri)
+        path = get_sqlite_path(uri)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             _silence_mlflow()

@@ -16,7 +16,7 @@ from csg.config import SECTIONS, Config
 from csg.config.names import check_experiment, make_metric_name
 from csg.data.pair import Pair
 from csg.messages.text import make_one_line, make_printable
-from csg.storage.address import sqlite_path
+from csg.storage.address import get_sqlite_path
 from csg.storage.bucket import BucketGoneError
 from csg.storage.disk import DiskPlace
 from csg.storage.place import Place
@@ -233,9 +233,12 @@ class Tracker:
     def log_artifact(self, run_id: str, place: Place) -> None:
         """Store a file with a run."""
         try:
-            with tempfile.TemporaryDirectory(prefix="csg-") as folder:
+            if isinstance(place, DiskPlace):
+                self.client.log_artifact(run_id, str(place.path))
+                return
+            with tempfile.TemporaryDirectory(prefix="csg-") as folder, place.open() as file:
                 copy = Path(folder, place.local.name)
-                copy.write_bytes(place.open().read())
+                copy.write_bytes(file.read())
                 self.client.log_artifact(run_id, str(copy))
         except (TrackingError, BucketGoneError):
             raise
@@ -258,7 +261,7 @@ class Tracker:
 
     def _name_folder(self, folder: Place) -> str:
         """Name a folder by its path below an SQLite store, as both may be moved together, or else by its address."""
-        path = sqlite_path(self.uri)
+        path = get_sqlite_path(self.uri)
         if path is not None and isinstance(folder, DiskPlace) and folder.path.absolute().is_relative_to(path.parent):
             return folder.path.absolute().relative_to(path.parent).as_posix()
         return str(folder)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 
 from csg.tracking.tags import Tag
+from csg.training.evaluation import SELECTION_SCORE
 
 TAGS = (Tag.STATUS, Tag.BEST, Tag.CELL)
 
@@ -20,7 +21,7 @@ def make_view_state(parent: str, settings: Sequence[str], score: str) -> str:
     the columns itself: metrics, settings, tags.
     """
     columns = [
-        *(f"metrics.`{name}`" for name in ("selection/score", f"target/test/{score}", "target/test/E0_mhe")),
+        *(f"metrics.`{name}`" for name in (SELECTION_SCORE, f"target/test/{score}", "target/test/E0_mhe")),
         *(f"params.`{name}`" for name in settings),
         *(f"tags.`{name}`" for name in TAGS),
     ]

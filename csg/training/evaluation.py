@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final, Literal, get_args
 
 import torch
 
@@ -13,6 +14,11 @@ from csg.models.model import Model
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference, Measurement
 
+SELECTION_SCORE: Final = "selection/score"
+"""The selection score of a finished run, taken on the weights that target/test was measured with."""
+Protocol = Literal["source", "shifted", "oracle"]
+PROTOCOLS: Final[tuple[str, ...]] = get_args(Protocol)
+"""The protocols by which configurations may be chosen; ``paper`` would show a search the images that are reported."""
 TARGET_ALL = "target/all"
 """All real images together: what the paper's own protocol selects an epoch on."""
 PROTOCOL_STREAMS = {"source": SOURCE_VAL, "shifted": SOURCE_SHIFTED, "oracle": TARGET_VAL, "paper": TARGET_ALL}

@@ -21,8 +21,8 @@ from csg.data.reading.listing import image_files
 from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
 from csg.messages.wording import is_or_are, pluralize
-from csg.methods import method_of
-from csg.storage.files import file_digest
+from csg.methods import find_method_class
+from csg.storage.files import digest_file
 from csg.storage.layout import TRAINED, place_at
 from csg.training.program import source_digest
 
@@ -42,7 +42,7 @@ def _is_identity(cls: type[Any], path: str) -> bool:
     return not any(isinstance(mark, NotIdentity) for mark in getattr(hint, "__metadata__", ()))
 
 
-def canonical(config: Config) -> Flat:
+def resolve_settings(config: Config) -> Flat:
     """Return the settings that say what is computed: defaults resolved, inactive ones gone, files by content.
 
     A method from outside the package enters with the content of the files that define it, its settings and the classes
@@ -66,7 +66,7 @@ def canonical(config: Config) -> Flat:
         del flat["model.aspp_rates"]
     sources = {
         cls.__module__
-        for of in (method_of(config), type(config.method))
+        for of in (find_method_class(config), type(config.method))
         for cls in of.__mro__
         if cls.__module__.partition(".")[0] not in KNOWN
     }
@@ -79,7 +79,7 @@ def canonical(config: Config) -> Flat:
         if name in flat:
             try:
                 is_folder = Path(path).is_dir()
-                digest = _folder_digest(path, cache_folder(config.data)) if is_folder else file_digest(path)
+                digest = _folder_digest(path, cache_folder(config.data)) if is_folder else digest_file(path)
             except OSError as error:
                 if is_machine_fault(error):
                     raise
@@ -98,12 +98,12 @@ def _folder_digest(folder: str, cache: Path) -> str:
 @lru_cache(maxsize=64)
 def _source_digest(module: str) -> str:
     """Digest a module's file as it was when it was first asked for: what was imported, not what it was edited to."""
-    return file_digest(str(sys.modules[module].__file__))
+    return digest_file(str(sys.modules[module].__file__))
 
 
 def config_id(config: Config) -> str:
     """Ten hexadecimal digits that name what is computed, whatever the seed, the machine or the paths."""
-    text = json.dumps(canonical(config), sort_keys=True)
+    text = json.dumps(resolve_settings(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 

@@ -45,8 +45,12 @@ def _file_of(module: str, root: Path) -> Path | None:
 
 
 def _imports(path: Path) -> Iterator[str]:
-    """Yield what a file imports: modules, and names that may be modules of a package."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    """Yield what a file imports: modules, and names that may be modules of a package; nothing amid somebody's edit."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:
+        return
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:

@@ -13,7 +13,8 @@ from csg.config.settings import Flat, flatten
 from csg.data.pair import Pair
 from csg.messages.errors import UserError
 from csg.messages.text import get_first_line
-from csg.models import encoder_named
+from csg.messages.wording import name_first
+from csg.models import make_encoder
 from csg.models.model import Model
 from csg.models.weights import check_numbers
 from csg.parsing import config_from_flat
@@ -46,7 +47,7 @@ class Selected:
             UserError: the state is not of this architecture or not finite, or the run's method cannot be found.
         """
         config = config or self.config
-        encoder = encoder_named(config.model.name, output_stride=config.model.output_stride)
+        encoder = make_encoder(config.model.name, output_stride=config.model.output_stride)
         untrained = make_model(config, encoder, classes=len(self.classes))
         model = place(untrained, config)  # before the weights come, which may be of twice the precision
         try:
@@ -103,7 +104,7 @@ def load_selected(place: Place) -> Selected:
     if not (isinstance(state.get("model"), dict) and isinstance(state.get("config"), dict)):
         raise UserError(
             f"{place}: expected the selected weights of a finished run (selected.pt), found a file that holds "
-            f"{_few(state) or 'nothing'}"
+            f"{name_first(map(str, state)) or 'nothing'}"
         )
     missing = [name for name in ("classes", "flip_averaging") if name not in state]
     if missing:
@@ -120,8 +121,3 @@ def load_selected(place: Place) -> Selected:
     except UserError as error:
         raise UserError(f"{place}: its settings cannot be used here: {error}") from None
     return Selected(place, state["model"], config, tuple(state["classes"]), state["flip_averaging"])
-
-
-def _few(state: dict[str, object], limit: int = 4) -> str:
-    more = f" and {len(state) - limit} more" if len(state) > limit else ""
-    return ", ".join(map(str, list(state)[:limit])) + more

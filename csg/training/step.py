@@ -17,11 +17,11 @@ from csg.collective import sum_over_processes, world_size
 from csg.config import Config
 from csg.data.pair import IGNORED
 from csg.losses.infonce import ranking_accuracy
-from csg.methods import method_of
+from csg.methods import find_method_class
 from csg.methods.method import Batch, Method, Term
 from csg.models.encoder import Encoder
 from csg.models.model import Model, Output
-from csg.models.weights import pretrained_encoder, pretrained_teacher
+from csg.models.weights import load_encoder, load_teacher
 from csg.randomness import torch_seeded
 from csg.tasks import find_task
 from csg.training.optimiser import make_optimiser, set_lr
@@ -173,18 +173,18 @@ def make_learner(config: Config, *, classes: int) -> Learner:
     """Build the model from its starting weights, the method and the optimiser; all a function of the configuration."""
     seed = config.train.seed
     with torch_seeded(seed, "encoder"):
-        encoder = pretrained_encoder(config.model)
+        encoder = load_encoder(config.model)
     model = place(make_model(config, encoder, classes=classes), config)
     with torch_seeded(seed, "teacher"):
-        teacher = pretrained_teacher(config.model) or encoder
-    method = method_of(config)(config.method, model, teacher=place(teacher, config), seed=seed)
+        teacher = load_teacher(config.model) or encoder
+    method = find_method_class(config)(config.method, model, teacher=place(teacher, config), seed=seed)
     return Learner(config, model, method)
 
 
 def make_model(config: Config, encoder: Encoder, *, classes: int) -> Model:
     """Put the new head on ``encoder``, which the method may first turn into another architecture."""
     with torch_seeded(config.train.seed, "head"):
-        return find_task(config.data).model(config, method_of(config).adapted(encoder), classes=classes)
+        return find_task(config.data).model(config, find_method_class(config).adapted(encoder), classes=classes)
 
 
 def place(module: ModuleT, config: Config) -> ModuleT:

@@ -1,1 +1,1 @@
-"""Ray Train: one run by several processes."""
+"""Ray: the cluster, and one run trained by several processes."""

@@ -24,7 +24,7 @@ from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
 from csg.messages.text import get_first_line
 from csg.messages.wording import pluralize
-from csg.storage.address import is_address, sqlite_path
+from csg.storage.address import get_sqlite_path, is_address
 from csg.storage.layout import place_at
 from csg.storage.place import Place
 from csg.workers.cluster_health import check_answers, gone_seconds, watch
@@ -63,7 +63,7 @@ HEAD = "node:__internal_head__"
 """What Ray calls the head node's own resource."""
 
 
-def resources_of(config: Config) -> dict[str, float]:
+def list_resources(config: Config) -> dict[str, float]:
     """Return what the process of one run takes from Ray.
 
     With several workers the run's own process only waits, on the head node: it takes no CPU that a worker needs.
@@ -213,7 +213,7 @@ def check_output(config: Config, tracking_uri: str | None = None) -> None:
 
 def _path_of_store(uri: str) -> str:
     """Return the absolute path of a store in files; "" where the URI names a server."""
-    found = sqlite_path(uri)
+    found = get_sqlite_path(uri)
     if found is not None:
         return str(found)
     scheme, colon, _ = uri.partition(":")
@@ -232,7 +232,7 @@ def check_nodes(config: Config) -> None:
         node["NodeID"]: node
         for node in ray.nodes()
         if node["Alive"]
-        and (node["Resources"].get("CPU", 0) > 0 or HEAD in resources_of(config).keys() & node["Resources"])
+        and (node["Resources"].get("CPU", 0) > 0 or HEAD in list_resources(config).keys() & node["Resources"])
     }
     output = place_at(config.train.output)
     probe = output / f".probe-{uuid.uuid4().hex}"

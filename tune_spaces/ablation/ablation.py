@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from functools import cached_property
 
 from csg.config import Config
@@ -19,8 +20,9 @@ from csg.messages.wording import is_or_are, pluralize
 from csg.parsing import config_from_flat, overlay
 from csg.storage.layout import ABLATIONS, place_at
 from csg.storage.place import Place
+from csg.tracking import TrackingError
 from csg.tracking.tags import Tag
-from csg.training.identity import canonical
+from csg.training.identity import resolve_settings
 from csg.training.program import source_digest
 from csg.training.run import Run
 from tune_spaces.ablation.cell_source import CellSource, LastEpochScheduler
@@ -65,7 +67,7 @@ class Ablation:
     @cached_property
     def key(self) -> str:
         """Names the ablation: same cells, same data and same program give the same one, whatever its seeds."""
-        cells = {cell_run.cell.name: canonical(cell_run.config) for cell_run in self.runs}
+        cells = {cell_run.cell.name: resolve_settings(cell_run.config) for cell_run in self.runs}
         data = sorted({cell_run.pair.fingerprint for cell_run in self.runs})
         what = json.dumps({"cells": cells, "data": data, "program": source_digest()}, sort_keys=True)
         return f"{self.name}-{hashlib.sha256(what.encode()).hexdigest()[:8]}"
@@ -107,7 +109,7 @@ def configure_cells(design: Design, base: Flat, seeds: int) -> Iterator[tuple[Ce
     for seed in range(first, first + seeds):
         for cell in design.cells:
             try:
-                config = config_from_flat(overlay(overlay(base, design.common), cell.changes) | {"train.seed": seed})
+                config = config_from_flat(overlay(base, cell.changes) | {"train.seed": seed})
             except UserError as error:
                 raise UserError(f"cell {cell.name!r} of the design: {error}") from None
             yield cell, config
@@ -130,7 +132,9 @@ def run_ablation(ablation: Ablation, console: Console) -> Outcome:
         if done:
             console.print(f"{len(done)} of {pluralize(len(entries), 'run')} {is_or_are(len(entries))} on record.")
         driver.open(source.slots() if missing else None)
-        driver.recorder.settle({number: Progress(entries[number], "finished") for number in done})
+        if done:
+            with suppress(TrackingError):  # a store that is away for a while gets them at the end
+                driver.recorder.settle({number: Progress(entries[number], "finished") for number in done})
         if missing:
             driver.run(
                 source,

@@ -15,7 +15,7 @@ from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
 from csg.training.identity import config_id
 from csg.workers.cluster import Slots
-from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, ROLE, ending_of
+from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, get_ending
 
 
 class CellSource(Searcher):
@@ -55,7 +55,7 @@ class CellSource(Searcher):
             return None
         number = self._under_way[trial_id] = self._waiting.pop(place)
         config = self._configs[number]
-        return {**flatten(config), NUMBER: number, ROLE: "cell", CONFIG_ID: config_id(config)}
+        return {**flatten(config), NUMBER: number, CONFIG_ID: config_id(config)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Note that a run has ended, unless it was interrupted or lost its process."""
@@ -63,7 +63,7 @@ class CellSource(Searcher):
         result = result or {}
         if result.get(GONE):
             self.broken = OutsideFaultError(result[GONE])
-        elif not error and ending_of(result, self._configs[number].train.epochs) is not None:
+        elif not error and get_ending(result, self._configs[number].train.epochs) is not None:
             self.ended.add(number)
 
     def save(self, checkpoint_path: str) -> None:

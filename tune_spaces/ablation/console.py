@@ -9,7 +9,7 @@ from csg.messages.console import Console
 from csg.tasks import find_task
 from csg.tracking.tags import Tag
 from tune_spaces.execution.driver import Study
-from tune_spaces.execution.trial import ending_of
+from tune_spaces.execution.trial import get_ending
 from tune_spaces.execution.tuning import DriverCallback
 
 
@@ -25,7 +25,7 @@ class AblationConsole(DriverCallback):
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """Print a run that has ended."""
-        if ending_of(result, trial.config["train.epochs"]) is not None:
+        if get_ending(result, trial.config["train.epochs"]) is not None:
             self._print(trial)
 
     def on_trial_error(self, *, trial: Any, **info: Any) -> None:

@@ -1,9 +1,9 @@
-"""An ablation as data: what is common, what differs from cell to cell, and which seeds each cell gets."""
+"""An ablation as data: what differs from cell to cell, and what each cell is compared with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from csg.messages.errors import UserError
@@ -31,8 +31,6 @@ class Design:
     cells: tuple[Cell, ...]
     base: str
     """Name of the cell that the others are compared with."""
-    common: Changes = field(default_factory=dict)
-    """Settings of all cells."""
 
     def __post_init__(self) -> None:
         names = [cell.name for cell in self.cells]
@@ -55,4 +53,4 @@ class Design:
     @property
     def varied(self) -> set[str]:
         """The settings that the design sets, which no flag may."""
-        return {*self.common, *(name for cell in self.cells for name in cell.changes)}
+        return {name for cell in self.cells for name in cell.changes}

@@ -31,7 +31,7 @@ def csg(stages: str = "3+4", pooling: str = "apool", **settings: Any) -> dict[st
     return changes | {f"method.{name}": value for name, value in settings.items()}
 
 
-def sweep(label: str, values: Iterable[Any], setting: str, *, base: Any, title: str) -> Design:
+def make_sweep(label: str, values: Iterable[Any], setting: str, *, base: Any, title: str) -> Design:
     """Return a design with a cell for each value of one of CSG's settings, compared with the value ``base``."""
     cells = tuple(Cell(f"{label} {value:g}", csg(**{setting: value})) for value in values)
     return Design(title=title, base=f"{label} {base:g}", cells=cells)
@@ -112,16 +112,16 @@ def shipped(pair: str) -> dict[str, Design]:
     return {
         "rivals": RIVALS,
         "components": COMPONENTS,
-        "temperature": sweep("tau", temperatures, "temperature", base=0.07, title="Contrastive temperature"),
-        "weight": sweep("lambda", weights, "weight", base=weight, title="Weight of the contrastive loss"),
+        "temperature": make_sweep("tau", temperatures, "temperature", base=0.07, title="Contrastive temperature"),
+        "weight": make_sweep("lambda", weights, "weight", base=weight, title="Weight of the contrastive loss"),
         "stages": STAGES,
         "apool": APOOL,
-        "queue_size": sweep("K", sizes, "queue_size", base=queue_size, title="Negatives in the queue"),
+        "queue_size": make_sweep("K", sizes, "queue_size", base=queue_size, title="Negatives in the queue"),
         "schedule": SCHEDULE,
     }
 
 
-def design_named(name: str, pair: str) -> Design:
+def find_design(name: str, pair: str) -> Design:
     """Return a shipped design for a pair, or ``module:NAME`` or ``path/to/file.py:NAME``.
 
     Raises:

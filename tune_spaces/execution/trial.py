@@ -38,7 +38,7 @@ GONE: Final = "gone"
 Ending = Literal["finished", "stopped", "failed"]
 
 
-def ending_of(result: Mapping[str, Any], epochs: int) -> Ending | None:
+def get_ending(result: Mapping[str, Any], epochs: int) -> Ending | None:
     """Return how a trial ended with a result that Tune has decided on, or None where it goes on, now or later."""
     if result.get(FAILED):
         return "failed"
@@ -47,14 +47,14 @@ def ending_of(result: Mapping[str, Any], epochs: int) -> Ending | None:
     return "finished" if result[EPOCH] == epochs else "stopped"
 
 
-def settings_of(trial_config: Mapping[str, Any]) -> dict[str, Any]:
+def get_settings(trial_config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings in a trial's Tune configuration."""
     return {name: value for name, value in trial_config.items() if name not in (NUMBER, ROLE, CONFIG_ID)}
 
 
 def configure_trial(base: Mapping[str, Any], trial_config: Mapping[str, Any]) -> Config:
     """Return the configuration of a trial: its own settings over those that all trials share."""
-    return config_from_flat(overlay(base, settings_of(trial_config)))
+    return config_from_flat(overlay(base, get_settings(trial_config)))
 
 
 def open_run(base: Mapping[str, Any], trial_config: Mapping[str, Any], fingerprint: str) -> Run:

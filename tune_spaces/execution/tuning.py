@@ -16,7 +16,7 @@ from ray.tune import TuneError
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError, find_outside_fault, walk_causes
 from csg.training.program import source_digest
-from csg.workers.cluster import resources_of
+from csg.workers.cluster import list_resources
 from tune_spaces.execution.trial import NUMBER, configure_trial
 
 MAX_RETRIES: Final = 2
@@ -87,7 +87,7 @@ def run_trials(
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
-    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with log_to(folder / "tune.log"):
             tuner.fit()
@@ -99,10 +99,17 @@ def run_trials(
         raise source.broken
 
 
+def _interrupt(*_: object) -> None:
+    """Do on SIGTERM what Ctrl-C does, also in the background of a shell, where SIGINT is ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
+
+
 def place_trial(base: Mapping[str, Any], trial_config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
     """Return what a trial's own process takes from Ray."""
     resources = {"cpu": "CPU", "gpu": "GPU"}
-    taken = resources_of(configure_trial(base, trial_config))
+    taken = list_resources(configure_trial(base, trial_config))
     return tune.PlacementGroupFactory([{resources.get(name, name): share for name, share in taken.items()}])
 
 

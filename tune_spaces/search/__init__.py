@@ -1,1 +1,1 @@
-"""The driver of a search."""
+"""Searches: flags, journal, sampler, scheduler and summary."""

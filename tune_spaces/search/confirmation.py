@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from analysis.runs.metrics import SELECTION_SCORE
 from analysis.runs.newest import CONFIRMATION
 from analysis.runs.trials import rank_trials
 from analysis.tables.cell_table import format_mean
@@ -21,6 +20,7 @@ from csg.parsing import config_from_flat
 from csg.tasks import find_task
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
+from csg.training.evaluation import SELECTION_SCORE
 from tune_spaces.ablation.ablation import Ablation, run_ablation
 from tune_spaces.ablation.script import check_no_run_failed, make_cell_runs
 from tune_spaces.designs.design import Cell, Design
@@ -59,7 +59,7 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     console.print(heading, f": {size}", sep="")
     confirmed = run_ablation(ablation, console)
     runs = confirmed.tracker.read_children(confirmed.parent)
-    table = confirmation_table(search, best, runs)
+    table = make_confirmation_table(search, best, runs)
     for path in write_tables([table], [*best, *runs], ablation.folder):
         confirmed.tracker.log_artifact(confirmed.parent, path)
         confirmed.tracker.log_artifact(outcome.parent, path)
@@ -72,7 +72,7 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     return True
 
 
-def confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequence[TrackedRun]) -> Table:
+def make_confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequence[TrackedRun]) -> Table:
     """Tabulate each winner's score in the search beside its scores under fresh seeds."""
     task = find_task(search.config.data)
     metric = f"{TARGET_TEST}/{task.headline}"

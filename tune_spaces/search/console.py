@@ -14,7 +14,7 @@ from csg.messages.console import Console
 from csg.messages.wording import pluralize
 from csg.tasks import find_task
 from csg.training.evaluation import PROTOCOL_STREAMS
-from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, configure_trial, ending_of
+from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, configure_trial, get_ending
 from tune_spaces.execution.tuning import DriverCallback
 from tune_spaces.search.journal import Event
 from tune_spaces.search.plan import ROLE_NAMES, Search
@@ -79,7 +79,7 @@ class SearchConsole(DriverCallback):
         """Show an epoch."""
         row = self._row(trial)
         row.epoch, row.score = result[EPOCH], result.get(SCORE)
-        row.status = ending_of(result, self._epochs) or "running"
+        row.status = get_ending(result, self._epochs) or "running"
         self._print(trial.config[NUMBER])
 
     def on_trial_error(self, *, trial: Any, **info: Any) -> None:

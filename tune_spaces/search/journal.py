@@ -107,7 +107,7 @@ def _whole_lines(data: bytes) -> bytes:
     return data[: data.rfind(b"\n") + 1]
 
 
-def in_flight(events: Sequence[Event]) -> list[int]:
+def list_in_flight(events: Sequence[Event]) -> list[int]:
     """List the trials that were suggested and have not ended, in order."""
     ended = {event.trial for event in events if event.kind == "ended"}
     return [event.trial for event in events if event.kind == "suggested" and event.trial not in ended]
@@ -117,4 +117,4 @@ def unfinished(events: Sequence[Event], trials: int) -> int:
     """Count the trials that are still to run of a search over ``trials``: in flight or not yet suggested."""
     suggested = sum(event.kind == "suggested" for event in events)
     exhausted = any(event.kind == "exhausted" for event in events)
-    return len(in_flight(events)) + (0 if exhausted else trials - suggested)
+    return len(list_in_flight(events)) + (0 if exhausted else trials - suggested)

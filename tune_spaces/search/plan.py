@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
@@ -28,20 +28,17 @@ from csg.storage.place import Place
 from csg.tracking import get_default_tracking_uri
 from csg.tracking.tags import Tag
 from csg.training.dry_run import check_buildable
-from csg.training.evaluation import score_metric
-from csg.training.identity import canonical
+from csg.training.evaluation import PROTOCOLS, Protocol, score_metric
+from csg.training.identity import resolve_settings
 from csg.training.program import source_digest
 from csg.training.run import Run
 from tune_spaces.execution.driver import Study
 from tune_spaces.execution.recorder import Entry
 from tune_spaces.execution.trial import NUMBER, ROLE, configure_trial
 from tune_spaces.spaces.narrowing import check_space, narrow_space
-from tune_spaces.spaces.shipped import space_named
+from tune_spaces.spaces.shipped import find_space
 from tune_spaces.spaces.space import Space
 
-Protocol = Literal["source", "shifted", "oracle"]
-PROTOCOLS: Final[tuple[str, ...]] = get_args(Protocol)
-"""What a search can select by; ``paper`` would show it the images that are reported."""
 ROLE_NAMES: Final = {"source_only": "source only", "default": "default setting"}
 """Names of the reference points, for people."""
 
@@ -95,7 +92,7 @@ class Search:
     def name(self) -> str:
         """Names the search: same flags, same data and same program give the same search."""
         what = {
-            "base": canonical(self.config) | {"train.seed": self.config.train.seed},
+            "base": resolve_settings(self.config) | {"train.seed": self.config.train.seed},
             "space": self.space.description(),
             "num_samples": self.options.num_samples,
             "data": self.pair.fingerprint,
@@ -175,7 +172,7 @@ def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
         )
     if options.time_budget < 0:
         raise UserError(f"--time-budget: expected minutes, at least 0, found {options.time_budget}")
-    declared = space_named(options.space, method=config.method.name, data=config.data)
+    declared = find_space(options.space, method=config.method.name, data=config.data)
     space = narrow_space(declared, config, flags.given, flags.stated)
     if not space.names:
         raise UserError("--space: every parameter of the space is set by a flag; nothing is left to search")

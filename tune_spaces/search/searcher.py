@@ -18,8 +18,8 @@ from csg.messages.faults import OutsideFaultError, find_outside_fault
 from csg.parsing import config_from_flat, overlay
 from csg.randomness import generator
 from csg.training.identity import config_id
-from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, ROLE, SCORE, Ending, ending_of
-from tune_spaces.search.journal import Event, Journal, in_flight
+from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, ROLE, SCORE, Ending, get_ending
+from tune_spaces.search.journal import Event, Journal, list_in_flight
 from tune_spaces.spaces.space import Space
 
 MOST_REPEATS = 50
@@ -68,7 +68,10 @@ class JournaledOptunaSearch(Searcher):
         self._space = space
         self._fixed = dict(fixed)
         self._references = len(references)
-        self._first = [*((role, dict(settings)) for role, settings in references), ("default", space.defaults(fixed))]
+        self._first = [(role, dict(settings)) for role, settings in references]
+        default = space.defaults(fixed)
+        if self._identify(default) not in {self._identify(settings) for _, settings in self._first}:
+            self._first.append(("default", default))
         self._journal = journal
         self._trials = trials
         self._startup_trials = max(1, min(10, trials // 3))
@@ -85,12 +88,12 @@ class JournaledOptunaSearch(Searcher):
         """What ends the search: another driver is at it, or there is a fault outside, such as a full disk."""
         events = journal.events()
         self._replay(events)
-        self._in_flight = in_flight(events)
+        self._in_flight = list_in_flight(events)
 
     def _replay(self, events: Sequence[Event]) -> None:
         for event in events:
             if event.kind == "suggested":
-                if not self._can_suggest(event):
+                if event.trial != len(self._suggested) or not self._can_suggest(event):
                     raise UserError(
                         f"the journal {self._journal.file} tells of another search, whose trial {event.trial} is "
                         f"{event.settings}; use another --experiment"
@@ -217,7 +220,7 @@ class JournaledOptunaSearch(Searcher):
         if result is not None and result.get(GONE):
             raise OutsideFaultError(result[GONE])
         number = self._under_way.pop(trial_id)
-        ending = None if error else ending_of(result or {}, self._epochs)
+        ending = None if error else get_ending(result or {}, self._epochs)
         if ending is None:
             return  # in flight still: it was interrupted, or its process died, which need not be its own fault
         epoch, score = (0, None) if result is None or ending == "failed" else (result[EPOCH], result[SCORE])

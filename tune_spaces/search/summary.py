@@ -11,7 +11,6 @@ from pathlib import Path
 from rich.text import Text
 
 from analysis.figures.search_figures import write_search_figures
-from analysis.runs.metrics import SELECTION_SCORE
 from analysis.runs.trials import rank_trials
 from analysis.tables.search_summary import format_wilson
 from csg.data.pair import TARGET_TEST
@@ -25,7 +24,7 @@ from csg.tasks import find_task
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
-from csg.training.evaluation import PROTOCOL_STREAMS
+from csg.training.evaluation import PROTOCOL_STREAMS, SELECTION_SCORE
 from tune_spaces.execution.driver import Outcome
 from tune_spaces.execution.recorder import UNKNOWN_ERROR
 from tune_spaces.search.journal import Event, Journal
@@ -35,12 +34,8 @@ LOCAL_SERVER = "http://127.0.0.1:5000"
 """Where ``mlflow ui`` listens unless told otherwise."""
 
 
-def conclude(search: Search, outcome: Outcome, console: Console) -> Place | None:
-    """Write best.yaml and the figures, attach them to the search's run, and print the result.
-
-    Returns:
-        best.yaml, or None while no trial but the source-only reference has finished.
-    """
+def conclude(search: Search, outcome: Outcome, console: Console) -> None:
+    """Write best.yaml and the figures, attach them to the search's run, and print the result."""
     tracker, metric = outcome.tracker, search.score_metric
     runs = tracker.read_children(outcome.parent, history=(metric,))
     folder = search.folder
@@ -64,10 +59,10 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> Place | None
         console.print(f"The search {outcome.reason}. Go on with it: the same command with --resume")
     if best is None:
         console.print("No trial of the space has finished yet, so there is no best configuration.")
-        return None
+        return
     best_place = folder / "best.yaml"
     with best_place.replacing() as file:
-        file.write(best_yaml(search, best).encode())
+        file.write(format_best(search, best).encode())
     tracker.log_artifact(outcome.parent, best_place)
     tracker.log_metrics(outcome.parent, {f"best/{metric}": best.metrics[SELECTION_SCORE]})
     tracker.set_tags(outcome.parent, {"best.run_id": best.run_id, "best.config_id": best.tags[Tag.CONFIG_ID]})
@@ -75,7 +70,6 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> Place | None
     _print_result(search, console, best, finished, queries=queries)
     view = tracker.share_view(outcome.parent, search.space.names, find_task(search.config.data).score)
     _print_next(tracker.uri, console, folder, view)
-    return best_place
 
 
 def target_queries(events: list[Event], protocol: str) -> int:
@@ -83,7 +77,7 @@ def target_queries(events: list[Event], protocol: str) -> int:
     return sum(event.kind == "reported" for event in events) if PROTOCOL_STREAMS[protocol].startswith("target/") else 0
 
 
-def best_yaml(search: Search, best: TrackedRun) -> str:
+def format_best(search: Search, best: TrackedRun) -> str:
     """Write the best trial's settings, all of them, with the command that trains it."""
     settings = {name: best.params[name] for name in search.space.names if name in best.params}
     config = config_from_flat(overlay(search.base, settings))
@@ -97,7 +91,7 @@ def best_yaml(search: Search, best: TrackedRun) -> str:
 
 def cost(outcome: Outcome, runs: list[TrackedRun], events: list[Event]) -> str:
     """Say what the search took: time, what was not training, and disk."""
-    overheads = trial_overheads(events, outcome.running_seconds)
+    overheads = measure_overheads(events, outcome.running_seconds)
     parts = [
         f"{outcome.startup_seconds + outcome.running_seconds:.0f} s ({outcome.startup_seconds:.0f} s of it start-up)"
     ]
@@ -109,7 +103,7 @@ def cost(outcome: Outcome, runs: list[TrackedRun], events: list[Event]) -> str:
     return ", ".join(parts)
 
 
-def trial_overheads(events: list[Event], search_seconds: float) -> list[float]:
+def measure_overheads(events: list[Event], search_seconds: float) -> list[float]:
     """Measure, for each trial of this call, the time of its slot that was neither training nor measuring.
 
     A slot's time runs from the end of the trial before it to its own end. The first trials have none before them and
@@ -153,10 +147,10 @@ def _print_result(
         *[("default setting", run) for run in default],
         *[("source only", r) for r in source_only],
     ]:
-        console.print(f"  {label:<16} {real_figures(run, task)}")
+        console.print(f"  {label:<16} {format_real_figures(run, task)}")
 
 
-def real_figures(run: TrackedRun, task: Task) -> str:
+def format_real_figures(run: TrackedRun, task: Task) -> str:
     """Describe a finished run in one line: selection score, the task's figures on real images, energy."""
     overall, score = (run.metrics[f"{TARGET_TEST}/{name}"] for name in (task.overall, task.score))
     energy = run.metrics.get(f"{TARGET_TEST}/E0_mhe")  # not with features that are not finite, or all zero

@@ -24,7 +24,7 @@ SPACES = {
 }
 
 
-def space_named(name: str, *, method: str, data: DataConfig) -> Space:
+def find_space(name: str, *, method: str, data: DataConfig) -> Space:
     """Return a shipped space, or ``module:NAME`` or ``path/to/file.py:NAME``.
 
     Args:

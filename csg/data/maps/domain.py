@@ -19,7 +19,7 @@ from csg.data.maps.files import MapFiles, size_mismatch
 from csg.data.maps.judgement import judge_maps
 from csg.data.maps.label_maps import VOID, read_ids
 from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, read_bytes
-from csg.data.reading.listing import COMPANION, OF_SYSTEM, Found, PassedOver, count_passed_over, files_below
+from csg.data.reading.listing import COMPANION, OF_SYSTEM, Found, PassedOver, count_passed_over, list_files
 
 DecodedT = TypeVar("DecodedT")
 OTHER: Final = "neither an image of this layout nor the label map that is used"
@@ -44,7 +44,7 @@ class MapDomain:
         """Count what is passed over for its name; what has no partner is among the faults of the listing."""
         found = [
             Found(one.path, self._reason(one))
-            for one in files_below(self.files.folder)
+            for one in list_files(self.files.folder)
             if str(one.path.relative_to(self.files.folder)) not in self.named
         ]
         return [], count_passed_over(found, self.files.folder)

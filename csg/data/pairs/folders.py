@@ -16,7 +16,7 @@ from csg.data.domain import Domain, find_missing_classes
 from csg.data.reading.cache import cache_folder
 from csg.data.reading.decoding import PixelLimit
 from csg.data.reading.image_files import ImageFiles
-from csg.data.reading.listing import count_passed_over, describe_passed_over, files_below, image_files, is_of_system
+from csg.data.reading.listing import count_passed_over, describe_passed_over, image_files, is_of_system, list_files
 from csg.data.reading.spelling import compose_letters
 from csg.messages.errors import UserError
 
@@ -78,7 +78,7 @@ def _domain(
         for path in image_files(folder / folders[name])
     }
     if not labels:
-        passed_over = describe_passed_over(count_passed_over(files_below(folder), folder))
+        passed_over = describe_passed_over(count_passed_over(list_files(folder), folder))
         raise UserError(
             f"data.{side}: expected images in the class folders, found none in {folder}"
             + (passed_over and f" ({passed_over})")

@@ -30,7 +30,7 @@ from csg.data.pairs.rendered import load_or_render
 from csg.data.reading.cache import cache_folder
 from csg.messages.errors import UserError
 from csg.randomness import generator
-from csg.storage.files import file_digest
+from csg.storage.files import digest_file
 
 Bytes = npt.NDArray[np.uint8]
 Reals = npt.NDArray[np.float64]
@@ -256,7 +256,7 @@ def _identity(config: DataConfig) -> str:
     """Twelve hexadecimal digits that change with whatever may change the scenes."""
     assert config.source_images_asked is not None
     matters = {
-        "sources": [file_digest(source) for source in (__file__, backgrounds.__file__)],
+        "sources": [digest_file(source) for source in (__file__, backgrounds.__file__)],
         "glyphs": glyphs.identity(config.source_images_asked),
         "jpeg": features.version("jpg"),
         "fraction": config.target_val_fraction,

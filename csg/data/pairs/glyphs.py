@@ -40,7 +40,7 @@ from csg.data.reading.cache import cache_folder
 from csg.data.views.shifted import shift_stream
 from csg.messages.errors import UserError
 from csg.randomness import generator
-from csg.storage.files import file_digest
+from csg.storage.files import digest_file
 
 CLASSES: Final = tuple("0123456789")
 FONTS: Final[dict[str, tuple[str, ...]]] = {
@@ -196,8 +196,8 @@ def identity(source_images: int) -> str:
     """Twelve hexadecimal digits that change with whatever may change the rendered images."""
     names = [name for split in FONTS.values() for name in split]
     matters = {
-        "sources": [file_digest(source) for source in (__file__, nist.__file__, randomness.__file__)],
-        "fonts": {name: file_digest(str(_font_folder() / f"{name}.ttf")) for name in names},
+        "sources": [digest_file(source) for source in (__file__, nist.__file__, randomness.__file__)],
+        "fonts": {name: digest_file(str(_font_folder() / f"{name}.ttf")) for name in names},
         "pillow": PIL.__version__,
         "freetype": features.version("freetype2"),
         "sklearn": version("scikit-learn"),

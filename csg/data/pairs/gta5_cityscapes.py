@@ -30,7 +30,7 @@ from csg.data.maps.shifted import ShiftedMaps
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.reading.cache import cache_folder
 from csg.data.reading.decoding import PixelLimit
-from csg.data.reading.listing import count_passed_over, describe_passed_over, files_below, image_files
+from csg.data.reading.listing import count_passed_over, describe_passed_over, image_files, list_files
 from csg.data.reading.spelling import compose_letters
 from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
@@ -174,7 +174,7 @@ def _domain(side: str, folder: Path, images: dict[str, str], maps: dict[str, str
     limit, ids = PixelLimit(config.max_megapixels), config.source_ids if side == "source" else config.target_ids
     files, faults = pair_maps(str(folder), images, maps, cache=cache_folder(config), limit=limit, ids=ids)
     if not len(files):
-        passed_over = describe_passed_over(count_passed_over(files_below(folder), folder))
+        passed_over = describe_passed_over(count_passed_over(list_files(folder), folder))
         raise UserError(
             f"data.{side}: expected images with label maps of their size, found "
             f"{pluralize(len(images), 'image')} and {pluralize(len(maps), 'label map')} and no such pair in {folder}"

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from csg.data.reading.cache import write_cached
 from csg.messages.faults import is_file_fault
 from csg.messages.text import make_one_line
-from csg.storage.files import content_digest
+from csg.storage.files import digest_content
 
 Digests = npt.NDArray[np.uint8]
 Stamps = npt.NDArray[np.int64]
@@ -220,7 +220,7 @@ def _stamp(path: bytes) -> tuple[int, int, int, int]:
 
 def _digest(path: bytes) -> bytes:
     try:
-        return content_digest(path)
+        return digest_content(path)
     except FileNotFoundError:
         return NO_FILE
     except OSError as error:

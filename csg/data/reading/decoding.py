@@ -23,8 +23,8 @@ from torch import Tensor
 
 from csg.config import DataConfig
 from csg.data.fault import AbsentImageError, BadImageError
-from csg.data.reading.listing import image_formats
-from csg.data.reading.rgb import SIDEWAYS, orientation_of, to_rgb, turn_upright
+from csg.data.reading.listing import list_image_formats
+from csg.data.reading.rgb import SIDEWAYS, convert_to_rgb, read_orientation, turn_upright
 from csg.messages.faults import is_file_fault
 
 LONGEST: Final = 32
@@ -199,7 +199,7 @@ def _has_several_frames(image: Image.Image) -> bool:
 
 
 def _open(file: IO[bytes]) -> Image.Image:
-    return Image.open(file, formats=image_formats())
+    return Image.open(file, formats=list_image_formats())
 
 
 def _fitted(path: Path | str, image: Image.Image, side: int) -> tuple[Image.Image, tuple[int, int]]:
@@ -227,7 +227,7 @@ def _pixels(path: Path | str, image: Image.Image, side: int | None) -> tuple[Ima
         image.load()
         if image.size != expected:  # Pillow turns some TIFF files itself, and knows some sizes only now
             size = image.size
-        return to_rgb(image, coding), orientation_of(image), size
+        return convert_to_rgb(image, coding), read_orientation(image), size
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class PassedOver:
         return make_one_line(f"{self.files:,} {kind} ({self.reason}), such as {self.example}")
 
 
-def files_below(folder: Path | str) -> Iterator[Found]:
+def list_files(folder: Path | str) -> Iterator[Found]:
     """Yield every file below a folder; links to folders are followed, once each, but not those that a system keeps.
 
     Raises:
@@ -91,7 +91,7 @@ def files_below(folder: Path | str) -> Iterator[Found]:
     def of_system(place: str) -> bool:
         return any(is_of_system(part) for part in Path(place).relative_to(folder).parts)
 
-    suffixes = image_suffixes()
+    suffixes = list_image_suffixes()
     seen: set[str] = set()
     closed: list[OSError] = []
 
@@ -111,7 +111,7 @@ def files_below(folder: Path | str) -> Iterator[Found]:
             name for name in folders if not (inside or is_of_system(name)) or not Path(place, name).is_symlink()
         )
         for name in names:
-            reason = OF_SYSTEM if inside or is_of_system(name) else _reason(suffix_of(name), suffixes)
+            reason = OF_SYSTEM if inside or is_of_system(name) else _reason(get_suffix(name), suffixes)
             yield Found(Path(place, name), reason)
     for error in closed:
         place = os.fsdecode(error.filename)
@@ -119,12 +119,12 @@ def files_below(folder: Path | str) -> Iterator[Found]:
 
 
 def image_files(folder: Path | str) -> list[Path]:
-    """List the image files below a folder, sorted; see :func:`files_below`.
+    """List the image files below a folder, sorted; see :func:`list_files`.
 
     Raises:
         UserError: ``folder`` is no folder, or one below it cannot be listed.
     """
-    return images_among(files_below(folder))
+    return images_among(list_files(folder))
 
 
 def images_among(found: Iterable[Found]) -> list[Path]:
@@ -145,10 +145,10 @@ def images_among(found: Iterable[Found]) -> list[Path]:
 def count_passed_over(found: Iterable[Found], folder: Path | str) -> tuple[PassedOver, ...]:
     """Count what is passed over by suffix and reason; what nobody can have meant to be used comes last."""
     left_out = sorted((one for one in found if one.reason is not None), key=lambda one: one.path)
-    counts = Counter((suffix_of(one.path.name), str(one.reason)) for one in left_out)
+    counts = Counter((get_suffix(one.path.name), str(one.reason)) for one in left_out)
     first: dict[tuple[str, str], Path] = {}
     for one in left_out:
-        first.setdefault((suffix_of(one.path.name), str(one.reason)), one.path)
+        first.setdefault((get_suffix(one.path.name), str(one.reason)), one.path)
     kinds = sorted(
         counts, key=lambda kind: (EXPECTED.index(kind[1]) if kind[1] in EXPECTED else -1, -counts[kind], kind)
     )
@@ -158,22 +158,22 @@ def count_passed_over(found: Iterable[Found], folder: Path | str) -> tuple[Passe
 def describe_passed_over(kinds: Iterable[PassedOver]) -> str:
     """Put into one line how many files are not used and why; empty where there are none."""
     kinds = tuple(kinds)
-    return f"{files_in_words(kinds)} not used: {'; '.join(map(str, kinds))}" if kinds else ""
+    return f"{describe_files(kinds)} not used: {'; '.join(map(str, kinds))}" if kinds else ""
 
 
-def files_in_words(kinds: Iterable[PassedOver]) -> str:
+def describe_files(kinds: Iterable[PassedOver]) -> str:
     """Return how many files there are, with the verb: ``3 files are``."""
     files = sum(kind.files for kind in kinds)
     return f"{pluralize(files, 'file')} {is_or_are(files)}"
 
 
-def image_suffixes() -> frozenset[str]:
+def list_image_suffixes() -> frozenset[str]:
     """Return the suffixes of files that are taken for images, in lower case, plug-ins' among them."""
-    formats = {*image_formats(), "MPO"}  # which is opened as JPEG
+    formats = {*list_image_formats(), "MPO"}  # which is opened as JPEG
     return frozenset(suffix.lower() for suffix, name in Image.registered_extensions().items() if name in formats)
 
 
-def image_formats() -> tuple[str, ...]:
+def list_image_formats() -> tuple[str, ...]:
     """Return Pillow's names of the formats that are decoded: those that have suffixes, the usual ones first."""
     Image.init()
     return _formats(tuple(Image.ID), frozenset(Image.EXTENSION.values()))
@@ -195,7 +195,7 @@ def is_of_system(name: str) -> bool:
     return name.startswith((".", "~$")) or name.lower() in SYSTEM
 
 
-def suffix_of(name: str) -> str:
+def get_suffix(name: str) -> str:
     """Return what follows a name's last dot, with the dot and in lower case; of a hidden name's first dot nothing."""
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (a Path a file would double the time)
     return "" if suffix == "." else suffix

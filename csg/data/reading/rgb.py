@@ -29,7 +29,7 @@ SIDEWAYS: Final = (5, 6, 7, 8)
 """Orientations that exchange width and height."""
 
 
-def orientation_of(image: Image.Image) -> int:
+def read_orientation(image: Image.Image) -> int:
     """Return a decoded image's orientation, 1 to 8; what cannot be read, or is none of them, counts as upright.
 
     Not to be asked before the image was decoded, since a PNG file may have it behind the pixels. (Pillow has turned a
@@ -47,7 +47,7 @@ def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
-def to_rgb(image: Image.Image, coding: str) -> Image.Image:
+def convert_to_rgb(image: Image.Image, coding: str) -> Image.Image:
     """Convert a decoded image to RGB.
 
     Args:

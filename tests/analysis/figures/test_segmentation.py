@@ -29,7 +29,7 @@ from csg.metrics.iou import mean_iou
 from csg.parsing import config_from_flat, read_yaml
 from csg.storage.disk import DiskPlace
 from csg.tracking import TrackedRun, Tracker
-from csg.training.identity import canonical
+from csg.training.identity import resolve_settings
 from csg.training.pictures import PICTURES
 from tests.analysis.figure_reading import changed, words
 from tests.analysis.made_up_experiment import ablation, search
@@ -131,7 +131,7 @@ def test_two_tasks_are_never_in_one_table_or_figure(tmp_path: Path) -> None:
 
 
 def test_the_papers_mean_iou_stands_only_beside_runs_of_its_own_kind(scenery: RunTable) -> None:
-    recipe = canonical(config_from_flat(read_yaml(DiskPlace(CONFIGS / "gta5_cityscapes_csg.yaml"))))
+    recipe = resolve_settings(config_from_flat(read_yaml(DiskPlace(CONFIGS / "gta5_cityscapes_csg.yaml"))))
     recipe = {name: value for name, value in recipe.items() if name != "method.name"} | {"model.name": "resnet50"}
     (plain,) = scenery.ablations()
     assert "paper %" not in make_main_comparison(scenery, plain).cells

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from analysis import export_runs, paper_tables, trace
 from analysis.runs.comparable import MixedRunsError, check_unmixed
-from analysis.runs.metrics import SELECTION_SCORE
 from analysis.runs.run_table import AblationRuns, RunTable, read_runs
 from analysis.runs.trials import rank_trials
 from analysis.tables.cell_table import format_mean
@@ -30,7 +29,8 @@ from csg.messages.errors import UserError
 from csg.parsing import config_from_flat, read_yaml
 from csg.storage.disk import DiskPlace
 from csg.tracking import TrackedRun
-from csg.training.identity import canonical
+from csg.training.evaluation import SELECTION_SCORE
+from csg.training.identity import resolve_settings
 
 GOLDEN = Path(__file__).parents[1] / "golden_runs"
 ACCURACY = "target/test/accuracy"
@@ -209,7 +209,7 @@ def test_two_runs_of_one_seed_are_refused(runs: RunTable) -> None:
 
 
 def test_the_papers_figures_stand_only_beside_runs_of_its_own_kind(runs: RunTable) -> None:
-    published = canonical(config_from_flat(read_yaml(DiskPlace(CONFIGS / "visda17_csg.yaml")))) | {
+    published = resolve_settings(config_from_flat(read_yaml(DiskPlace(CONFIGS / "visda17_csg.yaml")))) | {
         "model.weights": "r101.pth"
     }
     others = {name: value for name, value in published.items() if not name.startswith(("method.", "data.augmentation"))}

@@ -10,7 +10,7 @@ import torch
 
 from analysis.tables.published import CONFIGS
 from csg import cli
-from csg.models import encoder_named
+from csg.models import make_encoder
 from tests.few_images import few_images
 from tune_spaces import visda_search
 
@@ -75,7 +75,7 @@ def test_bad_input_gives_a_clear_error(
 def test_weights_of_another_architecture_are_refused(
     main: Main, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    torch.save(encoder_named("resnet18").state_dict(), tmp_path / "resnet18.pth")
+    torch.save(make_encoder("resnet18").state_dict(), tmp_path / "resnet18.pth")
     code, said = run(main, ["--model.weights", "resnet18.pth", *SMALL], capsys)
     assert code == 2
     assert "missing: _conv_stem.weight" in said and "unexpected: conv1.weight" in said

@@ -16,7 +16,7 @@ from csg.config import Config
 from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN
 from csg.messages.errors import UserError
-from csg.models import encoder_named
+from csg.models import make_encoder
 from csg.parsing import config_from_flat
 from csg.tracking import Tracker, get_default_tracking_uri
 from csg.training.checkpoint import load_state
@@ -230,7 +230,7 @@ def test_two_folders_are_trained_on_from_the_command_line(tmp_path: Path, capsys
 @pytest.mark.slow
 def test_a_search_runs_end_to_end_on_a_published_tree(tmp_path: Path) -> None:
     root = write_visda17(tmp_path / "tree", per_class=4)
-    torch.save(encoder_named("resnet18").state_dict(), tmp_path / "resnet18.pth")
+    torch.save(make_encoder("resnet18").state_dict(), tmp_path / "resnet18.pth")
     command = [
         *(sys.executable, str(ROOT / "tune_spaces" / "visda_search.py"), *visda17_flags(root)),
         *("--model.name", "resnet18", "--model.weights", "resnet18.pth"),

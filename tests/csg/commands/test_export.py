@@ -21,7 +21,7 @@ from csg.data.pair import SOURCE_VAL, TARGET_VAL, Pair
 from csg.models import ENCODERS
 from csg.models.deployable import Deployable
 from csg.models.resnet import Bottleneck, ResNet
-from csg.models.weights import pretrained_encoder
+from csg.models.weights import load_encoder
 from csg.parsing import config_from_flat
 from csg.storage.disk import DiskPlace
 from csg.tasks.measurement import Inference, to_input
@@ -56,7 +56,7 @@ def selected_weights(pair: Pair, encoder: str, weights: str, method: str) -> Pat
     images = labelled(pair, TARGET_VAL).images(torch.arange(64))
     flat = {"model.name": encoder, "model.weights": weights, "method.name": method}
     config = config_from_flat(flat | {"data.image_size": images.shape[-1]})
-    model = place(make_model(config, pretrained_encoder(config.model), classes=len(pair.classes)), config).eval()
+    model = place(make_model(config, load_encoder(config.model), classes=len(pair.classes)), config).eval()
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for norm in model.modules():

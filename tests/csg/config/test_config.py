@@ -14,7 +14,7 @@ from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat, overlay, parse_flags, read_yaml, to_yaml
 from csg.storage.disk import DiskPlace
-from csg.training.identity import canonical, config_id
+from csg.training.identity import config_id, resolve_settings
 from tune_spaces.search.plan import SearchOptions
 
 RECIPE = Path(__file__).parents[3] / "configs" / "gta5_cityscapes_csg.yaml"
@@ -112,7 +112,7 @@ def test_unset_settings_of_a_stage_are_the_published_ones() -> None:
 
 def test_what_is_said_of_every_stage_holds_for_the_chosen_ones_that_say_nothing_themselves() -> None:
     config = config_from_flat({"method.stages": "2+4", "method.weight": 3.0, "method.stage4.weight": 0.5})
-    active = canonical(config)
+    active = resolve_settings(config)
     assert (active["method.stage2.weight"], active["method.stage4.weight"]) == (3.0, 0.5)
     assert not {"method.weight", "method.pooling", "method.chunks", "method.stage3.weight"} & set(active)
 
@@ -136,7 +136,7 @@ def test_a_weights_file_enters_the_identity_by_its_contents(tmp_path: Path) -> N
         (tmp_path / name).write_bytes(data)
     a, b, c = (config_from_flat({"model.weights": str(tmp_path / name)}) for name in ("a.pth", "b.pth", "c.pth"))
     assert config_id(a) == config_id(b) != config_id(c)
-    assert str(tmp_path) not in str(canonical(a))
+    assert str(tmp_path) not in str(resolve_settings(a))
 
 
 def test_another_method_drops_the_settings_of_the_former() -> None:
@@ -186,8 +186,8 @@ def test_a_pair_of_maps_has_defaults_of_its_own_and_flags_win() -> None:
 
 def test_a_pairs_defaults_of_a_method_are_those_of_that_method_alone() -> None:
     recipe = {name: value for name, value in read_yaml(DiskPlace(RECIPE)).items() if name != "data.source_images"}
-    published = canonical(config_from_flat(recipe))
-    default = canonical(config_from_flat({"data.name": "gta5_cityscapes"}))
+    published = resolve_settings(config_from_flat(recipe))
+    default = resolve_settings(config_from_flat({"data.name": "gta5_cityscapes"}))
     assert {name for name, value in published.items() if default.get(name) != value} == {
         *("data.source_val_fraction", "model.name", "selection.epoch", "selection.protocol"),
     }
@@ -196,7 +196,7 @@ def test_a_pairs_defaults_of_a_method_are_those_of_that_method_alone() -> None:
         flat = flatten(config_from_flat({"data.name": "gta5_cityscapes", "method.name": method}))
         assert flat["method.weight"] == weight and "method.chunks" not in flat
     four = config_from_flat({"data.name": "glyph_scenes", "method.stages": "4"})
-    assert canonical(four)["method.stage4.chunks"] == 4
+    assert resolve_settings(four)["method.stage4.chunks"] == 4
 
 
 def test_settings_that_do_nothing_for_a_task_are_no_identity() -> None:

@@ -22,9 +22,9 @@ from csg.data.reading.listing import (
     PassedOver,
     count_passed_over,
     describe_passed_over,
-    files_below,
     image_files,
     images_among,
+    list_files,
 )
 from csg.messages.errors import UserError
 
@@ -68,7 +68,7 @@ def test_a_format_without_its_decoder_is_counted(tmp_path: Path, monkeypatch: py
 
 def test_a_plug_in_makes_its_suffix_an_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path / "a.heic")
-    assert [(one.path.name, one.reason) for one in files_below(tmp_path)] == [("a.heic", NEEDS_PLUG_IN)]
+    assert [(one.path.name, one.reason) for one in list_files(tmp_path)] == [("a.heic", NEEDS_PLUG_IN)]
     Image.init()
     for name, value in (("ID", [*Image.ID, "HEIF"]), ("EXTENSION", {**Image.EXTENSION, ".heic": "HEIF"})):
         monkeypatch.setattr(Image, name, value)
@@ -77,7 +77,7 @@ def test_a_plug_in_makes_its_suffix_an_images(tmp_path: Path, monkeypatch: pytes
 
 def test_what_another_program_would_draw_is_no_image_whatever_its_suffix(tmp_path: Path) -> None:
     touch(tmp_path / "a.eps")
-    assert [one.reason for one in files_below(tmp_path)] == [NO_IMAGE]
+    assert [one.reason for one in list_files(tmp_path)] == [NO_IMAGE]
     (tmp_path / "b.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\n")
     with pytest.raises(BadImageError, match="another kind of file"):
         decode(tmp_path / "b.png", 32)
@@ -99,14 +99,14 @@ def test_every_file_is_an_image_or_counted_by_suffix_and_reason(tmp_path: Path) 
     }
     touch(*images, *(folder / name for name in others))
     assert image_files(folder) == sorted(images)
-    found = list(files_below(folder))
+    found = list(list_files(folder))
     assert {str(one.path.relative_to(folder)): one.reason for one in found if one.reason} == others
-    pluralize = count_passed_over(found, folder)
-    assert sum(kind.files for kind in pluralize) == len(others)
-    assert pluralize[0] == PassedOver(".txt", NO_IMAGE, 3, "a/notes.txt")
-    assert Counter(kind.reason for kind in pluralize)[NO_IMAGE] == 4
-    assert [kind.reason for kind in pluralize][-1] == OF_SYSTEM
-    said = describe_passed_over(pluralize)
+    counted = count_passed_over(found, folder)
+    assert sum(kind.files for kind in counted) == len(others)
+    assert counted[0] == PassedOver(".txt", NO_IMAGE, 3, "a/notes.txt")
+    assert Counter(kind.reason for kind in counted)[NO_IMAGE] == 4
+    assert [kind.reason for kind in counted][-1] == OF_SYSTEM
+    said = describe_passed_over(counted)
     assert said.startswith(f"{len(others)} files are not used: 3 .txt (no image format that is read), such as a/notes")
     assert "2 without suffix (no suffix says what it is), such as a/photo." in said
     assert describe_passed_over([]) == ""
@@ -134,7 +134,7 @@ def test_a_folder_that_cannot_be_listed_is_named_unless_a_system_keeps_it(
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    found = list(files_below(tmp_path))
+    found = list(list_files(tmp_path))
     assert {one.path.name: one.reason for one in found} == {"1.png": None, "lost+found": OF_SYSTEM, "closed": CLOSED}
     with pytest.raises(UserError, match="closed: expected a folder that can be listed"):
         images_among(found)

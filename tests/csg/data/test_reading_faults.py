@@ -21,10 +21,10 @@ from csg.data.maps.label_maps import BadMapError, read_ids
 from csg.data.reading.contents import ABSENT, NO_FILE, NOT_READ, read_stamps
 from csg.data.reading.decoding import decode
 from csg.data.reading.image_files import ImageFiles
-from csg.data.reading.listing import CLOSED, files_below, image_files
+from csg.data.reading.listing import CLOSED, image_files, list_files
 from csg.messages.errors import UserError
 from csg.messages.faults import find_outside_fault
-from csg.models.weights_file import state_dicts
+from csg.models.weights_file import read_state_dicts
 from csg.parsing import config_from_flat, read_yaml
 from csg.storage import files as storage
 from csg.storage.disk import DiskPlace
@@ -94,9 +94,9 @@ def test_a_folder_that_cannot_be_listed_for_a_lack_is_not_closed(
         lack.setattr(os, "scandir", raising(OSError(number, os.strerror(number), str(tmp_path / "closed"))))
         if number in SHORTAGES:
             with pytest.raises(OSError, match=os.strerror(number)):
-                list(files_below(tmp_path))
+                list(list_files(tmp_path))
         else:
-            assert [one.reason for one in files_below(tmp_path)] == [CLOSED]
+            assert [one.reason for one in list_files(tmp_path)] == [CLOSED]
             with pytest.raises(UserError, match="expected a folder that can be listed"):
                 image_files(tmp_path)
 
@@ -151,7 +151,7 @@ def test_weights_that_cannot_be_read_for_a_lack_are_no_bad_file(
         monkeypatch.setattr(torch, "load", raising(error))
         monkeypatch.setattr(safetensors.torch, "load_file", raising(error))
         with pytest.raises(kind) as raised:
-            list(state_dicts(tmp_path / f"x{suffix}", "model.weights", f"{suffix} {number}"))
+            list(read_state_dicts(tmp_path / f"x{suffix}", "model.weights", f"{suffix} {number}"))
         assert raised.value is error or raised.value.__cause__ is error
 
 
@@ -167,10 +167,10 @@ def test_a_file_of_a_setting_that_cannot_be_read_for_a_lack_is_no_bad_setting(
 ) -> None:
     (tmp_path / "w.pth").write_bytes(b"weights")
     config = config_from_flat({"model.weights": str(tmp_path / "w.pth")})
-    monkeypatch.setattr(identity, "file_digest", raising(lacking(errno.ESTALE)))
+    monkeypatch.setattr(identity, "digest_file", raising(lacking(errno.ESTALE)))
     with pytest.raises(OSError, match="Stale file handle"):
         config_id(config)
-    monkeypatch.setattr(identity, "file_digest", raising(lacking(errno.EACCES)))
+    monkeypatch.setattr(identity, "digest_file", raising(lacking(errno.EACCES)))
     with pytest.raises(UserError, match=r"^model\.weights: cannot read /there/file \(Permission denied\)$") as raised:
         config_id(config)
     assert find_outside_fault(raised.value) is not None, "in the middle of a search, the cause is looked through"

@@ -58,9 +58,9 @@ def all_are_told(report: Report, *, used_besides: int = 0, files_an_image: int =
     told = ("outside the class folders", "present but not listed")
     for side, domain in report.domains.items():
         faults = sum(fault.kind in told and fault.place.startswith(domain["folder"]) for fault in report.faults)
-        pluralize = sum(kind.files for kind in report.passed_over[side])
+        counted = sum(kind.files for kind in report.passed_over[side])
         images = domain["images"] * files_an_image
-        assert images + faults + pluralize + used_besides == files_in(domain["folder"]), side
+        assert images + faults + counted + used_besides == files_in(domain["folder"]), side
         assert json.loads(report.path.read_text())["domains"][side]["not_used"] == [
             dataclasses.asdict(kind) for kind in report.passed_over[side]
         ]

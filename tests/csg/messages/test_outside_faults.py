@@ -42,8 +42,8 @@ from tests.csg.training.test_training import tiny
 from tests.made_up_pair import made_up_pair
 from tests.tune_spaces.search.test_search import ROOT
 from tune_spaces.execution import trial
-from tune_spaces.execution.trial import CONFIG_ID, EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, TrainingTrial, ending_of
-from tune_spaces.search.journal import Event, Journal, in_flight
+from tune_spaces.execution.trial import CONFIG_ID, EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, TrainingTrial, get_ending
+from tune_spaces.search.journal import Event, Journal, list_in_flight
 from tune_spaces.search.script import describe_failures
 
 FULL = "No space left on device"
@@ -187,7 +187,7 @@ def test_a_trial_on_a_full_disk_did_not_fail_and_goes_on_where_it_was(
     with full_disk(monkeypatch, 50_000):
         ended = first.step()
         assert first.reset_config({}), "the process may be given another trial"
-    assert ended == {EPOCH: 1, GONE: ended[GONE], "done": True} and ending_of(ended, 2) is None
+    assert ended == {EPOCH: 1, GONE: ended[GONE], "done": True} and get_ending(ended, 2) is None
     assert FULL in ended[GONE] and str(tmp_path) in ended[GONE]
     assert Run(config, pair).record.status == "running"
     second = started(config)
@@ -304,7 +304,7 @@ def test_a_journal_on_a_full_disk_ends_with_its_last_whole_event(tmp_path: Path)
         "no torn line, to which another would be appended"
     )
     journal.append(Event("suggested", len(whole)))
-    assert in_flight(journal.events()) == list(range(len(whole) + 1))
+    assert list_in_flight(journal.events()) == list(range(len(whole) + 1))
 
 
 def test_too_many_open_files_are_no_damaged_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,12 +400,12 @@ def test_a_search_on_a_disk_that_fills_up_goes_on_when_it_has_room(tmp_path: Pat
         assert FULL in full.stderr and "the same command goes on where it was" in full.stderr
         assert full.stderr.count("\n") == 1, full.stderr
         (path,) = output.rglob("journal.jsonl")
-        assert in_flight(Journal(DiskPlace(path)).events()) == [0]
+        assert list_in_flight(Journal(DiskPlace(path)).events()) == [0]
         subprocess.run(["mount", "-o", "remount,size=300m", str(output)], check=True)
         again = subprocess.run([*command, "--resume"], capture_output=True, text=True, cwd=tmp_path, check=False)
         assert again.returncode == 0, again.stdout + again.stderr
         statuses = {json.loads(record.read_text())["status"] for record in output.rglob("record.json")}
-        assert statuses == {"finished"} and in_flight(Journal(DiskPlace(path)).events()) == []
+        assert statuses == {"finished"} and list_in_flight(Journal(DiskPlace(path)).events()) == []
         subprocess.run(["umount", "-l", str(output)], check=True)
     finally:
         subprocess.run(["umount", "-l", str(output)], capture_output=True, check=False)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from csg.losses.squared_distance import weight_distance
 from csg.methods.weight_l2 import WeightL2
-from csg.models import encoder_named
+from csg.models import make_encoder
 from tests.rivals import doubles, rival, shaken
 
 
@@ -50,7 +50,7 @@ def test_weight_l2_counts_the_encoders_weights_and_nothing_else() -> None:
 
 
 def test_weight_l2_pulls_to_the_teachers_weights(tmp_path: Path) -> None:
-    teacher = encoder_named("tiny")
+    teacher = make_encoder("tiny")
     torch.save(teacher.state_dict(), tmp_path / "teacher.pth")
     it = rival("weight_l2", model__teacher_weights=str(tmp_path / "teacher.pth"))
     theirs = dict(teacher.named_parameters())

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from csg.messages.errors import UserError
-from csg.models import encoder_named
+from csg.models import make_encoder
 from csg.models.dilation import with_output_stride
 from csg.models.efficientnet_lite import EfficientNetLite
 from csg.models.encoder import Encoder
@@ -21,7 +21,7 @@ STRIDES = {8: (4, 8, 8, 8), 16: (4, 8, 16, 16), 32: (4, 8, 16, 32)}
 
 @pytest.fixture(scope="module", params=ENCODERS)
 def encoder(request: pytest.FixtureRequest) -> Encoder:
-    return randomised(encoder_named(request.param)).double().eval()
+    return randomised(make_encoder(request.param)).double().eval()
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_dilation_and_instance_normalisation_come_in_any_order(encoder: Encoder,
 
 def test_dilations_of_a_bottleneck_network_are_torchvisions() -> None:
     """At stride 8, ``replace_stride_with_dilation=[False, True, True]``: a first block has what came before it."""
-    changed = with_output_stride(encoder_named("resnet50"), 8)
+    changed = with_output_stride(make_encoder("resnet50"), 8)
     found = {
         name: (module.stride, module.dilation, module.padding)
         for name, module in changed.named_modules()
@@ -93,4 +93,4 @@ def test_dilations_of_a_bottleneck_network_are_torchvisions() -> None:
 
 def test_another_stride_is_refused() -> None:
     with pytest.raises(UserError, match=r"model\.output_stride: expected 8, 16, 32, found 4"):
-        with_output_stride(encoder_named("resnet18"), 4)
+        with_output_stride(make_encoder("resnet18"), 4)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from csg.models import encoder_named
+from csg.models import make_encoder
 from csg.models.efficientnet_lite import InvertedResidual
 from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
@@ -46,7 +46,7 @@ def _instance_batch_norms(encoder: Encoder) -> set[str]:
 
 @pytest.mark.parametrize(("name", "blocks"), [("resnet18", (2, 2, 2)), ("resnet50", (3, 4, 6))])
 def test_ibn_a_sits_in_the_first_norm_of_each_block_of_stages_1_to_3(name: str, blocks: tuple[int, ...]) -> None:
-    encoder = encoder_named(name)
+    encoder = make_encoder(name)
     changed = with_instance_batch_norm(encoder)
     assert _instance_batch_norms(changed) == {
         f"layer{stage}.{block}.bn1" for stage, count in enumerate(blocks, start=1) for block in range(count)
@@ -55,7 +55,7 @@ def test_ibn_a_sits_in_the_first_norm_of_each_block_of_stages_1_to_3(name: str, 
 
 
 def test_ibn_a_sits_behind_the_expansions_of_an_efficientnets_stages_1_to_3() -> None:
-    encoder = encoder_named("efficientnet_lite0")
+    encoder = make_encoder("efficientnet_lite0")
     changed = with_instance_batch_norm(encoder)
     names = {id(module): name for name, module in changed.named_modules()}
     expanding = {
@@ -71,7 +71,7 @@ def test_ibn_a_sits_behind_the_expansions_of_an_efficientnets_stages_1_to_3() ->
 
 @pytest.mark.parametrize("name", ["resnet18", "efficientnet_lite0"])
 def test_folding_leaves_instance_batch_norm_as_it_is_and_follows_training(name: str) -> None:
-    encoder = with_instance_batch_norm(encoder_named(name)).double().eval()
+    encoder = with_instance_batch_norm(make_encoder(name)).double().eval()
     folded = FoldedEncoder(encoder)
     with torch.no_grad():
         for parameter in encoder.parameters():

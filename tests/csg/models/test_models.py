@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from csg.config import ModelConfig
 from csg.messages.errors import UserError
-from csg.models import encoder_named
+from csg.models import make_encoder
 from csg.models.classifier import Classifier
 from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
-from csg.models.weights import pretrained_encoder
+from csg.models.weights import load_encoder
 from csg.parsing import config_from_flat, read_yaml
 from csg.storage.disk import DiskPlace
 from csg.training.step import make_learner
@@ -42,7 +42,7 @@ def randomised(encoder: Encoder) -> Encoder:
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "efficientnet_lite0"])
 def test_stages_end_at_strides_4_8_16_32_in_non_negative_maps(name: str) -> None:
-    encoder = randomised(encoder_named(name)).eval()
+    encoder = randomised(make_encoder(name)).eval()
     with torch.no_grad():
         maps = encoder(torch.ones(1, 3, 96, 64))
         shallow = encoder(torch.ones(1, 3, 96, 64), 2)
@@ -56,7 +56,7 @@ def test_stages_end_at_strides_4_8_16_32_in_non_negative_maps(name: str) -> None
 
 @pytest.mark.parametrize(("name", "count"), PARAMETERS.items())
 def test_resnets_have_torchvisions_parameters(name: str, count: int) -> None:
-    encoder = encoder_named(name)
+    encoder = make_encoder(name)
     assert sum(parameter.numel() for parameter in encoder.parameters()) == count
     names = encoder.state_dict().keys()
     assert {
@@ -92,7 +92,7 @@ def torchvision_resnet101() -> dict[str, torch.Size]:
 
 
 def test_resnet101_has_torchvisions_names_and_shapes() -> None:
-    ours = encoder_named("resnet101").state_dict()
+    ours = make_encoder("resnet101").state_dict()
     assert {name: value.shape for name, value in ours.items() if "num_batches" not in name} == torchvision_resnet101()
 
 
@@ -126,7 +126,7 @@ def test_resnet101_trains_at_224_from_a_file_as_torchvision_publishes_it(tmp_pat
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "efficientnet_lite0"])
 def test_folding_changes_nothing_and_follows_training(name: str) -> None:
-    encoder = randomised(encoder_named(name)).double().eval()
+    encoder = randomised(make_encoder(name)).double().eval()
     images = torch.randn(2, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     folded = FoldedEncoder(encoder)
     with torch.no_grad():
@@ -143,7 +143,7 @@ def test_folding_changes_nothing_and_follows_training(name: str) -> None:
 @pytest.mark.parametrize(("photo", "labels"), [(0, {442, 497, 698}), (1, {985})], ids=["china.jpg", "flower.jpg"])
 def test_imagenet_weights_classify_real_photographs(photo: int, labels: set[int]) -> None:
     """china.jpg shows a temple (bell cote, church or palace), flower.jpg a daisy."""
-    encoder = pretrained_encoder(ModelConfig()).eval()
+    encoder = load_encoder(ModelConfig()).eval()
     picture = torch.from_numpy(load_sample_images().images[photo].copy()).permute(2, 0, 1)[None].float()
     height, width = picture.shape[-2:]
     side = min(height, width)
@@ -156,35 +156,35 @@ def test_imagenet_weights_classify_real_photographs(photo: int, labels: set[int]
 
 
 def test_a_torchvision_file_loads_unchanged(tmp_path: Path) -> None:
-    published = {k: v for k, v in randomised(encoder_named("resnet18")).state_dict().items() if "num_batches" not in k}
+    published = {k: v for k, v in randomised(make_encoder("resnet18")).state_dict().items() if "num_batches" not in k}
     torch.save(published, tmp_path / "resnet18.pth")
-    loaded = pretrained_encoder(ModelConfig(name="resnet18", weights=str(tmp_path / "resnet18.pth"))).state_dict()
+    loaded = load_encoder(ModelConfig(name="resnet18", weights=str(tmp_path / "resnet18.pth"))).state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in published.items())
     torch.save({name: torch.zeros_like(tensor) for name, tensor in published.items()}, tmp_path / "resnet18.pth")
-    again = pretrained_encoder(ModelConfig(name="resnet18", weights=str(tmp_path / "resnet18.pth"))).state_dict()
+    again = load_encoder(ModelConfig(name="resnet18", weights=str(tmp_path / "resnet18.pth"))).state_dict()
     assert not again["conv1.weight"].any(), "a file that was replaced is read again"
 
 
 def test_weights_that_do_not_fit_are_refused_by_key(tmp_path: Path) -> None:
-    torch.save(encoder_named("resnet18").state_dict(), tmp_path / "r18.pth")
+    torch.save(make_encoder("resnet18").state_dict(), tmp_path / "r18.pth")
     with pytest.raises(UserError, match=r"missing: layer1.0.conv3.weight.*of another shape: layer1.0.conv1.weight"):
-        pretrained_encoder(ModelConfig(name="resnet50", weights=str(tmp_path / "r18.pth")))
+        load_encoder(ModelConfig(name="resnet50", weights=str(tmp_path / "r18.pth")))
     with pytest.raises(UserError, match=r"missing: _conv_stem.weight.*unexpected: conv1.weight"):
-        pretrained_encoder(ModelConfig(weights=str(tmp_path / "r18.pth")))
+        load_encoder(ModelConfig(weights=str(tmp_path / "r18.pth")))
 
 
 def test_weights_that_are_missing_or_no_state_dict_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(UserError, match="found nothing at"):
-        pretrained_encoder(ModelConfig(weights=str(tmp_path / "none.pth")))
+        load_encoder(ModelConfig(weights=str(tmp_path / "none.pth")))
     with pytest.raises(UserError, match="not a torch state dict"):
-        pretrained_encoder(ModelConfig(weights=str(tmp_path / "text.pth")))
+        load_encoder(ModelConfig(weights=str(tmp_path / "text.pth")))
     with pytest.raises(UserError, match="no ImageNet weights come with resnet18"):
-        pretrained_encoder(ModelConfig(name="resnet18"))
+        load_encoder(ModelConfig(name="resnet18"))
 
 
 def test_frozen_statistics_stay_frozen_while_scale_and_shift_train() -> None:
-    model = Classifier(encoder_named("resnet18"), classes=3, head_width=8, frozen_statistics=True).train()
+    model = Classifier(make_encoder("resnet18"), classes=3, head_width=8, frozen_statistics=True).train()
     norm = model.encoder.get_submodule("layer1.0.bn1")
     assert isinstance(norm, torch.nn.BatchNorm2d) and norm.running_mean is not None
     before = norm.running_mean.clone()

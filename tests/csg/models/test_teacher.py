@@ -10,7 +10,7 @@ from torch import nn
 
 from csg.messages.errors import UserError
 from csg.methods.csg import Csg
-from csg.models import encoder_named
+from csg.models import make_encoder
 from csg.models.folding import FoldedEncoder
 from csg.training.step import Learner
 from tests.csg.methods.test_methods import batch, learner
@@ -22,7 +22,7 @@ def frozen_key(it: Learner) -> nn.Module:
 
 
 def test_a_teacher_with_weights_of_its_own_is_the_key_encoder(tmp_path: Path) -> None:
-    teacher = encoder_named("tiny")
+    teacher = make_encoder("tiny")
     torch.save(teacher.state_dict(), tmp_path / "teacher.pth")
     it = learner(model__teacher_weights=str(tmp_path / "teacher.pth"))
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -55,7 +55,7 @@ def test_a_teacher_of_another_architecture_teaches_where_widths_need_not_agree(n
 
 def test_a_teacher_sees_the_image_as_it_was_trained_to() -> None:
     """EfficientNet-Lite0 and ResNet normalise otherwise; the same picture must reach both."""
-    student, other = encoder_named("efficientnet_lite0"), encoder_named("resnet18")
+    student, other = make_encoder("efficientnet_lite0"), make_encoder("resnet18")
     from csg.models.teacher import Teacher
 
     pictures = torch.randint(0, 256, (1, 3, 64, 64), generator=torch.Generator().manual_seed(0)).float()

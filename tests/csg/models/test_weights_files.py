@@ -14,8 +14,8 @@ from torch import Tensor
 
 from csg.config import ModelConfig
 from csg.messages.errors import UserError
-from csg.models import encoder_named
-from csg.models.weights import check_weights, pretrained_encoder
+from csg.models import make_encoder
+from csg.models.weights import check_weights, load_encoder
 from tests.csg.methods.test_methods import learner
 from tests.csg.models.test_models import randomised
 
@@ -24,12 +24,12 @@ State = dict[str, Tensor]
 
 @pytest.fixture(scope="module")
 def state() -> State:
-    return {name: tensor.clone() for name, tensor in randomised(encoder_named("tiny")).state_dict().items()}
+    return {name: tensor.clone() for name, tensor in randomised(make_encoder("tiny")).state_dict().items()}
 
 
 def loaded(path: Path, content: object, setting: str = "model.weights") -> State:
     torch.save(content, path)
-    return pretrained_encoder(ModelConfig("tiny", str(path)), setting=setting).state_dict()
+    return load_encoder(ModelConfig("tiny", str(path)), setting=setting).state_dict()
 
 
 def prefixed(state: State, prefix: str) -> State:
@@ -84,13 +84,13 @@ def test_safetensors_load(state: State, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file(prefixed(state, "backbone."), tmp_path / "weights.safetensors")
-    found = pretrained_encoder(ModelConfig("tiny", str(tmp_path / "weights.safetensors"))).state_dict()
+    found = load_encoder(ModelConfig("tiny", str(tmp_path / "weights.safetensors"))).state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
     whole = (tmp_path / "weights.safetensors").read_bytes()
     for damaged in (b"", b"hello", whole[: len(whole) // 2]):
         (tmp_path / "weights.safetensors").write_bytes(damaged)
         with pytest.raises(UserError, match=r"weights.safetensors is not a safetensors file, or not a whole one"):
-            pretrained_encoder(ModelConfig("tiny", str(tmp_path / "weights.safetensors")))
+            load_encoder(ModelConfig("tiny", str(tmp_path / "weights.safetensors")))
 
 
 def test_selected_weights_of_a_finished_run_are_a_start(tmp_path: Path) -> None:
@@ -109,10 +109,10 @@ def test_a_checkpoint_without_a_state_dict_is_refused_by_what_is_in_it(content: 
 
 def test_a_deeper_encoder_does_not_pass_for_a_shallower_one(tmp_path: Path) -> None:
     with torch.device("meta"):
-        names = encoder_named("resnet34").state_dict()
+        names = make_encoder("resnet34").state_dict()
     torch.save({name: torch.zeros(like.shape) for name, like in names.items()}, tmp_path / "r34.pth")
     with pytest.raises(UserError, match=r"does not fit resnet18 \(\d+ unexpected: layer1.2.conv1.weight, "):
-        pretrained_encoder(ModelConfig("resnet18", str(tmp_path / "r34.pth")))
+        load_encoder(ModelConfig("resnet18", str(tmp_path / "r34.pth")))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -156,12 +156,12 @@ def test_a_torchscript_program_and_a_damaged_file_are_refused(state: State, tmp_
     path = tmp_path / "x.pth"
     torch.jit.script(torch.nn.Linear(1, 1)).save(str(path))  # type: ignore[no-untyped-call]
     with pytest.raises(UserError, match="is a TorchScript program"):
-        pretrained_encoder(ModelConfig("tiny", str(path)))
+        load_encoder(ModelConfig("tiny", str(path)))
     torch.save(state, path)
     for damaged in (path.read_bytes()[:999], b"", b"<html>", json.dumps({"a": 1}).encode()):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"is not a torch state dict, or not a whole one"):
-            pretrained_encoder(ModelConfig("tiny", str(path)))
+            load_encoder(ModelConfig("tiny", str(path)))
 
 
 def test_a_method_that_uses_the_old_head_refuses_a_file_without_one(state: State, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from analysis.runs.source import read_flags
 from csg.config.external import resolve_place
 from csg.messages.errors import UserError
 from csg.parsing import Flags, parse_flags
-from csg.storage.address import sqlite_address, sqlite_path, sqlite_query
+from csg.storage.address import get_sqlite_path, get_sqlite_query, make_sqlite_address
 from csg.storage.disk import DiskPlace
 from csg.storage.layout import place_at, place_to_read
 from csg.tracking import get_default_tracking_uri
@@ -30,23 +30,23 @@ def parsed(*argv: str) -> Flags[SearchOptions]:
 @pytest.mark.parametrize("name", ODD)
 def test_a_stores_address_is_read_as_the_path_that_it_was_made_of(name: str, tmp_path: Path) -> None:
     path = tmp_path / name / "mlflow.db"
-    address = sqlite_address(path)
+    address = make_sqlite_address(path)
     assert make_url(address).database == str(path)
-    assert sqlite_path(address) == path
+    assert get_sqlite_path(address) == path
     assert get_default_tracking_uri(str(path.parent)) == address == resolve_uri(address)
 
 
 def test_an_address_by_hand_means_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert sqlite_address(tmp_path / "m.db") == f"sqlite:///{tmp_path}/m.db"
+    assert make_sqlite_address(tmp_path / "m.db") == f"sqlite:///{tmp_path}/m.db"
     for relative in ("sqlite:///m.db", "sqlite:///~/m.db", "m.db", "~/m.db"):
         assert resolve_uri(relative) == f"sqlite:///{tmp_path}/m.db"
-    assert sqlite_path("sqlite:///runs?q/m.db") == tmp_path / "runs?q" / "m.db"
-    assert sqlite_query("sqlite:///m.db?timeout=5") == "?timeout=5"
+    assert get_sqlite_path("sqlite:///runs?q/m.db") == tmp_path / "runs?q" / "m.db"
+    assert get_sqlite_query("sqlite:///m.db?timeout=5") == "?timeout=5"
     assert resolve_uri("sqlite:///m.db?timeout=5") == f"sqlite:///{tmp_path}/m.db?timeout=5"
     for other in ("http://127.0.0.1:5000", "postgresql://u@h/d", "databricks", "databricks://x"):
-        assert resolve_uri(other) == other and sqlite_path(other) is None
+        assert resolve_uri(other) == other and get_sqlite_path(other) is None
 
 
 def test_a_tilde_is_home_in_every_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from csg.data.reading.cache import write_cached
 from csg.messages.errors import UserError
-from csg.storage.files import content_digest, file_digest, make_folder, replacing
+from csg.storage.files import digest_content, digest_file, make_folder, replacing
 
 
 def test_what_kills_left_of_any_file_goes_when_it_is_old(tmp_path: Path) -> None:
@@ -30,10 +30,10 @@ def test_a_file_is_hashed_without_being_held_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     content = bytes(range(256)) * 20_000
     path.write_bytes(content)
-    assert content_digest(str(path)).hex() == file_digest(str(path)) == hashlib.sha256(content).hexdigest()
+    assert digest_content(str(path)).hex() == digest_file(str(path)) == hashlib.sha256(content).hexdigest()
     tracemalloc.start()
     try:
-        content_digest(os.fsencode(path))
+        digest_content(os.fsencode(path))
         assert tracemalloc.get_traced_memory()[1] < len(content) / 2
     finally:
         tracemalloc.stop()
@@ -87,4 +87,4 @@ def test_who_writes_many_files_looks_through_their_folder_once(tmp_path: Path, m
 def test_a_pipe_has_no_digest(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "weights.pth")
     with pytest.raises(OSError, match="not a regular file"):
-        file_digest(str(tmp_path / "weights.pth"))
+        digest_file(str(tmp_path / "weights.pth"))

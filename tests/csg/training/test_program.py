@@ -98,6 +98,11 @@ def test_the_digest_is_the_same_wherever_the_sources_lie(copy: Path) -> None:
     assert compute_source_digest(copy) == source_digest()
 
 
+def test_a_file_that_somebody_is_editing_is_another_program_and_no_error(copy: Path) -> None:
+    (copy / "losses" / "infonce.py").write_text("def infonce(")
+    assert compute_source_digest(copy) != source_digest()
+
+
 @pytest.mark.parametrize(
     "file", ["commands/progress.py", "messages/wording.py", "tracking/store.py", "workers/distributed.py", "cli.py"]
 )

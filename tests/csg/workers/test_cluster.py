@@ -30,7 +30,7 @@ from csg.workers.cluster import (
     check_output,
     count_fitting,
     list_inputs,
-    resources_of,
+    list_resources,
     start_ray,
 )
 from csg.workers.room_watch import RoomWatch
@@ -39,7 +39,7 @@ from tests.simulated_cluster import started_cluster
 from tests.small_space import SEARCHED
 from tests.stores import put_store_below
 from tests.tune_spaces.search.test_search import SCRIPT, reported, what_happened
-from tune_spaces.search.journal import Event, in_flight
+from tune_spaces.search.journal import Event, list_in_flight
 
 SMALL = [
     *("--data.source-images", "40", "--train.epochs", "2", "--train.batch-size", "8"),
@@ -109,8 +109,8 @@ def test_what_a_shrunken_cluster_has_no_room_for_holds_up_nothing_else(monkeypat
 
 
 def test_the_process_of_a_run_of_several_workers_takes_no_cpu_from_them() -> None:
-    assert resources_of(config_from_flat({"train.workers": 2})) == {"cpu": 0, HEAD: 0.001}
-    assert resources_of(config_from_flat({"train.threads": 3})) == {"cpu": 3, "gpu": 0.0}
+    assert list_resources(config_from_flat({"train.workers": 2})) == {"cpu": 0, HEAD: 0.001}
+    assert list_resources(config_from_flat({"train.threads": 3})) == {"cpu": 3, "gpu": 0.0}
 
 
 def test_a_jobs_own_folder_is_no_place_for_results() -> None:
@@ -256,10 +256,10 @@ def test_a_search_waits_for_nodes_that_start_or_come_back_and_uses_those_that_co
         assert not any(output.rglob("journal.jsonl"))
         nodes = [cluster.add_node(num_cpus=1)]
         wait_until(process, lambda: any(output.rglob("journal.jsonl")) and bool(what_happened(output)))
-        assert len(in_flight(what_happened(output))) == 1
+        assert len(list_in_flight(what_happened(output))) == 1
         assert asked_for(cluster) == [], "a request that stays would keep the machines for ever"
         nodes.append(cluster.add_node(num_cpus=1))
-        wait_until(process, lambda: len(in_flight(what_happened(output))) == 2)
+        wait_until(process, lambda: len(list_in_flight(what_happened(output))) == 2)
         for node in nodes:
             cluster.remove_node(node)
         wait_until(process, lambda: "Waiting for machines: a run needs 1 worker of 1 CPU" in said.read_text())

@@ -24,7 +24,7 @@ from tune_spaces import visda_ablation
 from tune_spaces.ablation import script as ablation_script
 from tune_spaces.ablation.ablation import configure_cells
 from tune_spaces.designs.design import Cell, Design
-from tune_spaces.designs.shipped import design_named, shipped
+from tune_spaces.designs.shipped import find_design, shipped
 
 ROOT = Path(__file__).parents[3]
 DESIGN = """
@@ -97,7 +97,7 @@ def test_an_ablation_that_was_interrupted_goes_on_and_trains_every_cell_under_th
     assert rows[0].startswith("cell,n,real accuracy %") and [row.split(",")[1] for row in rows[1:]] == ["3", "3"]
 
 
-def settings_of(design: Design, **base: object) -> dict[str, dict[str, object]]:
+def get_settings(design: Design, **base: object) -> dict[str, dict[str, object]]:
     flat = flatten(config_from_flat({name.replace("__", "."): value for name, value in base.items()}))
     return {cell.name: list_active_settings(config) for cell, config in configure_cells(design, flat, seeds=1)}
 
@@ -116,17 +116,17 @@ def test_a_design_takes_what_is_the_pairs_own() -> None:
         ("glyph_scenes", "colour_jitter", 0.75, 0.1),
         ("gta5_cityscapes", "colour_jitter", 75.0, 0.001),
     ):
-        components = settings_of(shipped(pair)["components"], data__name=pair)
+        components = get_settings(shipped(pair)["components"], data__name=pair)
         full, plain = components["+ augmentation (CSG)"], components["+ A-pool"]
         assert (full["data.augmentation"], plain["data.augmentation"]) == (augmentation, "none")
         assert full["method.stage3.weight"] == full["method.stage4.weight"] == weight
         assert {flat["optim.lr"] for flat in components.values()} == {lr}
         swept = shipped(pair)["weight"]
-        assert settings_of(swept, data__name=pair)[swept.base] == full
+        assert get_settings(swept, data__name=pair)[swept.base] == full
 
 
 def test_drpc_is_a_rival_with_each_of_its_halves() -> None:
-    drpc = {name: flat for name, flat in settings_of(shipped("glyphs")["rivals"]).items() if name.startswith("DRPC")}
+    drpc = {name: flat for name, flat in get_settings(shipped("glyphs")["rivals"]).items() if name.startswith("DRPC")}
     halves = {(flat["method.randomisation"], bool(flat["method.consistency_weight"])) for flat in drpc.values()}
     assert len(drpc) == 3 and halves == {(True, True), (True, False), (False, True)}
     assert all(flat["method.style_images"] is None for flat in drpc.values()), "styles of the batch's other images"
@@ -134,7 +134,7 @@ def test_drpc_is_a_rival_with_each_of_its_halves() -> None:
 
 def test_cells_start_from_what_the_configuration_says_of_their_own_method() -> None:
     base = {"method__temperature": 0.5, "method__stage3__weight": 2.0, "method__stage3__pooling": "average"}
-    found = settings_of(shipped("glyphs")["rivals"], **base, optim__lr=0.01)
+    found = get_settings(shipped("glyphs")["rivals"], **base, optim__lr=0.01)
     both, four = found["CSG, stages 3 and 4, A-pool"], found["CSG, stage 4, A-pool"]
     assert (both["method.temperature"], both["method.stage3.weight"]) == (0.5, 2.0)
     assert both["method.stage3.pooling"] == both["method.stage4.pooling"] == "apool", "which the cell says of all"
@@ -156,7 +156,7 @@ def test_a_design_needs_distinct_names_and_a_base_among_them() -> None:
             Design(title="", base=name, cells=(Cell(name, {}),))
         assert str(refused.value).endswith(f"found {name!r}")
     with pytest.raises(UserError, match="--design: expected one of rivals"):
-        design_named("no such", "glyphs")
+        find_design("no such", "glyphs")
 
 
 def test_cells_that_would_train_the_same_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,9 +20,10 @@ from csg.training.run import Run
 from tests.csg.training.test_training import tiny
 from tests.made_up_pair import made_up_pair
 from tests.stores import put_store_below
+from tune_spaces.execution import recorder
 from tune_spaces.execution.driver import Study, drive
 from tune_spaces.execution.recorder import Entry, Progress
-from tune_spaces.execution.trial import NUMBER
+from tune_spaces.execution.trial import EPOCH, FAILED, NUMBER
 
 
 @pytest.fixture
@@ -97,3 +99,45 @@ def test_trials_go_on_without_mlflow_and_the_same_command_fills_it_in(
     assert statuses(study) == ("FINISHED", {})
     conclude()
     assert statuses(study) == ("FINISHED", {"run 0": "interrupted"})
+
+
+def the_trial(number: int) -> Any:
+    return SimpleNamespace(config={NUMBER: number}, error_file=None)
+
+
+def test_a_trial_that_fails_before_its_run_is_open_is_on_record_all_the_same(study: Study) -> None:
+    with drive(study, Console()) as driver:
+        driver.open(None)
+        driver.recorder.on_trial_start(trial=the_trial(0))
+        driver.recorder.on_trial_result(trial=the_trial(0), result={EPOCH: 0, FAILED: "no such data", "done": True})
+        driver.conclude({0: Progress(study.find_entry({NUMBER: 0}), "failed")}, unfinished=0)
+    record = study.find_entry({NUMBER: 0}).run.record
+    assert (record.status, record.error) == ("failed", "no such data")
+    assert statuses(study) == ("FINISHED", {"run 0": "failed"})
+
+
+def test_a_run_that_a_process_with_other_sources_refused_has_not_failed(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "compute_source_digest", lambda: "other")
+    with drive(study, Console()) as driver:
+        driver.open(None)
+        driver.recorder.on_trial_error(trial=the_trial(0))
+        assert driver.recorder.lost.keys() == {0}
+    assert study.find_entry({NUMBER: 0}).run.record.status == "interrupted"
+
+
+def test_what_mlflow_missed_of_a_resumed_run_does_not_leave_it_running(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MlflowException("away")
+
+    for _ in range(2):
+        with drive(study, Console()) as driver:
+            driver.open(None)
+            with monkeypatch.context() as away:
+                away.setattr(Tracker, "log_record", refuse)
+                driver.recorder.on_trial_start(trial=the_trial(0))
+            driver.conclude({0: Progress(study.find_entry({NUMBER: 0}), "interrupted")}, unfinished=1)
+        assert statuses(study) == ("KILLED", {"run 0": "interrupted"})

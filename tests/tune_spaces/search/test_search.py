@@ -30,7 +30,7 @@ from tests.small_space import SEARCHED
 from tests.stores import put_store_below
 from tune_spaces import visda_search
 from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, SECONDS, TrainingTrial
-from tune_spaces.search.journal import Event, Journal, in_flight
+from tune_spaces.search.journal import Event, Journal, list_in_flight
 from tune_spaces.search.plan import SearchOptions
 from tune_spaces.spaces.shipped import SPACES
 
@@ -264,7 +264,7 @@ def test_a_search_killed_on_one_machine_goes_on_on_another_that_shares_an_object
     started = command(output)
     assert interrupted(started, tmp_path, lambda: reported(1)(in_store().events()), signal.SIGKILL) == -signal.SIGKILL
     before = in_store().events()
-    assert in_flight(before)
+    assert list_in_flight(before)
     move_to(tmp_path / "second")
     resumed = subprocess.run([*started, "--resume"], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr

@@ -21,13 +21,13 @@ from csg.messages.faults import OutsideFaultError
 from csg.parsing import config_from_flat, overlay
 from csg.randomness import generator
 from csg.storage.disk import DiskPlace
-from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, settings_of
-from tune_spaces.search.journal import Event, Journal, in_flight, unfinished
+from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, get_settings
+from tune_spaces.search.journal import Event, Journal, list_in_flight, unfinished
 from tune_spaces.search.scheduler import JournaledASHA
 from tune_spaces.search.search import REFERENCES
 from tune_spaces.search.searcher import JournaledOptunaSearch
 from tune_spaces.spaces.narrowing import narrow_space
-from tune_spaces.spaces.shipped import SPACES, space_named
+from tune_spaces.spaces.shipped import SPACES, find_space
 from tune_spaces.spaces.space import Choice, Space
 
 EPOCHS = 3
@@ -96,7 +96,7 @@ def drive(
         trial = SimpleNamespace(trial_id=f"id{index}", config=config)
         asha.on_trial_add(None, trial)
         for epoch in range(1, EPOCHS + 1):
-            result = {EPOCH: epoch, SCORE: score(settings_of(config), epoch), "done": False}
+            result = {EPOCH: epoch, SCORE: score(get_settings(config), epoch), "done": False}
             decision = asha.on_trial_result(None, trial, result)
             tick()
             if decision == "STOP":
@@ -204,7 +204,7 @@ def test_optuna_records_a_failed_trial_as_failed_and_one_whose_process_died_stay
     search.on_trial_complete("id2", error=True)
     assert [event.decision for event in journal.events() if event.kind == "ended"] == ["failed"]
     assert [trial.state for trial in search.build_study().trials] == [TrialState.FAIL, TrialState.RUNNING]
-    assert in_flight(journal.events()) == [0, 2]
+    assert list_in_flight(journal.events()) == [0, 2]
     again = searcher(journal, slots=lambda: 3)
     assert [(again.suggest(name) or {})[NUMBER] for name in "abc"] == [0, 2, 3], "and is tried again"
 
@@ -263,7 +263,7 @@ def test_a_suggestion_depends_on_neither_the_order_of_endings_nor_a_restart(tmp_
             search.on_trial_complete(f"id{number}", {EPOCH: 1 + number % 3, SCORE: 0.1 * number, "done": True})
             if restarts:
                 search = searcher(journal, slots=lambda: 6)
-                for left in in_flight(journal.events()):
+                for left in list_in_flight(journal.events()):
                     search.suggest(f"id{left}")
         suggestion = search.suggest("id6")
         assert suggestion is not None and suggestion[NUMBER] == 6
@@ -278,6 +278,27 @@ def test_a_suggestion_depends_on_neither_the_order_of_endings_nor_a_restart(tmp_
 def test_a_resumed_search_draws_nothing_again(undisturbed: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optuna.Study, "ask", lambda _: pytest.fail("a journaled suggestion was drawn again"))
     assert searcher(undisturbed).suggest("more") == Searcher.FINISHED
+
+
+def test_a_default_that_is_a_reference_is_no_trial_of_its_own(tmp_path: Path) -> None:
+    journal, space = Journal(DiskPlace(tmp_path / "j.jsonl")), SPACES["learning_rates"]
+    fixed = {name: value for name, value in DEFAULTS.items() if name not in space.names}
+    references = (("source_only", space.defaults(fixed)),)
+    search = JournaledOptunaSearch(
+        space, fixed=fixed, references=references, journal=journal, trials=3, epochs=EPOCHS, seed=0, slots=lambda: 3
+    )
+    for name in "abc":
+        search.suggest(name)
+    assert [event.role for event in journal.events()] == ["source_only", "suggested", "suggested"]
+
+
+def test_a_journal_that_lacks_a_line_is_refused(undisturbed: Journal, tmp_path: Path) -> None:
+    lines = undisturbed.file.local.read_bytes().splitlines(keepends=True)
+    suggested = [number for number, line in enumerate(lines) if b'"suggested"' in line and b'"trial": 4' in line]
+    torn = tmp_path / "torn.jsonl"
+    torn.write_bytes(b"".join(line for number, line in enumerate(lines) if number != suggested[0]))
+    with pytest.raises(UserError, match="tells of another search, whose trial 5 is"):
+        searcher(Journal(DiskPlace(torn)))
 
 
 @pytest.mark.parametrize("name", ["contrast", "csg_segmentation"])
@@ -356,19 +377,19 @@ def test_a_trial_that_was_cut_off_stays_in_flight(tmp_path: Path) -> None:
 
 
 def test_a_space_can_be_named_or_imported() -> None:
-    assert space_named("contrast", method="csg", data=DataConfig()) is SPACES["contrast"]
+    assert find_space("contrast", method="csg", data=DataConfig()) is SPACES["contrast"]
     assert (
-        space_named("", method="csg", data=DataConfig(name="gta5_cityscapes", augmentation="none"))
+        find_space("", method="csg", data=DataConfig(name="gta5_cityscapes", augmentation="none"))
         is SPACES["csg_segmentation"]
     )
     scenes = DataConfig(name="glyph_scenes", augmentation="none")
-    assert space_named("", method="csg", data=scenes) is SPACES["csg_glyph_scenes"]
-    assert space_named("", method="asg", data=DataConfig(name="gta5_cityscapes", augmentation="none")) is SPACES["asg"]
-    assert space_named("", method="of somebody's own", data=DataConfig()) is SPACES["learning_rates"]
+    assert find_space("", method="csg", data=scenes) is SPACES["csg_glyph_scenes"]
+    assert find_space("", method="asg", data=DataConfig(name="gta5_cityscapes", augmentation="none")) is SPACES["asg"]
+    assert find_space("", method="of somebody's own", data=DataConfig()) is SPACES["learning_rates"]
     with pytest.raises(UserError, match="--space: expected one of csg"):
-        space_named("everything", method="csg", data=DataConfig())
+        find_space("everything", method="csg", data=DataConfig())
     with pytest.raises(UserError, match="--space: cannot import"):
-        space_named("no_such_module:SPACE", method="csg", data=DataConfig())
+        find_space("no_such_module:SPACE", method="csg", data=DataConfig())
 
 
 def test_a_files_values_are_the_default_trial_where_the_space_holds_them() -> None:
@@ -403,5 +424,5 @@ def test_a_trial_whose_store_is_gone_stays_in_flight_and_ends_the_search(tmp_pat
     search.on_trial_complete("a", {EPOCH: 1, GONE: "the store does not answer any more", "done": True})
     with pytest.raises(OutsideFaultError, match="the store does not answer any more"):
         search.suggest("b")
-    assert in_flight(journal.events()) == [0]
+    assert list_in_flight(journal.events()) == [0]
     assert searcher(journal).suggest("a") is not None

@@ -35,9 +35,9 @@ from tests.csg.training.test_training import outcome, tiny
 from tests.made_up_pair import made_up_pair
 from tune_spaces.execution import trial
 from tune_spaces.execution.recorder import MlflowRecorder, Progress
-from tune_spaces.execution.trial import EPOCH, GONE, NUMBER, ROLE, SCORE, SECONDS, TrainingTrial, ending_of
+from tune_spaces.execution.trial import EPOCH, GONE, NUMBER, ROLE, SCORE, SECONDS, TrainingTrial, get_ending
 from tune_spaces.execution.tuning import run_trials
-from tune_spaces.search.journal import Event, Journal, in_flight, unfinished
+from tune_spaces.search.journal import Event, Journal, list_in_flight, unfinished
 from tune_spaces.search.plan import SearchOptions, plan_search
 from tune_spaces.search.scheduler import JournaledASHA
 from tune_spaces.search.searcher import JournaledOptunaSearch
@@ -110,7 +110,7 @@ def test_a_trial_whose_store_goes_away_is_in_flight_and_goes_on_where_it_was(
     with store_away(monkeypatch):
         gone = first.step()
         assert first.reset_config({}), "the process may be given another trial"
-    assert gone == {EPOCH: 1, GONE: gone[GONE], "done": True} and ending_of(gone, 2) is None
+    assert gone == {EPOCH: 1, GONE: gone[GONE], "done": True} and get_ending(gone, 2) is None
     assert "does not answer any more (OSError: away)" in gone[GONE]
     assert Run(config, pair).record.status == "running"
     second = started()
@@ -217,16 +217,16 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str, monk
     try:
         with pytest.raises(OutsideFaultError, match=r"^train\.output: the store does not answer any more$"):
             run(TrialWithoutStore)
-        assert in_flight(the_journal(address).events()) == [0]
+        assert list_in_flight(the_journal(address).events()) == [0]
         recorder = Recorder()
         run(TrialWithoutMemory, recorder)
         said = "the trial's process died (MemoryError: not enough for the queue)"
         assert recorder.lost == {0: said} and (0, "failed", said) in recorder.said
-        assert in_flight(the_journal(address).events()) == [0], "and the search went on with the others"
+        assert list_in_flight(the_journal(address).events()) == [0], "and the search went on with the others"
         assert sum(event.kind == "ended" for event in the_journal(address).events()) == 2
         with pytest.raises(UserError, match=r"^another driver has written to"):
             run(TrialBesideAnotherDriver)
-        assert in_flight(the_journal(address).events()) == [0]
+        assert list_in_flight(the_journal(address).events()) == [0]
     finally:
         ray.shutdown()
 

@@ -17,7 +17,7 @@ from tune_spaces import visda_search
 from tune_spaces.search.journal import Journal
 from tune_spaces.search.plan import SearchOptions
 from tune_spaces.spaces.narrowing import check_space, narrow_space
-from tune_spaces.spaces.shipped import SPACES, space_named
+from tune_spaces.spaces.shipped import SPACES, find_space
 from tune_spaces.spaces.space import Choice, Float, Space
 
 FILE = """
@@ -41,7 +41,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 def started(place: str, *argv: str) -> dict[str, Any]:
     """Return the default trial of a search of this space."""
     flags = parse_flags(SearchOptions, ["--space", place, *argv], prog="search", description="")
-    declared = space_named(place, method=flags.config.method.name, data=flags.config.data)
+    declared = find_space(place, method=flags.config.method.name, data=flags.config.data)
     space = narrow_space(declared, flags.config, flags.given, flags.stated)
     return space.defaults(flatten(flags.config))
 
