@@ -11,7 +11,7 @@ from csg.config.flags import HELP
 from csg.messages.console import Console
 from csg.messages.exit_codes import run_to_exit_code
 
-COMMANDS = ("train", "evaluate", "predict", "export", "data")
+COMMANDS = ("train", "evaluate", "predict", "export", "data", "pretrain")
 """Each is a module of ``csg.commands`` with a function of its name."""
 
 

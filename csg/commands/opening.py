@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from csg.commands.pretrain import make_mnist_weights
 from csg.commands.progress import show_image_progress
 from csg.config import Config
 from csg.data import ON_DISK, load_pair
@@ -27,7 +28,7 @@ def open_run(config: Config, console: Console, *, writing: bool = True) -> Run:
         SystemExit: see :func:`open_pair`.
     """
     place_at(config.train.output).reach("train.output", writing=writing)
-    check_starting_weights(config)
+    check_starting_weights(config, console)
     pair = open_pair(config, console)
     console.print(f"{config.method.summary} on {pair.description}")
     run = Run(config, pair)
@@ -37,12 +38,19 @@ def open_run(config: Config, console: Console, *, writing: bool = True) -> Run:
     return run.create()
 
 
-def check_starting_weights(config: Config) -> None:
-    """See that the weights that the encoder and the teacher start from can be loaded.
+def check_starting_weights(config: Config, console: Console) -> None:
+    """See that the weights that the encoder and the teacher start from can be loaded, and make those named mnist.
 
     Raises:
         UserError: see :func:`csg.models.weights.check_weights`.
+        SystemExit: 130, when Ctrl-C ends the making.
     """
+    if "mnist" in (config.model.weights, config.model.teacher_weights):
+        try:
+            make_mnist_weights(console)
+        except KeyboardInterrupt:
+            console.print("Interrupted; nothing was trained.")
+            raise SystemExit(130) from None
     check_weights(config.model, old_head=find_method_class(config).uses_old_head(config.method))
 
 

@@ -18,7 +18,7 @@ from csg.config.pairs import BUNDLED_SOURCE_IMAGES, IDLE, get_pair_task
 from csg.config.settings import NOT_IDENTITY, STRICT, Count, Flat, Place, Section, flatten
 from csg.messages.errors import UserError
 
-NAMED_WEIGHTS = ("imagenet", "none")
+NAMED_WEIGHTS = ("imagenet", "mnist", "none")
 """Values of ``model.weights`` that name no file."""
 Ids = Literal["by_name", "label_ids", "train_ids"]
 """Meaning of the pixels in label files of Cityscapes and GTA5."""
@@ -126,7 +126,8 @@ class ModelConfig(Section):
     name: str = "efficientnet_lite0"
     """Encoder architecture."""
     weights: Annotated[str, Place("read", NAMED_WEIGHTS)] = "imagenet"
-    """"imagenet" (weights that come with the encoder), "none", or a torch state-dict file."""
+    """"imagenet" (weights that come with the encoder), "mnist" (of resnet10: made at first use), "none", or a torch
+    state-dict file."""
     teacher_name: str | None = None
     """Architecture of the frozen teacher (unset: the encoder's); stages are matched by number."""
     teacher_weights: Annotated[str | None, Place("read", NAMED_WEIGHTS)] = None

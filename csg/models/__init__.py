@@ -8,10 +8,11 @@ from csg.messages.errors import UserError
 from csg.models.dilation import with_output_stride
 from csg.models.efficientnet_lite import efficientnet_lite0
 from csg.models.encoder import Encoder
-from csg.models.resnet import resnet18, resnet34, resnet50, resnet101
+from csg.models.resnet import resnet10, resnet18, resnet34, resnet50, resnet101
 
 ENCODERS: dict[str, Callable[[], Encoder]] = {
     "efficientnet_lite0": efficientnet_lite0,
+    "resnet10": resnet10,
     "resnet18": resnet18,
     "resnet34": resnet34,
     "resnet50": resnet50,

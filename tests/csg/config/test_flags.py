@@ -124,7 +124,7 @@ def test_a_command_line_that_cannot_be_used_is_refused_in_one_sentence(
 @pytest.mark.parametrize(
     ("main", "argv", "message"),
     [
-        (cli.main, [], "csg: expected a command (train, evaluate, predict, export, data), found none"),
+        (cli.main, [], "csg: expected a command (train, evaluate, predict, export, data, pretrain), found none"),
         (cli.main, ["trian"], "found 'trian'; the nearest is train"),
         (cli.main, ["data", "chek"], "csg data: expected a command (check), found 'chek'; the nearest is check"),
         (ALL["evaluate"], ["--streams"], "--streams: expected at least one value, found none"),

@@ -170,7 +170,7 @@ def test_training_goes_on_without_its_store_and_ends_with_3(
     assert cli.main(["train", *flags]) == 0
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "export", "data"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "export", "data", "pretrain"])
 def test_only_a_command_that_goes_on_says_so(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,45 @@
+"""``csg pretrain``: make the weights that the bundled benchmark's encoder starts from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from csg.commands.progress import CountProgress
+from csg.config.flags import read_options
+from csg.messages.console import Console
+from csg.models.handwriting import load_or_train, locate_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainOptions:
+    """There is nothing to set: the weights are the same for everybody."""
+
+
+def pretrain(argv: Sequence[str], console: Console) -> int:
+    """Run the command.
+
+    Returns:
+        0, or 130 after Ctrl-C.
+    """
+    read_options(PretrainOptions, argv, prog="csg pretrain", description=__doc__)
+    try:
+        make_mnist_weights(console)
+    except KeyboardInterrupt:
+        console.print("Interrupted; no weights were made.")
+        return 130
+    console.print(f"The weights mnist of resnet10: {locate_weights()}")
+    return 0
+
+
+def make_mnist_weights(console: Console) -> None:
+    """Train the weights ``mnist``, unless this machine has them, and show how far that is.
+
+    Raises:
+        UserError: see :func:`csg.models.handwriting.load_or_train`.
+    """
+    if locate_weights().is_file():
+        return
+    console.print("Training resnet10 on 5,000 MNIST digits, once on this machine.")
+    with CountProgress(console, doing="pre-training steps", line="pre-training step {}/{}".format, lines=4) as progress:
+        load_or_train(on_step=progress)
