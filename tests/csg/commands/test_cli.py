@@ -146,5 +146,5 @@ def test_no_command_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(cli.main, [], capsys)[0] == 2
     assert run(cli.main, ["--help"], capsys) == (
         0,
-        "usage: csg {train,evaluate,predict,export,data} [flags] (csg COMMAND --help shows them)",
+        "usage: csg {train,evaluate,predict,export,data,pretrain} [flags] (csg COMMAND --help shows them)",
     )
