@@ -126,8 +126,7 @@ class ModelConfig(Section):
     name: str = "efficientnet_lite0"
     """Encoder architecture."""
     weights: Annotated[str, Place("read", NAMED_WEIGHTS)] = "imagenet"
-    """"imagenet" (weights that come with the encoder), "mnist" (of resnet10: made at first use), "none", or a torch
-    state-dict file."""
+    """"imagenet" (come with the encoder), "mnist" (of resnet10, made at first use), "none", or a state-dict file."""
     teacher_name: str | None = None
     """Architecture of the frozen teacher (unset: the encoder's); stages are matched by number."""
     teacher_weights: Annotated[str | None, Place("read", NAMED_WEIGHTS)] = None
