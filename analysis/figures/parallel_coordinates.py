@@ -20,6 +20,7 @@ from analysis.figures.setting_scale import Scale
 from analysis.runs.metrics import find_protocol
 from analysis.runs.trials import REFERENCES, Trial, list_trials
 from csg.tracking import TrackedRun
+from csg.training.selection import Unit
 
 UNSET_POSITION = -0.16
 """The position of a setting that a trial does not have, below the axis."""
@@ -51,11 +52,15 @@ class Axis:
 
 
 def make_axes(trials: Sequence[Trial], score: str, names: Sequence[str]) -> list[Axis]:
-    """Return an axis for each setting, one for the last measured epoch, and one for the score there, in percent."""
+    """Return an axis for each setting, one for the last measured epoch, and one for the score there."""
     settings = [Axis.of(name, [trial.run.params.get(name) for trial in trials]) for name in dict.fromkeys(names)]
     epochs = Axis.of("epoch reached", [trial.epoch for trial in trials])
-    scores = [None if trial.score is None else 100 * trial.score for trial in trials]
-    return [*settings, epochs, Axis.of(f"{score} (%)", scores, unset="no score")]
+    return [*settings, epochs, Axis.of(Unit.of(score).name_axis(score), _scale_scores(trials, score), unset="no score")]
+
+
+def _scale_scores(trials: Sequence[Trial], score: str) -> list[float | None]:
+    factor = Unit.of(score).factor
+    return [None if trial.score is None else factor * trial.score for trial in trials]
 
 
 def draw_parallel_coordinates(runs: Iterable[TrackedRun], score: str, names: Sequence[str]) -> Figure:
@@ -196,7 +201,8 @@ def write_parallel_coordinates(runs: Iterable[TrackedRun], score: str, names: Se
 
 def _make_trace(trials: Sequence[Trial], columns: Sequence[Axis], score: str) -> Any:
     """Return plotly's trace of the trials. Trials without a score are grey, below the colour scale."""
-    scores = [None if trial.score is None else 100 * trial.score for trial in trials]
+    scores = _scale_scores(trials, score)
+    title = f"{html.escape(Unit.of(score).name_axis(score))} at the last epoch reached"
     known = [value for value in scores if value is not None] or [0.0]
     low, high = (min(known), max(known)) if len(set(known)) > 1 else (known[0] - 1, known[0])
     shades = [(step / 10, to_hex(style.SCORE_COLOURS(step / 10))) for step in range(11)]
@@ -213,7 +219,7 @@ def _make_trace(trials: Sequence[Trial], columns: Sequence[Axis], score: str) ->
         "colorscale": [[at, shade] for at, shade in shades],
         "showscale": len(set(known)) > 1,
         "colorbar": {
-            "title": {"text": f"{html.escape(score)} (%) at the last epoch reached", "side": "right"},
+            "title": {"text": title, "side": "right"},
             "x": 1.06,
         },
     }

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 
 from analysis.figures import style
 from analysis.runs.comparable import NoDataError, keep_comparable, keep_distinct
-from analysis.runs.metrics import get_task, has_metrics, name_protocol_metric
+from analysis.runs.metrics import get_task, has_metrics, make_selectors
 from analysis.runs.run_table import RunTable
 from csg.data.pair import IGNORED
 from csg.tracking import TrackedRun
@@ -91,7 +91,7 @@ def choose_runs(table: RunTable, *, mix: Collection[str] = ()) -> tuple[list[Sho
 
 
 def _get_score(run: TrackedRun) -> float:
-    metric = name_protocol_metric("source", get_task([run]))
+    metric = make_selectors(get_task([run]))["source"].metric
     return run.metrics[metric] if has_metrics(run, metric) else -math.inf
 
 

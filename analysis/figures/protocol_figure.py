@@ -11,10 +11,10 @@ from analysis.figures import style
 from analysis.figures.diversity_accuracy import correlate_with_real, format_rho
 from analysis.inference.rank_correlation import INTERVAL_FROM, RankCorrelation, rho_lead
 from analysis.runs.comparable import NoDataError, keep_comparable, keep_distinct
-from analysis.runs.metrics import get_task, has_metrics, name_protocol_metric
+from analysis.runs.metrics import Selector, get_task, has_metrics, make_selectors
 from csg.messages.wording import pluralize
 from csg.tracking import TrackedRun
-from csg.training.evaluation import PROTOCOL_STREAMS, PROTOCOLS
+from csg.training.selection import PROTOCOLS
 
 
 def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> style.RunFigure:
@@ -29,16 +29,16 @@ def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> 
     """
     chosen = keep_comparable(keep_distinct(runs), mix=mix)
     task = get_task(chosen.runs)
-    metrics = {protocol: name_protocol_metric(protocol, task) for protocol in PROTOCOLS}
-    scored = {
-        protocol: [run for run in chosen.runs if has_metrics(run, metric)] for protocol, metric in metrics.items()
-    }
+    selectors = make_selectors(task)
+    scored = {name: [run for run in chosen.runs if has_metrics(run, each.metric)] for name, each in selectors.items()}
     if max(map(len, scored.values())) < 3:
         raise NoDataError(f"fewer than 3 comparable finished runs have the score of a protocol.{chosen.remedy}")
-    found = {protocol: correlate_with_real(drawn, metrics[protocol]) for protocol, drawn in scored.items()}
-    figure, panels = style.make_panels(2, len(PROTOCOLS), height=3.95)
-    for axes, (protocol, drawn) in zip(panels[: len(PROTOCOLS)], scored.items(), strict=True):
-        _draw_runs(axes, protocol, drawn, found[protocol])
+    found = {name: correlate_with_real(drawn, selectors[name].metric) for name, drawn in scored.items()}
+    first = {each.protocol: name for name, each in reversed(selectors.items())}  # of unlabelled its first validator
+    drawn_above = [first[protocol] for protocol in PROTOCOLS]
+    figure, panels = style.make_panels(2, len(PROTOCOLS), height=3.95 + 0.14 * (len(selectors) - len(PROTOCOLS)))
+    for axes, name in zip(panels[: len(PROTOCOLS)], drawn_above, strict=True):
+        _draw_runs(axes, name, selectors[name], scored[name], found[name])
     panels[0].set_ylabel(style.balance_lines(f"real {task.score_words} (%)", 16), fontsize=style.TEXT_SIZE)
     grid = panels[-1].get_gridspec()
     for axes in panels[len(PROTOCOLS) :]:
@@ -47,26 +47,26 @@ def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> 
     _draw_correlations(figure.add_subplot(grid[1, :]), found, task.score_words)
     caption = (
         f"Above: {pluralize(len(chosen.runs), 'distinct finished run')}, score: {task.score_words} on the protocol's "
-        "stream. "
+        "stream, or a validator's on its images. "
         f"Below: Spearman's rho of score and real {task.score_words} on target/test, 95 % bootstrap intervals (from "
-        f"{INTERVAL_FROM} runs on). {describe_best_protocol(scored, found)}{chosen.note}"
+        f"{INTERVAL_FROM} runs on). {describe_best_selector(scored, found)}{chosen.note}"
     )
     style.set_caption(figure, caption)
     figure.runs = chosen.runs
     return figure
 
 
-def describe_best_protocol(scored: Mapping[str, Sequence[TrackedRun]], found: Mapping[str, RankCorrelation]) -> str:
-    """Return sentences on which protocol has the largest rho, and whether it leads the others significantly.
+def describe_best_selector(scored: Mapping[str, Sequence[TrackedRun]], found: Mapping[str, RankCorrelation]) -> str:
+    """Return sentences on which selector that asks for no label has the largest rho, and whether it leads the others.
 
     Args:
-        scored: the runs that have each protocol's score.
+        scored: the runs that have each selector's score.
         found: the rank correlation of each score with the real one.
     """
-    rhos = {protocol: each.rho for protocol, each in found.items() if each.rho is not None}
+    rhos = {name: each.rho for name, each in found.items() if each.rho is not None and name != "oracle"}
     if not rhos:
-        return "No protocol has a rank correlation."
-    best = max(rhos, key=lambda protocol: rhos[protocol])
+        return "No score has a rank correlation."
+    best = max(rhos, key=lambda name: rhos[name])
     leads = []
     for other in rhos:
         having = {run.run_id for run in scored[other]}
@@ -74,23 +74,24 @@ def describe_best_protocol(scored: Mapping[str, Sequence[TrackedRun]], found: Ma
         if other == best or len(both) < INTERVAL_FROM:
             continue
         task = get_task(both)
-        metrics = [name_protocol_metric(protocol, task) for protocol in (best, other)]
+        metrics = [make_selectors(task)[name].metric for name in (best, other)]
         first, second = ([run.metrics[metric] for run in both] for metric in metrics)
         lead, interval = rho_lead(first, second, [run.metrics[task.real_score] for run in both])
         mark = "" if interval.low > 0 else ", not distinguishable"
         leads.append(f"{other} {lead:.2f} [{interval.low:.2f}, {interval.high:.2f}]{mark}")
     if not leads:
-        return f"Largest rho: {best}; too few runs to say by how much."
-    return f"Largest rho: {best}. Its lead (the same runs drawn for both) over {'; over '.join(leads)}."
+        return f"Largest rho without labels: {best}; too few runs to say by how much."
+    return f"Largest rho without labels: {best}. Its lead (the same runs drawn for both) over {'; over '.join(leads)}."
 
 
-def _draw_runs(axes: Axes, protocol: str, runs: Sequence[TrackedRun], found: RankCorrelation) -> None:
+def _draw_runs(axes: Axes, name: str, selector: Selector, runs: Sequence[TrackedRun], found: RankCorrelation) -> None:
     task = get_task(runs)
-    scores = [100 * run.metrics[name_protocol_metric(protocol, task)] for run in runs]
+    scores = [selector.unit.factor * run.metrics[selector.metric] for run in runs]
     real = [100 * run.metrics[task.real_score] for run in runs]
     axes.scatter(scores, real, s=style.scale_mark(8, len(runs)), c=style.BLUE, alpha=0.6, lw=0)
-    axes.set_title(f"{protocol}\n{format_rho(found)}", fontsize=style.SMALL_SIZE)
-    axes.set_xlabel(f"{PROTOCOL_STREAMS[protocol]} (%)", fontsize=style.SMALL_SIZE)
+    title = name.replace(", ", "\n") if selector.protocol == "unlabelled" else f"{name}\n"
+    axes.set_title(f"{title}\n{format_rho(found)}", fontsize=style.SMALL_SIZE)
+    axes.set_xlabel(selector.unit.name_axis(selector.stream), fontsize=style.SMALL_SIZE)
     axes.xaxis.set_major_locator(MaxNLocator(3))
 
 

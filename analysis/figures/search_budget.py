@@ -20,7 +20,7 @@ from analysis.runs.run_table import SearchRuns
 from analysis.runs.trials import REFERENCES
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
-from csg.training.evaluation import SELECTION_SCORE
+from csg.training.selection import SELECTION_SCORE, Unit
 
 BUDGETS = 40
 """The largest number of budgets at which a curve is computed."""
@@ -35,6 +35,8 @@ class BudgetCurve:
     """One search's expected best by budget."""
 
     label: str
+    unit: Unit
+    """Of the selection score."""
     trials: int
     found: tuple[ExpectedBest, ...]
 
@@ -70,15 +72,17 @@ def compute_curves(
     trials = [[run for run in list_candidates(search) if run.run_id in kept] for search in searches]
     drawn = [(search, runs) for search, runs in zip(searches, trials, strict=True) if len(runs) > 1]
     labels = _choose_labels([search for search, _ in drawn])
-    return [_compute_curve(label, runs) for label, (_, runs) in zip(labels, drawn, strict=True)], chosen
+    return [
+        _compute_curve(label, Unit.of(search.score), runs) for label, (search, runs) in zip(labels, drawn, strict=True)
+    ], chosen
 
 
-def _compute_curve(label: str, runs: Sequence[TrackedRun]) -> BudgetCurve:
+def _compute_curve(label: str, unit: Unit, runs: Sequence[TrackedRun]) -> BudgetCurve:
     n = len(runs)
     budgets = sorted({round(float(budget)) for budget in np.geomspace(1, n, BUDGETS)})
     scores = [run.metrics[SELECTION_SCORE] for run in runs]
     outcomes = [run.metrics[get_task(runs).real_score] for run in runs]
-    return BudgetCurve(label, n, tuple(expected_best(scores, outcomes, budgets)))
+    return BudgetCurve(label, unit, n, tuple(expected_best(scores, outcomes, budgets)))
 
 
 def _choose_labels(searches: Sequence[SearchRuns]) -> list[str]:
@@ -112,9 +116,13 @@ def draw_search_budget(searches: Sequence[SearchRuns], *, mix: Collection[str] =
     for index, curve in enumerate(curves):
         colour = style.choose_mark(index)[1]
         dashes = ("-", "--", ":", "-.")[index % 4]
-        _draw_curve(left, curve, [(each.score, each.score_interval) for each in curve.found], colour, dashes)
-        _draw_curve(right, curve, [(each.outcome, each.outcome_interval) for each in curve.found], colour, dashes)
-    left.set_ylabel("expected best selection score (%)", fontsize=style.TEXT_SIZE)
+        scores = [(each.score, each.score_interval) for each in curve.found]
+        _draw_curve(left, curve, scores, curve.unit.factor, colour=colour, dashes=dashes)
+        outcomes = [(each.outcome, each.outcome_interval) for each in curve.found]
+        _draw_curve(right, curve, outcomes, 100, colour=colour, dashes=dashes)
+    units = {curve.unit for curve in curves}
+    words = "expected best selection score"
+    left.set_ylabel(units.pop().name_axis(words) if len(units) == 1 else words, fontsize=style.TEXT_SIZE)
     words = get_task(chosen.runs).score_words
     right.set_ylabel(style.balance_lines(f"expected real {words} of that trial (%)", 26), fontsize=style.TEXT_SIZE)
     most = max(curve.trials for curve in curves)
@@ -132,13 +140,19 @@ def draw_search_budget(searches: Sequence[SearchRuns], *, mix: Collection[str] =
 
 
 def _draw_curve(
-    axes: Axes, curve: BudgetCurve, figures: Sequence[tuple[float, Interval]], colour: str, dashes: str
+    axes: Axes,
+    curve: BudgetCurve,
+    figures: Sequence[tuple[float, Interval]],
+    factor: float,
+    *,
+    colour: str,
+    dashes: str,
 ) -> None:
     budgets = [each.budget for each in curve.found]
     label = f"{curve.label} (n = {curve.trials})"
-    axes.plot(budgets, [100 * value for value, _ in figures], color=colour, ls=dashes, lw=1.2, label=label)
+    axes.plot(budgets, [factor * value for value, _ in figures], color=colour, ls=dashes, lw=1.2, label=label)
     band = [interval for _, interval in figures[: len(curve.band)]]
-    low, high = ([100 * getattr(interval, side) for interval in band] for side in ("low", "high"))
+    low, high = ([factor * getattr(interval, side) for interval in band] for side in ("low", "high"))
     axes.fill_between(budgets[: len(band)], low, high, color=colour, alpha=0.2, lw=0)
 
 

@@ -20,6 +20,7 @@ from analysis.runs.trials import REFERENCES, Trial, list_trials
 from csg.messages.text import make_printable
 from csg.storage.place import Place
 from csg.tracking import TrackedRun
+from csg.training.selection import Unit
 
 MARKS: Final = {
     "suggested": ("o", style.BLUE, 14),
@@ -45,19 +46,20 @@ def draw_optimisation_history(runs: Iterable[TrackedRun], score: str) -> Figure:
     if not trials:
         return style.make_note(NO_RESULTS)
     figure, axes = style.make_figure(height=2.7)
+    factor = Unit.of(score).factor
     crossed = [trial for trial in trials if _is_crossed(trial)]
     scored = [trial for trial in trials if not _is_crossed(trial)]
     finished = [trial for trial in scored if trial.run.status == "finished"]
     early = [trial for trial in scored if trial.run.status != "finished"]
     eligible = [trial for trial in finished if trial.role != "source_only"]
     if eligible:
-        best = [100 * value for value in accumulate((_get_score(trial) for trial in eligible), max)]
+        best = [factor * value for value in accumulate((_get_score(trial) for trial in eligible), max)]
         numbers = [*(trial.number for trial in eligible), trials[-1].number]
         label = "best so far (finished only)"
         axes.step(numbers, [*best, best[-1]], where="post", color=style.BLACK, lw=1, label=label)
     stopped = all(trial.run.status == "stopped" for trial in early)
-    _draw_trials(axes, finished, filled=True, label="finished")
-    _draw_trials(axes, early, filled=False, label="stopped early" if stopped else "not finished")
+    _draw_trials(axes, finished, factor, filled=True, label="finished")
+    _draw_trials(axes, early, factor, filled=False, label="stopped early" if stopped else "not finished")
     if crossed:
         failed = all(trial.run.status == "failed" for trial in crossed)
         label = "failed" if failed else "failed or no score"
@@ -75,7 +77,7 @@ def draw_optimisation_history(runs: Iterable[TrackedRun], score: str) -> Figure:
             zorder=5,
         )
     _decorate(axes, trials, score)
-    _name_references(axes, trials)
+    _name_references(axes, trials, factor)
     if not eligible:
         why = "No trial of the space has finished, so there is no best so far." if scored else "No trial has a score."
         style.set_caption(figure, why)
@@ -91,12 +93,12 @@ def _get_score(trial: Trial) -> float:
     return trial.score
 
 
-def _draw_trials(axes: Axes, trials: Sequence[Trial], *, filled: bool, label: str) -> None:
+def _draw_trials(axes: Axes, trials: Sequence[Trial], factor: float, *, filled: bool, label: str) -> None:
     """Draw marks by role. The legend shows the first role that occurs."""
     for role, (marker, colour, size) in MARKS.items():
         chosen = [trial for trial in trials if trial.role == role]
         if chosen:
-            numbers, scores = [trial.number for trial in chosen], [100 * _get_score(trial) for trial in chosen]
+            numbers, scores = [trial.number for trial in chosen], [factor * _get_score(trial) for trial in chosen]
             face = colour if filled else "white"
             area = size * min(1.0, MANY / len(chosen))
             axes.scatter(
@@ -115,23 +117,22 @@ def _draw_trials(axes: Axes, trials: Sequence[Trial], *, filled: bool, label: st
 
 def _decorate(axes: Axes, trials: Sequence[Trial], score: str) -> None:
     protocol = find_protocol(score)
-    axes.set_ylabel(
-        f"{score} (%)" + (f"\nselection protocol: {protocol}" if protocol else ""), fontsize=style.SMALL_SIZE
-    )
+    selected_by = f"\nselection protocol: {protocol}" if protocol else ""
+    axes.set_ylabel(f"{Unit.of(score).name_axis(score)}{selected_by}", fontsize=style.SMALL_SIZE)
     axes.set_xlabel("trial", fontsize=style.TEXT_SIZE)
     axes.set_xlim(trials[0].number - 0.7, trials[-1].number + 0.7)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if not any(trial.score is not None for trial in trials):
-        axes.set_ylim(0, 100)
+        axes.set_ylim(0, Unit.of(score).factor)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=style.SMALL_SIZE, frameon=False)
 
 
-def _name_references(axes: Axes, trials: Sequence[Trial]) -> None:
+def _name_references(axes: Axes, trials: Sequence[Trial], factor: float) -> None:
     """Draw a line across at the score of each reference trial, and write its name and status beside the axes."""
     references = [trial for trial in trials if trial.role in REFERENCES]
     low, high = axes.get_ylim()
-    levels = [low if _is_crossed(trial) else 100 * _get_score(trial) for trial in references]
+    levels = [low if _is_crossed(trial) else factor * _get_score(trial) for trial in references]
     places = style.move_apart([(level - low) / (high - low) for level in levels], 0.13)
     for trial, level, place in zip(references, levels, places, strict=True):
         colour = MARKS[trial.role][1]

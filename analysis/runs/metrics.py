@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from csg.config.pairs import get_pair_task
+from csg.metrics.validators import VALIDATORS
 from csg.tasks import TASKS
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
-from csg.training.evaluation import PROTOCOL_STREAMS
+from csg.training.selection import ASKS, PROTOCOL_STREAMS, PROTOCOLS, Unit
 
 E0_METRIC: Final = "target/test/E0_mhe"
 """The energy E_0 in the convention of the paper's printed figures."""
@@ -31,15 +33,44 @@ def has_metrics(run: TrackedRun, *names: str) -> bool:
     return all(math.isfinite(run.metrics.get(name, math.nan)) for name in names)
 
 
-def name_protocol_metric(protocol: str, task: Task) -> str:
-    """Return the metric of a finished run that a protocol selects by."""
-    return f"selected/{PROTOCOL_STREAMS[protocol]}/{task.score}"
+@dataclass(frozen=True)
+class Selector:
+    """A way to choose among finished runs: a protocol, and under ``unlabelled`` one validator."""
+
+    protocol: str
+    metric: str
+    """Of a finished run, on its selected weights; the largest is chosen."""
+
+    @property
+    def stream(self) -> str:
+        """What it looks at."""
+        return PROTOCOL_STREAMS[self.protocol]
+
+    @property
+    def unit(self) -> Unit:
+        """How its score is written."""
+        return Unit.of(self.metric)
+
+
+def make_selectors(task: Task) -> dict[str, Selector]:
+    """Return every selector by its name for people, the protocols in their order."""
+    selectors = {}
+    for protocol in PROTOCOLS:
+        selected = f"selected/{PROTOCOL_STREAMS[protocol]}"
+        if protocol == "unlabelled":
+            selectors |= {f"{protocol}, {name}": Selector(protocol, f"{selected}/{name}") for name in VALIDATORS}
+        else:
+            selectors[protocol] = Selector(protocol, f"{selected}/{task.score}")
+    return selectors
 
 
 def find_protocol(score: str) -> str:
     """Return the selection protocol that looks at the score's stream; empty if none does."""
-    stream = score.rpartition("/")[0]
-    return next((protocol for protocol, looked_at in PROTOCOL_STREAMS.items() if looked_at == stream), "")
+    stream, _, name = score.rpartition("/")
+    if name in VALIDATORS:
+        return "unlabelled"
+    by_labels = (protocol for protocol in PROTOCOL_STREAMS if protocol != "unlabelled")
+    return next((protocol for protocol in by_labels if PROTOCOL_STREAMS[protocol] == stream), "")
 
 
 def describe_protocol(run: TrackedRun) -> str:
@@ -51,7 +82,5 @@ def describe_protocol(run: TrackedRun) -> str:
 
 def count_target_queries(run: TrackedRun) -> int:
     """Count how often a run looked at the target to select its epoch."""
-    looked = run.params.get("selection.epoch") == "best" and PROTOCOL_STREAMS[
-        str(run.params.get("selection.protocol"))
-    ].startswith("target/")
+    looked = run.params.get("selection.epoch") == "best" and ASKS[str(run.params["selection.protocol"])] != "nothing"
     return int(run.params["train.epochs"]) if looked else 0

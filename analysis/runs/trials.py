@@ -13,7 +13,7 @@ from analysis.runs.metrics import has_metrics
 from analysis.runs.run_table import RunTable, SearchRuns
 from csg.tracking import TrackedRun, add_histories
 from csg.tracking.tags import Tag
-from csg.training.evaluation import SELECTION_SCORE
+from csg.training.selection import SELECTION_SCORE
 
 REFERENCES: Final = ("source_only", "default")
 """Roles of the trials that the search did not suggest."""

@@ -142,7 +142,8 @@ def _write_caption(ablation: AblationRuns, columns: Sequence[Column]) -> list[st
         {int(run.metrics[each]) for run in ablation.finished if (each := "target/test/images") in run.metrics}
     )
     protocols = sorted({describe_protocol(run) for run in ablation.finished})
-    queries = pluralize(sum(map(count_target_queries, ablation.finished)), "target query", "target queries")
+    asked = [str(run.params["selection.protocol"]) for run in ablation.finished if count_target_queries(run)]
+    queries = describe_queries(sum(map(count_target_queries, ablation.finished)), asked)
     sentences = ["Mean ± sample standard deviation over n seeds."]
     if ablation.finished:
         figures = "Real accuracy" if task.one_label else f"Real {task.score_words}, {task.overall_words}"

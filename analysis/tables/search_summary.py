@@ -15,9 +15,9 @@ from csg.data.pair import TARGET_TEST
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
-from csg.training.evaluation import SELECTION_SCORE
+from csg.training.selection import ASKS, SELECTION_SCORE, Unit
 
-HEADINGS = ("search", "protocol", "trials", "finished", "stopped", "failed", "target queries", "chosen", "its score %")
+HEADINGS = ("search", "protocol", "trials", "finished", "stopped", "failed", "target queries", "chosen", "its score")
 
 
 def make_search_summary(searches: Sequence[SearchRuns]) -> Table:
@@ -52,14 +52,15 @@ def _make_entries(search: SearchRuns, task: Task) -> list[Entry]:
         search.protocol,
         str(len(search.runs)),
         *map(str, counts),
-        MISSING if queries is None else f"{queries:.0f}",
+        MISSING if queries is None else _describe_queries(int(queries), search.protocol),
     ]
     entries = [Entry(text) for text in texts]
     chosen = next(iter(rank_trials(search.runs)), None)
     if chosen is None:
         return [*entries, *[Entry(MISSING)] * 5]
     score = chosen.metrics[SELECTION_SCORE]
-    entries += [Entry(chosen.name), Entry(f"{100 * score:.1f}", "", SELECTION_SCORE, {chosen.run_id: score})]
+    written = Unit.of(search.score).format_whole(score)
+    entries += [Entry(chosen.name), Entry(written, "", SELECTION_SCORE, {chosen.run_id: score})]
     entries.append(_make_real_entry(chosen, task))
     finished = [run for run in search.runs if run.status == "finished"]
     source_only = next((run for run in finished if run.tags.get(Tag.ROLE) == "source_only"), None)
@@ -69,6 +70,11 @@ def _make_entries(search: SearchRuns, task: Task) -> list[Entry]:
     gain = chosen.metrics[metric] - source_only.metrics[metric]
     both = {run.run_id: run.metrics[metric] for run in (chosen, source_only)}
     return [*entries, _make_real_entry(source_only, task), Entry(f"{100 * gain:+.1f}", "", metric, both)]
+
+
+def _describe_queries(queries: int, protocol: str) -> str:
+    labels = {"images": " (no labels)", "labels": " (labels)"}.get(ASKS.get(protocol, "nothing"), "")
+    return f"{queries}{labels if queries else ''}"
 
 
 def _make_real_entry(run: TrackedRun, task: Task) -> Entry:

@@ -24,6 +24,20 @@ Ids = Literal["by_name", "label_ids", "train_ids"]
 """Meaning of the pixels in label files of Cityscapes and GTA5."""
 
 
+ValidatorName = Literal[
+    "class_ami",
+    "class_silhouette",
+    "infomax",
+    "bnm",
+    "entropy",
+    "snd",
+    "mixval",
+    "atc",
+    "teacher_neighbours",
+    "diversity",
+]
+
+
 @dataclass(frozen=True, config=STRICT)
 class DataConfig(Section):
     """The synthetic source, the real target, and the processing of their images."""
@@ -226,9 +240,12 @@ class TrainConfig(Section):
 class SelectionConfig(Section):
     """Which stream may select, and which epoch is measured on target/test."""
 
-    protocol: Annotated[Literal["source", "shifted", "oracle", "paper"], NOT_IDENTITY] = "source"
-    """source: held-out synthetic; shifted: held-out synthetic under unseen distortions; oracle: target/val;
-    paper: all real images, only to select an epoch, and in no search."""
+    protocol: Annotated[Literal["source", "shifted", "unlabelled", "oracle", "paper"], NOT_IDENTITY] = "source"
+    """source: held-out synthetic; shifted: held-out synthetic under unseen distortions; unlabelled: the images of
+    target/val without their labels; oracle: target/val; paper: all real images, only to select an epoch, and in no
+    search."""
+    validator: Annotated[ValidatorName, NOT_IDENTITY] = "class_ami"
+    """With protocol unlabelled: the score that needs no label (csg/metrics/validators.py)."""
     epoch: Literal["last", "best"] = "last"
     """Which epoch's weights are measured on target/test: the last, or the best by the protocol's stream."""
 
@@ -250,7 +267,7 @@ class Config:
                 "selection.protocol: 'paper' selects an epoch on all real images, so it needs selection.epoch=best, "
                 f"and no search takes it; found selection.epoch={self.selection.epoch}"
             )
-        if self.data.trained_on == "target" and self.selection.protocol in ("oracle", "paper"):
+        if self.data.trained_on == "target" and self.selection.protocol in ("unlabelled", "oracle", "paper"):
             raise UserError(
                 "data.trained_on: target/val is what is trained on, so nothing can be selected by it; expected "
                 f"selection.protocol=source or shifted, found {self.selection.protocol}"

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 import torch
 from torch import Tensor
 
 from csg.collective import gather_rows
 from csg.config import Config
-from csg.data.pair import IGNORED, Pair
+from csg.data.pair import IGNORED, Pair, Stream
+from csg.losses.attentional_pooling import average_pool
 from csg.metrics.accuracy import accuracy, confusion_counts, mean_class_accuracy, per_class_accuracy
+from csg.metrics.mixval import choose_partners, mix_images
+from csg.metrics.subset import choose_images
 from csg.models.classifier import Classifier
 from csg.models.encoder import Encoder
+from csg.models.folding import FoldedEncoder
 from csg.models.model import Output
-from csg.tasks.measurement import Inference, Measurement, count_skipped, read_batches
+from csg.tasks.measurement import Inference, Measurement, Mixtures, Rows, count_skipped, encode, read_batches
 from csg.tasks.task import Task
 
 FlipAveraging = Literal["softmax", "sigmoid", "none"]
+MIXED: Final = 128
+"""Images that are mixed with each other: each costs a forward pass an epoch."""
 
 
 class Classification(Task):
@@ -51,21 +57,40 @@ class Classification(Task):
         """
         images = pair.streams[stream]
         averaging = config.data.flip_averaging if pair.flip_averaging else "none"
-        features: list[Tensor] = []
+        rows = [inference.no_rows(len(pair.classes))]
         answers = [torch.empty(0, 2, dtype=torch.int64)]
         for reading in read_batches(images, config, batch=config.train.evaluation_batch_size):
             scores, output = class_scores(inference, inference.input(reading.views[0]), averaging)
-            features.append(output.features.cpu())
+            middle = torch.full((len(reading.indices), 2), 0.5, dtype=torch.float64)
+            rows.append(Rows(reading.indices, middle, output.logits.cpu(), output.features.cpu()))
             answers.append(torch.stack([reading.labels, scores.argmax(dim=1).cpu()], dim=1))
         labels, predicted = gather_rows(torch.cat(answers)).unbind(dim=1)
         left_out = count_skipped(images, len(labels), stream)
-        labelled = labels != IGNORED
+        labelled, joined = labels != IGNORED, Rows.join(rows).gather()
         return Measurement(
             confusion_counts(predicted[labelled], labels[labelled], len(pair.classes)),
-            gather_rows(torch.cat([inference.no_features(), *features])),
+            joined.features,
             {"labels": labels, "predicted": predicted},
+            joined,
+            labels,
             left_out,
         )
+
+    def encode_rows(self, encoder: FoldedEncoder, config: Config, images: Stream, rows: Rows) -> Tensor:
+        """See :class:`~csg.tasks.task.Task`: the spatially averaged maps of the last stage."""
+        batches = torch.split(rows.images, config.train.evaluation_batch_size)
+        read = (images.read(batch).views[0] for batch in batches)
+        return torch.cat([average_pool(encode(encoder, config, views)).cpu() for views in read])
+
+    def answer_mixtures(
+        self, inference: Inference, config: Config, images: Stream, rows: Rows, *, seed: int
+    ) -> Mixtures:
+        """See :class:`~csg.tasks.task.Task`: each of at most MIXED images with another one of them."""
+        first = rows.choose(choose_images(len(rows.images), limit=MIXED, seed=seed))
+        partners = choose_partners(len(first.images), seed=seed)
+        inputs = inference.input(images.read(first.images).views[0])
+        mixed = torch.split(mix_images(inputs, inputs[partners]), config.train.evaluation_batch_size)
+        return Mixtures(first, first.logits[partners], torch.cat([inference(batch).logits.cpu() for batch in mixed]))
 
     def predict(self, inference: Inference, config: Config, images: Tensor) -> Tensor:
         """See :class:`~csg.tasks.task.Task`; of the images as they are, not mirrored."""

@@ -3,19 +3,59 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from csg.collective import own_slice
+from csg.collective import gather_rows, own_slice
 from csg.config import Config
 from csg.data.pair import Reading, Stream
 from csg.data.reading.loading import admit, map_in_order
 from csg.messages.errors import BadDataError
 from csg.models.folding import FoldedEncoder
 from csg.models.model import Model, Output
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a validator may look at: a row an image, or a row for each of some places of the images. No label."""
+
+    images: Tensor
+    """(R,) int64: which image of the stream a row is of."""
+    points: Tensor
+    """(R, 2) where in it, as shares of its height and width; of whole images the middle."""
+    logits: Tensor
+    """(R, classes)."""
+    features: Tensor
+    """(R, D): of the last stage."""
+
+    @classmethod
+    def join(cls, parts: Sequence[Rows]) -> Rows:
+        """Put rows one after the other."""
+        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in dataclasses.fields(cls)))
+
+    def choose(self, chosen: Tensor) -> Rows:
+        """Return the rows at (M,) places."""
+        return Rows(*(getattr(self, field.name)[chosen] for field in dataclasses.fields(self)))
+
+    def gather(self) -> Rows:
+        """Return the rows of all processes of a group."""
+        return Rows(*(gather_rows(getattr(self, field.name)) for field in dataclasses.fields(self)))
+
+
+@dataclass(frozen=True)
+class Mixtures:
+    """Answers to mixtures of two images, a row an image or a place."""
+
+    first: Rows
+    """Of the images that make up most of each mixture."""
+    partner_logits: Tensor
+    """(M, classes) of the images that they are mixed with."""
+    mixed_logits: Tensor
+    """(M, classes) of the mixtures."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +68,9 @@ class Measurement:
     """(N, C): spatially averaged stage-4 maps of the images as they are."""
     answers: dict[str, Tensor]
     """What is kept of each image's answer, by name, N along the first axis; each task has its own."""
+    rows: Rows
+    row_labels: Tensor
+    """(R,) int64 classes of the rows, or IGNORED. Validators get those of the source alone."""
     skipped: int = 0
     """Images that could not be read, and are in none of these."""
 
@@ -36,6 +79,8 @@ class Measurement:
             self.confusion + other.confusion,
             torch.cat([self.features, other.features]),
             {name: torch.cat([kept, other.answers[name]]) for name, kept in self.answers.items()},
+            Rows.join([self.rows, other.rows]),
+            torch.cat([self.row_labels, other.row_labels]),
             self.skipped + other.skipped,
         )
 
@@ -86,6 +131,12 @@ class Inference:
         parameter = next(self._model.parameters())
         return torch.empty(0, self._model.encoder.channels[-1], dtype=parameter.dtype)
 
+    def no_rows(self, classes: int) -> Rows:
+        """Return the rows of no image."""
+        features = self.no_features()
+        nowhere = torch.empty(0, 2, dtype=torch.float64)
+        return Rows(torch.empty(0, dtype=torch.int64), nowhere, features.new_empty(0, classes), features)
+
     def input(self, images: Tensor) -> Tensor:
         """Move uint8 images to the device and normalise them, in the configured memory format."""
         return to_input(self._model, self._config, images)
@@ -99,6 +150,13 @@ def to_input(model: Model, config: Config, images: Tensor) -> Tensor:
     """Move uint8 images to the device and normalise them, in the configured memory format."""
     moved = images.to(config.train.device, non_blocking=True)
     return lay_out(model.encoder.normalise(moved), config)
+
+
+@torch.no_grad()
+def encode(encoder: FoldedEncoder, config: Config, images: Tensor) -> Tensor:
+    """Return a frozen encoder's last maps, (N, C, h, w), of (N, 3, H, W) uint8 images."""
+    moved = images.to(config.train.device)
+    return encoder(lay_out(encoder.encoder.normalise(moved), config))[-1]
 
 
 def lay_out(images: Tensor, config: Config) -> Tensor:

@@ -8,10 +8,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from csg.config import Config
-from csg.data.pair import TARGET_TEST, Pair
+from csg.data.pair import TARGET_TEST, Pair, Stream
 from csg.models.encoder import Encoder
+from csg.models.folding import FoldedEncoder
 from csg.models.model import Model
-from csg.tasks.measurement import Inference, Measurement
+from csg.tasks.measurement import Inference, Measurement, Mixtures, Rows
 
 
 class Task(ABC):
@@ -74,6 +75,16 @@ class Task(ABC):
             UserError: not a single image can be read.
             BadImageError: one cannot, and ``data.on_bad_image`` is error.
         """
+
+    @abstractmethod
+    def encode_rows(self, encoder: FoldedEncoder, config: Config, images: Stream, rows: Rows) -> Tensor:
+        """Return a frozen encoder's features, (R, D), of the same images, or places of them, as ``rows``."""
+
+    @abstractmethod
+    def answer_mixtures(
+        self, inference: Inference, config: Config, images: Stream, rows: Rows, *, seed: int
+    ) -> Mixtures:
+        """Mix a seeded choice of the images that ``rows`` are of, and answer; see :mod:`csg.metrics.mixval`."""
 
     @abstractmethod
     def predict(self, inference: Inference, config: Config, images: Tensor) -> Tensor:

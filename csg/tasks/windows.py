@@ -38,6 +38,11 @@ def window_starts(length: int, window: int, stride: float) -> list[int]:
     return [min(number * step, last) for number in range(math.ceil(last / step) + 1)]
 
 
+def list_windows(height: int, width: int, *, window: int, stride: float) -> list[tuple[int, int]]:
+    """Return the top and left corner of every window of an image, in reading order; see :func:`window_starts`."""
+    return list(itertools.product(*(window_starts(length, window, stride) for length in (height, width))))
+
+
 @torch.no_grad()
 def windowed_probabilities(scores: Scores, image: Tensor, *, window: int, stride: float, batch: int = 1) -> Tensor:
     """Average the class probabilities of all windows that see a pixel.
@@ -59,9 +64,8 @@ def windowed_probabilities(scores: Scores, image: Tensor, *, window: int, stride
         ValueError: see :func:`window_starts`; or ``scores`` answers at another size than it was asked.
     """
     height, width = image.shape[-2:]
-    tops, lefts = (window_starts(length, window, stride) for length in (height, width))
     high, wide = min(window, height), min(window, width)
-    places = list(itertools.product(tops, lefts))
+    places = list_windows(height, width, window=window, stride=stride)
     total: Tensor | None = None
     for first in range(0, len(places), batch):
         corners = places[first : first + batch]
@@ -75,8 +79,8 @@ def windowed_probabilities(scores: Scores, image: Tensor, *, window: int, stride
             total[:, top : top + high, left : left + wide] += part
     assert total is not None
     rows, columns = (
-        coverage(starts, side, length).to(total)
-        for starts, side, length in ((tops, high, height), (lefts, wide, width))
+        coverage(window_starts(length, window, stride), side, length).to(total)
+        for side, length in ((high, height), (wide, width))
     )
     return total.div_(rows[:, None]).div_(columns)
 

@@ -9,9 +9,9 @@ from functools import partial
 from csg.tracking.refusals import is_lasting
 from csg.tracking.store import TrackingError
 from csg.tracking.tracker import Tracker
-from csg.training.evaluation import SELECTION_SCORE, score_after
 from csg.training.record import Record
 from csg.training.run import Run
+from csg.training.selection import SELECTION_SCORE, score_after
 
 
 class RunTracker:

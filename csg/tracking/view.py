@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 
 from csg.tracking.tags import Tag
-from csg.training.evaluation import SELECTION_SCORE
+from csg.training.selection import SELECTION_SCORE
 
 TAGS = (Tag.STATUS, Tag.BEST, Tag.CELL)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final, Literal, get_args
-
 import torch
 
 from csg.config import Config
@@ -13,26 +10,8 @@ from csg.metrics.hyperspherical_energy import hyperspherical_energy
 from csg.models.model import Model
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference, Measurement
-
-SELECTION_SCORE: Final = "selection/score"
-"""The selection score of a finished run, taken on the weights that target/test was measured with."""
-Protocol = Literal["source", "shifted", "oracle"]
-PROTOCOLS: Final[tuple[str, ...]] = get_args(Protocol)
-"""The protocols by which configurations may be chosen; ``paper`` would show a search the images that are reported."""
-TARGET_ALL = "target/all"
-"""All real images together: what the paper's own protocol selects an epoch on."""
-PROTOCOL_STREAMS = {"source": SOURCE_VAL, "shifted": SOURCE_SHIFTED, "oracle": TARGET_VAL, "paper": TARGET_ALL}
-"""The one stream that each selection protocol may look at."""
-
-
-def score_metric(config: Config) -> str:
-    """Return the metric that configurations or epochs are selected by: the score of the protocol's own stream."""
-    return f"{PROTOCOL_STREAMS[config.selection.protocol]}/{find_task(config.data).score}"
-
-
-def selection_score(metrics: Mapping[str, float], config: Config) -> float:
-    """Return an epoch's figure under :func:`score_metric`."""
-    return metrics[score_metric(config)]
+from csg.training.selection import TARGET_ALL
+from csg.training.unlabelled import UnlabelledScores
 
 
 def compute_figures(stream: str, measurement: Measurement, config: Config) -> dict[str, float]:
@@ -57,17 +36,18 @@ def compute_energies(stream: str, measurement: Measurement, config: Config) -> d
     }
 
 
-def measure_validation(model: Model, config: Config, pair: Pair) -> dict[str, float]:
+def measure_validation(model: Model, config: Config, pair: Pair, unlabelled: UnlabelledScores) -> dict[str, float]:
     """Measure what every epoch reports: the validation streams. target/test is left alone.
 
     Only under the ``paper`` protocol, which selects an epoch on all real images, does it enter: as part of target/all.
     """
     inference, task = Inference(model, config), find_task(config.data)
-    metrics: dict[str, float] = {}
-    for stream in (SOURCE_VAL, SOURCE_SHIFTED):
-        metrics |= compute_figures(stream, task.measure(inference, config, pair, stream), config)
-    target = task.measure(inference, config, pair, TARGET_VAL)
+    source, shifted, target = (
+        task.measure(inference, config, pair, stream) for stream in (SOURCE_VAL, SOURCE_SHIFTED, TARGET_VAL)
+    )
+    metrics = compute_figures(SOURCE_VAL, source, config) | compute_figures(SOURCE_SHIFTED, shifted, config)
     metrics |= compute_figures(TARGET_VAL, target, config) | compute_energies(TARGET_VAL, target, config)
+    metrics |= unlabelled.measure(inference, target.rows, source)
     if config.selection.protocol == "paper":
         whole = target + task.measure(inference, config, pair, TARGET_TEST)
         metrics |= compute_figures(TARGET_ALL, whole, config)
@@ -83,29 +63,3 @@ def measure_test(inference: Inference, config: Config, pair: Pair) -> tuple[dict
     for name, value in zip(pair.classes, task.class_figures(test), strict=True):
         metrics[f"{TARGET_TEST}/{task.by_class}/{name}"] = value
     return metrics, test
-
-
-def score_after(epochs: Sequence[Mapping[str, float]], config: Config) -> float:
-    """Return the selection score of the weights that would be measured after ``epochs``."""
-    scores = [selection_score(metrics, config) for metrics in epochs]
-    return max(scores) if config.selection.epoch == "best" else scores[-1]
-
-
-def selects_newest(epochs: Sequence[Mapping[str, float]], config: Config) -> bool:
-    """Whether the newest of ``epochs`` has, so far, the weights to measure on target/test."""
-    if config.selection.epoch == "last":
-        return len(epochs) == config.train.epochs
-    return len(epochs) == 1 or score_after(epochs, config) > score_after(epochs[:-1], config)
-
-
-def describe_selected(epochs: Sequence[Mapping[str, float]], config: Config) -> dict[str, float]:
-    """Return which of all epochs was selected, and what the validation streams showed of its weights."""
-    task = find_task(config.data)
-    scores = [selection_score(metrics, config) for metrics in epochs]
-    number = scores.index(max(scores)) + 1 if config.selection.epoch == "best" else len(scores)
-    shown = {
-        f"selected/{name}": value
-        for name, value in epochs[number - 1].items()
-        if name.rpartition("/")[2] in (task.score, task.overall)
-    }
-    return {"selected/epoch": float(number), **shown}

@@ -48,7 +48,8 @@ def resolve_settings(config: Config) -> Flat:
     A method from outside the package enters with the content of the files that define it, its settings and the classes
     that these inherit from.
 
-    The selection protocol enters only with ``selection.epoch=best``, where it decides which weights are measured.
+    The selection protocol and its validator enter only with ``selection.epoch=best``, where they decide which weights
+    are measured.
 
     Raises:
         UserError: a file or a folder that a setting names cannot be read.
@@ -75,6 +76,8 @@ def resolve_settings(config: Config) -> Flat:
         flat["method.source"] = "sha256:" + "+".join(digests)
     if config.selection.epoch == "best":
         flat["selection.protocol"] = config.selection.protocol
+        if config.selection.protocol == "unlabelled":
+            flat["selection.validator"] = config.selection.validator
     for name, path in find_places(config).items():
         if name in flat:
             try:

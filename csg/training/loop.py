@@ -26,6 +26,7 @@ from csg.training.checkpoint import Checkpoint
 from csg.training.evaluation import measure_validation
 from csg.training.optimiser import lr_factor
 from csg.training.step import Learner, make_learner
+from csg.training.unlabelled import UnlabelledScores
 
 OnStep = Callable[[int, int], None]
 """Called after every step, and after its state was saved where that was due, with the steps done and those in all."""
@@ -73,6 +74,7 @@ class Training:
         self.config = config
         self.pair = pair
         self.learner: Learner = make_learner(config, classes=len(pair.classes))
+        self.unlabelled = UnlabelledScores(config, pair)
         self.position = Position()
         self.steps_per_epoch = steps_per_epoch(config, pair)
 
@@ -229,6 +231,6 @@ def measure_epoch(training: Training, total: int) -> dict[str, float]:
     if position.skipped:
         metrics[f"{SOURCE_TRAIN}/skipped_images"] = float(position.skipped)
     began = time.perf_counter()
-    metrics |= measure_validation(learner.model, config, training.pair)
+    metrics |= measure_validation(learner.model, config, training.pair, training.unlabelled)
     metrics["evaluation/seconds"] = time.perf_counter() - began
     return {name: value for name, value in metrics.items() if not math.isnan(value)}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from csg.data.pair import SOURCE_SHIFTED
 from csg.messages.errors import UserError
 from csg.storage.place import Place
-from csg.training.evaluation import TARGET_ALL
+from csg.training.selection import TARGET_ALL
 
 RECORD = "record.json"
 Status = Literal["running", "finished", "stopped", "failed", "interrupted"]

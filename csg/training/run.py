@@ -17,13 +17,14 @@ from csg.models.model import Model
 from csg.storage.layout import TRAINED, place_at
 from csg.tasks.measurement import Inference
 from csg.training.checkpoint import load_state
-from csg.training.evaluation import describe_selected, measure_test, score_after, selects_newest
+from csg.training.evaluation import measure_test
 from csg.training.identity import Identity
 from csg.training.loop import EpochReport, OnStep, Stop, Training, fit
 from csg.training.outputs import OUTPUTS, save_outputs
 from csg.training.pictures import PICTURES, save_pictures
 from csg.training.record import RECORD, Record, Status, read_record, write_record
 from csg.training.selected import save_selected
+from csg.training.selection import describe_selected, score_after, selects_newest
 from csg.training.step import NonFiniteLossError
 
 

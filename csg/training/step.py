@@ -172,13 +172,23 @@ def _name_scalars(result: StepResult, loss: Tensor, shares: list[float]) -> dict
 def make_learner(config: Config, *, classes: int) -> Learner:
     """Build the model from its starting weights, the method and the optimiser; all a function of the configuration."""
     seed = config.train.seed
-    with torch_seeded(seed, "encoder"):
-        encoder = load_encoder(config.model)
+    encoder = _load_starting_encoder(config)
     model = place(make_model(config, encoder, classes=classes), config)
     with torch_seeded(seed, "teacher"):
         teacher = load_teacher(config.model) or encoder
     method = find_method_class(config)(config.method, model, teacher=place(teacher, config), seed=seed)
     return Learner(config, model, method)
+
+
+def load_frozen_encoder(config: Config) -> Encoder:
+    """Load what a run starts from, or the teacher of another architecture or other weights that its settings name."""
+    with torch_seeded(config.train.seed, "teacher"):
+        return load_teacher(config.model) or _load_starting_encoder(config)
+
+
+def _load_starting_encoder(config: Config) -> Encoder:
+    with torch_seeded(config.train.seed, "encoder"):
+        return load_encoder(config.model)
 
 
 def make_model(config: Config, encoder: Encoder, *, classes: int) -> Model:

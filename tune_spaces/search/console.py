@@ -12,8 +12,7 @@ from rich.table import Table
 
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
-from csg.tasks import find_task
-from csg.training.evaluation import PROTOCOL_STREAMS
+from csg.training.selection import Unit, describe_score
 from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, configure_trial, get_ending
 from tune_spaces.execution.tuning import DriverCallback
 from tune_spaces.search.journal import Event
@@ -44,7 +43,8 @@ class SearchConsole(DriverCallback):
         self._base = search.base
         self._epochs = config.train.epochs
         self._trials = search.options.num_samples
-        self._score_name = f"{PROTOCOL_STREAMS[config.selection.protocol]} {find_task(config.data).score_words}"
+        self._score_name = describe_score(config)
+        self._unit = Unit.of(search.score_metric)
         self._live: Live | None = None
         self._rows: dict[int, Row] = {}
         suggested = {event.trial: event for event in known if event.kind == "suggested"}
@@ -97,7 +97,7 @@ class SearchConsole(DriverCallback):
             row = self._rows[number]
             seconds = f"{row.seconds:4.0f} s" if row.seconds else ""
             self._console.print(
-                f"trial {number:03d}  epoch {row.epoch}/{self._epochs}  {_percent(row.score):>6}  {row.status:<8}  "
+                f"trial {number:03d}  epoch {row.epoch}/{self._epochs}  {self._format(row.score):>6}  {row.status:<8}  "
                 f"{seconds:>6}  {row.what}",
             )
 
@@ -121,7 +121,7 @@ class SearchConsole(DriverCallback):
             table.add_row(
                 f"{number:03d}",
                 f"{row.epoch}/{self._epochs}",
-                _percent(row.score) + (" *" if row.status == "finished" and row.score == best else "  "),
+                self._format(row.score) + (" *" if row.status == "finished" and row.score == best else "  "),
                 row.status,
                 f"{seconds:.0f} s" if seconds else "",
                 row.what,
@@ -129,6 +129,5 @@ class SearchConsole(DriverCallback):
             )
         return table
 
-
-def _percent(score: float | None) -> str:
-    return "" if score is None else f"{100 * score:.1f} %"
+    def _format(self, score: float | None) -> str:
+        return "" if score is None else self._unit.format_whole(score)

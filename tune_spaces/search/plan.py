@@ -28,10 +28,10 @@ from csg.storage.place import Place
 from csg.tracking import get_default_tracking_uri
 from csg.tracking.tags import Tag
 from csg.training.dry_run import check_buildable
-from csg.training.evaluation import PROTOCOLS, Protocol, score_metric
 from csg.training.identity import resolve_settings
 from csg.training.program import source_digest
 from csg.training.run import Run
+from csg.training.selection import PROTOCOLS, Protocol, score_metric
 from tune_spaces.execution.driver import Study
 from tune_spaces.execution.recorder import Entry
 from tune_spaces.execution.trial import NUMBER, ROLE, configure_trial

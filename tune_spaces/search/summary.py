@@ -24,7 +24,7 @@ from csg.tasks import find_task
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
-from csg.training.evaluation import PROTOCOL_STREAMS, SELECTION_SCORE
+from csg.training.selection import PROTOCOL_STREAMS, SELECTION_SCORE
 from tune_spaces.execution.driver import Outcome
 from tune_spaces.execution.recorder import UNKNOWN_ERROR
 from tune_spaces.search.journal import Event, Journal

@@ -29,8 +29,8 @@ from csg.messages.errors import UserError
 from csg.parsing import config_from_flat, read_yaml
 from csg.storage.disk import DiskPlace
 from csg.tracking import TrackedRun
-from csg.training.evaluation import SELECTION_SCORE
 from csg.training.identity import resolve_settings
+from csg.training.selection import SELECTION_SCORE
 
 GOLDEN = Path(__file__).parents[1] / "golden_runs"
 ACCURACY = "target/test/accuracy"

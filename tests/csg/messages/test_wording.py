@@ -19,7 +19,7 @@ from csg.config import TrainConfig
 from csg.data.fault import KINDS_IN_WORDS, Kind
 from csg.messages.wording import format_numbers, is_or_are, pluralize
 from csg.tracking import TrackedRun
-from csg.training.evaluation import PROTOCOLS
+from csg.training.selection import PROTOCOLS
 from tests.analysis.tables.test_tables import GOLDEN
 from tune_spaces.search.plan import SearchOptions
 

@@ -19,10 +19,11 @@ from csg.tasks.classification import Classification
 from csg.training import evaluation, loop
 from csg.training import run as run_module
 from csg.training.checkpoint import load_state
-from csg.training.evaluation import measure_test, selection_score
+from csg.training.evaluation import measure_test
 from csg.training.loop import EpochReport, Training, fit
 from csg.training.record import read_record
 from csg.training.run import Run
+from csg.training.selection import selection_score
 from csg.training.step import NonFiniteLossError
 from tests.made_up_pair import TINY, made_up_pair
 

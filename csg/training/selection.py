@@ -1,0 +1,121 @@
+"""What selects: the protocols, the metric that each looks at, and the epoch that it chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from csg.config import Config
+from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, TARGET_VAL
+from csg.messages.wording import pluralize
+from csg.metrics.validators import VALIDATORS
+from csg.tasks import find_task
+
+SELECTION_SCORE: Final = "selection/score"
+"""The selection score of a finished run, taken on the weights that target/test was measured with."""
+Protocol = Literal["source", "shifted", "unlabelled", "oracle"]
+PROTOCOLS: Final[tuple[str, ...]] = get_args(Protocol)
+"""The protocols by which configurations may be chosen; ``paper`` would show a search the images that are reported."""
+TARGET_ALL: Final = "target/all"
+"""All real images together: what the paper's own protocol selects an epoch on."""
+PROTOCOL_STREAMS: Final = {
+    "source": SOURCE_VAL,
+    "shifted": SOURCE_SHIFTED,
+    "unlabelled": TARGET_VAL,
+    "oracle": TARGET_VAL,
+    "paper": TARGET_ALL,
+}
+"""The one stream that each selection protocol may look at; ``unlabelled`` at its images alone."""
+
+
+ASKS: Final[Mapping[str, Literal["nothing", "images", "labels"]]] = {
+    "source": "nothing",
+    "shifted": "nothing",
+    "unlabelled": "images",
+    "oracle": "labels",
+    "paper": "labels",
+}
+"""What of the target each protocol looks at."""
+
+
+def describe_queries(asked: int, protocols: Collection[str]) -> str:
+    """Say how often figures measured on real images selected, and whether their labels were looked at."""
+    queries = pluralize(asked, "target query", "target queries")
+    looked = {ASKS[protocol] for protocol in protocols} - {"nothing"}
+    if not asked or not looked:
+        return queries
+    return f"{queries}, {'without labels' if looked == {'images'} else 'with labels'}"
+
+
+def score_metric(config: Config) -> str:
+    """Return the metric that configurations or epochs are selected by: the score of the protocol's own stream."""
+    protocol = config.selection.protocol
+    score = config.selection.validator if protocol == "unlabelled" else find_task(config.data).score
+    return f"{PROTOCOL_STREAMS[protocol]}/{score}"
+
+
+def describe_score(config: Config) -> str:
+    """Name the selection score for people: its stream, and the figure there."""
+    protocol = config.selection.protocol
+    words = config.selection.validator if protocol == "unlabelled" else find_task(config.data).score_words
+    return f"{PROTOCOL_STREAMS[protocol]} {words}"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a selection score is written for people: a share in percent, a validator's score as it is."""
+
+    factor: float
+    sign: str
+    """"%" or nothing."""
+    decimals: int
+
+    @classmethod
+    def of(cls, metric: str) -> Unit:
+        """Return the unit of a metric that selects."""
+        return cls(1.0, "", 3) if metric.rpartition("/")[2] in VALIDATORS else cls(100.0, "%", 1)
+
+    def format(self, score: float, *, signed: bool = False) -> str:
+        """Write a score, without its unit."""
+        return f"{self.factor * score:{'+' if signed else ''}.{self.decimals}f}"
+
+    def format_whole(self, score: float) -> str:
+        """Write a score with its unit."""
+        return f"{self.format(score)} {self.sign}".rstrip()
+
+    def name(self, words: str) -> str:
+        """Write a figure's name with the unit, for headings."""
+        return f"{words} {self.sign}".rstrip()
+
+    def name_axis(self, words: str) -> str:
+        """Write a figure's name with the unit in brackets, for axes."""
+        return f"{words} ({self.sign})" if self.sign else words
+
+
+def selection_score(metrics: Mapping[str, float], config: Config) -> float:
+    """Return an epoch's figure under :func:`score_metric`."""
+    return metrics[score_metric(config)]
+
+
+def score_after(epochs: Sequence[Mapping[str, float]], config: Config) -> float:
+    """Return the selection score of the weights that would be measured after ``epochs``."""
+    scores = [selection_score(metrics, config) for metrics in epochs]
+    return max(scores) if config.selection.epoch == "best" else scores[-1]
+
+
+def selects_newest(epochs: Sequence[Mapping[str, float]], config: Config) -> bool:
+    """Whether the newest of ``epochs`` has, so far, the weights to measure on target/test."""
+    if config.selection.epoch == "last":
+        return len(epochs) == config.train.epochs
+    return len(epochs) == 1 or score_after(epochs, config) > score_after(epochs[:-1], config)
+
+
+def describe_selected(epochs: Sequence[Mapping[str, float]], config: Config) -> dict[str, float]:
+    """Return which of all epochs was selected, and what the validation streams showed of its weights."""
+    task = find_task(config.data)
+    kept = (task.score, task.overall, *VALIDATORS)
+    scores = [selection_score(metrics, config) for metrics in epochs]
+    number = scores.index(max(scores)) + 1 if config.selection.epoch == "best" else len(scores)
+    shown = {f"selected/{name}": value for name, value in epochs[number - 1].items() if name.rpartition("/")[2] in kept}
+    return {"selected/epoch": float(number), **shown}
