@@ -1,9 +1,9 @@
-"""A search's best trials again, under seeds that the search has not seen: how much of their scores remains."""
+"""A search's best trials, the default setting and source only under seeds that the search has not seen."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
@@ -11,6 +11,7 @@ from analysis.runs.newest import CONFIRMATION
 from analysis.runs.trials import rank_trials
 from analysis.tables.cell_table import format_mean
 from analysis.tables.table import MISSING, Entry, Table, arrange_cells, write_tables
+from csg.config.settings import Flat
 from csg.data.pair import TARGET_TEST
 from csg.messages.console import Console
 from csg.messages.errors import UserError
@@ -20,16 +21,19 @@ from csg.parsing import config_from_flat
 from csg.tasks import find_task
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
-from csg.training.selection import SELECTION_SCORE
+from csg.training.selection import SELECTION_SCORE, Unit
 from tune_spaces.ablation.ablation import Ablation, run_ablation
 from tune_spaces.ablation.script import check_no_run_failed, make_cell_runs
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.execution.driver import Outcome
-from tune_spaces.search.plan import Search
+from tune_spaces.search.plan import ROLE_NAMES, Search
+from tune_spaces.search.verdict import Confirmed, make_verdict
+
+SOURCE_ONLY, DEFAULT = ROLE_NAMES["source_only"], ROLE_NAMES["default"]
 
 
 def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
-    """Train the best trials of a finished search under fresh seeds, and print how they score.
+    """Train the best trials of a finished search and its references under fresh seeds, and print what came of it.
 
     Returns:
         Whether every run ended; otherwise it was interrupted.
@@ -39,12 +43,13 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
         RunsFailedError: some of them failed.
     """
     seeds = search.options.seeds
-    best = rank_trials(outcome.tracker.read_children(outcome.parent))[: search.options.confirm_top]
+    trials = outcome.tracker.read_children(outcome.parent)
+    best = list({run.tags[Tag.CONFIG_ID]: run for run in reversed(rank_trials(trials))}.values())[::-1]
+    best = best[: search.confirmed]
     if not best:
         raise UserError("--confirm-top: no trial of the space has finished, so there is nothing to confirm")
-    cells = tuple(Cell(run.name, {n: run.params[n] for n in search.space.names if n in run.params}) for run in best)
+    design = make_design(search, best)
     first = search.config.train.seed + 1
-    design = Design(title=f"Winners of {search.name} under fresh seeds", cells=cells, base=cells[0].name)
     fresh = config_from_flat({**search.base, "train.seed": first})
     ablation = Ablation(
         name=f"{CONFIRMATION}{search.name}",
@@ -55,12 +60,15 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
         concurrency=search.options.concurrency,
     )
     heading = Text(f"\n{make_printable(design.title)}", style="bold")
-    size = f"{pluralize(len(cells), 'trial')} x {pluralize(seeds, 'seed')}, from seed {first}"
+    size = f"{pluralize(len(design.cells), 'configuration')} x {pluralize(seeds, 'seed')}, from seed {first}"
     console.print(heading, f": {size}", sep="")
     confirmed = run_ablation(ablation, console)
     runs = confirmed.tracker.read_children(confirmed.parent)
-    table = make_confirmation_table(search, best, runs)
-    for path in write_tables([table], [*best, *runs], ablation.folder):
+    searched = {run.name: run for run in best} | {
+        ROLE_NAMES[role]: run for run in trials if (role := run.tags.get(Tag.ROLE, "")) in ROLE_NAMES
+    }
+    table = make_confirmation_table(search, design, searched, runs)
+    for path in write_tables([table], [*searched.values(), *runs], ablation.folder):
         confirmed.tracker.log_artifact(confirmed.parent, path)
         confirmed.tracker.log_artifact(outcome.parent, path)
     console.print(table.to_rich())
@@ -68,27 +76,56 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     if confirmed.ending != "complete":
         console.print(f"The confirmation {confirmed.reason}. The same command goes on with it.")
         return False
+    _print_verdict(search, best[0], runs, console)
     check_no_run_failed(ablation)
     return True
 
 
-def make_confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Sequence[TrackedRun]) -> Table:
-    """Tabulate each winner's score in the search beside its scores under fresh seeds."""
-    task = find_task(search.config.data)
+def make_design(search: Search, best: Sequence[TrackedRun]) -> Design:
+    """Return the best trials, and where they are others the default setting and source only, as cells of a design."""
+    cells = [Cell(run.name, {n: run.params[n] for n in search.space.names if n in run.params}) for run in best]
+    if all(run.tags.get(Tag.ROLE) != "default" for run in best):
+        defaults: Flat = search.space.defaults(search.base)
+        cells.append(Cell(DEFAULT, defaults))
+    if search.config.method.name != "source_only":
+        cells.append(Cell(SOURCE_ONLY, {"method.name": "source_only"}))
+    return Design(title=f"Winners of {search.name} under fresh seeds", cells=tuple(cells), base=cells[-1].name)
+
+
+def make_confirmation_table(
+    search: Search, design: Design, searched: Mapping[str, TrackedRun], runs: Sequence[TrackedRun]
+) -> Table:
+    """Tabulate each cell's score in the search beside its scores under fresh seeds.
+
+    Args:
+        search: the search.
+        design: what was trained again.
+        searched: the search's own trial of each cell that has one which began.
+        runs: the fresh ones.
+    """
+    task, unit = find_task(search.config.data), Unit.of(search.score_metric)
     metric = f"{TARGET_TEST}/{task.headline}"
     rows = {}
-    for winner in best:
-        again = [run for run in runs if run.tags.get(Tag.CELL) == winner.name and run.status == "finished"]
+    for cell in design.cells:
+        again = [run for run in runs if run.tags.get(Tag.CELL) == cell.name and run.status == "finished"]
         scores = {run.run_id: run.metrics[SELECTION_SCORE] for run in again}
         real = {run.run_id: run.metrics[metric] for run in again}
-        searched = winner.metrics[SELECTION_SCORE]
-        change = 100 * (statistics.fmean(scores.values()) - searched) if scores else None
-        rows[winner.name] = (
+        fresh = format_mean([unit.factor * score for score in scores.values()], unit.decimals)
+        trial = searched.get(cell.name)
+        if trial is None or trial.status != "finished":
+            before, change, real_before = Entry(MISSING), Entry(MISSING), Entry(MISSING)
+        else:
+            score = trial.metrics[SELECTION_SCORE]
+            moved = unit.format(statistics.fmean(scores.values()) - score, signed=True) if scores else MISSING
+            before = Entry(unit.format(score), "", SELECTION_SCORE, {trial.run_id: score})
+            change = Entry(moved, "", SELECTION_SCORE, scores)
+            real_before = Entry(f"{100 * trial.metrics[metric]:.1f}", "", metric, {trial.run_id: trial.metrics[metric]})
+        rows[cell.name] = (
             Entry(str(len(again))),
-            Entry(f"{100 * searched:.1f}", "", SELECTION_SCORE, {winner.run_id: searched}),
-            Entry(format_mean([100 * score for score in scores.values()], 1), "", SELECTION_SCORE, scores),
-            Entry(MISSING if change is None else f"{change:+.1f}", "", SELECTION_SCORE, scores),
-            Entry(f"{100 * winner.metrics[metric]:.1f}", "", metric, {winner.run_id: winner.metrics[metric]}),
+            before,
+            Entry(fresh, "", SELECTION_SCORE, scores),
+            change,
+            real_before,
             Entry(format_mean([100 * value for value in real.values()], 1), "", metric, real),
         )
     caption = (
@@ -96,5 +133,23 @@ def make_confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Se
         f"mean ± sample standard deviation over n seeds that the search has not seen. Real: {task.headline_words} on "
         "target/test."
     )
-    headings = ("trial", "n", "searched %", "fresh %", "change", "real, searched %", "real, fresh %")
+    headings = ("trial", "n", unit.name("searched"), unit.name("fresh"), "change", "real, searched %", "real, fresh %")
     return Table("confirmation", f"What survives of {search.name}", arrange_cells(headings, rows), caption)
+
+
+def _print_verdict(search: Search, best: TrackedRun, runs: Sequence[TrackedRun], console: Console) -> None:
+    task = find_task(search.config.data)
+    metric = f"{TARGET_TEST}/{task.headline}"
+
+    def collect(cell: str) -> dict[int, float]:
+        chosen = [run for run in runs if run.tags.get(Tag.CELL) == cell and run.status == "finished"]
+        return {int(run.params["train.seed"]): 100 * run.metrics[metric] for run in chosen}
+
+    confirmed = Confirmed(
+        collect(best.name), {name: values for name in (SOURCE_ONLY, DEFAULT) if (values := collect(name))}
+    )
+    console.print()
+    console.print(Text("Verdict", style="bold"))
+    is_default = best.tags.get(Tag.ROLE) == "default"
+    for sentence in make_verdict(confirmed, words=task.headline_words, is_default=is_default):
+        console.print(sentence)

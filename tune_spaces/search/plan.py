@@ -31,7 +31,7 @@ from csg.training.dry_run import check_buildable
 from csg.training.identity import resolve_settings
 from csg.training.program import source_digest
 from csg.training.run import Run
-from csg.training.selection import PROTOCOLS, Protocol, score_metric
+from csg.training.selection import ASKS, PROTOCOLS, Protocol, score_metric
 from tune_spaces.execution.driver import Study
 from tune_spaces.execution.recorder import Entry
 from tune_spaces.execution.trial import NUMBER, ROLE, configure_trial
@@ -58,7 +58,8 @@ class SearchOptions:
     time_budget: float = 0.0
     """Minutes after which the search ends cleanly; 0 means none."""
     protocol: Protocol | None = None
-    """The only stream that the search may look at (short for --selection.protocol)."""
+    """What the search may look at (short for --selection.protocol; unlabelled unless that or --config says
+    otherwise)."""
     resume: bool = False
     """Refuse to start a new search: go on with an interrupted one, or show a finished one. (Without this flag, the same
     command does so too, and starts a search where there is none.)"""
@@ -66,8 +67,9 @@ class SearchOptions:
     """MLflow store or server (default: SQLite below --train.output)."""
     experiment: str = ""
     """MLflow experiment (default: the data set's name)."""
-    confirm_top: Annotated[int, Field(ge=0)] = 0
-    """When the search has finished, train its so many best trials again under fresh seeds; 0 for none."""
+    confirm_top: Annotated[int, Field(ge=0)] | None = None
+    """When the search has finished, train its so many best trials, the default setting and source only again under
+    fresh seeds, for a verdict; 0 for none (unset: 1 on the bundled pairs, else 0)."""
     seeds: Count = 3
     """Fresh seeds of --confirm-top."""
     space: str = ""
@@ -94,6 +96,7 @@ class Search:
         what = {
             "base": resolve_settings(self.config) | {"train.seed": self.config.train.seed},
             "space": self.space.description(),
+            "score": self.score_metric,
             "num_samples": self.options.num_samples,
             "data": self.pair.fingerprint,
             "program": source_digest(),
@@ -106,6 +109,23 @@ class Search:
         """What is searched on, for people."""
         kind = "bundled benchmark" if self.config.data.name in BUNDLED else "data"
         return f"{kind} {self.config.data.name}: {self.pair.description}"
+
+    @property
+    def confirmed(self) -> int:
+        """How many of the best trials are trained again under fresh seeds."""
+        asked = self.options.confirm_top
+        return int(self.config.data.name in BUNDLED) if asked is None else asked
+
+    @property
+    def selects_by(self) -> str:
+        """What the search looks at, and what else it could, for people."""
+        looked = {
+            "nothing": "no real image",
+            "images": "the images of target/val without their labels; --protocol source looks at no real image",
+            "labels": "the labels of target/val",
+        }
+        protocol = self.config.selection.protocol
+        return f"Selects by {self.score_metric} (protocol {protocol}): looks at {looked[ASKS[protocol]]}."
 
     @property
     def above(self) -> Place:
@@ -162,8 +182,9 @@ def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
     """
     options, config = flags.options, flags.config
 
-    if options.protocol is not None:
-        config = config_from_flat(flatten(config) | {"selection.protocol": options.protocol})
+    stated = "selection.protocol" in flags.stated or config.data.trained_on == "target"
+    protocol = options.protocol or (config.selection.protocol if stated else "unlabelled")
+    config = config_from_flat(flatten(config) | {"selection.protocol": protocol})
     if config.selection.protocol not in PROTOCOLS:
         raise UserError(
             f"selection.protocol: expected one of {', '.join(PROTOCOLS)} in a search, found "

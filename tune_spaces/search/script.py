@@ -51,13 +51,16 @@ def search_script(
         start = {"data.name": pair, "train.threads": THREADS}
         search = plan_search(parse_flags(options, given, prog=prog, description=description, base=start), console)
         console.print(search.where, style="bold")
+        console.print(search.selects_by)
         show_earlier_runs(search.config, console)
         outcome = run_search(search, console)
         # What draws figures and tables takes seconds to import: a search does not start later for it.
-        from tune_spaces.search.summary import conclude
+        from tune_spaces.search.summary import conclude, show_other_choices
 
         conclude(search, outcome, console)
-        return outcome.ending != "interrupted" and confirm_and_count_failures(search, outcome, console)
+        done = outcome.ending != "interrupted" and confirm_and_count_failures(search, outcome, console)
+        show_other_choices(search, outcome, console)
+        return done
 
     return run_script(search_and_conclude, resumes=True)
 
@@ -70,7 +73,7 @@ def confirm_and_count_failures(search: Search, outcome: Outcome, console: Consol
     """
     done, failures = True, [said for said in [describe_failures(search, lost=len(outcome.lost))] if said]
     try:
-        if search.options.confirm_top:
+        if search.confirmed:
             done = _confirm(search, outcome, console)
     except RunsFailedError as error:
         failures.append(str(error))

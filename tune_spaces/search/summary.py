@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.text import Text
 
 from analysis.figures.search_figures import write_search_figures
+from analysis.runs.metrics import has_metrics, make_selectors
 from analysis.runs.trials import rank_trials
 from analysis.tables.search_summary import format_wilson
 from csg.data.pair import TARGET_TEST
@@ -24,7 +25,7 @@ from csg.tasks import find_task
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
-from csg.training.selection import PROTOCOL_STREAMS, SELECTION_SCORE
+from csg.training.selection import ASKS, SELECTION_SCORE, Unit, describe_queries
 from tune_spaces.execution.driver import Outcome
 from tune_spaces.execution.recorder import UNKNOWN_ERROR
 from tune_spaces.search.journal import Event, Journal
@@ -42,7 +43,7 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> None:
     finished = [run for run in runs if run.status == "finished"]
     best = next(iter(rank_trials(runs)), None)
     events = Journal(folder / JOURNAL).events()
-    queries = target_queries(events, search.config.selection.protocol)
+    queries = count_target_queries(events, search.config.selection.protocol)
     tracker.log_metrics(
         outcome.parent, {"trials": float(len(runs)), "trials_finished": float(len(finished)), "target_queries": queries}
     )
@@ -72,9 +73,9 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> None:
     _print_next(tracker.uri, console, folder, view)
 
 
-def target_queries(events: list[Event], protocol: str) -> int:
+def count_target_queries(events: list[Event], protocol: str) -> int:
     """Count how often a figure measured on real images reached the search."""
-    return sum(event.kind == "reported" for event in events) if PROTOCOL_STREAMS[protocol].startswith("target/") else 0
+    return sum(event.kind == "reported" for event in events) if ASKS[protocol] != "nothing" else 0
 
 
 def format_best(search: Search, best: TrackedRun) -> str:
@@ -126,7 +127,8 @@ def measure_overheads(events: list[Event], search_seconds: float) -> list[float]
 def _print_result(
     search: Search, console: Console, best: TrackedRun, finished: list[TrackedRun], *, queries: int
 ) -> None:
-    protocol, asked = search.config.selection.protocol, pluralize(queries, "target query", "target queries")
+    protocol = search.config.selection.protocol
+    asked = describe_queries(queries, [protocol])
     console.print()
     console.print(Text("Best configuration", style="bold"), f"by {search.score_metric} (protocol {protocol}, {asked}):")
     for name in search.space.names:
@@ -147,15 +149,41 @@ def _print_result(
         *[("default setting", run) for run in default],
         *[("source only", r) for r in source_only],
     ]:
-        console.print(f"  {label:<16} {format_real_figures(run, task)}")
+        console.print(f"  {label:<16} {format_real_figures(run, task, Unit.of(search.score_metric))}")
 
 
-def format_real_figures(run: TrackedRun, task: Task) -> str:
+def show_other_choices(search: Search, outcome: Outcome, console: Console) -> None:
+    """Print what the other scores that ask for no label would have chosen among the finished trials, and its cost."""
+    runs = rank_trials(outcome.tracker.read_children(outcome.parent))
+    task = find_task(search.config.data)
+    metric = f"{TARGET_TEST}/{task.headline}"
+    if len(runs) < 2:
+        return
+    choices: dict[str, list[str]] = {}
+    by_id = {run.run_id: run for run in runs}
+    for name, selector in make_selectors(task).items():
+        if ASKS[selector.protocol] != "labels" and selector.metric != f"selected/{search.score_metric}":
+            chosen = max(
+                (run for run in runs if has_metrics(run, selector.metric)), key=lambda r: r.metrics[selector.metric]
+            )
+            choices.setdefault(chosen.run_id, []).append(name.removeprefix("unlabelled, "))
+    console.print()
+    console.print(
+        f"Of the {pluralize(len(runs), 'finished trial')}, other scores without labels would have chosen (real "
+        f"{task.headline_words}, one seed; cost: what the chosen trial has more, in points):"
+    )
+    for run_id, names in sorted(choices.items(), key=lambda item: -by_id[item[0]].metrics[metric]):
+        run = by_id[run_id]
+        cost = 100 * (runs[0].metrics[metric] - run.metrics[metric])
+        console.print(f"  {100 * run.metrics[metric]:5.1f} %  cost {cost:+5.1f}  {run.name}: {', '.join(names)}")
+
+
+def format_real_figures(run: TrackedRun, task: Task, unit: Unit) -> str:
     """Describe a finished run in one line: selection score, the task's figures on real images, energy."""
     overall, score = (run.metrics[f"{TARGET_TEST}/{name}"] for name in (task.overall, task.score))
     energy = run.metrics.get(f"{TARGET_TEST}/E0_mhe")  # not with features that are not finite, or all zero
     return (
-        f"selection score {100 * run.metrics[SELECTION_SCORE]:5.1f} %   real {task.overall_words} "
+        f"selection score {unit.format_whole(run.metrics[SELECTION_SCORE]):>7}   real {task.overall_words} "
         f"{100 * overall:5.1f} %{f' {format_wilson(run, overall)}' if task.one_label else ''}   {task.score_words} "
         f"{100 * score:5.1f} %   E_0 (mhe) {'-' if energy is None else f'{energy:.3f}'}"
     )

@@ -1,0 +1,100 @@
+"""What a search came to, in sentences that a person can repeat."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from scipy.special import stdtrit
+
+from analysis.inference.t_tests import ALPHA, PairedDifference, paired_difference
+from csg.messages.wording import pluralize
+
+MOST_SEEDS: Final = 1000
+"""Seeds beyond which nobody would go to tell two configurations apart."""
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """Figures on real images under fresh seeds, in percent, by seed."""
+
+    best: Mapping[int, float]
+    references: Mapping[str, Mapping[int, float]]
+    """By the name for people: what the best is compared with."""
+
+
+def make_verdict(confirmed: Confirmed, *, words: str, is_default: bool) -> list[str]:
+    """Say how the best configuration compares with each reference, what is sure of that, and what would make it sure.
+
+    Args:
+        confirmed: figures of finished runs.
+        words: the figure's name.
+        is_default: whether the search chose the default setting.
+
+    Returns:
+        Sentences, the sobering ones first.
+    """
+    if not confirmed.best:
+        return ["No run of the best configuration has finished under a fresh seed, so there is no verdict."]
+    found = {name: paired_difference(confirmed.best, values) for name, values in confirmed.references.items()}
+    sentences = ["The best configuration is the default setting: the search has found nothing better."] * is_default
+    sentences += [
+        f"The best configuration is worse than {name}."
+        for name, difference in found.items()
+        if difference.mean is not None and difference.mean < 0
+    ]
+    mean = statistics.fmean(confirmed.best.values())
+    seeds = pluralize(len(confirmed.best), "fresh seed")
+    compared = [said for name, each in found.items() if (said := _describe_difference(each, name))]
+    sentences.append(
+        f"Under {seeds} the best configuration has a real {words} of {mean:.1f} %" + "".join(compared) + "."
+    )
+    unsure = {name: difference for name, difference in found.items() if not _is_significant(difference)}
+    sentences += [said for name, difference in unsure.items() if (said := _advise(difference, name))]
+    return sentences
+
+
+def _describe_difference(difference: PairedDifference, name: str) -> str:
+    if difference.mean is None:
+        return ""
+    interval = difference.interval
+    sure = "" if interval is None else f" [{interval.low:+.1f}, {interval.high:+.1f}]"
+    mark = "significant" if _is_significant(difference) else "not significant"
+    return f", {difference.mean:+.1f} points{sure} against {name} ({mark})"
+
+
+def _is_significant(difference: PairedDifference) -> bool:
+    return difference.p is not None and difference.p <= ALPHA
+
+
+def _advise(difference: PairedDifference, name: str) -> str:
+    """Say how many seeds would tell the best from a reference; empty where they do not differ."""
+    if not difference.mean:
+        return ""
+    if difference.sd is None:
+        return f"To know whether it differs from {name} takes two seeds or more: --seeds 3."
+    if not difference.sd:
+        return ""
+    needed = count_seeds(difference.mean, difference.sd)
+    if needed is None:
+        return f"It cannot be told from {name}: at this spread more than {MOST_SEEDS:,} seeds would be needed."
+    return f"To tell it from {name}, at this difference and spread, takes about {needed} seeds: --seeds {needed}."
+
+
+def count_seeds(mean: float, sd: float) -> int | None:
+    """Return the fewest seeds at which a 95 % paired t interval of this mean and spread leaves out zero.
+
+    Args:
+        mean: mean difference, not zero.
+        sd: sample standard deviation of the differences.
+
+    Returns:
+        At least 2; None beyond MOST_SEEDS.
+    """
+    for n in range(2, MOST_SEEDS + 1):
+        if float(stdtrit(n - 1, 1 - ALPHA / 2)) * sd / math.sqrt(n) < abs(mean):
+            return n
+    return None
