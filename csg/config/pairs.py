@@ -32,6 +32,8 @@ _DENSE: Final[Flat] = {
     "model.frozen_norms": True,
 }
 PAIR_DEFAULTS: Final[dict[str, Flat]] = {
+    "glyphs": {"data.image_size": 32, "model.name": "resnet10", "model.weights": "mnist"}
+    | {"optim.backbone_lr_factor": 0.3, "optim.warmup_steps": 50, "train.epochs": 8},
     "gta5_cityscapes": _DENSE
     | {"data.image_size": 512, "data.window": 1024, "model.head_width": 256, "optim.lr": 1e-3}
     | {"optim.warmup_steps": 100, "train.epochs": 50, "train.batch_size": 6, "train.evaluation_batch_size": 2},
@@ -41,6 +43,7 @@ PAIR_DEFAULTS: Final[dict[str, Flat]] = {
 }
 """Defaults that differ from the general ones, by the name of the pair. Those of gta5_cityscapes are published."""
 METHOD_DEFAULTS: Final[dict[tuple[str, str], Flat]] = {
+    ("glyphs", "csg"): {"method.queue_size": 4096},
     ("gta5_cityscapes", "csg"): {"method.weight": 75.0, "method.chunks": 8, "method.train_projections": False},
     ("glyph_scenes", "csg"): {"method.weight": 0.75, "method.chunks": 4, "method.queue_size": 4096},
 }

@@ -44,11 +44,13 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     """
     seeds = search.options.seeds
     trials = outcome.tracker.read_children(outcome.parent)
-    best = list({run.tags[Tag.CONFIG_ID]: run for run in reversed(rank_trials(trials))}.values())[::-1]
-    best = best[: search.confirmed]
-    if not best:
+    best: dict[str, TrackedRun] = {}
+    for run in rank_trials(trials):
+        best.setdefault(run.tags[Tag.CONFIG_ID], run)  # the sampler may suggest a configuration twice
+    winners = list(best.values())[: search.confirmed]
+    if not winners:
         raise UserError("--confirm-top: no trial of the space has finished, so there is nothing to confirm")
-    design = make_design(search, best)
+    design = make_design(search, winners)
     first = search.config.train.seed + 1
     fresh = config_from_flat({**search.base, "train.seed": first})
     ablation = Ablation(
@@ -64,7 +66,7 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     console.print(heading, f": {size}", sep="")
     confirmed = run_ablation(ablation, console)
     runs = confirmed.tracker.read_children(confirmed.parent)
-    searched = {run.name: run for run in best} | {
+    searched = {run.name: run for run in winners} | {
         ROLE_NAMES[role]: run for run in trials if (role := run.tags.get(Tag.ROLE, "")) in ROLE_NAMES
     }
     table = make_confirmation_table(search, design, searched, runs)
@@ -76,7 +78,7 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     if confirmed.ending != "complete":
         console.print(f"The confirmation {confirmed.reason}. The same command goes on with it.")
         return False
-    _print_verdict(search, best[0], runs, console)
+    _print_verdict(search, winners[0], runs, console)
     check_no_run_failed(ablation)
     return True
 

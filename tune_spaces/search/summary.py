@@ -162,11 +162,9 @@ def show_other_choices(search: Search, outcome: Outcome, console: Console) -> No
     choices: dict[str, list[str]] = {}
     by_id = {run.run_id: run for run in runs}
     for name, selector in make_selectors(task).items():
-        if ASKS[selector.protocol] != "labels" and selector.metric != f"selected/{search.score_metric}":
-            chosen = max(
-                (run for run in runs if has_metrics(run, selector.metric)), key=lambda r: r.metrics[selector.metric]
-            )
-            choices.setdefault(chosen.run_id, []).append(name.removeprefix("unlabelled, "))
+        scores = {run.run_id: run.metrics[selector.metric] for run in runs if has_metrics(run, selector.metric)}
+        if scores and ASKS[selector.protocol] != "labels" and selector.metric != f"selected/{search.score_metric}":
+            choices.setdefault(max(scores, key=lambda run_id: scores[run_id]), []).append(name)
     console.print()
     console.print(
         f"Of the {pluralize(len(runs), 'finished trial')}, other scores without labels would have chosen (real "
@@ -175,7 +173,9 @@ def show_other_choices(search: Search, outcome: Outcome, console: Console) -> No
     for run_id, names in sorted(choices.items(), key=lambda item: -by_id[item[0]].metrics[metric]):
         run = by_id[run_id]
         cost = 100 * (runs[0].metrics[metric] - run.metrics[metric])
-        console.print(f"  {100 * run.metrics[metric]:5.1f} %  cost {cost:+5.1f}  {run.name}: {', '.join(names)}")
+        console.print(
+            f"  {100 * run.metrics[metric]:5.1f} %  cost {cost:+5.1f}  {run.name}: {', '.join(names).replace('unlabelled, ', '')}"
+        )
 
 
 def format_real_figures(run: TrackedRun, task: Task, unit: Unit) -> str:
