@@ -172,10 +172,9 @@ def show_other_choices(search: Search, outcome: Outcome, console: Console) -> No
     )
     for run_id, names in sorted(choices.items(), key=lambda item: -by_id[item[0]].metrics[metric]):
         run = by_id[run_id]
+        said = ", ".join(names).replace("unlabelled, ", "")
         cost = 100 * (runs[0].metrics[metric] - run.metrics[metric])
-        console.print(
-            f"  {100 * run.metrics[metric]:5.1f} %  cost {cost:+5.1f}  {run.name}: {', '.join(names).replace('unlabelled, ', '')}"
-        )
+        console.print(f"  {100 * run.metrics[metric]:5.1f} %  cost {cost:+5.1f}  {run.name}: {said}")
 
 
 def format_real_figures(run: TrackedRun, task: Task, unit: Unit) -> str:
