@@ -147,7 +147,8 @@ class Search:
         """What the driver needs to know."""
         options = self.options
         known = {name: value for name, value in self.base.items() if value is not None}
-        numbers = [] if any(name.startswith("data.") for name in self.space.names) else range(options.num_samples)
+        other_data = any(name.startswith("data.") and name != "data.augmentation" for name in self.space.names)
+        numbers = [] if other_data else range(options.num_samples)
         return Study(
             kind="search",
             key=self.name,

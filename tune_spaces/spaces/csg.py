@@ -28,9 +28,14 @@ class StageChosen:
 
 LEARNING_RATES = (
     Float("optim.lr", default=0.03, low=0.003, high=0.1, log=True, relative=True),
-    Float("optim.backbone_lr_factor", default=0.1, low=0.03, high=1.0, log=True),
+    Float("optim.backbone_lr_factor", default=0.1, low=0.03, high=1.0, log=True, relative=True),
 )
-"""What is searched of every method, around the configuration's own; the defaults are the bundled benchmark's."""
+"""What is searched of every method, around the configuration's own."""
+AUGMENTATION = {
+    "classification": Choice("data.augmentation", "randaugment", options=("randaugment", "colour_jitter", "none")),
+    "segmentation": Choice("data.augmentation", "colour_jitter", options=("colour_jitter", "none")),
+}
+"""Searched beside the learning rates, by task: with a class for every pixel, no view may move them."""
 STAGES = Choice("method.stages", default="3+4", options=("3+4", "4", "3", "2+3+4"))
 TEMPERATURE = Float("method.temperature", default=0.07, low=0.01, high=1.0, log=True)
 QUEUE_SIZE = Choice("method.queue_size", default=65536, options=(1024, 4096, 16384, 65536))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from csg.config import DataConfig
 from csg.config.external import import_object
 from csg.messages.errors import UserError
@@ -29,18 +31,19 @@ def find_space(name: str, *, method: str, data: DataConfig) -> Space:
 
     Args:
         name: empty for the method's own space: the one of its name, for this pair or this task where there is one, or
-            the learning rates.
+            the learning rates. What searches the learning rates searches the augmentation too.
         method: ``method.name``.
         data: names the pair.
 
     Raises:
         UserError: there is none.
     """
-    if not name:
-        own = (f"{method}_{data.name}", f"{method}_{data.task}", method, "learning_rates")
-        return next(SPACES[each] for each in own if each in SPACES)
-    if name in SPACES:
-        return SPACES[name]
+    own = (f"{method}_{data.name}", f"{method}_{data.task}", method, "learning_rates")
+    shipped = SPACES.get(name or next(each for each in own if each in SPACES))
+    if shipped is not None:
+        both = set(shipped.names) >= {parameter.name for parameter in csg_space.LEARNING_RATES}
+        added = (csg_space.AUGMENTATION[data.task],) if both else ()
+        return dataclasses.replace(shipped, parameters=(*shipped.parameters, *added))
     found = import_object(name, setting="--space") if ":" in name else None
     if not isinstance(found, Space):
         raise UserError(f"--space: expected one of {', '.join(SPACES)} or module:SPACE, found {name!r}")
