@@ -24,13 +24,9 @@ NOT_DIGESTED = {
     *("__main__.py", "cli.py", "parsing.py"),  # what is typed; what comes of it is in a run's configuration
     *("config/flags.py", "config/names.py", "config/words.py", "config/yaml_text.py"),
     *("data/check.py", "models/deployable.py", "training/dry_run.py"),  # before and after training
-    *(
-        f"metrics/{name}.py"
-        for name in ("atc", "bnm", "class_ami", "class_silhouette", "diversity", "entropy", "mixval")
-    ),
-    *(f"metrics/{name}.py" for name in ("places", "rows", "snd", "subset", "teacher_neighbours", "validators")),
     # A run's folder: what its name and its files are, and who writes them when.
     *("training/identity.py", "training/program.py", "training/record.py", "training/run.py", "training/selected.py"),
+    "training/selection.py",
 }
 """Files of all other rooms that no number depends on. Whatever else is new there has to be imported by what trains."""
 

@@ -39,7 +39,7 @@ TRIALS = 5
 SMALL = [
     *("--data.source-images", "24", "--train.epochs", "2", "--train.batch-size", "8"),
     *("--num-samples", str(TRIALS), "--concurrency", "1", "--optim.warmup-steps", "2"),
-    *("--train.checkpoint-minutes", "0", "--train.threads", "1", *SEARCHED),
+    *("--train.checkpoint-minutes", "0", "--train.threads", "1", "--protocol", "source", *SEARCHED),
 ]
 SCRIPT = str(ROOT / "tune_spaces" / "visda_search.py")
 SCORE_METRIC = "source/val/mean_class_accuracy"
