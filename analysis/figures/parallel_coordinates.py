@@ -20,7 +20,7 @@ from analysis.figures.setting_scale import Scale
 from analysis.runs.metrics import find_protocol
 from analysis.runs.trials import REFERENCES, Trial, list_trials
 from csg.tracking import TrackedRun
-from csg.training.selection import Unit
+from csg.training.score_words import Unit
 
 UNSET_POSITION = -0.16
 """The position of a setting that a trial does not have, below the axis."""

@@ -20,7 +20,8 @@ from analysis.runs.run_table import SearchRuns
 from analysis.runs.trials import REFERENCES
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
-from csg.training.selection import SELECTION_SCORE, Unit
+from csg.training.score_words import Unit
+from csg.training.selection import SELECTION_SCORE
 
 BUDGETS = 40
 """The largest number of budgets at which a curve is computed."""

@@ -20,7 +20,7 @@ from analysis.runs.trials import REFERENCES, Trial, list_trials
 from csg.messages.text import make_printable
 from csg.storage.place import Place
 from csg.tracking import TrackedRun
-from csg.training.selection import Unit
+from csg.training.score_words import Unit
 
 MARKS: Final = {
     "suggested": ("o", style.BLUE, 14),

@@ -12,7 +12,8 @@ from csg.metrics.validators import VALIDATORS
 from csg.tasks import TASKS
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
-from csg.training.selection import ASKS, PROTOCOL_STREAMS, PROTOCOLS, Unit
+from csg.training.score_words import Unit
+from csg.training.selection import ASKS, PROTOCOL_STREAMS, PROTOCOLS
 
 E0_METRIC: Final = "target/test/E0_mhe"
 """The energy E_0 in the convention of the paper's printed figures."""

@@ -14,7 +14,7 @@ from analysis.runs.metrics import count_target_queries, describe_protocol, get_t
 from analysis.runs.run_table import AblationRuns
 from analysis.tables.table import MISSING, Emphasis, Entry, Table, arrange_cells
 from csg.messages.wording import pluralize
-from csg.training.selection import describe_queries
+from csg.training.score_words import describe_queries
 
 EMPHASIS: Final[dict[Mark, Emphasis]] = {"best": "best", "not distinguishable": "not distinguishable"}
 

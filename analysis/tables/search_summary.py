@@ -15,7 +15,8 @@ from csg.data.pair import TARGET_TEST
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
-from csg.training.selection import ASKS, SELECTION_SCORE, Unit
+from csg.training.score_words import Unit
+from csg.training.selection import ASKS, SELECTION_SCORE
 
 HEADINGS = ("search", "protocol", "trials", "finished", "stopped", "failed", "target queries", "chosen", "its score")
 

@@ -21,7 +21,8 @@ from csg.parsing import config_from_flat
 from csg.tasks import find_task
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
-from csg.training.selection import SELECTION_SCORE, Unit
+from csg.training.score_words import Unit
+from csg.training.selection import SELECTION_SCORE
 from tune_spaces.ablation.ablation import Ablation, run_ablation
 from tune_spaces.ablation.script import check_no_run_failed, make_cell_runs
 from tune_spaces.designs.design import Cell, Design

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
-from csg.training.selection import Unit, describe_score
+from csg.training.score_words import Unit, describe_score
 from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, configure_trial, get_ending
 from tune_spaces.execution.tuning import DriverCallback
 from tune_spaces.search.journal import Event

@@ -25,7 +25,8 @@ from csg.tasks import find_task
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
-from csg.training.selection import ASKS, SELECTION_SCORE, Unit, describe_queries
+from csg.training.score_words import Unit, describe_queries
+from csg.training.selection import ASKS, SELECTION_SCORE
 from tune_spaces.execution.driver import Outcome
 from tune_spaces.execution.recorder import UNKNOWN_ERROR
 from tune_spaces.search.journal import Event, Journal

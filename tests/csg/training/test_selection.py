@@ -15,7 +15,8 @@ from csg.data.maps.label_maps import VOID
 from csg.data.pair import TARGET_VAL, ArrayStream, Pair
 from csg.metrics.validators import VALIDATORS
 from csg.training.run import Run
-from csg.training.selection import PROTOCOLS, Unit, describe_queries, score_metric
+from csg.training.score_words import Unit, describe_queries
+from csg.training.selection import PROTOCOLS, score_metric
 from tests.finished_run import new_run
 from tests.made_up_pair import made_up_pair
 from tests.made_up_scenes import made_up_scenes
