@@ -13,7 +13,7 @@ import yaml
 from csg.config import Config, yaml_text
 from csg.config.external import resolve_place
 from csg.config.flags import Argument, CommandLine, list_arguments, make_options, show_help, wants_help
-from csg.config.pairs import get_defaults
+from csg.config.pairs import DEFAULT_PAIR, get_defaults
 from csg.config.settings import DIGITS, Flat, build, collect_hints, describe_unknown, find_places, flatten
 from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
@@ -36,7 +36,7 @@ def config_from_flat(flat: Mapping[str, Any]) -> Config:
     """
     method = find_method(flat)
     name = get_method_name(method)
-    pair = flat.get("data.name")
+    pair = flat.get("data.name", DEFAULT_PAIR)
     flat = {**get_defaults(pair=pair if isinstance(pair, str) else "", method=name), **flat, "method.name": name}
     known = list(collect_hints(Config, method=method.Config))
     for given, value in flat.items():

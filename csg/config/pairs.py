@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from csg.config.settings import Flat
 
+DEFAULT_PAIR: Final = "glyphs"
 BUNDLED: Final = ("glyphs", "glyph_scenes")
 """Pairs that are made at run time and need no files."""
 SEGMENTED: Final = ("gta5_cityscapes", "glyph_scenes")

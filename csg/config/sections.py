@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from csg.config.pairs import BUNDLED_SOURCE_IMAGES, IDLE, get_pair_task
+from csg.config.pairs import BUNDLED_SOURCE_IMAGES, DEFAULT_PAIR, IDLE, get_pair_task
 from csg.config.settings import NOT_IDENTITY, STRICT, Count, Flat, Place, Section, flatten
 from csg.messages.errors import UserError
 
@@ -42,7 +42,7 @@ ValidatorName = Literal[
 class DataConfig(Section):
     """The synthetic source, the real target, and the processing of their images."""
 
-    name: str = "glyphs"
+    name: str = DEFAULT_PAIR
     """The source/target pair: glyphs (bundled), visda17 or folders; glyph_scenes (bundled) or gta5_cityscapes, which
     have a class for every pixel."""
     root: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
