@@ -34,14 +34,14 @@ def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> 
     if max(map(len, scored.values())) < 3:
         raise NoDataError(f"fewer than 3 comparable finished runs have the score of a protocol.{chosen.remedy}")
     found = {name: correlate_with_real(drawn, selectors[name].metric) for name, drawn in scored.items()}
-    first = {each.protocol: name for name, each in reversed(selectors.items())}  # of unlabelled its first validator
-    drawn_above = [first[protocol] for protocol in PROTOCOLS]
-    figure, panels = style.make_panels(2, len(PROTOCOLS), height=3.95 + 0.14 * (len(selectors) - len(PROTOCOLS)))
-    for axes, name in zip(panels[: len(PROTOCOLS)], drawn_above, strict=True):
-        _draw_runs(axes, name, selectors[name], scored[name], found[name])
+    above = {each.protocol: name for name, each in reversed(selectors.items())}  # of unlabelled its first validator
+    names = [above[protocol] for protocol in PROTOCOLS if protocol in above]
+    figure, panels = style.make_panels(2, len(names), height=3.95 + 0.14 * max(0, len(selectors) - 4))
+    for axes, name in zip(panels[: len(names)], names, strict=True):
+        _draw_runs(axes, selectors[name], scored[name], found[name])
     panels[0].set_ylabel(style.balance_lines(f"real {task.score_words} (%)", 16), fontsize=style.TEXT_SIZE)
     grid = panels[-1].get_gridspec()
-    for axes in panels[len(PROTOCOLS) :]:
+    for axes in panels[len(names) :]:
         axes.remove()
     assert grid is not None
     _draw_correlations(figure.add_subplot(grid[1, :]), found, task.score_words)
@@ -89,9 +89,9 @@ def _draw_runs(axes: Axes, name: str, selector: Selector, runs: Sequence[Tracked
     scores = [selector.unit.factor * run.metrics[selector.metric] for run in runs]
     real = [100 * run.metrics[task.real_score] for run in runs]
     axes.scatter(scores, real, s=style.scale_mark(8, len(runs)), c=style.BLUE, alpha=0.6, lw=0)
-    title = name.replace(", ", "\n") if selector.protocol == "unlabelled" else f"{name}\n"
-    axes.set_title(f"{title}\n{format_rho(found)}", fontsize=style.SMALL_SIZE)
-    axes.set_xlabel(selector.unit.name_axis(selector.stream), fontsize=style.SMALL_SIZE)
+    axes.set_title(f"{selector.protocol}\n{format_rho(found)}", fontsize=style.SMALL_SIZE)
+    looked = selector.stream if selector.protocol != "unlabelled" else selector.metric.removeprefix("selected/")
+    axes.set_xlabel(selector.unit.name_axis(looked.replace("/val/", "/val\n")), fontsize=style.SMALL_SIZE)
     axes.xaxis.set_major_locator(MaxNLocator(3))
 
 

@@ -55,7 +55,7 @@ class Selector:
 
 def make_selectors(task: Task) -> dict[str, Selector]:
     """Return every selector by its name for people, the protocols in their order."""
-    selectors = {}
+    selectors: dict[str, Selector] = {}
     for protocol in PROTOCOLS:
         selected = f"selected/{PROTOCOL_STREAMS[protocol]}"
         if protocol == "unlabelled":

@@ -35,7 +35,12 @@ def make_protocol_table(runs: Iterable[TrackedRun], *, mix: Collection[str] = ()
         "Kendall's. Chosen: the run that the selector would choose; regret: what the best run has more, in points, "
         f"with its 95 % bootstrap interval over runs.{compared.note}"
     )
-    rows = {name: _make_entries(selector, compared.runs, task) for name, selector in make_selectors(task).items()}
+    selectors = {
+        name: selector
+        for name, selector in make_selectors(task).items()
+        if selector.protocol != "unlabelled" or any(has_metrics(run, selector.metric) for run in compared.runs)
+    }
+    rows = {name: _make_entries(selector, compared.runs, task) for name, selector in selectors.items()}
     return Table("selection_protocols", "Selection protocols", arrange_cells(HEADINGS, rows), caption)
 
 

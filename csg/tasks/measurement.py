@@ -156,7 +156,8 @@ def to_input(model: Model, config: Config, images: Tensor) -> Tensor:
 def encode(encoder: FoldedEncoder, config: Config, images: Tensor) -> Tensor:
     """Return a frozen encoder's last maps, (N, C, h, w), of (N, 3, H, W) uint8 images."""
     moved = images.to(config.train.device)
-    return encoder(lay_out(encoder.encoder.normalise(moved), config))[-1]
+    maps: tuple[Tensor, ...] = encoder(lay_out(encoder.encoder.normalise(moved), config))
+    return maps[-1]
 
 
 def lay_out(images: Tensor, config: Config) -> Tensor:

@@ -89,7 +89,7 @@ class Segmentation(Task):
     def encode_rows(self, encoder: FoldedEncoder, config: Config, images: Stream, rows: Rows) -> Tensor:
         """See :class:`~csg.tasks.task.Task`: the last maps of the images' windows, where the rows are."""
         features = []
-        for number in rows.images.unique().tolist():
+        for number in sorted(set(rows.images.tolist())):
             maps = encode(encoder, config, _read_window(images, number, config)[None])[0]
             cells = find_cells(rows.points[rows.images == number], maps)
             features.append(maps[:, cells[:, 0], cells[:, 1]].T.cpu())
@@ -102,7 +102,7 @@ class Segmentation(Task):
 
         The partner's window is scaled to the size of the first one where they differ.
         """
-        numbers = rows.images.unique()
+        numbers = torch.tensor(sorted(set(rows.images.tolist())))
         numbers = numbers[choose_images(len(numbers), limit=MIXED, seed=seed)]
         firsts, partner_logits, mixed_logits = [], [], []
         for number, partner in zip(numbers, numbers[choose_partners(len(numbers), seed=seed)], strict=True):

@@ -40,7 +40,7 @@ def window_starts(length: int, window: int, stride: float) -> list[int]:
 
 def list_windows(height: int, width: int, *, window: int, stride: float) -> list[tuple[int, int]]:
     """Return the top and left corner of every window of an image, in reading order; see :func:`window_starts`."""
-    return list(itertools.product(*(window_starts(length, window, stride) for length in (height, width))))
+    return list(itertools.product(window_starts(height, window, stride), window_starts(width, window, stride)))
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from analysis.runs.comparable import NoDataError
 from analysis.runs.run_table import RunTable, SearchRuns, read_runs
 from analysis.runs.trials import read_scores
 from csg.tracking import Tracker
+from csg.training.score_words import Unit
 from tests.analysis.figure_reading import words
 from tests.analysis.made_up_experiment import search, write_experiment
 from tests.analysis.made_up_search import NAMES, SCORE, made_up_search
@@ -107,4 +108,4 @@ def test_histories_come_from_the_store_where_there_is_one(tmp_path: Path) -> Non
 
 
 def test_a_curve_without_enough_trials_has_no_band() -> None:
-    assert BudgetCurve("csg", 19, ()).band == ()
+    assert BudgetCurve("csg", Unit.of("source/val/accuracy"), 19, ()).band == ()

@@ -103,7 +103,7 @@ def test_protocols_are_not_mixed_where_they_selected_anything(runs: RunTable) ->
     with pytest.raises(MixedRunsError, match="more than one protocol"):
         make_ablation_table(the_ablation(runs, best))
     caption = make_ablation_table(the_ablation(runs, best), mix=["protocol"]).caption
-    assert "paper, source (12 target queries)" in caption, "6 runs asked 2 epochs each"
+    assert "paper, source (12 target queries, with labels)" in caption, "6 runs asked 2 epochs each"
 
 
 def test_a_failed_run_is_in_no_figure_and_is_spoken_of(runs: RunTable) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from tests.made_up_scenes import made_up_scenes
 
 
 def test_the_settings_name_every_validator() -> None:
-    assert set(ValidatorName.__args__) == set(VALIDATORS)
+    assert set(get_args(ValidatorName)) == set(VALIDATORS)
 
 
 SCENES = {"data__name": "glyph_scenes", "data__source_images": 24, "data__window": 32, "train__batch_size": 2}
@@ -81,7 +81,7 @@ def test_the_validator_is_part_of_what_is_computed_only_where_it_selects_an_epoc
         return new_run(tmp_path, **settings).identity.config_id
 
     assert name(selection__validator="bnm") == name(selection__protocol="unlabelled") == name()
-    best = {"selection__epoch": "best", "selection__protocol": "unlabelled"}
+    best: dict[str, Any] = {"selection__epoch": "best", "selection__protocol": "unlabelled"}
     assert len({name(**best), name(**best, selection__validator="bnm"), name()}) == 3
 
 
