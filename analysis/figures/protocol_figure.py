@@ -84,7 +84,7 @@ def describe_best_selector(scored: Mapping[str, Sequence[TrackedRun]], found: Ma
     return f"Largest rho without labels: {best}. Its lead (the same runs drawn for both) over {'; over '.join(leads)}."
 
 
-def _draw_runs(axes: Axes, name: str, selector: Selector, runs: Sequence[TrackedRun], found: RankCorrelation) -> None:
+def _draw_runs(axes: Axes, selector: Selector, runs: Sequence[TrackedRun], found: RankCorrelation) -> None:
     task = get_task(runs)
     scores = [selector.unit.factor * run.metrics[selector.metric] for run in runs]
     real = [100 * run.metrics[task.real_score] for run in runs]
