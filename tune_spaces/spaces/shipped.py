@@ -31,19 +31,19 @@ def find_space(name: str, *, method: str, data: DataConfig) -> Space:
 
     Args:
         name: empty for the method's own space: the one of its name, for this pair or this task where there is one, or
-            the learning rates. What searches the learning rates searches the augmentation too.
+            the learning rates; and the augmentation.
         method: ``method.name``.
         data: names the pair.
 
     Raises:
         UserError: there is none.
     """
-    own = (f"{method}_{data.name}", f"{method}_{data.task}", method, "learning_rates")
-    shipped = SPACES.get(name or next(each for each in own if each in SPACES))
-    if shipped is not None:
-        both = set(shipped.names) >= {parameter.name for parameter in csg_space.LEARNING_RATES}
-        added = (csg_space.AUGMENTATION[data.task],) if both else ()
-        return dataclasses.replace(shipped, parameters=(*shipped.parameters, *added))
+    if not name:
+        own = (f"{method}_{data.name}", f"{method}_{data.task}", method, "learning_rates")
+        space = next(SPACES[each] for each in own if each in SPACES)
+        return dataclasses.replace(space, parameters=(*space.parameters, csg_space.AUGMENTATION[data.task]))
+    if name in SPACES:
+        return SPACES[name]
     found = import_object(name, setting="--space") if ":" in name else None
     if not isinstance(found, Space):
         raise UserError(f"--space: expected one of {', '.join(SPACES)} or module:SPACE, found {name!r}")

@@ -378,14 +378,17 @@ def test_a_trial_that_was_cut_off_stays_in_flight(tmp_path: Path) -> None:
 
 def test_a_space_can_be_named_or_imported() -> None:
     assert find_space("contrast", method="csg", data=DataConfig()) is SPACES["contrast"]
-    assert (
-        find_space("", method="csg", data=DataConfig(name="gta5_cityscapes", augmentation="none"))
-        is SPACES["csg_segmentation"]
-    )
-    scenes = DataConfig(name="glyph_scenes", augmentation="none")
-    assert find_space("", method="csg", data=scenes) is SPACES["csg_glyph_scenes"]
-    assert find_space("", method="asg", data=DataConfig(name="gta5_cityscapes", augmentation="none")) is SPACES["asg"]
-    assert find_space("", method="of somebody's own", data=DataConfig()) is SPACES["learning_rates"]
+    scenes, streets = (DataConfig(name=name, augmentation="none") for name in ("glyph_scenes", "gta5_cityscapes"))
+    for method, data, name in (
+        ("csg", streets, "csg_segmentation"),
+        ("csg", scenes, "csg_glyph_scenes"),
+        ("asg", streets, "asg"),
+        ("of somebody's own", DataConfig(), "learning_rates"),
+    ):
+        *declared, augmentation = find_space("", method=method, data=data).parameters
+        assert tuple(declared) == SPACES[name].parameters
+        assert isinstance(augmentation, Choice) and augmentation.name == "data.augmentation"
+        assert ("randaugment" in augmentation.options) == (data.task == "classification"), "which moves pixels"
     with pytest.raises(UserError, match="--space: expected one of csg"):
         find_space("everything", method="csg", data=DataConfig())
     with pytest.raises(UserError, match="--space: cannot import"):
