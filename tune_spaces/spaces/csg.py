@@ -28,7 +28,7 @@ class StageChosen:
 
 LEARNING_RATES = (
     Float("optim.lr", default=0.03, low=0.003, high=0.1, log=True, relative=True),
-    Float("optim.backbone_lr_factor", default=0.1, low=0.03, high=1.0, log=True, relative=True),
+    Float("optim.backbone_lr_factor", default=0.1, low=0.03, high=1.0, log=True),
 )
 """What is searched of every method, around the configuration's own."""
 AUGMENTATION = {
