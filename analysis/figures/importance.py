@@ -144,7 +144,7 @@ def _refit(
         chosen, their_scores = [settings[index] for index in drawn], [scores[index] for index in drawn]
         for name, share in _compute_shares(chosen, their_scores, scales, seed=refit + 1, trees=REFITTED_TREES).items():
             shares[name].append(share)
-    return {name: percentile_interval(np.asarray(found), 0.95) for name, found in shares.items()}
+    return {name: percentile_interval(np.asarray(found)) for name, found in shares.items()}
 
 
 def _compute_shares(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.inference.t_tests import Interval, check_level
+from analysis.inference.t_tests import LEVEL, Interval
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,17 +30,10 @@ class ImageBootstrap:
     value: float
     interval: Interval
     images: int
-    resamples: int
 
 
 def accuracy_bootstrap(
-    correct: ArrayLike,
-    labels: ArrayLike,
-    *,
-    mean_class: bool,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = 0.95,
+    correct: ArrayLike, labels: ArrayLike, *, mean_class: bool, resamples: int = RESAMPLES, seed: int = 0
 ) -> ImageBootstrap:
     """Return the accuracy averaged over runs, with its interval over test images, which all runs share.
 
@@ -55,12 +48,10 @@ def accuracy_bootstrap(
     """
     classes = _check_classes(labels)
     hits = _average_hits(correct, classes)
-    return _bootstrap_hits(hits, classes, mean_class=mean_class, resamples=resamples, seed=seed, level=level)
+    return _bootstrap_hits(hits, classes, mean_class=mean_class, resamples=resamples, seed=seed)
 
 
-def mean_iou_bootstrap(
-    confusions: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
-) -> ImageBootstrap:
+def mean_iou_bootstrap(confusions: ArrayLike) -> ImageBootstrap:
     """Return the mean IoU averaged over runs, with its interval over test images, which all runs share.
 
     The confusions of the images drawn are summed before the division, as for the figure itself. A resample leaves out
@@ -93,20 +84,18 @@ def mean_iou_bootstrap(
         return np.asarray((shares.sum(axis=2) / occurring).mean(axis=0))
 
     value = float(mean_iou(np.ones((1, images)))[0])
-    draws = resample(images, resamples, seed, mean_iou)
-    return ImageBootstrap(value, percentile_interval(draws, level), images, resamples)
+    return ImageBootstrap(value, percentile_interval(resample(images, RESAMPLES, mean_iou)), images)
 
 
-def resample(n: int, resamples: int, seed: int, statistic: Callable[[Ints], Floats]) -> Floats:
+def resample(n: int, resamples: int, statistic: Callable[[Ints], Floats]) -> Floats:
     """Draw ``n`` points with replacement, ``resamples`` times, and return the statistic of each draw.
 
     Args:
         n: the number of points.
         resamples: the number of draws.
-        seed: of the random generator.
         statistic: maps how often each point is drawn, (resamples of a block, n), to (resamples of the block, figures).
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     blocks = []
     for size in _divide_into_blocks(resamples, n):
         drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
@@ -114,10 +103,9 @@ def resample(n: int, resamples: int, seed: int, statistic: Callable[[Ints], Floa
     return np.concatenate(blocks)
 
 
-def percentile_interval(draws: Floats, level: float) -> Interval:
-    """Return the middle ``level`` of ``draws``, (resamples,)."""
-    check_level(level)
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+def percentile_interval(draws: Floats) -> Interval:
+    """Return the middle ``LEVEL`` of ``draws``, (resamples,)."""
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
 
 
@@ -136,9 +124,7 @@ def check_finite(values: Sequence[float], name: str) -> Floats:
     return array
 
 
-def _bootstrap_hits(
-    hits: Floats, classes: Ints, *, mean_class: bool, resamples: int, seed: int, level: float
-) -> ImageBootstrap:
+def _bootstrap_hits(hits: Floats, classes: Ints, *, mean_class: bool, resamples: int, seed: int) -> ImageBootstrap:
     """Bootstrap the mean of ``hits`` (images,), or of its means by class.
 
     Images of one class with the same hits are interchangeable, so only how often each *kind* of image is drawn matters.
@@ -160,7 +146,7 @@ def _bootstrap_hits(
         for size in _divide_into_blocks(resamples, kinds.shape[1])
     ]
     value = float(accuracy(sizes[None])[0])
-    return ImageBootstrap(value, percentile_interval(np.concatenate(blocks), level), len(hits), resamples)
+    return ImageBootstrap(value, percentile_interval(np.concatenate(blocks)), len(hits))
 
 
 def _divide_into_blocks(resamples: int, width: int) -> list[int]:
