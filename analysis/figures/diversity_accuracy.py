@@ -44,10 +44,10 @@ def draw_diversity_accuracy(runs: Sequence[TrackedRun], *, mix: Collection[str] 
         drawn = [run for run in chosen.runs if has_metrics(run, metric)]
         found[name] = correlate_with_real(drawn, metric)
         _draw_runs(axes, drawn, metric, methods)
-        axes.set_title(format_rho(found[name]), fontsize=style.SMALL_SIZE)
-        axes.set_xlabel(name, fontsize=style.TEXT_SIZE)
+        axes.set_title(format_rho(found[name]))
+        axes.set_xlabel(name)
         axes.xaxis.set_major_locator(MaxNLocator(3))
-    panels[0].set_ylabel(f"real {task.score_words} (%)", fontsize=style.TEXT_SIZE)
+    panels[0].set_ylabel(f"real {task.score_words} (%)")
     _draw_legend(figure, panels[0])
     data = "" if "data" in mix else ", on one data fingerprint"
     caption = (
@@ -109,7 +109,5 @@ def _draw_runs(axes: Axes, runs: Sequence[TrackedRun], metric: str, methods: Seq
 
 def _draw_legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    legend = figure.legend(
-        handles, labels, loc="outside upper center", ncols=3, fontsize=style.SMALL_SIZE, frameon=False
-    )
+    legend = figure.legend(handles, labels, loc="outside upper center", ncols=3)
     style.set_legend_marks(legend)

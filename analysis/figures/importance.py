@@ -221,11 +221,9 @@ def draw_importance(found: Importance) -> style.RunFigure:
             text, (end, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=style.SMALL_SIZE
         )
         furthest = max(furthest, end)
-    axes.set_yticks(range(len(found.values)), list(found.values), fontsize=style.TEXT_SIZE)
+    axes.set_yticks(range(len(found.values)), list(found.values))
     axes.invert_yaxis()
     axes.set_xlim(0, max((1.6 if found.intervals else 1.15) * furthest, 0.1))
-    axes.set_xlabel(
-        f"share of variance explained\n(epoch {found.epoch}, {found.trials} trials)", fontsize=style.TEXT_SIZE
-    )
+    axes.set_xlabel(f"share of variance explained\n(epoch {found.epoch}, {found.trials} trials)")
     style.set_caption(figure, found.note)
     return figure

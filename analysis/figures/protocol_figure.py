@@ -39,7 +39,7 @@ def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> 
     figure, panels = style.make_panels(2, len(PROTOCOLS), height=3.95)
     for axes, (protocol, drawn) in zip(panels[: len(PROTOCOLS)], scored.items(), strict=True):
         _draw_runs(axes, protocol, drawn, found[protocol])
-    panels[0].set_ylabel(style.balance_lines(f"real {task.score_words} (%)", 16), fontsize=style.TEXT_SIZE)
+    panels[0].set_ylabel(style.balance_lines(f"real {task.score_words} (%)", 16))
     grid = panels[-1].get_gridspec()
     for axes in panels[len(PROTOCOLS) :]:
         axes.remove()
@@ -89,22 +89,21 @@ def _draw_runs(axes: Axes, protocol: str, runs: Sequence[TrackedRun], found: Ran
     scores = [100 * run.metrics[name_protocol_metric(protocol, task)] for run in runs]
     real = [100 * run.metrics[task.real_score] for run in runs]
     axes.scatter(scores, real, s=style.scale_mark(8, len(runs)), c=style.BLUE, alpha=0.6, lw=0)
-    axes.set_title(f"{protocol}\n{format_rho(found)}", fontsize=style.SMALL_SIZE)
+    axes.set_title(f"{protocol}\n{format_rho(found)}")
     axes.set_xlabel(f"{PROTOCOL_STREAMS[protocol]} (%)", fontsize=style.SMALL_SIZE)
     axes.xaxis.set_major_locator(MaxNLocator(3))
 
 
 def _draw_correlations(axes: Axes, found: Mapping[str, RankCorrelation], words: str) -> None:
     """Draw a row for each protocol: rho as a dot, its interval as a bar."""
-    axes.spines[["top", "right"]].set_visible(False)
     axes.axvline(0, color=style.GREY, lw=0.6, zorder=1)
     for place, each in enumerate(found.values()):
         if each.rho is not None:
             axes.plot([each.rho], [place], marker="o", ms=4, color=style.BLUE, zorder=3)
             if each.shown_interval is not None:
                 axes.plot([each.shown_interval.low, each.shown_interval.high], [place, place], color=style.BLUE, lw=1.2)
-    axes.set_yticks(range(len(found)), list(found), fontsize=style.TEXT_SIZE)
+    axes.set_yticks(range(len(found)), list(found))
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlim(-1.02, 1.02)
-    axes.set_xticks([-1, -0.5, 0, 0.5, 1], ["-1", "-0.5", "0", "0.5", "1"], fontsize=style.TEXT_SIZE)
-    axes.set_xlabel(f"rank correlation rho with real {words}", fontsize=style.TEXT_SIZE)
+    axes.set_xticks([-1, -0.5, 0, 0.5, 1], ["-1", "-0.5", "0", "0.5", "1"])
+    axes.set_xlabel(f"rank correlation rho with real {words}")

@@ -118,13 +118,13 @@ def _decorate(axes: Axes, trials: Sequence[Trial], score: str) -> None:
     axes.set_ylabel(
         f"{score} (%)" + (f"\nselection protocol: {protocol}" if protocol else ""), fontsize=style.SMALL_SIZE
     )
-    axes.set_xlabel("trial", fontsize=style.TEXT_SIZE)
+    axes.set_xlabel("trial")
     axes.set_xlim(trials[0].number - 0.7, trials[-1].number + 0.7)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if not any(trial.score is not None for trial in trials):
         axes.set_ylim(0, 100)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=style.SMALL_SIZE, frameon=False)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
 
 def _name_references(axes: Axes, trials: Sequence[Trial]) -> None:
