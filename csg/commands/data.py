@@ -45,7 +45,7 @@ def data(argv: Sequence[str], console: Console) -> int:
     """Run a sub-command. There is one, ``check``.
 
     Returns:
-        0 when a training with these settings would start on these data, 1 when it would not, 130 when interrupted.
+        0 when a training with these settings would start on these data, 1 when it would not.
 
     Raises:
         UserError: there is no such sub-command, there are no data, or a setting exceeds the number of images.
@@ -61,12 +61,8 @@ def data(argv: Sequence[str], console: Console) -> int:
         description="Look at every image of a pair on disk, and say what is wrong with it.",
     )
     _refuse_a_batch_too_large(flags.config)
-    try:
-        with show_image_progress(console, "checking", "checked") as progress:
-            report = check(flags.config.data, progress)
-    except KeyboardInterrupt:
-        console.print("Interrupted; nothing was kept.")
-        return 130
+    with show_image_progress(console, "checking", "checked", left="nothing was kept") as progress:
+        report = check(flags.config.data, progress)
     _print_counts(report, console)
     for side, kinds in report.passed_over.items():
         print_not_used(kinds, report.domains[side]["several_frames"], console, side=side)

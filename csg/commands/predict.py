@@ -75,7 +75,7 @@ def predict(argv: Sequence[str], console: Console) -> int:
     """Write the class of every image below a folder to a CSV file, or its class map to a folder.
 
     Returns:
-        0; 1 when images could not be read and are missing; 130 when interrupted.
+        0; 1 when images could not be read and are missing.
     """
     options = read_options(
         PredictOptions,
@@ -91,20 +91,17 @@ def predict(argv: Sequence[str], console: Console) -> int:
     if dense and output.resolve().is_relative_to(options.folder.resolve()):
         raise UserError(f"--output: expected a folder outside {options.folder}, which is read; found {output}")
     make_folder(output, "--output") if dense else check_file(output, "--output")
-    try:
-        with show_image_progress(console, "classifying", "classified") as progress:
-            if dense:
-                config = selected.on(options.device)
-                torch.set_num_threads(config.train.threads)
-                inference = Inference(selected.model(config), config)
-                bad, several_frames = write_maps(
-                    options.folder, names, output, inference=inference, config=config, limit=limit, progress=progress
-                )
-            else:
-                bad, several_frames = _write_table(output, options, names, selected, limit=limit, progress=progress)
-    except KeyboardInterrupt:
-        console.print(f"Interrupted; {'the maps so far are in ' + str(output) if dense else 'nothing was written'}.")
-        return 130
+    left = f"the maps so far are in {output}" if dense else "nothing was written"
+    with show_image_progress(console, "classifying", "classified", left=left) as progress:
+        if dense:
+            config = selected.on(options.device)
+            torch.set_num_threads(config.train.threads)
+            inference = Inference(selected.model(config), config)
+            bad, several_frames = write_maps(
+                options.folder, names, output, inference=inference, config=config, limit=limit, progress=progress
+            )
+        else:
+            bad, several_frames = _write_table(output, options, names, selected, limit=limit, progress=progress)
     images = f"{pluralize(len(names), 'image')} {is_or_are(len(names))}"
     console.print(f"{len(names) - len(bad):,} of {images} classified: {output}")
     print_not_used(passed_over, several_frames, console)
