@@ -5,16 +5,18 @@ from __future__ import annotations
 import codecs
 import csv
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 import tyro
+from torch import Tensor
 
 from csg.commands.passed_over import print_not_used
 from csg.commands.predict_maps import write_maps
 from csg.commands.progress import CountProgress, show_image_progress
+from csg.config import Config
 from csg.config.flags import read_options
 from csg.config.settings import Count
 from csg.data.fault import BadImageError
@@ -59,18 +61,6 @@ class PredictOptions:
     """Pixels that an image may have, in millions; a larger one is left out (default: the run's data.max_megapixels)."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Answers:
-    """The predictions for one batch."""
-
-    rows: list[tuple[str, str, str]]
-    """File, class and probability of each image that could be read."""
-    bad: tuple[BadImageError, ...]
-    """Errors of the other images."""
-    several_frames: int
-    """Number of images with more frames or pages than the first, which counts."""
-
-
 def predict(argv: Sequence[str], console: Console) -> int:
     """Write the class of every image below a folder to a CSV file, or its class map to a folder.
 
@@ -92,16 +82,20 @@ def predict(argv: Sequence[str], console: Console) -> int:
         raise UserError(f"--output: expected a folder outside {options.folder}, which is read; found {output}")
     make_folder(output, "--output") if dense else check_file(output, "--output")
     left = f"the maps so far are in {output}" if dense else "nothing was written"
+    config = selected.on(options.device)
+    torch.set_num_threads(config.train.threads)
+    inference = Inference(selected.model(config), config)
     with show_image_progress(console, "classifying", "classified", left=left) as progress:
         if dense:
-            config = selected.on(options.device)
-            torch.set_num_threads(config.train.threads)
-            inference = Inference(selected.model(config), config)
             bad, several_frames = write_maps(
                 options.folder, names, output, inference=inference, config=config, limit=limit, progress=progress
             )
         else:
-            bad, several_frames = _write_table(output, options, names, selected, limit=limit, progress=progress)
+            files = ImageFiles.of(str(options.folder), dict.fromkeys(names, 0), limit=limit)  # they need labels
+            stream = FileStream(files, config.data.image_size)
+            bad, several_frames = _write_table(
+                output, stream, inference=inference, selected=selected, config=config, progress=progress
+            )
     images = f"{pluralize(len(names), 'image')} {is_or_are(len(names))}"
     console.print(f"{len(names) - len(bad):,} of {images} classified: {output}")
     print_not_used(passed_over, several_frames, console)
@@ -114,32 +108,43 @@ def predict(argv: Sequence[str], console: Console) -> int:
 
 
 def _write_table(
-    path: Path,
-    options: PredictOptions,
-    names: Sequence[str],
-    selected: Selected,
-    *,
-    limit: PixelLimit,
-    progress: CountProgress,
+    path: Path, stream: FileStream, *, inference: Inference, selected: Selected, config: Config, progress: CountProgress
 ) -> tuple[list[BadImageError], int]:
-    """Write a row for every image that can be read.
+    """Write a row for every image that can be read, in the order of their names.
 
     Returns:
         The errors of the others, and the number of images with several frames or pages, of which the first counts.
     """
     bad: list[BadImageError] = []
-    several_frames = 0
+    several_frames = done = 0
+    batches = torch.split(torch.arange(len(stream)), config.train.evaluation_batch_size)
     with replacing(path) as file:
         table = csv.writer(codecs.getwriter("utf-8")(file, "surrogateescape"), lineterminator="\n")
         table.writerow(COLUMNS)
-        done = 0
-        for answers in classify(options.folder, names, selected, limit=limit, device=options.device):
-            table.writerows(answers.rows)
-            bad += answers.bad
-            several_frames += answers.several_frames
-            done += len(answers.rows) + len(answers.bad)
-            progress(done, len(names))
+        numbers = range(len(batches))
+        for reading in map_in_order(lambda n: stream.read(batches[n]), numbers, workers=config.data.workers):
+            names = [stream.files.name(index) for index in reading.indices.tolist()]
+            if names:
+                table.writerows(zip(names, *_classify(reading.views[0], inference, selected, config), strict=True))
+            bad += reading.bad
+            several_frames += reading.several_frames
+            done += len(names) + len(reading.bad)
+            progress(done, len(stream))
     return bad, several_frames
+
+
+def _classify(images: Tensor, inference: Inference, selected: Selected, config: Config) -> tuple[list[str], list[str]]:
+    """Return the class of each of (N, 3, H, W) images, as an evaluation finds it, and its probability.
+
+    The probability is averaged over the image and its mirror image if the evaluation of the run does so. With
+    ``data.flip_averaging=sigmoid``, probabilities do not sum to one.
+    """
+    averaging = config.data.flip_averaging if selected.flip_averaging else "none"
+    scores, _ = class_scores(inference, inference.input(images), averaging)
+    probabilities = scores.softmax(dim=1) if averaging == "none" else scores
+    predicted = scores.argmax(dim=1, keepdim=True)
+    chances = probabilities.gather(1, predicted).flatten().tolist()
+    return [selected.classes[label] for label in predicted.flatten().tolist()], [f"{each:.6f}" for each in chances]
 
 
 def _list_names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
@@ -158,44 +163,3 @@ def _list_names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
             f"found none{instead}"
         )
     return names, passed_over
-
-
-@torch.no_grad()
-def classify(
-    folder: Path,
-    names: Sequence[str],
-    selected: Selected,
-    *,
-    limit: PixelLimit,
-    device: Literal["cpu", "cuda"] | None,
-) -> Iterator[Answers]:
-    """Classify images as an evaluation does, batch by batch, in the order of their names.
-
-    The probability is that of the predicted class. It is averaged over the image and its mirror image if the
-    evaluation of the run does so. With ``data.flip_averaging=sigmoid``, probabilities do not sum to one.
-
-    Raises:
-        UserError: the weights do not fit, or there is no such device.
-    """
-    config = selected.on(device)
-    torch.set_num_threads(config.train.threads)
-    inference = Inference(selected.model(config), config)
-    averaging = config.data.flip_averaging if selected.flip_averaging else "none"
-    unused = dict.fromkeys(names, 0)  # a stream needs labels
-    files = ImageFiles.of(str(folder), unused, limit=limit)
-    stream = FileStream(files, config.data.image_size)
-    batches = torch.split(torch.arange(len(files)), config.train.evaluation_batch_size)
-    for reading in map_in_order(lambda n: stream.read(batches[n]), range(len(batches)), workers=config.data.workers):
-        rows: list[tuple[str, str, str]] = []
-        if len(reading.indices) > 0:
-            scores, _ = class_scores(inference, inference.input(reading.views[0]), averaging)
-            probabilities = scores.softmax(dim=1) if averaging == "none" else scores
-            predicted = scores.argmax(dim=1, keepdim=True)
-            chances = probabilities.gather(1, predicted).flatten().tolist()
-            rows = [
-                (files.name(index), selected.classes[label], f"{chance:.6f}")
-                for index, label, chance in zip(
-                    reading.indices.tolist(), predicted.flatten().tolist(), chances, strict=True
-                )
-            ]
-        yield Answers(rows, reading.bad, reading.several_frames)
