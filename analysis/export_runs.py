@@ -19,7 +19,7 @@ import numpy.typing as npt
 from analysis.runs.run_table import RUNS, RunTable
 from analysis.runs.source import SourceOptions, make_main
 from csg.config import DataConfig, TrainConfig
-from csg.config.settings import find_place_fields
+from csg.config.settings import Place, find_marks
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
 from csg.storage.files import make_folder, replacing
@@ -28,9 +28,7 @@ from csg.tracking.tags import Tag
 from csg.training.outputs import OUTPUTS
 from csg.training.pictures import PICTURES
 
-PLACES = {f"data.{name}" for name in find_place_fields(DataConfig)} | {
-    f"train.{name}" for name in find_place_fields(TrainConfig)
-}
+PLACES = {*find_marks(DataConfig(), Place, "data."), *find_marks(TrainConfig(), Place, "train.")}
 """Settings whose last folder may be a person's name."""
 ABSOLUTE = re.compile(r"""(?<=["'])(?:\w+:/)?/[^"'\n]+|(?<![\w.:/])(?:\w+:/)?/[^\s"'(),;]+""")
 """An absolute path or an address within a text. In quotes it may contain blanks."""
