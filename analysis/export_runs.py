@@ -23,10 +23,9 @@ from csg.config.settings import Place, find_marks
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
 from csg.storage.files import make_folder, replacing
+from csg.storage.layout import OUTPUTS, PICTURES
 from csg.tracking import TrackedRun, add_histories
 from csg.tracking.tags import Tag
-from csg.training.outputs import OUTPUTS
-from csg.training.pictures import PICTURES
 
 PLACES = {*find_marks(DataConfig(), Place, "data."), *find_marks(TrainConfig(), Place, "train.")}
 """Settings whose last folder may be a person's name."""

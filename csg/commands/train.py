@@ -100,7 +100,7 @@ def _show_plan(config: Config, console: Console) -> int:
     plan = plan_run(config, images=images, classes=classes)
     lines = [
         config.method.summary,
-        f"{pluralize(plan.images, 'source training image')} / batches of {config.train.batch_size} = "
+        f"{pluralize(images, 'source training image')} / batches of {config.train.batch_size} = "
         f"{pluralize(plan.steps_per_epoch, 'iteration')} per epoch (the last incomplete batch is dropped); "
         f"{pluralize(config.train.epochs, 'epoch')} = {pluralize(plan.total_steps, 'iteration')}",
         "learning rate of the new head by iteration (other groups: times their factor):",

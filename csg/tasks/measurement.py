@@ -103,5 +103,9 @@ def to_input(model: Model, config: Config, images: Tensor) -> Tensor:
 
 def lay_out(images: Tensor, config: Config) -> Tensor:
     """Put (N, 3, H, W) images into the configured memory format."""
-    memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
-    return images.contiguous(memory_format=memory_format)
+    return images.contiguous(memory_format=get_memory_format(config))
+
+
+def get_memory_format(config: Config) -> torch.memory_format:
+    """Return the configured memory format of images and convolutions."""
+    return torch.channels_last if config.train.channels_last else torch.contiguous_format

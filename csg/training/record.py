@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from csg.data.pair import SOURCE_SHIFTED
 from csg.messages.errors import UserError
+from csg.storage.layout import RECORD
 from csg.storage.place import Place
 from csg.training.evaluation import TARGET_ALL
 
-RECORD = "record.json"
 Status = Literal["running", "finished", "stopped", "failed", "interrupted"]
 """stopped: by a scheduler, for good; interrupted: by something else, to be resumed."""
 

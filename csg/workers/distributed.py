@@ -33,7 +33,7 @@ from csg.messages.faults import LostProcessError, OutsideFaultError, find_outsid
 from csg.messages.text import get_last_line
 from csg.parsing import config_from_flat
 from csg.storage.bucket import BucketGoneError
-from csg.storage.layout import TRAINED, place_at
+from csg.storage.layout import get_run_folder
 from csg.training.loop import EpochReport, OnStep, OnWait, Stop
 from csg.training.run import Run
 from csg.training.step import NonFiniteLossError
@@ -215,7 +215,7 @@ def work(loop_config: dict[str, Any]) -> None:
     """
     settings: Flat = loop_config["settings"]
     config = config_from_flat(settings)
-    folder = place_at(config.train.output) / TRAINED / loop_config["run"]
+    folder = get_run_folder(config.train.output, loop_config["run"])
     files = LaunchFiles(folder, loop_config["launch"])
     stop = Unwanted(files.wanted)
     try:
