@@ -224,10 +224,8 @@ class Space:
         """Yield the point of all defaults, and points that take each bound and each option once."""
         yield self.defaults(fixed)
         for parameter in self.parameters:
-            ends = (parameter.low, parameter.high) if isinstance(parameter, Float) else parameter.options
-            for value in ends:
-                points = (dataclasses.replace(p, default=value) if p == parameter else p for p in self.parameters)
-                yield Space(tuple(points)).defaults(fixed)
+            for value in (parameter.low, parameter.high) if isinstance(parameter, Float) else parameter.options:
+                yield self.defaults(fixed, {parameter.name: value})
 
     def check_conditions(self, fixed: Mapping[str, Any]) -> None:
         """Ask every condition at points that combine the options in all ways, or in COMBINATIONS of them.
@@ -235,30 +233,31 @@ class Space:
         Raises:
             UserError: one raised.
         """
-        choices = [p for p in self.parameters if isinstance(p, Choice)]
-        for options in itertools.islice(itertools.product(*(choice.options for choice in choices)), COMBINATIONS):
-            chosen = {p.name: dataclasses.replace(p, default=o) for p, o in zip(choices, options, strict=True)}
-            Space(tuple(chosen.get(p.name, p) for p in self.parameters)).defaults(fixed)
+        choices = {p.name: p.options for p in self.parameters if isinstance(p, Choice)}
+        for options in itertools.islice(itertools.product(*choices.values()), COMBINATIONS):
+            self.defaults(fixed, dict(zip(choices, options, strict=True)))
 
     def description(self) -> list[str]:
         """Describe each parameter in text that is the same in every process."""
         return [f"{dataclasses.replace(p, when=None)!r} {_named(p.when)}" for p in self.parameters]
 
-    def defaults(self, fixed: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the point of all defaults, inactive parameters left out.
+    def defaults(self, fixed: Mapping[str, Any], chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the point of all defaults but for what is ``chosen``, inactive parameters left out.
 
         Args:
             fixed: settings outside the space, which conditions may look at.
+            chosen: values of parameters.
         """
-        point: dict[str, Any] = {}
-        for parameter in self.parameters:
-            if _is_active(parameter, {**fixed, **point}):
-                point[parameter.name] = parameter.default
-        return point
+        return self._walk(fixed, lambda parameter: (chosen or {}).get(parameter.name, parameter.default))
 
     def suggest(self, fixed: Mapping[str, Any], trial: OptunaTrial) -> None:
         """Draw a point through an Optuna trial, inactive parameters left out (Optuna's define-by-run)."""
+        self._walk(fixed, lambda parameter: parameter.suggest(trial))
+
+    def _walk(self, fixed: Mapping[str, Any], choose: Callable[[Float | Choice], Any]) -> dict[str, Any]:
+        """Choose a value of each parameter that is active, given those before it."""
         point: dict[str, Any] = {}
         for parameter in self.parameters:
             if _is_active(parameter, {**fixed, **point}):
-                point[parameter.name] = parameter.suggest(trial)
+                point[parameter.name] = choose(parameter)
+        return point
