@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -25,20 +23,12 @@ from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.text import get_first_line, make_one_line, make_printable
 from csg.messages.wording import pluralize
-from csg.parsing import parse_flags
+from csg.parsing import ConfigOptions, parse_flags
 from csg.training.loop import steps_per_epoch
 
 USAGE = "usage: csg data check [flags] (csg data check --help shows them)"
 SHOWN = 100
 """Number of faults that are printed. The report has all."""
-
-
-@dataclasses.dataclass(frozen=True)
-class CheckOptions:
-    """Flags of ``csg data check``."""
-
-    config: Path | None = None
-    """YAML file with settings; flags override it."""
 
 
 def data(argv: Sequence[str], console: Console) -> int:
@@ -55,7 +45,7 @@ def data(argv: Sequence[str], console: Console) -> int:
         return 0
     check_command("csg data", argv, ("check",))
     flags = parse_flags(
-        CheckOptions,
+        ConfigOptions,
         argv[1:],
         prog="csg data check",
         description="Look at every image of a pair on disk, and say what is wrong with it.",

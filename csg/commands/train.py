@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csg.commands.opening import open_run
@@ -17,7 +16,7 @@ from csg.messages.console import Console
 from csg.messages.faults import find_outside_fault
 from csg.messages.text import get_first_line, make_one_line
 from csg.messages.wording import is_or_are, pluralize
-from csg.parsing import parse_flags
+from csg.parsing import StoreOptions, parse_flags
 from csg.tasks import find_task
 from csg.training.dry_run import plan_run
 from csg.training.loop import EpochReport
@@ -28,15 +27,11 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(StoreOptions):
     """Flags of ``csg train``."""
 
-    config: Path | None = None
-    """YAML file with settings; flags override it."""
     tracking_uri: str | None = None
     """MLflow store or server (default: SQLite below --train.output), or "none"."""
-    experiment: str = ""
-    """MLflow experiment (default: the data set's name)."""
     dry_run: bool = False
     """Print the plan (iterations, learning rates, parameter groups, memory) and train nothing; needs no weights, and
     visda17 no data."""
