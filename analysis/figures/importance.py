@@ -10,6 +10,7 @@ from math import isfinite
 
 import numpy as np
 import optuna
+import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
@@ -183,18 +184,11 @@ def _compute_r_squared(
     settings: Sequence[Mapping[str, str | float]], scores: Sequence[float], scales: Mapping[str, Scale]
 ) -> float:
     """Return the out-of-bag R squared of a forest like fANOVA's."""
-    rows = [
-        [
-            column
-            for name, scale in scales.items()
-            for column in (
-                [float(values[name] == category) for category in scale.categories]
-                if scale.kind == "category"
-                else [values[name]]
-            )
-        ]
-        for values in settings
+    frame = pd.DataFrame(settings)
+    columns = [
+        pd.get_dummies(frame[name]) if scale.kind == "category" else frame[name] for name, scale in scales.items()
     ]
+    rows = pd.concat(columns, axis=1).to_numpy(float)
     forest = RandomForestRegressor(TREES, oob_score=True, random_state=SEED).fit(rows, scores)
     return float(forest.oob_score_)
 

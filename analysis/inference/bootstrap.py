@@ -48,7 +48,25 @@ def accuracy_bootstrap(
     """
     classes = _check_classes(labels)
     hits = _average_hits(correct, classes)
-    return _bootstrap_hits(hits, classes, mean_class=mean_class, resamples=resamples, seed=seed)
+    groups = classes if mean_class else np.zeros_like(classes)
+    # Images of one class with the same hits are interchangeable, so only how often each kind of image is drawn matters:
+    # that is multinomial too, over a few dozen kinds instead of 55,388 images.
+    kinds, sizes = np.unique(np.stack([groups, hits]), axis=1, return_counts=True)
+    members = (kinds[0][:, None] == np.unique(kinds[0])).astype(np.float64)
+
+    def accuracy(weights: NDArray[Any]) -> Floats:
+        sums, totals = (weights * kinds[1]) @ members, weights @ members
+        means = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0)
+        return np.asarray(means.sum(axis=1) / (totals > 0).sum(axis=1))
+
+    rng = np.random.default_rng(seed)
+    shares = sizes / sizes.sum()
+    draws = [
+        accuracy(rng.multinomial(len(hits), shares, size=size))
+        for size in _divide_into_blocks(resamples, kinds.shape[1])
+    ]
+    value = float(accuracy(sizes[None])[0])
+    return ImageBootstrap(value, percentile_interval(np.concatenate(draws)), len(hits))
 
 
 def mean_iou_bootstrap(confusions: ArrayLike) -> ImageBootstrap:
@@ -122,31 +140,6 @@ def check_finite(values: Sequence[float], name: str) -> Floats:
             f"{array.size}: leave such trials out, and say so."
         )
     return array
-
-
-def _bootstrap_hits(hits: Floats, classes: Ints, *, mean_class: bool, resamples: int, seed: int) -> ImageBootstrap:
-    """Bootstrap the mean of ``hits`` (images,), or of its means by class.
-
-    Images of one class with the same hits are interchangeable, so only how often each *kind* of image is drawn matters.
-    That is multinomial too, over a few dozen kinds instead of 55,388 images.
-    """
-    groups = classes if mean_class else np.zeros_like(classes)
-    kinds, sizes = np.unique(np.stack([groups, hits]), axis=1, return_counts=True)
-    members = (kinds[0][:, None] == np.unique(kinds[0])).astype(np.float64)
-
-    def accuracy(weights: NDArray[Any]) -> Floats:
-        sums, totals = (weights * kinds[1]) @ members, weights @ members
-        means = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0)
-        return np.asarray(means.sum(axis=1) / (totals > 0).sum(axis=1))
-
-    rng = np.random.default_rng(seed)
-    shares = sizes / sizes.sum()
-    blocks = [
-        accuracy(rng.multinomial(len(hits), shares, size=size))
-        for size in _divide_into_blocks(resamples, kinds.shape[1])
-    ]
-    value = float(accuracy(sizes[None])[0])
-    return ImageBootstrap(value, percentile_interval(np.concatenate(blocks)), len(hits))
 
 
 def _divide_into_blocks(resamples: int, width: int) -> list[int]:
