@@ -124,8 +124,7 @@ def draw_search_budget(searches: Sequence[SearchRuns], *, mix: Collection[str] =
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
         if most > LINEAR_UP_TO:
             style.set_log_ticks(axes, 1, most)
-    handles, names = left.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=2)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     style.set_caption(figure, _write_caption(curves) + chosen.note)
     figure.runs = chosen.runs
     return figure

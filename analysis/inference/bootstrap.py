@@ -6,7 +6,7 @@ the spread over seeds; see ``analysis.inference.t_tests`` for that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,21 +125,6 @@ def percentile_interval(draws: Floats) -> Interval:
     """Return the middle ``LEVEL`` of ``draws``, (resamples,)."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
-
-
-def check_finite(values: Sequence[float], name: str) -> Floats:
-    """Return ``values`` as an array (n,).
-
-    Raises:
-        ValueError: a value is NaN or infinite.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or not np.isfinite(array).all():
-        raise ValueError(
-            f"Expected finite {name}, one a trial, found {np.count_nonzero(~np.isfinite(array))} that are not among "
-            f"{array.size}: leave such trials out, and say so."
-        )
-    return array
 
 
 def _divide_into_blocks(resamples: int, width: int) -> list[int]:

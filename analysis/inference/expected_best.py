@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.inference.bootstrap import RESAMPLES, Floats, Ints, check_finite, percentile_interval, resample
-from analysis.inference.t_tests import Interval
+from analysis.inference.bootstrap import RESAMPLES, Floats, Ints, percentile_interval, resample
+from analysis.inference.t_tests import Interval, check_finite
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from scipy.stats import kendalltau, rankdata, spearmanr
 
-from analysis.inference.bootstrap import RESAMPLES, Floats, Ints, check_finite, percentile_interval, resample
-from analysis.inference.t_tests import Interval
+from analysis.inference.bootstrap import RESAMPLES, Floats, Ints, percentile_interval, resample
+from analysis.inference.t_tests import Interval, check_finite
 from csg.messages.wording import pluralize
 
 EXACT: Final = 8

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 ALPHA = 0.05
@@ -76,7 +78,7 @@ def mean_interval(values: Sequence[float]) -> MeanEstimate:
     """
     if not values:
         raise ValueError("Expected at least one value, found none: show the cell as missing instead.")
-    _check_finite(values)
+    check_finite(values)
     mean, sd = _moments(values, ROUNDING * max(map(abs, values)))
     return MeanEstimate(mean, sd, len(values), _t_interval(mean, sd, len(values)))
 
@@ -91,7 +93,7 @@ def paired_difference(values_by_seed: Mapping[int, float], base_by_seed: Mapping
     Raises:
         ValueError: a value that is not finite.
     """
-    _check_finite([*values_by_seed.values(), *base_by_seed.values()])
+    check_finite([*values_by_seed.values(), *base_by_seed.values()])
     seeds = [seed for seed in values_by_seed if seed in base_by_seed]
     n, left_out = len(seeds), len(values_by_seed) + len(base_by_seed) - 2 * len(seeds)
     if not seeds:
@@ -182,13 +184,19 @@ def _reads_equal(one: float, other: float, decimals: int | None) -> bool:
     return decimals is not None and round(one, decimals) == round(other, decimals)
 
 
-def _check_finite(values: Sequence[float]) -> None:
-    """Refuse NaN and infinity, which must neither spoil a mean nor be dropped silently."""
-    wrong = [value for value in values if not math.isfinite(value)]
-    if wrong:
+def check_finite(values: Sequence[float], name: str = "values") -> npt.NDArray[np.float64]:
+    """Return values, one a run, as an array (n,). NaN and infinity must neither spoil a mean nor be dropped silently.
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    wrong = array[~np.isfinite(array)]
+    if len(wrong):
         raise ValueError(
-            f"Expected finite values, found {wrong[0]} ({len(wrong)} of {len(values)}): leave such runs out, say so."
+            f"Expected finite {name}, found {wrong[0]} ({len(wrong)} of {len(array)}): leave such runs out, say so."
         )
+    return array
 
 
 def _moments(values: Sequence[float], rounding: float) -> tuple[float, float | None]:

@@ -77,7 +77,8 @@ def train(argv: Sequence[str], console: Console) -> int:
         raise
     finally:
         recorded = _log(track, console)
-    _print_final(console, final)
+    for name, value in final.items():
+        console.print(f"{make_one_line(name):<36} {value:.6g}")
     console.print(f"weights: {run.selected}")
     if track is not None and not recorded:
         raise tracking.make_recording_error(uri, track.refusal)
@@ -138,8 +139,3 @@ def _format_epoch(report: EpochReport, config: Config) -> str:
         figures.append(f"E_0 (mhe) {metrics['target/val/E0_mhe']:.3f}")
     figures.append(f"{metrics['train/images_per_second']:.0f} images/s")
     return f"epoch {report.epoch}: " + ", ".join(figures)
-
-
-def _print_final(console: Console, final: dict[str, float]) -> None:
-    for name, value in final.items():
-        console.print(f"{make_one_line(name):<36} {value:.6g}")

@@ -11,7 +11,8 @@ from csg.collective import gather_rows
 from csg.config import Config
 from csg.data.pair import IGNORED, Pair
 from csg.messages.errors import BadDataError
-from csg.metrics.iou import iou_per_class, mean_iou, pixel_accuracy, pixel_counts
+from csg.metrics.accuracy import accuracy
+from csg.metrics.iou import iou_per_class, mean_iou, pixel_counts
 from csg.models.encoder import Encoder
 from csg.models.segmenter import Segmenter
 from csg.tasks.measurement import Inference, Measurement, count_skipped, read_batches
@@ -76,7 +77,7 @@ class Segmentation(Task):
     def figures(self, measurement: Measurement) -> dict[str, float]:
         """Return mean intersection over union and the accuracy of pixels."""
         confusion = measurement.confusion
-        return {self.score: mean_iou(confusion), self.overall: pixel_accuracy(confusion)}
+        return {self.score: mean_iou(confusion), self.overall: accuracy(confusion)}
 
 
 def answer(inference: Inference, config: Config, image: Tensor) -> tuple[Tensor, Tensor]:
