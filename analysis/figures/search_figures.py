@@ -181,6 +181,5 @@ def write_search_figures(
         "parallel_coordinates.html": write_parallel_coordinates(runs, score, names, title=title),
     }
     for name, text in texts.items():
-        with (folder / name).replacing() as file:
-            file.write(make_printable(text).encode())
+        (folder / name).write(make_printable(text).encode())
     return [folder / name for name in (*figures, *texts)]

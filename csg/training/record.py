@@ -69,5 +69,4 @@ def read_record(folder: Place) -> Record | None:
 
 def write_record(folder: Place, record: Record) -> None:
     """Put a run on record, in a folder that is made if it has to be."""
-    with (folder / RECORD).replacing() as file:
-        file.write(json.dumps(dataclasses.asdict(record), indent=1).encode())
+    (folder / RECORD).write(json.dumps(dataclasses.asdict(record), indent=1).encode())

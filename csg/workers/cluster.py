@@ -236,8 +236,7 @@ def check_nodes(config: Config) -> None:
     }
     output = place_at(config.train.output)
     probe = output / f".probe-{uuid.uuid4().hex}"
-    with probe.replacing():
-        pass
+    probe.write(b"")
     look = ray.remote(num_cpus=0)(find_missing)
     wanted = list_inputs(config)
     try:

@@ -141,8 +141,7 @@ class Launch:
         """Start the workers, in a thread that ends with them."""
         self._files.remove()
         self._files = LaunchFiles(self._run.folder, uuid.uuid4().hex[:12])
-        with self._files.wanted.replacing():
-            pass
+        self._files.wanted.write(b"")
         self.failure, self._progress = None, []
         self.thread = threading.Thread(target=self._fit, args=(self._files,), daemon=True)
         self.thread.start()
@@ -241,8 +240,8 @@ def work(loop_config: dict[str, Any]) -> None:
             raise  # perhaps of a worker whose peer died: worth another start
         kind = next((name for name, kind in RAISED.items() if isinstance(error, kind)), "")
         text = str(error) if kind else f"{type(error).__name__}: {error}"
-        with contextlib.suppress(OSError), files.error.replacing() as file:  # the disk may be full
-            file.write(json.dumps([kind, text]).encode())
+        with contextlib.suppress(OSError):  # the disk may be full
+            files.error.write(json.dumps([kind, text]).encode())
         raise error from None
 
 
