@@ -71,10 +71,11 @@ def estimate_importance(runs: Iterable[TrackedRun], score: str, names: Sequence[
         return Importance(None, max(counts.values(), default=0), {}, None, _explain_too_few(counts))
     compared = [trial for trial in candidates if _is_measured(trial, epoch)]
     scores = [trial.scores[epoch] for trial in compared]
-    present = [name for name in dict.fromkeys(names) if all(_get_value(trial, name) is not None for trial in compared)]
-    scales = {name: Scale.of(_get_value(trial, name) for trial in compared) for name in present}
+    names = tuple(dict.fromkeys(names))
+    present = [name for name in names if all(trial.run.params.get(name) is not None for trial in compared)]
+    scales = {name: Scale.of(trial.run.params[name] for trial in compared) for name in present}
     varied = {name: scale for name, scale in scales.items() if not scale.constant}
-    left_out = _name_left_out("not set in every trial", [name for name in dict.fromkeys(names) if name not in present])
+    left_out = _name_left_out("not set in every trial", [name for name in names if name not in present])
     left_out += _name_left_out("the same in every trial", [name for name in present if name not in varied])
     where = f"at epoch {epoch}, which {len(compared)} trials reached"
     if not varied or max(scores) == min(scores):
@@ -120,12 +121,8 @@ def _name_left_out(reason: str, names: Sequence[str]) -> str:
     return f" Left out, because {reason}: {', '.join(names)}." if names else ""
 
 
-def _get_value(trial: Trial, name: str) -> object:
-    return trial.run.params.get(name)
-
-
 def _encode(trial: Trial, name: str, scale: Scale) -> str | float:
-    value = _get_value(trial, name)
+    value = trial.run.params[name]
     return format_category(value) if scale.kind == "category" else scale.position(value)
 
 

@@ -90,10 +90,6 @@ class Inference:
         """Move uint8 images to the device and normalise them, in the configured memory format."""
         return to_input(self._model, self._config, images)
 
-    def lay_out(self, images: Tensor) -> Tensor:
-        """Put (N, 3, H, W) images, such as parts of others, into the configured memory format."""
-        return lay_out(images, self._config)
-
 
 def to_input(model: Model, config: Config, images: Tensor) -> Tensor:
     """Move uint8 images to the device and normalise them, in the configured memory format."""

@@ -15,7 +15,7 @@ from csg.metrics.accuracy import accuracy
 from csg.metrics.iou import iou_per_class, mean_iou, pixel_counts
 from csg.models.encoder import Encoder
 from csg.models.segmenter import Segmenter
-from csg.tasks.measurement import Inference, Measurement, count_skipped, read_batches
+from csg.tasks.measurement import Inference, Measurement, count_skipped, lay_out, read_batches
 from csg.tasks.task import Task
 from csg.tasks.windows import windowed_probabilities
 
@@ -94,7 +94,7 @@ def answer(inference: Inference, config: Config, image: Tensor) -> tuple[Tensor,
     features: list[Tensor] = []
 
     def scores(windows: Tensor) -> Tensor:
-        output = inference(inference.lay_out(windows))
+        output = inference(lay_out(windows, config))
         features.append(output.features.cpu())
         return output.logits
 
