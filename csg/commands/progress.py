@@ -57,8 +57,3 @@ def show_image_progress(console: Console, doing: str, done: str, *, left: str) -
         return f"{done} {ready:,} of {pluralize(total, 'image')}"
 
     return CountProgress(console, doing=f"{doing} images", line=line, lines=10, left=left)
-
-
-def show_step_progress(console: Console) -> CountProgress:
-    """Make the display for the steps of a training."""
-    return CountProgress(console, doing="training steps", line="step {}/{}".format, lines=20)

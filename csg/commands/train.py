@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from csg.commands.opening import open_run
-from csg.commands.progress import show_step_progress
+from csg.commands.progress import CountProgress
 from csg.config import Config
 from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN
@@ -60,7 +60,7 @@ def train(argv: Sequence[str], console: Console) -> int:
         of_all = f"{known} of {pluralize(epochs, 'epoch')} {is_or_are(epochs)}"
         console.print(f"{of_all} on record in {run.folder}")
     try:
-        with show_step_progress(console) as progress:
+        with CountProgress(console, doing="training steps", line="step {}/{}".format, lines=20) as progress:
             for report in train_run(run, progress, lambda text: console.print(text, style="yellow")):
                 console.print(_format_epoch(report, flags.config))
                 _log(track, console)

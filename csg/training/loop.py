@@ -179,7 +179,8 @@ def fit(
     state = saved.load()
     if state is not None:
         training.restore(state)
-    _check_agreement(training)
+    position = training.position
+    check_agreement({"epochs": position.epoch, "steps of the epoch": position.step, "steps in all": learner.steps})
     learner.optimiser.zero_grad()  # makes the optimiser before the first step is timed
     for epoch, metrics in enumerate(training.position.history, start=1):
         yield EpochReport(epoch, metrics)
@@ -208,14 +209,6 @@ def fit(
         training.position = Position(epoch=position.epoch + 1, history=[*position.history, metrics])
         saved.save_if_due(training.state)  # an evaluation may take longer than many steps
         yield EpochReport(training.position.epoch, metrics)
-
-
-def _check_agreement(training: Training) -> None:
-    """See that all processes of a group stand at the same step."""
-    position = training.position
-    check_agreement(
-        {"epochs": position.epoch, "steps of the epoch": position.step, "steps in all": training.learner.steps}
-    )
 
 
 def measure_epoch(training: Training, total: int) -> dict[str, float]:

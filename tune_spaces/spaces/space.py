@@ -7,23 +7,16 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from csg.messages.errors import UserError
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 Condition = Callable[[Mapping[str, Any]], bool]
 COMBINATIONS: Final = 256
 """Combinations of options at which conditions are asked before a search starts."""
-
-
-class OptunaTrial(Protocol):
-    """What is asked of an Optuna trial."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """Draw a number."""
-
-    def suggest_categorical(self, name: str, choices: tuple[Any, ...]) -> Any:
-        """Draw one of several."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,7 @@ class Float:
         scale = value / self.default if self.relative and isinstance(value, (int, float)) else 1.0
         return dataclasses.replace(self, default=value, low=self.low * scale, high=self.high * scale)
 
-    def suggest(self, trial: OptunaTrial) -> float:
+    def suggest(self, trial: BaseTrial) -> float:
         """Draw a value."""
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
@@ -116,7 +109,7 @@ class Choice:
         """
         return dataclasses.replace(self, default=value)
 
-    def suggest(self, trial: OptunaTrial) -> Any:
+    def suggest(self, trial: BaseTrial) -> Any:
         """Draw a value."""
         return trial.suggest_categorical(self.name, self.options)
 
@@ -250,7 +243,7 @@ class Space:
         """
         return self._walk(fixed, lambda parameter: (chosen or {}).get(parameter.name, parameter.default))
 
-    def suggest(self, fixed: Mapping[str, Any], trial: OptunaTrial) -> None:
+    def suggest(self, fixed: Mapping[str, Any], trial: BaseTrial) -> None:
         """Draw a point through an Optuna trial, inactive parameters left out (Optuna's define-by-run)."""
         self._walk(fixed, lambda parameter: parameter.suggest(trial))
 
