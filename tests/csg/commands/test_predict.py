@@ -30,17 +30,6 @@ def evaluated(run: Run, pair: Pair) -> torch.Tensor:
     return find_task(run.config.data).measure(inference, run.config, pair, TARGET_TEST).confusion
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return finished_run(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture
-def photos(tmp_path: Path, trained: Run) -> Path:
-    write_images(tmp_path / "photos", trained.pair, TARGET_TEST)
-    return tmp_path / "photos"
-
-
 def predict(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str]:
     return run_command(cli.main, ["predict", *map(str, argv)], capsys)
 
