@@ -166,6 +166,7 @@ def write_search_figures(
         folder: to write to.
     """
     runs = list(runs)
+    folder.make_folder("train.output")
     found = estimate_importance(runs, score, names)
     figures = {
         "optimisation_history.png": draw_optimisation_history(runs, score),
