@@ -37,9 +37,9 @@ from csg.storage.layout import get_run_folder
 from csg.training.loop import EpochReport, OnStep, OnWait, Stop
 from csg.training.run import Run
 from csg.training.step import NonFiniteLossError
-from csg.workers.cluster import Slots, check_nodes, check_output, start_ray
+from csg.workers.cluster import check_nodes, check_output, start_ray
 from csg.workers.launch_files import LaunchFiles, Progress, Unwanted
-from csg.workers.room_watch import RoomWatch
+from csg.workers.slots import RoomWatch, Slots
 
 MAX_RETRIES = 2
 """Restarts after a worker died; training continues from the run's checkpoint."""

@@ -16,8 +16,8 @@ from csg.messages.console import Console
 from csg.storage.place import Place
 from csg.tracking import Tracker, TrackingError, make_recording_error
 from csg.training.program import compute_source_digest, source_digest
-from csg.workers.cluster import Slots, check_nodes, check_output, list_inputs, start_ray
-from csg.workers.room_watch import RoomWatch
+from csg.workers.cluster import check_nodes, check_output, list_inputs, start_ray
+from csg.workers.slots import RoomWatch, Slots
 from tune_spaces.execution.closing import AnotherDriverError, close_on_error
 from tune_spaces.execution.recorder import Entry, MlflowRecorder, Progress
 from tune_spaces.execution.trial import TrainingTrial
