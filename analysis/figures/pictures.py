@@ -123,7 +123,10 @@ def draw_pictures(table: RunTable, *, mix: Collection[str] = ()) -> style.RunFig
             _draw_map(place, each.pictures["predicted"][row], void)
     names = first.get("classes")
     handles = [
-        Patch(facecolor=_choose_colour(index), label=str(index) if names is None else str(names[index]))
+        Patch(
+            facecolor=CLASS_COLOURS[index % len(CLASS_COLOURS)],
+            label=str(index) if names is None else str(names[index]),
+        )
         for index in classes
     ]
     if (first["labels"][:count] == IGNORED).any():
@@ -215,10 +218,6 @@ def _draw_map(axes: Axes, labels: npt.NDArray[Any], void: npt.NDArray[np.bool_])
 def _list_classes(maps: Sequence[npt.NDArray[Any]], count: int) -> list[int]:
     """Return the classes in the first ``count`` of maps (M, h, w), in order."""
     return sorted({int(label) for each in maps for label in np.unique(each[:count])} - {IGNORED})
-
-
-def _choose_colour(index: int) -> str:
-    return CLASS_COLOURS[index % len(CLASS_COLOURS)]
 
 
 def _divide_by_uniform(weights: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -59,7 +59,7 @@ class RunFigure(Figure):
     runs: Sequence[TrackedRun] = ()
 
 
-def make_figure(*, width: float = COLUMN, height: float = 2.4) -> tuple[RunFigure, Axes]:
+def make_figure(*, width: float = COLUMN, height: float) -> tuple[RunFigure, Axes]:
     """Return a figure of ``width`` x ``height`` inches with one pair of plain axes."""
     figure, (axes,) = make_panels(1, 1, width=width, height=height)
     return figure, axes
@@ -103,11 +103,11 @@ def set_log_ticks(axes: Axes, low: float, high: float) -> None:
     axes.minorticks_off()
 
 
-def make_note(note: str, *, width: float = COLUMN) -> RunFigure:
+def make_note(note: str) -> RunFigure:
     """Return a figure that shows nothing but the text ``note``."""
-    figure, axes = make_figure(width=width, height=1.4)
+    figure, axes = make_figure(height=1.4)
     axes.set_axis_off()
-    text = _wrap(note, width, TEXT_SIZE)
+    text = _wrap(note, COLUMN, TEXT_SIZE)
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=TEXT_SIZE)
     return figure
 

@@ -83,13 +83,14 @@ class Tracker:
         """
         refusal = ""
         for key in list(behind):
-            error = _catch_error(write, key, behind[key])
-            if error is None:
+            try:
+                write(key, behind[key])
+            except TrackingError as error:  # noqa: PERF203 (a request costs more)
+                before, refusal = refusal, self.describe_refusal(error)
+                if refusal in ("", before):
+                    break  # unreachable, or it refuses every item alike
+            else:
                 del behind[key]
-                continue
-            before, refusal = refusal, self.describe_refusal(error)
-            if refusal in ("", before):
-                break  # unreachable, or it refuses every item alike
         return refusal
 
     def find(self, tags: Mapping[str, str]) -> str | None:
@@ -276,14 +277,6 @@ class Tracker:
         entries = [Param(name, format_setting(value)) for name, value in params.items()]
         for start in range(0, len(entries), 100):
             self.client.log_batch(run_id, params=entries[start : start + 100])
-
-
-def _catch_error(write: Callable[[int, T], None], key: int, value: T) -> TrackingError | None:
-    try:
-        write(key, value)
-    except TrackingError as error:
-        return error
-    return None
 
 
 def _escape_tags(tags: Mapping[str, str]) -> dict[str, str]:
