@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import reprlib
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeVar, cast, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -32,6 +31,7 @@ BOUNDS: Final = {
     "maximum": "at most",
 }
 """Words for the bounds of a number, by their names in a JSON schema."""
+_RESOLVED: dict[tuple[type[Any], bool], dict[str, Any]] = {}
 
 
 class Section:
@@ -58,10 +58,11 @@ Count = Annotated[int, Field(ge=1)]
 NOT_IDENTITY: Final = NotIdentity()
 
 
-@cache
 def resolve_hints(cls: type[Any], *, extras: bool = False) -> dict[str, Any]:
     """Resolve the annotations of a dataclass. The result is kept, since that takes a millisecond."""
-    return get_type_hints(cls, include_extras=extras)
+    if (cls, extras) not in _RESOLVED:
+        _RESOLVED[cls, extras] = get_type_hints(cls, include_extras=extras)
+    return _RESOLVED[cls, extras]
 
 
 def flatten(config: Any, prefix: str = "") -> Flat:
