@@ -121,8 +121,9 @@ class Training:
                 lost = int(sum_over_processes(torch.tensor(bad)))
                 position.skipped += lost
             if len(drawn.indices) == 0:
+                whose = f" of each of {world_size()} workers" if world_size() > 1 else ""
                 raise BadDataError(
-                    f"data.on_bad_image: expected an image in every batch{_of_a_worker()}, found none that can be read "
+                    f"data.on_bad_image: expected an image in every batch{whose}, found none that can be read "
                     f"in step {step} of epoch {epoch + 1}; the first: {drawn.bad[0]}"
                 )
             if lost > size - least:
@@ -133,10 +134,6 @@ class Training:
             query = to_input(self.learner.model, config, drawn.query)
             key = query if drawn.key is None else to_input(self.learner.model, config, drawn.key)
             yield Batch(query, key, drawn.labels.to(config.train.device), drawn.indices, epoch)
-
-
-def _of_a_worker() -> str:
-    return f" of each of {world_size()} workers" if world_size() > 1 else ""
 
 
 def steps_per_epoch(config: Config, pair: Pair) -> int:
