@@ -10,7 +10,7 @@ from csg.commands.opening import open_run
 from csg.commands.progress import CountProgress
 from csg.config import Config
 from csg.data import load_pair
-from csg.data.pair import SOURCE_TRAIN
+from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_VAL
 from csg.data.pairs import visda17
 from csg.messages.console import Console
 from csg.messages.faults import find_outside_fault
@@ -132,10 +132,10 @@ def _format_epoch(report: EpochReport, config: Config) -> str:
     metrics, score = report.metrics, find_task(config.data).score
     figures = [f"loss {metrics['train/loss']:.3f}"]
     figures += [
-        f"{stream} {100 * metrics[f'{stream}/{score}']:.1f} %"
-        for stream in ("source/val", "source/shifted", "target/val")
+        f"{stream} {100 * metrics[f'{stream}/{score}']:.1f} %" for stream in (SOURCE_VAL, SOURCE_SHIFTED, TARGET_VAL)
     ]
-    if "target/val/E0_mhe" in metrics:  # absent if features are not finite, or all zero
-        figures.append(f"E_0 (mhe) {metrics['target/val/E0_mhe']:.3f}")
+    energy = metrics.get(f"{TARGET_VAL}/E0_mhe")
+    if energy is not None:  # absent if features are not finite, or all zero
+        figures.append(f"E_0 (mhe) {energy:.3f}")
     figures.append(f"{metrics['train/images_per_second']:.0f} images/s")
     return f"epoch {report.epoch}: " + ", ".join(figures)
