@@ -9,7 +9,7 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,17 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.runs.run_table import RUNS, RunTable
-from analysis.runs.source import SourceOptions, read_flags
-from csg.commands.script import run_script
+from analysis.runs.source import SourceOptions, make_main
 from csg.config import DataConfig, TrainConfig
-from csg.config.settings import find_place_fields
+from csg.config.settings import Place, find_marks
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
 from csg.storage.files import make_folder, replacing
+from csg.storage.layout import OUTPUTS, PICTURES
 from csg.tracking import TrackedRun, add_histories
 from csg.tracking.tags import Tag
-from csg.training.outputs import OUTPUTS
-from csg.training.pictures import PICTURES
 
-PLACES = {f"data.{name}" for name in find_place_fields(DataConfig)} | {
-    f"train.{name}" for name in find_place_fields(TrainConfig)
-}
+PLACES = {*find_marks(DataConfig(), Place, "data."), *find_marks(TrainConfig(), Place, "train.")}
 """Settings whose last folder may be a person's name."""
 ABSOLUTE = re.compile(r"""(?<=["'])(?:\w+:/)?/[^"'\n]+|(?<![\w.:/])(?:\w+:/)?/[^\s"'(),;]+""")
 """An absolute path or an address within a text. In quotes it may contain blanks."""
@@ -121,21 +117,12 @@ def _cut_folders(text: str) -> str:
     return ABSOLUTE.sub(get_name, text)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Export runs.
-
-    Returns:
-        An exit code; see :func:`~csg.commands.script.run_script`.
-    """
-
-    def body(console: Console) -> bool:
-        options = read_flags(ExportOptions, argv, script=__file__, description=__doc__)
-        table = options.read()
-        path = export_runs(table, options.out, features=options.features, pictures=options.pictures)
-        console.print(f"{pluralize(len(table.runs), 'run')}: {path}")
-        return True
-
-    return run_script(body)
+@make_main(ExportOptions, __file__, __doc__)
+def main(options: ExportOptions, console: Console) -> None:
+    """Export runs."""
+    table = options.read()
+    path = export_runs(table, options.out, features=options.features, pictures=options.pictures)
+    console.print(f"{pluralize(len(table.runs), 'run')}: {path}")
 
 
 if __name__ == "__main__":

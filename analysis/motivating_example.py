@@ -19,9 +19,8 @@ from analysis.runs.comparable import NoDataError, collect_by_seed, is_complete
 from analysis.runs.metrics import E0_METRIC
 from analysis.runs.newest import Newest, choose_newest
 from analysis.runs.run_table import AblationRuns, RunTable
-from analysis.runs.source import ComparisonOptions, read_flags
+from analysis.runs.source import ComparisonOptions, make_main
 from analysis.tables.published import read_published
-from csg.commands.script import run_script
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.tracking import TrackedRun
@@ -98,27 +97,18 @@ def _describe_comparability(runs: Sequence[TrackedRun], *, same_data: bool) -> s
     return f"Published: {PUBLISHED}" + (f"; it differs in {', '.join(departures)}." if departures else ".")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Draw the example.
-
-    Returns:
-        An exit code; see :func:`~csg.commands.script.run_script`.
-    """
-
-    def body(console: Console) -> bool:
-        options = read_flags(ExampleOptions, argv, script=__file__, description=__doc__)
-        table = options.read()
-        chosen = choose_example(table)
-        for line in filter(None, [*describe_energies(chosen.ablation), chosen.note]):
-            console.print(line)
-        try:
-            paths = write_figure(draw_features(table, chosen.ablation, mix=options.mix), options.out, DESIGN)
-        except NoDataError as error:
-            raise UserError(f"the figure cannot be drawn: {error}") from None
-        console.print(str(paths[0]))
-        return True
-
-    return run_script(body)
+@make_main(ExampleOptions, __file__, __doc__)
+def main(options: ExampleOptions, console: Console) -> None:
+    """Draw the example."""
+    table = options.read()
+    chosen = choose_example(table)
+    for line in filter(None, [*describe_energies(chosen.ablation), chosen.note]):
+        console.print(line)
+    try:
+        paths = write_figure(draw_features(table, chosen.ablation, mix=options.mix), options.out, DESIGN)
+    except NoDataError as error:
+        raise UserError(f"the figure cannot be drawn: {error}") from None
+    console.print(str(paths[0]))
 
 
 if __name__ == "__main__":

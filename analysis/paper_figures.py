@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.figures.paper import REFITS, Maker, plan_figures
 from analysis.figures.style import write_figure
 from analysis.runs.comparable import NoDataError
-from analysis.runs.source import ComparisonOptions, read_flags
-from csg.commands.script import run_script
+from analysis.runs.source import ComparisonOptions, make_main
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 
@@ -39,32 +37,26 @@ def _write(name: str, draw: Maker, folder: Path) -> Path | str | UserError:
         return UserError(f"{name}: {error}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@make_main(FigureOptions, __file__, __doc__)
+def main(options: FigureOptions, console: Console) -> None:
     """Draw the figures.
 
-    Returns:
-        An exit code; see :func:`~csg.commands.script.run_script`. 2 also if a figure would mix runs that must not be
-        mixed, or if no figure has data; all others are drawn.
+    Raises:
+        UserError: a figure would mix runs that must not be mixed, or no figure has data; all others are drawn.
     """
-
-    def body(console: Console) -> bool:
-        options = read_flags(FigureOptions, argv, script=__file__, description=__doc__)
-        if options.importance_refits < 0:
-            raise UserError(f"--importance-refits: expected 0 or more, found {options.importance_refits}")
-        table = options.read()
-        outcomes = []
-        for name, draw in plan_figures(table, mix=options.mix, refits=options.importance_refits).items():
-            outcomes.append(outcome := _write(name, draw, options.out))
-            if not isinstance(outcome, UserError):
-                console.print(str(outcome))
-        refused = [f"  {outcome}" for outcome in outcomes if isinstance(outcome, UserError)]
-        if refused:
-            raise UserError("\n".join(["these figures were not drawn:", *refused]))
-        if not any(isinstance(outcome, Path) for outcome in outcomes):
-            raise UserError("no figure can be drawn, for the reasons above; run a search or an ablation first")
-        return True
-
-    return run_script(body)
+    if options.importance_refits < 0:
+        raise UserError(f"--importance-refits: expected 0 or more, found {options.importance_refits}")
+    table = options.read()
+    outcomes = []
+    for name, draw in plan_figures(table, mix=options.mix, refits=options.importance_refits).items():
+        outcomes.append(outcome := _write(name, draw, options.out))
+        if not isinstance(outcome, UserError):
+            console.print(str(outcome))
+    refused = [f"  {outcome}" for outcome in outcomes if isinstance(outcome, UserError)]
+    if refused:
+        raise UserError("\n".join(["these figures were not drawn:", *refused]))
+    if not any(isinstance(outcome, Path) for outcome in outcomes):
+        raise UserError("no figure can be drawn, for the reasons above; run a search or an ablation first")
 
 
 if __name__ == "__main__":

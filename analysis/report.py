@@ -12,17 +12,16 @@ import html
 import io
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from analysis.figures.paper import Maker, plan_figures
 from analysis.runs.comparable import DIMENSIONS
 from analysis.runs.provenance import write_command
 from analysis.runs.run_table import RunTable
-from analysis.runs.source import MainOptions, read_flags
+from analysis.runs.source import MainOptions, make_main
 from analysis.runs.trials import rank_trials
 from analysis.tables.paper import make_tables
-from csg.commands.script import run_script
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.text import make_printable
@@ -130,24 +129,15 @@ def _write_note(run: TrackedRun) -> str:
     return html.escape(run.tags.get(Tag.NOTE, run.name).partition("\n\n[")[0])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page.
-
-    Returns:
-        An exit code; see :func:`~csg.commands.script.run_script`.
-    """
-
-    def body(console: Console) -> bool:
-        options = read_flags(ReportOptions, argv, script=__file__, description=__doc__)
-        table = options.read()
-        check_file(options.file, "--out")
-        text = write_page(table, options)
-        with replacing(options.file) as file:
-            file.write(make_printable(text).encode())
-        console.print(str(options.file))
-        return True
-
-    return run_script(body)
+@make_main(ReportOptions, __file__, __doc__)
+def main(options: ReportOptions, console: Console) -> None:
+    """Write the page."""
+    table = options.read()
+    check_file(options.file, "--out")
+    text = write_page(table, options)
+    with replacing(options.file) as file:
+        file.write(make_printable(text).encode())
+    console.print(str(options.file))
 
 
 if __name__ == "__main__":

@@ -9,15 +9,13 @@ import dataclasses
 import difflib
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from analysis.runs.provenance import IDENTITY, SUFFIX, write_command
-from analysis.runs.source import read_flags
-from csg.commands.script import run_script
+from analysis.runs.source import make_main
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
@@ -87,35 +85,24 @@ def _read(folder: Path, name: str, kind: Literal["tables", "figures"], wanted: s
     return found
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print a cell's source.
-
-    Returns:
-        An exit code; see :func:`~csg.commands.script.run_script`.
-    """
-
-    def body(console: Console) -> bool:
-        options = read_flags(TraceOptions, argv, script=__file__, description=__doc__)
-        table_alone = options.cell in _find_files(options.tables) and options.cell not in _find_files(options.figures)
-        if ":" in options.cell or table_alone:
-            found = read_cell(options.tables, options.cell)
-            lines = [f"{options.cell} = {found['text']}", f"metric {found['metric']}"]
-            runs = found["runs"]
-        else:
-            runs = read_figure(options.figures, options.cell)
-            lines = [f"{options.cell}: drawn from {pluralize(len(runs), 'run')}"]
-        for run in runs:
-            value = f": {run['value']:.6g}" if "value" in run else ""
-            lines.append(f"run {run['run_id']} ({run['name']}){value}")
-            lines.append(
-                "  " + "  ".join(f"{name} {run[name] or 'none'}" for name in (*IDENTITY, "selection.protocol"))
-            )
-            lines += [f"  {line}" for line in write_command(run["settings"]).split("\n")]
-        for line in lines:
-            console.print(line)
-        return True
-
-    return run_script(body)
+@make_main(TraceOptions, __file__, __doc__)
+def main(options: TraceOptions, console: Console) -> None:
+    """Print a cell's source."""
+    table_alone = options.cell in _find_files(options.tables) and options.cell not in _find_files(options.figures)
+    if ":" in options.cell or table_alone:
+        found = read_cell(options.tables, options.cell)
+        lines = [f"{options.cell} = {found['text']}", f"metric {found['metric']}"]
+        runs = found["runs"]
+    else:
+        runs = read_figure(options.figures, options.cell)
+        lines = [f"{options.cell}: drawn from {pluralize(len(runs), 'run')}"]
+    for run in runs:
+        value = f": {run['value']:.6g}" if "value" in run else ""
+        lines.append(f"run {run['run_id']} ({run['name']}){value}")
+        lines.append("  " + "  ".join(f"{name} {run[name] or 'none'}" for name in (*IDENTITY, "selection.protocol")))
+        lines += [f"  {line}" for line in write_command(run["settings"]).split("\n")]
+    for line in lines:
+        console.print(line)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,29 @@ from csg.storage.layout import JOURNAL, SEARCHES, place_to_read
 from csg.storage.paths import resolve_path
 from csg.storage.place import Place
 
-OptionsT = TypeVar("OptionsT")
 DECISIVE: Final = ("data.name", "method.name", "method.path")
 """Settings that decide about others and their defaults."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfigOptions:
+    """Flags of a command that takes settings."""
+
+    config: Path | None = None
+    """YAML file with settings; flags override it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StoreOptions(ConfigOptions):
+    """Flags of a command that takes settings and writes to MLflow."""
+
+    tracking_uri: str | None = None
+    """MLflow store or server (default: SQLite below --train.output)."""
+    experiment: str = ""
+    """MLflow experiment (default: the data set's name)."""
+
+
+OptionsT = TypeVar("OptionsT", bound=ConfigOptions)
 
 
 def config_from_flat(flat: Mapping[str, Any]) -> Config:
@@ -139,8 +159,7 @@ def parse_flags(
 ) -> Flags[OptionsT]:
     """Read a command line: the fields of ``options``, ``--config FILE`` and any setting as ``--section.name VALUE``.
 
-    ``options`` must have a field ``config`` of type ``Path | None``; without that flag, settings start from ``base``.
-    ``--help`` ends the program.
+    Without ``--config``, settings start from ``base``. ``--help`` ends the program.
 
     Raises:
         UserError: a flag is unknown, of the wrong type or out of range, ``--config`` names an unusable file, or

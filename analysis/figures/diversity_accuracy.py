@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import style
@@ -44,11 +43,12 @@ def draw_diversity_accuracy(runs: Sequence[TrackedRun], *, mix: Collection[str] 
         drawn = [run for run in chosen.runs if has_metrics(run, metric)]
         found[name] = correlate_with_real(drawn, metric)
         _draw_runs(axes, drawn, metric, methods)
-        axes.set_title(format_rho(found[name]), fontsize=style.SMALL_SIZE)
-        axes.set_xlabel(name, fontsize=style.TEXT_SIZE)
+        axes.set_title(format_rho(found[name]))
+        axes.set_xlabel(name)
         axes.xaxis.set_major_locator(MaxNLocator(3))
-    panels[0].set_ylabel(f"real {task.score_words} (%)", fontsize=style.TEXT_SIZE)
-    _draw_legend(figure, panels[0])
+    panels[0].set_ylabel(f"real {task.score_words} (%)")
+    legend = figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    style.set_legend_marks(legend)
     data = "" if "data" in mix else ", on one data fingerprint"
     caption = (
         f"{len(chosen.runs):,} distinct finished runs of all settings and seeds{data}. Above: "
@@ -105,11 +105,3 @@ def _draw_runs(axes: Axes, runs: Sequence[TrackedRun], metric: str, methods: Seq
         area = style.scale_mark(11, len(runs))
         at = [run.metrics[metric] for run in chosen], [100 * run.metrics[real] for run in chosen]
         axes.scatter(*at, s=area, marker=shape, c=colour, alpha=0.75, lw=0, label=method)
-
-
-def _draw_legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    legend = figure.legend(
-        handles, labels, loc="outside upper center", ncols=3, fontsize=style.SMALL_SIZE, frameon=False
-    )
-    style.set_legend_marks(legend)

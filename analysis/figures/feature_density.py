@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from scipy.linalg import eigh
 from scipy.stats import gaussian_kde
+from sklearn.decomposition import PCA
 
 from analysis.figures import style
 from analysis.inference.bootstrap import Floats, Ints
@@ -46,22 +46,6 @@ class Panel:
     e2: float
 
 
-@dataclass(frozen=True)
-class Plane:
-    """The first two principal components of pooled vectors."""
-
-    centre: Floats
-    """(C,) their mean."""
-    axes: Floats
-    """(2, C) orthonormal. The largest entry of each is positive, so equal features give equal pictures."""
-    explained: tuple[float, float]
-    """The share of the pooled vectors' variance along each."""
-
-    def project(self, vectors: Floats) -> Floats:
-        """Return the coordinates (M, 2) of vectors (M, C)."""
-        return np.asarray((vectors - self.centre) @ self.axes.T)
-
-
 def normalise_features(features: npt.NDArray[np.floating]) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Divide features (M, C) by their lengths, in float64.
 
@@ -78,8 +62,10 @@ def normalise_features(features: npt.NDArray[np.floating]) -> tuple[Floats, npt.
     return wide[lengths > 0] / lengths[lengths > 0, None], lengths > 0
 
 
-def fit_plane(groups: Sequence[Floats]) -> Plane:
-    """Return the plane of the largest variance of the vectors of all groups, each (M, C).
+def fit_plane(groups: Sequence[Floats]) -> PCA:
+    """Fit the first two principal components of the vectors of all groups, each (M, C).
+
+    The largest entry of each component is positive, so that equal features give equal pictures.
 
     Raises:
         ValueError: vectors of different widths, of one entry, or that are all the same.
@@ -88,18 +74,11 @@ def fit_plane(groups: Sequence[Floats]) -> Plane:
     if len(widths) != 1 or widths == {1}:
         found = ", ".join(map(str, sorted(widths)))
         raise ValueError(f"features: expected one width above 1 in all panels, found {found}: draw one encoder's only.")
-    count = sum(map(len, groups))
-    centre = np.asarray(sum(group.sum(axis=0) for group in groups) / max(count, 1))
-    covariance = np.asarray(sum((group - centre).T @ (group - centre) for group in groups) / max(count, 1))
-    total = float(np.trace(covariance))
-    if not total > 1e-12:
+    pooled = np.concatenate(groups)
+    count = len(pooled)
+    if count < 2 or not pooled.var(axis=0).sum() > 1e-12:
         raise ValueError(f"features: expected vectors that differ, found {count} without any spread; there is no plane")
-    last = len(centre) - 1
-    variances, vectors = eigh(covariance, subset_by_index=[last - 1, last])
-    axes = vectors.T[::-1]
-    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
-    first, second = (float(max(value, 0.0)) / total for value in variances[::-1])
-    return Plane(centre, axes * np.sign(largest), (first, second))
+    return PCA(2, svd_solver="covariance_eigh").fit(pooled)
 
 
 def draw_feature_density(panels: Sequence[Panel], *, note: str = "") -> style.RunFigure:
@@ -110,13 +89,13 @@ def draw_feature_density(panels: Sequence[Panel], *, note: str = "") -> style.Ru
         note: the first sentence of the caption, which says what the features are.
 
     Raises:
-        ValueError: no panel, or features that :func:`principal_plane` refuses.
+        ValueError: no panel, or features that :func:`fit_plane` refuses.
     """
     if not panels:
         raise ValueError("panels: expected at least one, found none: say why there is no figure instead.")
     made = [normalise_features(panel.features) for panel in panels]
     plane = fit_plane([vectors for vectors, _ in made])
-    places = [plane.project(vectors) for vectors, _ in made]
+    places = [np.asarray(plane.transform(vectors)) for vectors, _ in made]
     labels = [panel.labels[directed] for panel, (_, directed) in zip(panels, made, strict=True)]
     columns = 2 if len(panels) == 4 else min(len(panels), COLUMNS)
     rows = math.ceil(len(panels) / columns)
@@ -191,11 +170,11 @@ def _format(value: float) -> str:
 
 
 def _describe(
-    plane: Plane, counts: Sequence[int], densities: Sequence[Floats | None], dropped: int, *, coloured: bool
+    plane: PCA, counts: Sequence[int], densities: Sequence[Floats | None], dropped: int, *, coloured: bool
 ) -> list[str]:
     """Return sentences on how to read the panels."""
     images = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-    first, second = (100 * share for share in plane.explained)
+    first, second = (100 * share for share in plane.explained_variance_ratio_)
     colours = ", coloured by class" if coloured else ""
     sentences = [
         f"Points: l2-normalised features of {images} real test images a panel{colours}, on the first two principal "

@@ -10,6 +10,7 @@ from math import isfinite
 
 import numpy as np
 import optuna
+import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
@@ -70,10 +71,11 @@ def estimate_importance(runs: Iterable[TrackedRun], score: str, names: Sequence[
         return Importance(None, max(counts.values(), default=0), {}, None, _explain_too_few(counts))
     compared = [trial for trial in candidates if _is_measured(trial, epoch)]
     scores = [trial.scores[epoch] for trial in compared]
-    present = [name for name in dict.fromkeys(names) if all(_get_value(trial, name) is not None for trial in compared)]
-    scales = {name: Scale.of(_get_value(trial, name) for trial in compared) for name in present}
+    names = tuple(dict.fromkeys(names))
+    present = [name for name in names if all(trial.run.params.get(name) is not None for trial in compared)]
+    scales = {name: Scale.of(trial.run.params[name] for trial in compared) for name in present}
     varied = {name: scale for name, scale in scales.items() if not scale.constant}
-    left_out = _name_left_out("not set in every trial", [name for name in dict.fromkeys(names) if name not in present])
+    left_out = _name_left_out("not set in every trial", [name for name in names if name not in present])
     left_out += _name_left_out("the same in every trial", [name for name in present if name not in varied])
     where = f"at epoch {epoch}, which {len(compared)} trials reached"
     if not varied or max(scores) == min(scores):
@@ -119,12 +121,8 @@ def _name_left_out(reason: str, names: Sequence[str]) -> str:
     return f" Left out, because {reason}: {', '.join(names)}." if names else ""
 
 
-def _get_value(trial: Trial, name: str) -> object:
-    return trial.run.params.get(name)
-
-
 def _encode(trial: Trial, name: str, scale: Scale) -> str | float:
-    value = _get_value(trial, name)
+    value = trial.run.params[name]
     return format_category(value) if scale.kind == "category" else scale.position(value)
 
 
@@ -144,7 +142,7 @@ def _refit(
         chosen, their_scores = [settings[index] for index in drawn], [scores[index] for index in drawn]
         for name, share in _compute_shares(chosen, their_scores, scales, seed=refit + 1, trees=REFITTED_TREES).items():
             shares[name].append(share)
-    return {name: percentile_interval(np.asarray(found), 0.95) for name, found in shares.items()}
+    return {name: percentile_interval(np.asarray(found)) for name, found in shares.items()}
 
 
 def _compute_shares(
@@ -183,18 +181,11 @@ def _compute_r_squared(
     settings: Sequence[Mapping[str, str | float]], scores: Sequence[float], scales: Mapping[str, Scale]
 ) -> float:
     """Return the out-of-bag R squared of a forest like fANOVA's."""
-    rows = [
-        [
-            column
-            for name, scale in scales.items()
-            for column in (
-                [float(values[name] == category) for category in scale.categories]
-                if scale.kind == "category"
-                else [values[name]]
-            )
-        ]
-        for values in settings
+    frame = pd.DataFrame(settings)
+    columns = [
+        pd.get_dummies(frame[name]) if scale.kind == "category" else frame[name] for name, scale in scales.items()
     ]
+    rows = pd.concat(columns, axis=1).to_numpy(float)
     forest = RandomForestRegressor(TREES, oob_score=True, random_state=SEED).fit(rows, scores)
     return float(forest.oob_score_)
 
@@ -221,11 +212,9 @@ def draw_importance(found: Importance) -> style.RunFigure:
             text, (end, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=style.SMALL_SIZE
         )
         furthest = max(furthest, end)
-    axes.set_yticks(range(len(found.values)), list(found.values), fontsize=style.TEXT_SIZE)
+    axes.set_yticks(range(len(found.values)), list(found.values))
     axes.invert_yaxis()
     axes.set_xlim(0, max((1.6 if found.intervals else 1.15) * furthest, 0.1))
-    axes.set_xlabel(
-        f"share of variance explained\n(epoch {found.epoch}, {found.trials} trials)", fontsize=style.TEXT_SIZE
-    )
+    axes.set_xlabel(f"share of variance explained\n(epoch {found.epoch}, {found.trials} trials)")
     style.set_caption(figure, found.note)
     return figure

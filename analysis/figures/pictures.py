@@ -123,12 +123,15 @@ def draw_pictures(table: RunTable, *, mix: Collection[str] = ()) -> style.RunFig
             _draw_map(place, each.pictures["predicted"][row], void)
     names = first.get("classes")
     handles = [
-        Patch(facecolor=_choose_colour(index), label=str(index) if names is None else str(names[index]))
+        Patch(
+            facecolor=CLASS_COLOURS[index % len(CLASS_COLOURS)],
+            label=str(index) if names is None else str(names[index]),
+        )
         for index in classes
     ]
     if (first["labels"][:count] == IGNORED).any():
         handles.append(Patch(facecolor=VOID, hatch=HATCH, label="void (not counted)"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=style.SMALL_SIZE, frameon=False)
+    figure.legend(handles=handles, loc="outside upper center", ncols=4)
     style.set_caption(figure, f"Images of target/test. {_describe_choice(shown)}{note}")
     _set_height(figure, first["images"], headings, count, above=0.1 + 0.13 * legend_rows)
     figure.runs = [each.run for each in shown]
@@ -187,7 +190,7 @@ def _make_grid(headings: Sequence[str], count: int) -> tuple[style.RunFigure, li
     for axes in grid:
         axes.set_axis_off()
     for axes, heading in zip(grid, headings, strict=False):
-        axes.set_title(heading, fontsize=style.SMALL_SIZE, pad=2)
+        axes.set_title(heading, pad=2)
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)  # type: ignore[union-attr, call-arg]
     return figure, grid
 
@@ -215,10 +218,6 @@ def _draw_map(axes: Axes, labels: npt.NDArray[Any], void: npt.NDArray[np.bool_])
 def _list_classes(maps: Sequence[npt.NDArray[Any]], count: int) -> list[int]:
     """Return the classes in the first ``count`` of maps (M, h, w), in order."""
     return sorted({int(label) for each in maps for label in np.unique(each[:count])} - {IGNORED})
-
-
-def _choose_colour(index: int) -> str:
-    return CLASS_COLOURS[index % len(CLASS_COLOURS)]
 
 
 def _divide_by_uniform(weights: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

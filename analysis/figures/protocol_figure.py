@@ -29,7 +29,11 @@ def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> 
     """
     chosen = keep_comparable(keep_distinct(runs), mix=mix)
     task = get_task(chosen.runs)
-    selectors = make_selectors(task)
+    selectors = {
+        name: each
+        for name, each in make_selectors(task).items()
+        if each.protocol != "unlabelled" or any(has_metrics(run, each.metric) for run in chosen.runs)
+    }
     scored = {name: [run for run in chosen.runs if has_metrics(run, each.metric)] for name, each in selectors.items()}
     if max(map(len, scored.values())) < 3:
         raise NoDataError(f"fewer than 3 comparable finished runs have the score of a protocol.{chosen.remedy}")
@@ -39,7 +43,7 @@ def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> 
     figure, panels = style.make_panels(2, len(names), height=3.95 + 0.14 * max(0, len(selectors) - 4))
     for axes, name in zip(panels[: len(names)], names, strict=True):
         _draw_runs(axes, selectors[name], scored[name], found[name])
-    panels[0].set_ylabel(style.balance_lines(f"real {task.score_words} (%)", 16), fontsize=style.TEXT_SIZE)
+    panels[0].set_ylabel(style.balance_lines(f"real {task.score_words} (%)", 16))
     grid = panels[-1].get_gridspec()
     for axes in panels[len(names) :]:
         axes.remove()
@@ -89,7 +93,7 @@ def _draw_runs(axes: Axes, selector: Selector, runs: Sequence[TrackedRun], found
     scores = [selector.unit.factor * run.metrics[selector.metric] for run in runs]
     real = [100 * run.metrics[task.real_score] for run in runs]
     axes.scatter(scores, real, s=style.scale_mark(8, len(runs)), c=style.BLUE, alpha=0.6, lw=0)
-    axes.set_title(f"{selector.protocol}\n{format_rho(found)}", fontsize=style.SMALL_SIZE)
+    axes.set_title(f"{selector.protocol}\n{format_rho(found)}")
     looked = selector.stream if selector.protocol != "unlabelled" else selector.metric.removeprefix("selected/")
     axes.set_xlabel(selector.unit.name_axis(looked.replace("/val/", "/val\n")), fontsize=style.SMALL_SIZE)
     axes.xaxis.set_major_locator(MaxNLocator(3))
@@ -97,15 +101,14 @@ def _draw_runs(axes: Axes, selector: Selector, runs: Sequence[TrackedRun], found
 
 def _draw_correlations(axes: Axes, found: Mapping[str, RankCorrelation], words: str) -> None:
     """Draw a row for each protocol: rho as a dot, its interval as a bar."""
-    axes.spines[["top", "right"]].set_visible(False)
     axes.axvline(0, color=style.GREY, lw=0.6, zorder=1)
     for place, each in enumerate(found.values()):
         if each.rho is not None:
             axes.plot([each.rho], [place], marker="o", ms=4, color=style.BLUE, zorder=3)
             if each.shown_interval is not None:
                 axes.plot([each.shown_interval.low, each.shown_interval.high], [place, place], color=style.BLUE, lw=1.2)
-    axes.set_yticks(range(len(found)), list(found), fontsize=style.TEXT_SIZE)
+    axes.set_yticks(range(len(found)), list(found))
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlim(-1.02, 1.02)
-    axes.set_xticks([-1, -0.5, 0, 0.5, 1], ["-1", "-0.5", "0", "0.5", "1"], fontsize=style.TEXT_SIZE)
-    axes.set_xlabel(f"rank correlation rho with real {words}", fontsize=style.TEXT_SIZE)
+    axes.set_xticks([-1, -0.5, 0, 0.5, 1], ["-1", "-0.5", "0", "0.5", "1"])
+    axes.set_xlabel(f"rank correlation rho with real {words}")

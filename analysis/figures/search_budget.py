@@ -123,18 +123,17 @@ def draw_search_budget(searches: Sequence[SearchRuns], *, mix: Collection[str] =
         _draw_curve(right, curve, outcomes, 100, colour=colour, dashes=dashes)
     units = {curve.unit for curve in curves}
     words = "expected best selection score"
-    left.set_ylabel(units.pop().name_axis(words) if len(units) == 1 else words, fontsize=style.TEXT_SIZE)
+    left.set_ylabel(units.pop().name_axis(words) if len(units) == 1 else words)
     words = get_task(chosen.runs).score_words
-    right.set_ylabel(style.balance_lines(f"expected real {words} of that trial (%)", 26), fontsize=style.TEXT_SIZE)
+    right.set_ylabel(style.balance_lines(f"expected real {words} of that trial (%)", 26))
     most = max(curve.trials for curve in curves)
     for axes in (left, right):
         axes.yaxis.set_major_locator(MaxNLocator(6))
-        axes.set_xlabel("finished trials", fontsize=style.TEXT_SIZE)
+        axes.set_xlabel("finished trials")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
         if most > LINEAR_UP_TO:
             style.set_log_ticks(axes, 1, most)
-    handles, names = left.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=2, fontsize=style.SMALL_SIZE, frameon=False)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     style.set_caption(figure, _write_caption(curves) + chosen.note)
     figure.runs = chosen.runs
     return figure

@@ -119,13 +119,13 @@ def _decorate(axes: Axes, trials: Sequence[Trial], score: str) -> None:
     protocol = find_protocol(score)
     selected_by = f"\nselection protocol: {protocol}" if protocol else ""
     axes.set_ylabel(f"{Unit.of(score).name_axis(score)}{selected_by}", fontsize=style.SMALL_SIZE)
-    axes.set_xlabel("trial", fontsize=style.TEXT_SIZE)
+    axes.set_xlabel("trial")
     axes.set_xlim(trials[0].number - 0.7, trials[-1].number + 0.7)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if not any(trial.score is not None for trial in trials):
         axes.set_ylim(0, Unit.of(score).factor)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=style.SMALL_SIZE, frameon=False)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
 
 def _name_references(axes: Axes, trials: Sequence[Trial], factor: float) -> None:
@@ -167,6 +167,7 @@ def write_search_figures(
         folder: to write to.
     """
     runs = list(runs)
+    folder.make_folder("train.output")
     found = estimate_importance(runs, score, names)
     figures = {
         "optimisation_history.png": draw_optimisation_history(runs, score),
@@ -182,6 +183,5 @@ def write_search_figures(
         "parallel_coordinates.html": write_parallel_coordinates(runs, score, names, title=title),
     }
     for name, text in texts.items():
-        with (folder / name).replacing() as file:
-            file.write(make_printable(text).encode())
+        (folder / name).write(make_printable(text).encode())
     return [folder / name for name in (*figures, *texts)]

@@ -129,7 +129,7 @@ def draw_sensitivity(
     style.set_caption(figure, _write_caption(list(shown.values())))
     drawn = [run for curve, points in shown.values() for run in (*(curve.runs if curve else ()), *points.runs)]
     figure.runs = list({run.run_id: run for run in drawn}.values())
-    panels[0].set_ylabel(f"real {get_task(drawn).score_words} (%)", fontsize=style.TEXT_SIZE)
+    panels[0].set_ylabel(f"real {get_task(drawn).score_words} (%)")
     return figure
 
 
@@ -196,12 +196,8 @@ def _draw_panel(axes: Axes, title: str, curve: Curve | None, points: Comparable)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.set_xlabel(title, fontsize=style.TEXT_SIZE)
-    style.set_legend_marks(
-        axes.legend(
-            loc="lower left", bbox_to_anchor=(0, 1), fontsize=style.SMALL_SIZE, frameon=False, borderaxespad=0.2
-        )
-    )
+    axes.set_xlabel(title)
+    style.set_legend_marks(axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2))
 
 
 def _draw_curve(axes: Axes, curve: Curve) -> None:

@@ -18,8 +18,6 @@ from analysis.runs.provenance import SUFFIX, describe_runs
 from csg.storage.files import make_folder, replacing
 from csg.tracking import TrackedRun
 
-mpl.rcParams["text.parse_math"] = False  # a dollar sign in a name is a dollar sign
-
 COLUMN = 3.5
 """Inches; the width of a paper's column."""
 TEXT_SIZE = 7.0
@@ -27,6 +25,19 @@ SMALL_SIZE = 6.0
 """Points; legible if the figure is printed at its own width."""
 DOTS_PER_INCH = 200
 PRINTED_DOTS_PER_INCH = 300
+mpl.rcParams.update(
+    {
+        "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.labelsize": TEXT_SIZE,
+        "axes.titlesize": SMALL_SIZE,
+        "xtick.labelsize": TEXT_SIZE,
+        "ytick.labelsize": TEXT_SIZE,
+        "legend.fontsize": SMALL_SIZE,
+        "legend.frameon": False,
+    }
+)
 
 BLUE, ORANGE, GREEN, RED, BLACK, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#000000", "#8A8A8A"
 """Okabe and Ito's palette."""
@@ -48,26 +59,18 @@ class RunFigure(Figure):
     runs: Sequence[TrackedRun] = ()
 
 
-def make_figure(*, width: float = COLUMN, height: float = 2.4) -> tuple[RunFigure, Axes]:
+def make_figure(*, width: float = COLUMN, height: float) -> tuple[RunFigure, Axes]:
     """Return a figure of ``width`` x ``height`` inches with one pair of plain axes."""
-    figure = RunFigure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=TEXT_SIZE)
+    figure, (axes,) = make_panels(1, 1, width=width, height=height)
     return figure, axes
 
 
 def make_panels(
-    rows: int, columns: int, *, height: float, share_x: bool = False, share_y: bool = True
+    rows: int, columns: int, *, width: float = COLUMN, height: float, share_x: bool = False, share_y: bool = True
 ) -> tuple[RunFigure, list[Axes]]:
-    """Return a figure as wide as a column and ``height`` inches high, with plain axes row by row."""
-    figure = RunFigure(figsize=(COLUMN, height), dpi=DOTS_PER_INCH, layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=share_x, sharey=share_y, squeeze=False)
-    found = list(grid.flat)
-    for axes in found:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=TEXT_SIZE)
-    return figure, found
+    """Return a figure of ``width`` x ``height`` inches, with plain axes row by row."""
+    figure = RunFigure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    return figure, list(figure.subplots(rows, columns, sharex=share_x, sharey=share_y, squeeze=False).flat)
 
 
 def choose_mark(index: int, colours: Sequence[str] = PALETTE) -> tuple[str, str]:
@@ -100,11 +103,11 @@ def set_log_ticks(axes: Axes, low: float, high: float) -> None:
     axes.minorticks_off()
 
 
-def make_note(note: str, *, width: float = COLUMN) -> RunFigure:
+def make_note(note: str) -> RunFigure:
     """Return a figure that shows nothing but the text ``note``."""
-    figure, axes = make_figure(width=width, height=1.4)
+    figure, axes = make_figure(height=1.4)
     axes.set_axis_off()
-    text = _wrap(note, width, TEXT_SIZE)
+    text = _wrap(note, COLUMN, TEXT_SIZE)
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=TEXT_SIZE)
     return figure
 

@@ -6,14 +6,14 @@ the spread over seeds; see ``analysis.inference.t_tests`` for that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.inference.t_tests import Interval, check_level
+from analysis.inference.t_tests import LEVEL, Interval
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -30,17 +30,10 @@ class ImageBootstrap:
     value: float
     interval: Interval
     images: int
-    resamples: int
 
 
 def accuracy_bootstrap(
-    correct: ArrayLike,
-    labels: ArrayLike,
-    *,
-    mean_class: bool,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = 0.95,
+    correct: ArrayLike, labels: ArrayLike, *, mean_class: bool, resamples: int = RESAMPLES, seed: int = 0
 ) -> ImageBootstrap:
     """Return the accuracy averaged over runs, with its interval over test images, which all runs share.
 
@@ -55,12 +48,28 @@ def accuracy_bootstrap(
     """
     classes = _check_classes(labels)
     hits = _average_hits(correct, classes)
-    return _bootstrap_hits(hits, classes, mean_class=mean_class, resamples=resamples, seed=seed, level=level)
+    groups = classes if mean_class else np.zeros_like(classes)
+    # Images of one class with the same hits are interchangeable, so only how often each kind of image is drawn matters:
+    # that is multinomial too, over a few dozen kinds instead of 55,388 images.
+    kinds, sizes = np.unique(np.stack([groups, hits]), axis=1, return_counts=True)
+    members = (kinds[0][:, None] == np.unique(kinds[0])).astype(np.float64)
+
+    def accuracy(weights: NDArray[Any]) -> Floats:
+        sums, totals = (weights * kinds[1]) @ members, weights @ members
+        means = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0)
+        return np.asarray(means.sum(axis=1) / (totals > 0).sum(axis=1))
+
+    rng = np.random.default_rng(seed)
+    shares = sizes / sizes.sum()
+    draws = [
+        accuracy(rng.multinomial(len(hits), shares, size=size))
+        for size in _divide_into_blocks(resamples, kinds.shape[1])
+    ]
+    value = float(accuracy(sizes[None])[0])
+    return ImageBootstrap(value, percentile_interval(np.concatenate(draws)), len(hits))
 
 
-def mean_iou_bootstrap(
-    confusions: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
-) -> ImageBootstrap:
+def mean_iou_bootstrap(confusions: ArrayLike) -> ImageBootstrap:
     """Return the mean IoU averaged over runs, with its interval over test images, which all runs share.
 
     The confusions of the images drawn are summed before the division, as for the figure itself. A resample leaves out
@@ -93,20 +102,18 @@ def mean_iou_bootstrap(
         return np.asarray((shares.sum(axis=2) / occurring).mean(axis=0))
 
     value = float(mean_iou(np.ones((1, images)))[0])
-    draws = resample(images, resamples, seed, mean_iou)
-    return ImageBootstrap(value, percentile_interval(draws, level), images, resamples)
+    return ImageBootstrap(value, percentile_interval(resample(images, RESAMPLES, mean_iou)), images)
 
 
-def resample(n: int, resamples: int, seed: int, statistic: Callable[[Ints], Floats]) -> Floats:
+def resample(n: int, resamples: int, statistic: Callable[[Ints], Floats]) -> Floats:
     """Draw ``n`` points with replacement, ``resamples`` times, and return the statistic of each draw.
 
     Args:
         n: the number of points.
         resamples: the number of draws.
-        seed: of the random generator.
         statistic: maps how often each point is drawn, (resamples of a block, n), to (resamples of the block, figures).
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     blocks = []
     for size in _divide_into_blocks(resamples, n):
         drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
@@ -114,53 +121,10 @@ def resample(n: int, resamples: int, seed: int, statistic: Callable[[Ints], Floa
     return np.concatenate(blocks)
 
 
-def percentile_interval(draws: Floats, level: float) -> Interval:
-    """Return the middle ``level`` of ``draws``, (resamples,)."""
-    check_level(level)
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+def percentile_interval(draws: Floats) -> Interval:
+    """Return the middle ``LEVEL`` of ``draws``, (resamples,)."""
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
-
-
-def check_finite(values: Sequence[float], name: str) -> Floats:
-    """Return ``values`` as an array (n,).
-
-    Raises:
-        ValueError: a value is NaN or infinite.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or not np.isfinite(array).all():
-        raise ValueError(
-            f"Expected finite {name}, one a trial, found {np.count_nonzero(~np.isfinite(array))} that are not among "
-            f"{array.size}: leave such trials out, and say so."
-        )
-    return array
-
-
-def _bootstrap_hits(
-    hits: Floats, classes: Ints, *, mean_class: bool, resamples: int, seed: int, level: float
-) -> ImageBootstrap:
-    """Bootstrap the mean of ``hits`` (images,), or of its means by class.
-
-    Images of one class with the same hits are interchangeable, so only how often each *kind* of image is drawn matters.
-    That is multinomial too, over a few dozen kinds instead of 55,388 images.
-    """
-    groups = classes if mean_class else np.zeros_like(classes)
-    kinds, sizes = np.unique(np.stack([groups, hits]), axis=1, return_counts=True)
-    members = (kinds[0][:, None] == np.unique(kinds[0])).astype(np.float64)
-
-    def accuracy(weights: NDArray[Any]) -> Floats:
-        sums, totals = (weights * kinds[1]) @ members, weights @ members
-        means = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0)
-        return np.asarray(means.sum(axis=1) / (totals > 0).sum(axis=1))
-
-    rng = np.random.default_rng(seed)
-    shares = sizes / sizes.sum()
-    blocks = [
-        accuracy(rng.multinomial(len(hits), shares, size=size))
-        for size in _divide_into_blocks(resamples, kinds.shape[1])
-    ]
-    value = float(accuracy(sizes[None])[0])
-    return ImageBootstrap(value, percentile_interval(np.concatenate(blocks), level), len(hits), resamples)
 
 
 def _divide_into_blocks(resamples: int, width: int) -> list[int]:

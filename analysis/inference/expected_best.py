@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.inference.bootstrap import RESAMPLES, Floats, Ints, check_finite, percentile_interval, resample
-from analysis.inference.t_tests import Interval, check_level
+from analysis.inference.bootstrap import RESAMPLES, Floats, Ints, percentile_interval, resample
+from analysis.inference.t_tests import Interval, check_finite
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,6 @@ def expected_best(
     budgets: Sequence[int],
     *,
     resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = 0.95,
 ) -> list[ExpectedBest]:
     """Return, for each budget, the expected best score of so many trials and the expected outcome of that choice.
 
@@ -54,7 +52,6 @@ def expected_best(
     Raises:
         ValueError: a budget outside 1 to n, different lengths, or a value that is not finite.
     """
-    check_level(level)
     values = check_finite(scores, "scores")
     n = len(values)
     wrong = [budget for budget in budgets if not 1 <= budget <= n]
@@ -73,14 +70,14 @@ def expected_best(
         return _average_chosen(counts, ranked, paired, chances)
 
     seen = expectation(np.ones((1, n), dtype=np.int64))[0]
-    draws = resample(n, resamples, seed, expectation)
+    draws = resample(n, resamples, expectation)
     return [
         ExpectedBest(
             budget,
             float(seen[index, 0]),
-            percentile_interval(draws[:, index, 0], level),
+            percentile_interval(draws[:, index, 0]),
             float(seen[index, 1]),
-            percentile_interval(draws[:, index, 1], level),
+            percentile_interval(draws[:, index, 1]),
         )
         for index, budget in enumerate(budgets)
     ]

@@ -11,12 +11,12 @@ from typing import Final
 import numpy as np
 from scipy.stats import kendalltau, rankdata, spearmanr
 
-from analysis.inference.bootstrap import RESAMPLES, Floats, Ints, check_finite, percentile_interval, resample
-from analysis.inference.t_tests import Interval, check_level
+from analysis.inference.bootstrap import RESAMPLES, Floats, Ints, percentile_interval, resample
+from analysis.inference.t_tests import Interval, check_finite
 from csg.messages.wording import pluralize
 
 EXACT: Final = 8
-"""Points up to which the p-values of rank correlations come from all permutations (8! = 40,320)."""
+"""Points up to which the p-value of a rank correlation comes from all permutations (8! = 40,320)."""
 INTERVAL_FROM: Final = 7
 """Points from which on the interval of a rank correlation has its nominal coverage."""
 
@@ -32,12 +32,8 @@ class RankCorrelation:
     """Two-sided p of no association: by all permutations up to 8 points, by the t approximation above."""
     tau: float | None = None
     """Kendall's tau-b, which corrects for ties."""
-    tau_p: float | None = None
-    """The same by all permutations up to 8 points; above exact up to 33 points without ties, else normal."""
     rho_interval: Interval | None = None
-    """Percentile interval of rho over resample points."""
-    undefined: int = 0
-    """Resamples left out of the interval because all their x or all their y were equal."""
+    """Percentile interval of rho over resampled points, those left out whose x or y are all equal."""
     reason: str = ""
 
     @property
@@ -46,9 +42,7 @@ class RankCorrelation:
         return self.rho_interval if self.n >= INTERVAL_FROM else None
 
 
-def rank_correlation(
-    x: Sequence[float], y: Sequence[float], *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
-) -> RankCorrelation:
+def rank_correlation(x: Sequence[float], y: Sequence[float], *, resamples: int = RESAMPLES) -> RankCorrelation:
     """Correlate the ranks of two figures of the same runs, by Spearman's rho and Kendall's tau-b.
 
     There is no answer below 3 points, or if all x or all y are equal. The interval is reliable from 7 points on: it
@@ -57,7 +51,6 @@ def rank_correlation(
     Raises:
         ValueError: different lengths, or a value that is not finite.
     """
-    check_level(level)
     first, second = check_finite(x, "x"), check_finite(y, "y")
     n = len(first)
     if n != len(second):
@@ -68,23 +61,14 @@ def rank_correlation(
         if np.all(values == values[0]):
             return RankCorrelation(n, reason=f"all {n} values of {name} are equal")
     rho, tau = spearmanr(first, second), kendalltau(first, second)
-    rho_p, tau_p = (float(rho.pvalue), float(tau.pvalue)) if n > EXACT else _exact_p(first, second)
-    draws = resample(n, resamples, seed, lambda counts: _weighted_rho(counts, first, second))[:, 0]
+    p = float(rho.pvalue) if n > EXACT else _compute_exact_p(first, second)
+    draws = resample(n, resamples, lambda counts: _weighted_rho(counts, first, second))[:, 0]
     defined = draws[np.isfinite(draws)]
-    interval = percentile_interval(defined, level) if len(defined) else None
-    return RankCorrelation(
-        n, float(rho.statistic), rho_p, float(tau.statistic), tau_p, interval, resamples - len(defined)
-    )
+    interval = percentile_interval(defined) if len(defined) else None
+    return RankCorrelation(n, float(rho.statistic), p, float(tau.statistic), interval)
 
 
-def rho_lead(
-    first: Sequence[float],
-    second: Sequence[float],
-    outcomes: Sequence[float],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> tuple[float, Interval]:
+def rho_lead(first: Sequence[float], second: Sequence[float], outcomes: Sequence[float]) -> tuple[float, Interval]:
     """Return by how much Spearman's rho of ``first`` and ``outcomes`` exceeds that of ``second``, with its interval.
 
     All three are (n,), of the same runs. The percentile bootstrap draws the runs, because two scores of one run are far
@@ -104,24 +88,21 @@ def rho_lead(
         raise ValueError(
             "Expected scores and outcomes that differ, found all values equal: there is no rank to compare."
         )
-    draws = resample(n, resamples, seed, lead)[:, 0]
-    return seen, percentile_interval(draws[np.isfinite(draws)], 0.95)
+    draws = resample(n, RESAMPLES, lead)[:, 0]
+    return seen, percentile_interval(draws[np.isfinite(draws)])
 
 
-def _exact_p(x: Floats, y: Floats) -> tuple[float, float]:
-    """Return two-sided p-values of rho and tau over all permutations of ``y``, (n,) each with n up to ``EXACT``.
+def _compute_exact_p(x: Floats, y: Floats) -> float:
+    """Return the two-sided p-value of rho over all permutations of ``y``, (n,) with n up to ``EXACT``.
 
-    Permuting changes neither the ranks' variances nor the numbers of ties, so comparing the numerators is enough.
+    Permuting does not change the ranks' variances, so comparing the numerators is enough.
     """
     n = len(x)
     orders = np.array(list(itertools.permutations(range(n))))
     ranks_x, ranks_y = (rankdata(values) - (n + 1) / 2 for values in (x, y))
     rho = np.abs(ranks_y[orders] @ ranks_x)
-    first, second = np.triu_indices(n, 1)
-    signs = np.sign(ranks_x[first] - ranks_x[second])
-    tau = np.abs(np.sign(ranks_y[orders[:, first]] - ranks_y[orders[:, second]]) @ signs)
     # The first permutation is the identity. Ranks are multiples of a half, so sums of their products are exact.
-    return float(np.mean(rho >= rho[0])), float(np.mean(tau >= tau[0]))
+    return float(np.mean(rho >= rho[0]))
 
 
 def _weighted_rho(counts: Ints, x: Floats, y: Floats) -> Floats:

@@ -12,10 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 ALPHA = 0.05
 """The level that ``mark_cells`` tests at."""
+LEVEL = 0.95
+"""The confidence level of all intervals."""
 ROUNDING = 2.0**-50
 """Relative to the larger value (4 units in its last place). Smaller differences count as zero."""
 
@@ -66,22 +70,20 @@ class PairedDifference:
         return self.sd == 0
 
 
-def mean_interval(values: Sequence[float], level: float = 0.95) -> MeanEstimate:
-    """Estimate the mean of ``values``, one a seed, with Student's t interval at ``level``.
+def mean_interval(values: Sequence[float]) -> MeanEstimate:
+    """Estimate the mean of ``values``, one a seed, with Student's t interval.
 
     Raises:
-        ValueError: no values, a value that is not finite, or a level outside (0, 1).
+        ValueError: no values, or a value that is not finite.
     """
     if not values:
         raise ValueError("Expected at least one value, found none: show the cell as missing instead.")
-    _check_finite(values)
+    check_finite(values)
     mean, sd = _moments(values, ROUNDING * max(map(abs, values)))
-    return MeanEstimate(mean, sd, len(values), _t_interval(mean, sd, len(values), level))
+    return MeanEstimate(mean, sd, len(values), _t_interval(mean, sd, len(values)))
 
 
-def paired_difference(
-    values_by_seed: Mapping[int, float], base_by_seed: Mapping[int, float], level: float = 0.95
-) -> PairedDifference:
+def paired_difference(values_by_seed: Mapping[int, float], base_by_seed: Mapping[int, float]) -> PairedDifference:
     """Compare a cell with its base seed by seed, by the paired t test (Student, Biometrika 1908).
 
     Seeds that only one side has are left out and counted. If all differences are equal, t has no finite value, and
@@ -89,9 +91,9 @@ def paired_difference(
     equal cells. A p of 0 would then pass every correction for the number of tests, and a p of 1 would count in it.
 
     Raises:
-        ValueError: a value that is not finite, or a level outside (0, 1).
+        ValueError: a value that is not finite.
     """
-    _check_finite([*values_by_seed.values(), *base_by_seed.values()])
+    check_finite([*values_by_seed.values(), *base_by_seed.values()])
     seeds = [seed for seed in values_by_seed if seed in base_by_seed]
     n, left_out = len(seeds), len(values_by_seed) + len(base_by_seed) - 2 * len(seeds)
     if not seeds:
@@ -101,7 +103,7 @@ def paired_difference(
     # Sums taken in another order differ in the last place, which would look like an effect without spread.
     mean, sd = _moments([0.0 if abs(value) <= rounding else value for value in differences], rounding)
     p = 2 * float(stdtr(n - 1, -abs(mean) * math.sqrt(n) / sd)) if sd else None
-    return PairedDifference(mean, sd, n, left_out, _t_interval(mean, sd, n, level), p)
+    return PairedDifference(mean, sd, n, left_out, _t_interval(mean, sd, n), p)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -182,19 +184,19 @@ def _reads_equal(one: float, other: float, decimals: int | None) -> bool:
     return decimals is not None and round(one, decimals) == round(other, decimals)
 
 
-def check_level(level: float) -> None:
-    """Refuse a confidence level outside (0, 1)."""
-    if not 0 < level < 1:
-        raise ValueError(f"Expected a confidence level between 0 and 1, found {level}: write 95 % as 0.95.")
+def check_finite(values: Sequence[float], name: str = "values") -> npt.NDArray[np.float64]:
+    """Return values, one a run, as an array (n,). NaN and infinity must neither spoil a mean nor be dropped silently.
 
-
-def _check_finite(values: Sequence[float]) -> None:
-    """Refuse NaN and infinity, which must neither spoil a mean nor be dropped silently."""
-    wrong = [value for value in values if not math.isfinite(value)]
-    if wrong:
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    wrong = array[~np.isfinite(array)]
+    if len(wrong):
         raise ValueError(
-            f"Expected finite values, found {wrong[0]} ({len(wrong)} of {len(values)}): leave such runs out, say so."
+            f"Expected finite {name}, found {wrong[0]} ({len(wrong)} of {len(array)}): leave such runs out, say so."
         )
+    return array
 
 
 def _moments(values: Sequence[float], rounding: float) -> tuple[float, float | None]:
@@ -205,10 +207,9 @@ def _moments(values: Sequence[float], rounding: float) -> tuple[float, float | N
     return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
-def _t_interval(mean: float, sd: float | None, n: int, level: float) -> Interval | None:
-    """Return mean -+ t_{n-1, (1 + level) / 2} sd / sqrt(n), or None without a positive standard deviation."""
-    check_level(level)
+def _t_interval(mean: float, sd: float | None, n: int) -> Interval | None:
+    """Return mean -+ t_{n-1, (1 + LEVEL) / 2} sd / sqrt(n), or None without a positive standard deviation."""
     if not sd:
         return None
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * sd / math.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * sd / math.sqrt(n)
     return Interval(mean - half, mean + half)

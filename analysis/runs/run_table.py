@@ -16,10 +16,9 @@ import pandas as pd
 
 from analysis.runs.metrics import get_task_name
 from csg.messages.errors import UserError
+from csg.storage.layout import OUTPUTS, PICTURES
 from csg.tracking import TrackedRun, list_artifact_places, read_artifact, read_experiment
 from csg.tracking.tags import Tag
-from csg.training.outputs import OUTPUTS
-from csg.training.pictures import PICTURES
 
 RUNS: Final = "runs.jsonl"
 PARENTS: Final = ("ablation", "search")

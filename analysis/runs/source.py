@@ -4,31 +4,49 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from analysis.runs.run_table import RunTable, read_runs
+from csg.commands.script import run_script
 from csg.config.flags import read_options
+from csg.messages.console import Console
 from csg.tracking import get_default_tracking_uri
 
 OptionsT = TypeVar("OptionsT")
 
 
-def read_flags(kind: type[OptionsT], argv: Sequence[str] | None, *, script: str, description: str | None) -> OptionsT:
-    """Read a script's flags; ``--help`` ends the program.
+class Main(Protocol):
+    """Runs a script, and returns its exit code; see :func:`csg.commands.script.run_script`."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Take the arguments after the program's name (default: those of the process)."""
+
+
+def make_main(
+    kind: type[OptionsT], file: str, description: str | None
+) -> Callable[[Callable[[OptionsT, Console], None]], Main]:
+    """Return a decorator that makes a script of the function that does its work.
 
     Args:
-        kind: dataclass with a field for each flag.
-        argv: arguments after the program's name (default: those of the process).
-        script: the script's file.
+        kind: dataclass with a field for each flag; the function takes an instance, and the console.
+        file: the script's file.
         description: the first lines of ``--help``.
-
-    Raises:
-        UserError: see :func:`csg.config.flags.read_options`.
     """
-    arguments = sys.argv[1:] if argv is None else list(argv)
-    return read_options(kind, arguments, prog=Path(script).name, description=description)
+
+    def decorate(work: Callable[[OptionsT, Console], None]) -> Main:
+        def main(argv: Sequence[str] | None = None) -> int:
+            def body(console: Console) -> bool:
+                given = sys.argv[1:] if argv is None else argv
+                work(read_options(kind, given, prog=Path(file).name, description=description), console)
+                return True
+
+            return run_script(body)
+
+        return main
+
+    return decorate
 
 
 @dataclasses.dataclass(frozen=True)

@@ -220,7 +220,6 @@ def write_tables(tables: Iterable[Table], runs: Iterable[TrackedRun], folder: Pl
     written = []
     for table in tables:
         for name, text in table.files(known).items():
-            with (folder / name).replacing() as file:
-                file.write(text.encode())
+            (folder / name).write(text.encode())
             written.append(folder / name)
     return written

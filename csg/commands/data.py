@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -25,7 +23,7 @@ from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.text import get_first_line, make_one_line, make_printable
 from csg.messages.wording import pluralize
-from csg.parsing import parse_flags
+from csg.parsing import ConfigOptions, parse_flags
 from csg.training.loop import steps_per_epoch
 
 USAGE = "usage: csg data check [flags] (csg data check --help shows them)"
@@ -33,19 +31,11 @@ SHOWN = 100
 """Number of faults that are printed. The report has all."""
 
 
-@dataclasses.dataclass(frozen=True)
-class CheckOptions:
-    """Flags of ``csg data check``."""
-
-    config: Path | None = None
-    """YAML file with settings; flags override it."""
-
-
 def data(argv: Sequence[str], console: Console) -> int:
     """Run a sub-command. There is one, ``check``.
 
     Returns:
-        0 when a training with these settings would start on these data, 1 when it would not, 130 when interrupted.
+        0 when a training with these settings would start on these data, 1 when it would not.
 
     Raises:
         UserError: there is no such sub-command, there are no data, or a setting exceeds the number of images.
@@ -55,18 +45,14 @@ def data(argv: Sequence[str], console: Console) -> int:
         return 0
     check_command("csg data", argv, ("check",))
     flags = parse_flags(
-        CheckOptions,
+        ConfigOptions,
         argv[1:],
         prog="csg data check",
         description="Look at every image of a pair on disk, and say what is wrong with it.",
     )
     _refuse_a_batch_too_large(flags.config)
-    try:
-        with show_image_progress(console, "checking", "checked") as progress:
-            report = check(flags.config.data, progress)
-    except KeyboardInterrupt:
-        console.print("Interrupted; nothing was kept.")
-        return 130
+    with show_image_progress(console, "checking", "checked", left="nothing was kept") as progress:
+        report = check(flags.config.data, progress)
     _print_counts(report, console)
     for side, kinds in report.passed_over.items():
         print_not_used(kinds, report.domains[side]["several_frames"], console, side=side)

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 from csg.commands.opening import open_run
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.parsing import parse_flags
+from csg.parsing import ConfigOptions, parse_flags
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference
 from csg.training.evaluation import compute_energies, compute_figures
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateOptions:
+class EvaluateOptions(ConfigOptions):
     """Flags of ``csg evaluate``."""
 
-    config: Path | None = None
-    """YAML file with the settings of the run to evaluate; flags override it."""
     streams: tuple[str, ...] = ("source/val", "source/shifted", "target/val", "target/test")
     """Streams to measure."""
 

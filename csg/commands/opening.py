@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from csg.commands.pretrain import make_mnist_weights
 from csg.commands.progress import show_image_progress
 from csg.config import Config
@@ -19,13 +21,15 @@ from csg.training.identity import describe_earlier_runs
 from csg.training.loop import steps_per_epoch
 from csg.training.run import Run
 
+NOTHING: Final = "nothing was trained"
+"""What Ctrl-C leaves."""
+
 
 def open_run(config: Config, console: Console, *, writing: bool = True) -> Run:
     """Check the store and the weights, load the data and open the run. Without ``writing``, the run is only read.
 
     Raises:
         UserError: the weights, the data or the output folder cannot be used.
-        SystemExit: see :func:`open_pair`.
     """
     place_at(config.train.output).reach("train.output", writing=writing)
     check_starting_weights(config, console)
@@ -43,14 +47,9 @@ def check_starting_weights(config: Config, console: Console) -> None:
 
     Raises:
         UserError: see :func:`csg.models.weights.check_weights`.
-        SystemExit: 130, when Ctrl-C ends the making.
     """
     if "mnist" in (config.model.weights, config.model.teacher_weights):
-        try:
-            make_mnist_weights(console)
-        except KeyboardInterrupt:
-            console.print("Interrupted; nothing was trained.")
-            raise SystemExit(130) from None
+        make_mnist_weights(console, left=NOTHING)
     check_weights(config.model, old_head=find_method_class(config).uses_old_head(config.method))
 
 
@@ -59,7 +58,6 @@ def open_pair(config: Config, console: Console) -> Pair:
 
     Raises:
         UserError: the data are not there, are at fault, or are fewer than a batch.
-        SystemExit: 130, when Ctrl-C ends the looking.
     """
     pair = load_pair(config.data)
     steps_per_epoch(config, pair)
@@ -70,12 +68,8 @@ def open_pair(config: Config, console: Console) -> Pair:
 
 def _verify(config: Config, console: Console) -> None:
     """Look at all images of a pair on disk, and print what is not used."""
-    try:
-        with show_image_progress(console, "checking", "checked") as progress:
-            report = verify(config.data, progress)
-    except KeyboardInterrupt:
-        console.print("Interrupted; nothing was trained.")
-        raise SystemExit(130) from None
+    with show_image_progress(console, "checking", "checked", left=NOTHING) as progress:
+        report = verify(config.data, progress)
     if report.not_used:
         console.print(f"{describe_files(report.not_used)} not used, as csg data check says: {report.path}")
     skipped = sum(fault.kind in UNREADABLE for fault in report.faults)

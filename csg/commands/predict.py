@@ -5,20 +5,23 @@ from __future__ import annotations
 import codecs
 import csv
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 import tyro
+from PIL import Image
+from torch import Tensor
 
 from csg.commands.passed_over import print_not_used
-from csg.commands.predict_maps import write_maps
 from csg.commands.progress import CountProgress, show_image_progress
+from csg.config import Config
 from csg.config.flags import read_options
 from csg.config.settings import Count
 from csg.data.fault import BadImageError
-from csg.data.reading.decoding import PixelLimit
+from csg.data.reading.decoding import PixelLimit, read_whole
 from csg.data.reading.image_files import FileStream, ImageFiles
 from csg.data.reading.listing import (
     USUAL,
@@ -35,6 +38,7 @@ from csg.messages.text import make_one_line
 from csg.messages.wording import is_or_are, pluralize
 from csg.storage.files import check_file, make_folder, replacing
 from csg.storage.layout import place_to_read
+from csg.tasks import find_task
 from csg.tasks.classification import class_scores
 from csg.tasks.measurement import Inference
 from csg.training.selected import Selected, load_selected
@@ -60,22 +64,26 @@ class PredictOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answers:
-    """The predictions for one batch."""
+class Work:
+    """What is predicted, by what, and where the answers go."""
 
-    rows: list[tuple[str, str, str]]
-    """File, class and probability of each image that could be read."""
-    bad: tuple[BadImageError, ...]
-    """Errors of the other images."""
-    several_frames: int
-    """Number of images with more frames or pages than the first, which counts."""
+    folder: Path
+    names: Sequence[str]
+    """The images, as paths below it."""
+    output: Path
+    selected: Selected
+    config: Config
+    """The run's, on the device to compute on."""
+    inference: Inference
+    limit: PixelLimit
+    progress: CountProgress
 
 
 def predict(argv: Sequence[str], console: Console) -> int:
     """Write the class of every image below a folder to a CSV file, or its class map to a folder.
 
     Returns:
-        0; 1 when images could not be read and are missing; 130 when interrupted.
+        0; 1 when images could not be read and are missing.
     """
     options = read_options(
         PredictOptions,
@@ -91,20 +99,13 @@ def predict(argv: Sequence[str], console: Console) -> int:
     if dense and output.resolve().is_relative_to(options.folder.resolve()):
         raise UserError(f"--output: expected a folder outside {options.folder}, which is read; found {output}")
     make_folder(output, "--output") if dense else check_file(output, "--output")
-    try:
-        with show_image_progress(console, "classifying", "classified") as progress:
-            if dense:
-                config = selected.on(options.device)
-                torch.set_num_threads(config.train.threads)
-                inference = Inference(selected.model(config), config)
-                bad, several_frames = write_maps(
-                    options.folder, names, output, inference=inference, config=config, limit=limit, progress=progress
-                )
-            else:
-                bad, several_frames = _write_table(output, options, names, selected, limit=limit, progress=progress)
-    except KeyboardInterrupt:
-        console.print(f"Interrupted; {'the maps so far are in ' + str(output) if dense else 'nothing was written'}.")
-        return 130
+    left = f"the maps so far are in {output}" if dense else "nothing was written"
+    config = selected.on(options.device)
+    torch.set_num_threads(config.train.threads)
+    inference = Inference(selected.model(config), config)
+    with show_image_progress(console, "classifying", "classified", left=left) as progress:
+        work = Work(options.folder, names, output, selected, config, inference, limit, progress)
+        bad, several_frames = _write_maps(work) if dense else _write_table(work)
     images = f"{pluralize(len(names), 'image')} {is_or_are(len(names))}"
     console.print(f"{len(names) - len(bad):,} of {images} classified: {output}")
     print_not_used(passed_over, several_frames, console)
@@ -114,35 +115,6 @@ def predict(argv: Sequence[str], console: Console) -> int:
         for error in bad:
             errors.print(f"  {make_one_line(str(error))}")
     return 1 if bad else 0
-
-
-def _write_table(
-    path: Path,
-    options: PredictOptions,
-    names: Sequence[str],
-    selected: Selected,
-    *,
-    limit: PixelLimit,
-    progress: CountProgress,
-) -> tuple[list[BadImageError], int]:
-    """Write a row for every image that can be read.
-
-    Returns:
-        The errors of the others, and the number of images with several frames or pages, of which the first counts.
-    """
-    bad: list[BadImageError] = []
-    several_frames = 0
-    with replacing(path) as file:
-        table = csv.writer(codecs.getwriter("utf-8")(file, "surrogateescape"), lineterminator="\n")
-        table.writerow(COLUMNS)
-        done = 0
-        for answers in classify(options.folder, names, selected, limit=limit, device=options.device):
-            table.writerows(answers.rows)
-            bad += answers.bad
-            several_frames += answers.several_frames
-            done += len(answers.rows) + len(answers.bad)
-            progress(done, len(names))
-    return bad, several_frames
 
 
 def _list_names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
@@ -163,42 +135,70 @@ def _list_names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
     return names, passed_over
 
 
-@torch.no_grad()
-def classify(
-    folder: Path,
-    names: Sequence[str],
-    selected: Selected,
-    *,
-    limit: PixelLimit,
-    device: Literal["cpu", "cuda"] | None,
-) -> Iterator[Answers]:
-    """Classify images as an evaluation does, batch by batch, in the order of their names.
+def _write_table(work: Work) -> tuple[list[BadImageError], int]:
+    """Write a row for every image that can be read, in the order of their names.
 
-    The probability is that of the predicted class. It is averaged over the image and its mirror image if the
-    evaluation of the run does so. With ``data.flip_averaging=sigmoid``, probabilities do not sum to one.
-
-    Raises:
-        UserError: the weights do not fit, or there is no such device.
+    Returns:
+        The errors of the others, and the number of images with several frames or pages, of which the first counts.
     """
-    config = selected.on(device)
-    torch.set_num_threads(config.train.threads)
-    inference = Inference(selected.model(config), config)
-    averaging = config.data.flip_averaging if selected.flip_averaging else "none"
-    unused = dict.fromkeys(names, 0)  # a stream needs labels
-    files = ImageFiles.of(str(folder), unused, limit=limit)
-    stream = FileStream(files, config.data.image_size)
-    batches = torch.split(torch.arange(len(files)), config.train.evaluation_batch_size)
-    for reading in map_in_order(lambda n: stream.read(batches[n]), range(len(batches)), workers=config.data.workers):
-        rows: list[tuple[str, str, str]] = []
-        if len(reading.indices) > 0:
-            scores, _ = class_scores(inference, inference.input(reading.views[0]), averaging)
-            probabilities = scores.softmax(dim=1) if averaging == "none" else scores
-            predicted = scores.argmax(dim=1, keepdim=True)
-            chances = probabilities.gather(1, predicted).flatten().tolist()
-            rows = [
-                (files.name(index), selected.classes[label], f"{chance:.6f}")
-                for index, label, chance in zip(
-                    reading.indices.tolist(), predicted.flatten().tolist(), chances, strict=True
-                )
-            ]
-        yield Answers(rows, reading.bad, reading.several_frames)
+    bad: list[BadImageError] = []
+    several_frames = done = 0
+    files = ImageFiles.of(str(work.folder), dict.fromkeys(work.names, 0), limit=work.limit)  # they need labels
+    stream = FileStream(files, work.config.data.image_size)
+    batches = torch.split(torch.arange(len(stream)), work.config.train.evaluation_batch_size)
+    numbers, workers = range(len(batches)), work.config.data.workers
+    with replacing(work.output) as file:
+        table = csv.writer(codecs.getwriter("utf-8")(file, "surrogateescape"), lineterminator="\n")
+        table.writerow(COLUMNS)
+        for reading in map_in_order(lambda n: stream.read(batches[n]), numbers, workers=workers):
+            names = [files.name(index) for index in reading.indices.tolist()]
+            if names:
+                table.writerows(zip(names, *_classify(reading.views[0], work), strict=True))
+            bad += reading.bad
+            several_frames += reading.several_frames
+            done += len(names) + len(reading.bad)
+            work.progress(done, len(stream))
+    return bad, several_frames
+
+
+def _classify(images: Tensor, work: Work) -> tuple[list[str], list[str]]:
+    """Return the class of each of (N, 3, H, W) images, as an evaluation finds it, and its probability.
+
+    The probability is averaged over the image and its mirror image if the evaluation of the run does so. With
+    ``data.flip_averaging=sigmoid``, probabilities do not sum to one.
+    """
+    averaging = work.config.data.flip_averaging if work.selected.flip_averaging else "none"
+    scores, _ = class_scores(work.inference, work.inference.input(images), averaging)
+    probabilities = scores.softmax(dim=1) if averaging == "none" else scores
+    predicted = scores.argmax(dim=1, keepdim=True)
+    chances = probabilities.gather(1, predicted).flatten().tolist()
+    names = [work.selected.classes[label] for label in predicted.flatten().tolist()]
+    return names, [f"{chance:.6f}" for chance in chances]
+
+
+def _write_maps(work: Work) -> tuple[list[BadImageError], int]:
+    """Write NAME.png for every image NAME. It is grey; a pixel's value is its class.
+
+    A map has the size of its image, turned upright by the EXIF orientation. The model sees the image in windows, as in
+    an evaluation. Existing maps are replaced.
+
+    Returns:
+        The errors of images that could not be read and have no map, and the number of images with several frames or
+        pages, of which the first counts.
+    """
+    bad: list[BadImageError] = []
+    of_several = 0
+    for done, name in enumerate(work.names, start=1):
+        try:
+            picture, several_frames = read_whole(work.folder / name, work.limit)
+        except BadImageError as error:
+            bad.append(error)
+        else:
+            of_several += several_frames
+            pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+            (classes,) = find_task(work.config.data).predict(work.inference, work.config, pixels.unsqueeze(0))
+            path = make_folder((work.output / name).parent, "--output") / f"{Path(name).name}.png"
+            with replacing(path) as file:
+                Image.fromarray(classes.numpy().astype(np.uint8)).save(file, format="PNG")
+        work.progress(done, len(work.names))
+    return bad, of_several

@@ -17,23 +17,17 @@ class PretrainOptions:
 
 
 def pretrain(argv: Sequence[str], console: Console) -> int:
-    """Run the command.
-
-    Returns:
-        0, or 130 after Ctrl-C.
-    """
+    """Run the command."""
     read_options(PretrainOptions, argv, prog="csg pretrain", description=__doc__)
-    try:
-        make_mnist_weights(console)
-    except KeyboardInterrupt:
-        console.print("Interrupted; no weights were made.")
-        return 130
+    make_mnist_weights(console, left="no weights were made")
     console.print(f"The weights mnist of resnet10: {locate_weights()}")
     return 0
 
 
-def make_mnist_weights(console: Console) -> None:
+def make_mnist_weights(console: Console, *, left: str) -> None:
     """Train the weights ``mnist``, unless this machine has them, and show how far that is.
+
+    ``left`` says what is left when Ctrl-C ends it.
 
     Raises:
         UserError: see :func:`csg.models.handwriting.load_or_train`.
@@ -41,5 +35,6 @@ def make_mnist_weights(console: Console) -> None:
     if locate_weights().is_file():
         return
     console.print("Training resnet10 on 5,000 MNIST digits, once on this machine.")
-    with CountProgress(console, doing="pre-training steps", line="pre-training step {}/{}".format, lines=4) as progress:
+    line = "pre-training step {}/{}".format
+    with CountProgress(console, doing="pre-training steps", line=line, lines=4, left=left) as progress:
         load_or_train(on_step=progress)

@@ -13,7 +13,9 @@ from csg.messages.wording import pluralize
 class CountProgress:
     """Shows how many things of a number are done. It shows nothing before the first."""
 
-    def __init__(self, console: Console, *, doing: str, line: Callable[[int, int], str], lines: int) -> None:
+    def __init__(
+        self, console: Console, *, doing: str, line: Callable[[int, int], str], lines: int, left: str = ""
+    ) -> None:
         """Prepare the display.
 
         Args:
@@ -21,8 +23,10 @@ class CountProgress:
             doing: name of the work, before the bar.
             line: makes a line for a log file from the number of things done and the number of all.
             lines: largest number of lines.
+            left: what is left when Ctrl-C ends the work; the KeyboardInterrupt then says so.
         """
         self._console = console
+        self._left = left
         self._line, self._lines = line, lines
         columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -33,8 +37,10 @@ class CountProgress:
         self._bar.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._bar.stop()
+        if isinstance(error, KeyboardInterrupt) and self._left:
+            raise KeyboardInterrupt(self._left) from None
 
     def __call__(self, done: int, total: int) -> None:
         """Show that ``done`` things of ``total`` are done."""
@@ -44,15 +50,10 @@ class CountProgress:
             self._console.print(self._line(done, total))
 
 
-def show_image_progress(console: Console, doing: str, done: str) -> CountProgress:
+def show_image_progress(console: Console, doing: str, done: str, *, left: str) -> CountProgress:
     """Make the display for work on images. ``doing`` and ``done`` are two forms of its verb."""
 
     def line(ready: int, total: int) -> str:
         return f"{done} {ready:,} of {pluralize(total, 'image')}"
 
-    return CountProgress(console, doing=f"{doing} images", line=line, lines=10)
-
-
-def show_step_progress(console: Console) -> CountProgress:
-    """Make the display for the steps of a training."""
-    return CountProgress(console, doing="training steps", line="step {}/{}".format, lines=20)
+    return CountProgress(console, doing=f"{doing} images", line=line, lines=10, left=left)

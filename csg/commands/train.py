@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csg.commands.opening import open_run
-from csg.commands.progress import show_step_progress
+from csg.commands.progress import CountProgress
 from csg.config import Config
 from csg.data import load_pair
-from csg.data.pair import SOURCE_TRAIN
+from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_VAL
 from csg.data.pairs import visda17
 from csg.messages.console import Console
 from csg.messages.faults import find_outside_fault
 from csg.messages.text import get_first_line, make_one_line
 from csg.messages.wording import is_or_are, pluralize
-from csg.parsing import parse_flags
+from csg.parsing import StoreOptions, parse_flags
 from csg.tasks import find_task
 from csg.training.dry_run import plan_run
 from csg.training.loop import EpochReport
@@ -28,15 +27,11 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(StoreOptions):
     """Flags of ``csg train``."""
 
-    config: Path | None = None
-    """YAML file with settings; flags override it."""
     tracking_uri: str | None = None
     """MLflow store or server (default: SQLite below --train.output), or "none"."""
-    experiment: str = ""
-    """MLflow experiment (default: the data set's name)."""
     dry_run: bool = False
     """Print the plan (iterations, learning rates, parameter groups, memory) and train nothing; needs no weights, and
     visda17 no data."""
@@ -65,7 +60,7 @@ def train(argv: Sequence[str], console: Console) -> int:
         of_all = f"{known} of {pluralize(epochs, 'epoch')} {is_or_are(epochs)}"
         console.print(f"{of_all} on record in {run.folder}")
     try:
-        with show_step_progress(console) as progress:
+        with CountProgress(console, doing="training steps", line="step {}/{}".format, lines=20) as progress:
             for report in train_run(run, progress, lambda text: console.print(text, style="yellow")):
                 console.print(_format_epoch(report, flags.config))
                 _log(track, console)
@@ -82,7 +77,8 @@ def train(argv: Sequence[str], console: Console) -> int:
         raise
     finally:
         recorded = _log(track, console)
-    _print_final(console, final)
+    for name, value in final.items():
+        console.print(f"{make_one_line(name):<36} {value:.6g}")
     console.print(f"weights: {run.selected}")
     if track is not None and not recorded:
         raise tracking.make_recording_error(uri, track.refusal)
@@ -100,7 +96,7 @@ def _show_plan(config: Config, console: Console) -> int:
     plan = plan_run(config, images=images, classes=classes)
     lines = [
         config.method.summary,
-        f"{pluralize(plan.images, 'source training image')} / batches of {config.train.batch_size} = "
+        f"{pluralize(images, 'source training image')} / batches of {config.train.batch_size} = "
         f"{pluralize(plan.steps_per_epoch, 'iteration')} per epoch (the last incomplete batch is dropped); "
         f"{pluralize(config.train.epochs, 'epoch')} = {pluralize(plan.total_steps, 'iteration')}",
         "learning rate of the new head by iteration (other groups: times their factor):",
@@ -136,15 +132,10 @@ def _format_epoch(report: EpochReport, config: Config) -> str:
     metrics, score = report.metrics, find_task(config.data).score
     figures = [f"loss {metrics['train/loss']:.3f}"]
     figures += [
-        f"{stream} {100 * metrics[f'{stream}/{score}']:.1f} %"
-        for stream in ("source/val", "source/shifted", "target/val")
+        f"{stream} {100 * metrics[f'{stream}/{score}']:.1f} %" for stream in (SOURCE_VAL, SOURCE_SHIFTED, TARGET_VAL)
     ]
-    if "target/val/E0_mhe" in metrics:  # absent if features are not finite, or all zero
-        figures.append(f"E_0 (mhe) {metrics['target/val/E0_mhe']:.3f}")
+    energy = metrics.get(f"{TARGET_VAL}/E0_mhe")
+    if energy is not None:  # absent if features are not finite, or all zero
+        figures.append(f"E_0 (mhe) {energy:.3f}")
     figures.append(f"{metrics['train/images_per_second']:.0f} images/s")
     return f"epoch {report.epoch}: " + ", ".join(figures)
-
-
-def _print_final(console: Console, final: dict[str, float]) -> None:
-    for name, value in final.items():
-        console.print(f"{make_one_line(name):<36} {value:.6g}")

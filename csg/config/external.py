@@ -9,15 +9,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from csg.messages.errors import UserError
 from csg.storage.files import digest_file
 from csg.storage.paths import resolve_path, resolve_user_path
+
+T = TypeVar("T")
 
 
 def import_object(place: str, *, setting: str) -> Any:
@@ -45,6 +47,22 @@ def import_object(place: str, *, setting: str) -> Any:
     if not hasattr(module, name):
         raise UserError(f"{setting}: {where} has no {name}")
     return getattr(module, name)
+
+
+def find_object(name: str, shipped: Mapping[str, T], kind: type[T], setting: str) -> T:
+    """Return what is shipped under a name, or import what ``name`` names.
+
+    Raises:
+        UserError: there is none, or it is of another kind.
+    """
+    if name in shipped:
+        return shipped[name]
+    found = import_object(name, setting=setting) if ":" in name else None
+    if not isinstance(found, kind):
+        raise UserError(
+            f"{setting}: expected one of {', '.join(shipped)} or module:{kind.__name__.upper()}, found {name!r}"
+        )
+    return found
 
 
 def _import(where: str, name: str) -> ModuleType:

@@ -162,10 +162,11 @@ def _parse_one(word: str, argument: Argument, what: str) -> Any:
     if not argument.empty:
         _require_text(word, what)
     try:
-        return parse_value(word, argument.hint)
+        value = parse_value(word, argument.hint)
     except ValueError as error:
         shown = word if len(word) <= 100 else f"{word[:100]}..."
         raise UserError(f"{what}: expected {error}, found {shown!r}") from None
+    return resolve_user_path(value, what) if isinstance(value, Path) else value
 
 
 def list_arguments(options: type[Any]) -> dict[str, Argument]:
@@ -189,14 +190,14 @@ def make_options(options: type[OptionsT], values: Mapping[str, Any]) -> OptionsT
     """Make a command's options from the values that were given.
 
     Raises:
-        UserError: a required value was not given, or one is out of bounds; or see :func:`resolve_user_paths`.
+        UserError: a required value was not given, or one is out of bounds.
     """
     for name, argument in list_arguments(options).items():
         if name not in values and argument.required:
             wanted = "a word without a flag" if argument.positional else "this flag"
             raise UserError(f"{argument.spell(name)}: expected {wanted}, found none; --help says what it is for")
     try:
-        return resolve_user_paths(TypeAdapter(options).validate_python(dict(values)))
+        return TypeAdapter(options).validate_python(dict(values))
     except ValidationError as error:
         raise UserError(explain(error, options, write=format_flag)) from None
 
@@ -230,17 +231,3 @@ def read_options(options: type[OptionsT], argv: Sequence[str], *, prog: str, des
     if wants_help(argv):
         show_help(options, prog=prog, description=description)
     return make_options(options, CommandLine.parse(argv).read_values(list_arguments(options)))
-
-
-def resolve_user_paths(options: OptionsT) -> OptionsT:
-    """Return a command's options with ``~`` in paths resolved; see :func:`resolve_user_path`.
-
-    Raises:
-        UserError: a text cannot be a path. The message names the flag.
-    """
-    found: dict[str, Path] = {}
-    for field in dataclasses.fields(options):  # type: ignore[arg-type]
-        value: Any = getattr(options, field.name)
-        if isinstance(value, Path):
-            found[field.name] = resolve_user_path(value, format_flag(field.name))
-    return dataclasses.replace(options, **found) if found else options  # type: ignore[type-var]

@@ -77,25 +77,22 @@ def flatten(config: Any, prefix: str = "") -> Flat:
     return flat
 
 
-def find_places(config: Any, use: Use | None = None, prefix: str = "") -> dict[str, str]:
-    """Return the files and folders that a tree of dataclasses names, by dotted name; with ``use``, only those."""
-    found: dict[str, str] = {}
-    marked = find_place_fields(type(config))
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
+def find_marks(config: Any, kind: type[T], prefix: str = "") -> dict[str, T]:
+    """Return the marks of a kind on the fields of a tree of dataclasses, by dotted name."""
+    found: dict[str, T] = {}
+    for name, hint in resolve_hints(type(config), extras=True).items():
+        value = getattr(config, name)
         if dataclasses.is_dataclass(value):
-            found |= find_places(value, use, f"{prefix}{field.name}.")
-        elif field.name in marked:
-            place = marked[field.name]
-            if value not in (None, *place.words) and use in (None, place.use):
-                found[f"{prefix}{field.name}"] = value
+            found |= find_marks(value, kind, f"{prefix}{name}.")
+        found |= {f"{prefix}{name}": mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, kind)}
     return found
 
 
-def find_place_fields(cls: type[Any]) -> dict[str, Place]:
-    """Return the fields of a dataclass that name files or folders."""
-    marks = {name: getattr(hint, "__metadata__", ()) for name, hint in resolve_hints(cls, extras=True).items()}
-    return {name: mark for name, found in marks.items() for mark in found if isinstance(mark, Place)}
+def find_places(config: Any, use: Use | None = None, prefix: str = "") -> dict[str, str]:
+    """Return the files and folders that a tree of dataclasses names, by dotted name; with ``use``, only those."""
+    flat, places = flatten(config, prefix), find_marks(config, Place, prefix)
+    named = {name: place for name, place in places.items() if flat[name] not in (None, *place.words)}
+    return {name: flat[name] for name, place in named.items() if use in (None, place.use)}
 
 
 def collect_hints(cls: type[Any], prefix: str = "", **types: type[Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ def run_to_exit_code(body: Callable[[], int], *, resumes: bool) -> int:
 
     Returns:
         The exit code of ``body``; 1 when runs failed; 2 when a flag, a setting or the data cannot be used; 3 when
-        something outside ended it, such as a full disk or an unreachable store; 130 when it was interrupted.
+        something outside ended it, such as a full disk or an unreachable store; 130 when it was interrupted, by a
+        KeyboardInterrupt that may say what is left.
     """
     errors = Console(stderr=True)
     try:
@@ -39,6 +40,7 @@ def run_to_exit_code(body: Callable[[], int], *, resumes: bool) -> int:
             raise
         errors.complain(f"{fault}; nothing is lost: {fault.later}" if resumes else fault)
         return 3
-    except KeyboardInterrupt:
-        Console().print("Interrupted." + (" The same command goes on where it was." if resumes else ""))
+    except KeyboardInterrupt as interrupt:
+        resuming = ". The same command goes on where it was." if resumes else "."
+        Console().print("Interrupted" + (f"; {interrupt}." if str(interrupt) else resuming))
         return 130

@@ -10,7 +10,7 @@ import math
 
 from torch import Tensor
 
-from csg.metrics.accuracy import accuracy, confusion_counts
+from csg.metrics.accuracy import confusion_counts
 
 
 def pixel_counts(predicted: Tensor, labels: Tensor, classes: int, *, ignored: int) -> Tensor:
@@ -43,8 +43,3 @@ def mean_iou(confusion: Tensor) -> float:
     """
     present = [value for value in iou_per_class(confusion) if not math.isnan(value)]
     return sum(present) / len(present) if present else float("nan")
-
-
-def pixel_accuracy(confusion: Tensor) -> float:
-    """Fraction of the counted pixels that are classified correctly; NaN without any."""
-    return accuracy(confusion)

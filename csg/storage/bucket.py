@@ -52,6 +52,7 @@ class BucketPlace(Place):
     parts: tuple[str, ...] = ()
     """Names below it, from folder to folder."""
     poll_seconds = 2.0
+    makes_folders = True
 
     @property
     def local(self) -> Path:
@@ -96,8 +97,7 @@ class BucketPlace(Place):
         found = self.stamp()
         if (found.size if found else 0) != len(after):
             raise ConflictError(str(self))
-        with self.replacing() as file:  # the whole object anew: none can be appended to, nor locked
-            file.write(after + data)
+        self.write(bytes(after) + data)  # the whole object anew: none can be appended to, nor locked
 
     def stamp(self) -> Stamp | None:
         found = self._ask(lambda filesystem, key: filesystem.get_file_info(key))

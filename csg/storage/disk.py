@@ -17,6 +17,7 @@ class DiskPlace(Place):
 
     path: Path
     poll_seconds = 0.0
+    makes_folders = False
 
     @property
     def local(self) -> Path:

@@ -12,6 +12,16 @@ from csg.storage.place import Place
 
 TRAINED: Final = "trained"
 """Folder of the runs, one each."""
+RECORD: Final = "record.json"
+"""File in a run's folder, as the next four: what the run is, and what it showed so far."""
+CHECKPOINT: Final = "checkpoint.pt"
+"""The whole state of a run under way."""
+SELECTED: Final = "selected.pt"
+"""The weights of a finished run."""
+OUTPUTS: Final = "test_outputs.npz"
+"""What a finished run answered on target/test, image by image."""
+PICTURES: Final = "test_pictures.npz"
+"""What a finished run makes of a few images of target/test."""
 SEARCHES: Final = "searches"
 """Folder of what searches keep, by experiment and search."""
 JOURNAL: Final = "journal.jsonl"
@@ -29,6 +39,11 @@ def place_at(text: str, setting: str = "train.output") -> Place:
     if is_address(text):
         return BucketPlace(check_address(text, setting))
     return DiskPlace(resolve_user_path(text, setting))
+
+
+def get_run_folder(output: str, name: str) -> Place:
+    """Return the folder of the run whose identity has this name, below ``train.output``."""
+    return place_at(output) / TRAINED / name
 
 
 def place_to_read(text: str, setting: str) -> Place:

@@ -33,6 +33,9 @@ class Place(ABC):
 
     poll_seconds: ClassVar[float]
     """How long to wait at least before looking again whether something changed."""
+    makes_folders: ClassVar[bool]
+    """Whether writing makes all folders above. On a disk only the lowest: of one that went away no part is made anew at
+    its mount point."""
 
     @property
     @abstractmethod
@@ -55,11 +58,16 @@ class Place(ABC):
         """Open a file that takes the place of this one, in a folder that is made, when the block ends without an error.
 
         Raises:
-            OSError: see :func:`csg.storage.files.replacing`.
+            OSError: see :func:`csg.storage.files.replacing`; or the disk went away.
         """
-        self.local.parent.mkdir(parents=True, exist_ok=True)
+        self.local.parent.mkdir(parents=self.makes_folders, exist_ok=True)
         with replacing(self.local, put=self._put) as file:
             yield file
+
+    def write(self, data: bytes) -> None:
+        """Have ``data`` take the place of the file; see :meth:`replacing`."""
+        with self.replacing() as file:
+            file.write(data)
 
     @abstractmethod
     def _put(self, temporary: Path) -> None:
@@ -110,8 +118,9 @@ class Place(ABC):
 
         Raises:
             BlockingIOError: another process holds it, and ``wait`` is false.
+            OSError: the disk went away.
         """
-        self.local.mkdir(parents=True, exist_ok=True)
+        self.local.mkdir(parents=self.makes_folders, exist_ok=True)
         with locked(self.local / ".lock", wait=wait):
             yield
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import ClassVar, Final, Literal
 
 import torch
@@ -116,9 +118,5 @@ def class_scores(inference: Inference, batch: Tensor, averaging: FlipAveraging) 
     output = inference(batch)
     if averaging == "none":
         return output.logits, output
-    squash = torch.sigmoid if averaging == "sigmoid" else _softmax
+    squash: Callable[[Tensor], Tensor] = torch.sigmoid if averaging == "sigmoid" else partial(torch.softmax, dim=1)
     return (squash(output.logits) + squash(inference(batch.flip(3)).logits)) / 2, output
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    return logits.softmax(dim=1)

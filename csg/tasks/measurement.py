@@ -141,10 +141,6 @@ class Inference:
         """Move uint8 images to the device and normalise them, in the configured memory format."""
         return to_input(self._model, self._config, images)
 
-    def lay_out(self, images: Tensor) -> Tensor:
-        """Put (N, 3, H, W) images, such as parts of others, into the configured memory format."""
-        return lay_out(images, self._config)
-
 
 def to_input(model: Model, config: Config, images: Tensor) -> Tensor:
     """Move uint8 images to the device and normalise them, in the configured memory format."""
@@ -162,5 +158,9 @@ def encode(encoder: FoldedEncoder, config: Config, images: Tensor) -> Tensor:
 
 def lay_out(images: Tensor, config: Config) -> Tensor:
     """Put (N, 3, H, W) images into the configured memory format."""
-    memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
-    return images.contiguous(memory_format=memory_format)
+    return images.contiguous(memory_format=get_memory_format(config))
+
+
+def get_memory_format(config: Config) -> torch.memory_format:
+    """Return the configured memory format of images and convolutions."""
+    return torch.channels_last if config.train.channels_last else torch.contiguous_format

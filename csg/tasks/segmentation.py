@@ -12,14 +12,15 @@ from csg.collective import gather_rows
 from csg.config import Config
 from csg.data.pair import IGNORED, Pair, Stream
 from csg.messages.errors import BadDataError
-from csg.metrics.iou import iou_per_class, mean_iou, pixel_accuracy, pixel_counts
+from csg.metrics.accuracy import accuracy
+from csg.metrics.iou import iou_per_class, mean_iou, pixel_counts
 from csg.metrics.mixval import choose_partners, mix_images
 from csg.metrics.subset import choose_images
 from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
 from csg.models.model import Output
 from csg.models.segmenter import Segmenter
-from csg.tasks.measurement import Inference, Measurement, Mixtures, Rows, count_skipped, encode, read_batches
+from csg.tasks.measurement import Inference, Measurement, Mixtures, Rows, count_skipped, encode, lay_out, read_batches
 from csg.tasks.probe import choose_window, cut_window, find_cells, probe_window, read_points
 from csg.tasks.task import Task
 from csg.tasks.windows import list_windows, windowed_probabilities
@@ -109,7 +110,7 @@ class Segmentation(Task):
             first = rows.choose(rows.images == number)
             window, other = (inference.input(_read_window(images, int(n), config)[None]) for n in (number, partner))
             other = F.interpolate(other, window.shape[-2:], mode="bilinear", align_corners=False)
-            answered = [inference(inference.lay_out(each)) for each in (other, mix_images(window, other))]
+            answered = [inference(lay_out(each, config)) for each in (other, mix_images(window, other))]
             read = [read_points(each.logits, each.maps[-1], first.points)[0].cpu() for each in answered]
             firsts.append(first)
             partner_logits.append(read[0])
@@ -127,7 +128,7 @@ class Segmentation(Task):
     def figures(self, measurement: Measurement) -> dict[str, float]:
         """Return mean intersection over union and the accuracy of pixels."""
         confusion = measurement.confusion
-        return {self.score: mean_iou(confusion), self.overall: pixel_accuracy(confusion)}
+        return {self.score: mean_iou(confusion), self.overall: accuracy(confusion)}
 
 
 def answer(inference: Inference, config: Config, image: Tensor, index: int) -> tuple[Tensor, Tensor, Output]:
@@ -149,7 +150,7 @@ def answer(inference: Inference, config: Config, image: Tensor, index: int) -> t
     chosen = choose_window(index, len(list_windows(height, width, window=side, stride=stride)))
 
     def scores(windows: Tensor) -> Tensor:
-        output = inference(inference.lay_out(windows))
+        output = inference(lay_out(windows, config))
         place = chosen - sum(map(len, features))
         if 0 <= place < len(windows):
             one = slice(place, place + 1)

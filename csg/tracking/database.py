@@ -108,9 +108,7 @@ def read_stored_histories(
 
 
 def _fetch_rows(database: Connection, query: Executable) -> Iterator[Any]:
-    result = database.execution_options(yield_per=ROWS).execute(query)
-    for part in result.partitions():
-        yield from part
+    yield from database.execution_options(yield_per=ROWS).execute(query)
 
 
 @contextmanager

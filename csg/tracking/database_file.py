@@ -12,7 +12,6 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -33,16 +32,6 @@ DB_MIGRATIONS: Final = Path(mlflow.__file__).parent / "store" / "db_migrations"
 """Folder with the history of MLflow's schema."""
 SETTLED_SECONDS: Final = 5.0
 """Seconds without a change after which a half-made file counts as abandoned."""
-
-
-@dataclass(frozen=True)
-class Contents:
-    """Contents of a database."""
-
-    revision: str | None
-    """Revision of its schema; None where there is none."""
-    used: bool
-    """Whether it has rows of a user."""
 
 
 def make_database(path: Path) -> None:
@@ -89,7 +78,7 @@ def _is_whole(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        found = _read_contents(path)
+        revision, used = _read_contents(path)
     except sqlite3.OperationalError:
         return True  # such as a locked file: MLflow waits, or raises its own error
     except sqlite3.DatabaseError as error:
@@ -97,20 +86,20 @@ def _is_whole(path: Path) -> bool:
             f"--tracking-uri: expected an SQLite database, found another file, or a damaged one, at {path} ({error}); "
             "name another store, or move the file away"
         ) from None
-    if found.revision is not None and _is_current(found.revision):
+    if revision is not None and _is_current(revision):
         return True
     address = make_sqlite_address(path)
-    if found.revision is not None and not _is_known(found.revision):
+    if revision is not None and revision not in _list_migrations():
         raise UserError(
             f"--tracking-uri: the tables in {path} are of a newer MLflow than {mlflow.__version__}, or of another "
-            f"program (revision {found.revision}); upgrade mlflow, or name another store"
+            f"program (revision {revision}); upgrade mlflow, or name another store"
         )
-    if found.used and found.revision is not None:
+    if used and revision is not None:
         raise UserError(
             f"--tracking-uri: the tables in {path} are of an older MLflow than {mlflow.__version__} (revision "
-            f"{found.revision}); make a copy of the file, then: mlflow db upgrade {address}"
+            f"{revision}); make a copy of the file, then: mlflow db upgrade {address}"
         )
-    if found.used:
+    if used:
         raise UserError(
             f"--tracking-uri: expected an MLflow store, found a database at {path} that holds rows, but not all of "
             "MLflow's tables; it stays as it is: name another store, or put a whole copy in its place"
@@ -118,7 +107,8 @@ def _is_whole(path: Path) -> bool:
     return False
 
 
-def _read_contents(path: Path) -> Contents:
+def _read_contents(path: Path) -> tuple[str | None, bool]:
+    """Return the revision of a database's schema, None where there is none, and whether it has rows of a user."""
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=30)) as database:
         found = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
         tables = [name for (name,) in found]
@@ -126,8 +116,8 @@ def _read_contents(path: Path) -> Contents:
         if "alembic_version" in tables:
             (revision,) = database.execute("SELECT max(version_num) FROM alembic_version").fetchone()
         if revision is not None and _is_current(revision):
-            return Contents(revision, used=True)
-        return Contents(revision, used=any(_has_rows(database, table) for table in tables))
+            return revision, True
+        return revision, any(_has_rows(database, table) for table in tables)
 
 
 def _has_rows(database: sqlite3.Connection, table: str) -> bool:
@@ -145,10 +135,6 @@ def _is_current(revision: str) -> bool:
     followed = re.compile(f"^down_revision\\b.*[\"']{re.escape(revision)}[\"']", re.MULTILINE)
     files = _list_migrations()
     return revision in files and not any(followed.search(path.read_text("utf-8")) for path in files.values())
-
-
-def _is_known(revision: str) -> bool:
-    return revision in _list_migrations()
 
 
 def _list_migrations() -> dict[str, Path]:

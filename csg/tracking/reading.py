@@ -43,17 +43,14 @@ class TrackedRun:
     """The store's identifier of the experiment."""
 
 
-def read_runs(
-    client: MlflowClient, experiment_id: str, condition: str, *, history: tuple[str, ...] = ()
-) -> Iterator[TrackedRun]:
+def read_runs(client: MlflowClient, experiment_id: str, condition: str) -> Iterator[TrackedRun]:
     """Yield the runs of an experiment that match an MLflow filter, the oldest first."""
     token = None
     while True:
         page = client.search_runs(
             [experiment_id], condition, ViewType.ACTIVE_ONLY, PAGE, ["attribute.start_time ASC"], token
         )
-        for run in page:
-            yield convert_run(client, run, history)
+        yield from map(convert_run, page)
         token = page.token
         if not token:
             return
@@ -131,17 +128,10 @@ def list_artifact_places(uri: str, run_id: str) -> list[str]:
     return list(dict.fromkeys(places))
 
 
-def convert_run(client: MlflowClient, run: Run, history: tuple[str, ...] = ()) -> TrackedRun:
-    """Convert a run of MLflow, and read the ``history`` of the metrics named."""
-    made = make_run(
-        run.info.run_id,
-        run.info.run_name,
-        run.data.params,
-        run.data.tags,
-        run.data.metrics,
-        experiment_id=run.info.experiment_id,
-    )
-    return dataclasses.replace(made, history=read_history(client, run.info.run_id, history)) if history else made
+def convert_run(run: Run) -> TrackedRun:
+    """Convert a run of MLflow."""
+    info, data = run.info, run.data
+    return make_run(info.run_id, info.run_name, data.params, data.tags, data.metrics, experiment_id=info.experiment_id)
 
 
 def read_history(client: MlflowClient, run_id: str, names: Collection[str]) -> dict[str, dict[int, float]]:

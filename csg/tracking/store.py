@@ -45,15 +45,11 @@ def resolve_uri(uri: str) -> str:
     Raises:
         UserError: the address is not UTF-8, which MLflow requires.
     """
-    path = resolve_user_path(uri, "--tracking-uri") if is_sqlite_file(uri) else get_sqlite_path(uri)
+    is_file = "://" not in uri and uri.endswith((".db", ".sqlite", ".sqlite3"))
+    path = resolve_user_path(uri, "--tracking-uri") if is_file else get_sqlite_path(uri)
     if not is_utf8(uri if path is None else str(path.absolute())):
         raise UserError(f"--tracking-uri: expected an address in UTF-8, found {uri!r}; name another store")
     return uri if path is None else make_sqlite_address(path) + get_sqlite_query(uri)
-
-
-def is_sqlite_file(uri: str) -> bool:
-    """Whether ``uri`` is the path of an SQLite file and not an address."""
-    return "://" not in uri and uri.endswith((".db", ".sqlite", ".sqlite3"))
 
 
 def reach(uri: str) -> MlflowClient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tempfile
 import time
@@ -22,7 +23,7 @@ from csg.storage.disk import DiskPlace
 from csg.storage.place import Place
 from csg.tracking.classes import make_class_tags
 from csg.tracking.commit import get_commit
-from csg.tracking.reading import TrackedRun, convert_run, format_setting, read_runs
+from csg.tracking.reading import TrackedRun, convert_run, format_setting, read_history, read_runs
 from csg.tracking.refusals import describe_deleted_experiment, describe_refusal
 from csg.tracking.store import DELETED, TrackingError, connect, resolve_uri
 from csg.tracking.tags import PARENT_KEYS, Tag
@@ -82,13 +83,14 @@ class Tracker:
         """
         refusal = ""
         for key in list(behind):
-            error = _catch_error(write, key, behind[key])
-            if error is None:
+            try:
+                write(key, behind[key])
+            except TrackingError as error:  # noqa: PERF203 (a request costs more)
+                before, refusal = refusal, self.describe_refusal(error)
+                if refusal in ("", before):
+                    break  # unreachable, or it refuses every item alike
+            else:
                 del behind[key]
-                continue
-            before, refusal = refusal, self.describe_refusal(error)
-            if refusal in ("", before):
-                break  # unreachable, or it refuses every item alike
         return refusal
 
     def find(self, tags: Mapping[str, str]) -> str | None:
@@ -248,11 +250,14 @@ class Tracker:
 
     def read(self, run_id: str) -> TrackedRun:
         """Read a run."""
-        return convert_run(self.client, self.client.get_run(run_id))
+        return convert_run(self.client.get_run(run_id))
 
     def read_children(self, parent: str, *, history: tuple[str, ...] = ()) -> list[TrackedRun]:
         """Read the runs below ``parent``, the oldest first, with the ``history`` of the metrics named."""
-        return list(read_runs(self.client, self.experiment_id, f"tags.`{Tag.PARENT}` = '{parent}'", history=history))
+        return [
+            dataclasses.replace(run, history=read_history(self.client, run.run_id, history))
+            for run in read_runs(self.client, self.experiment_id, f"tags.`{Tag.PARENT}` = '{parent}'")
+        ]
 
     def _create(self, tags: Mapping[str, str], name: str) -> str:
         created = self.client.create_run(self.experiment_id, tags=_escape_tags(tags), run_name=make_one_line(name))
@@ -272,14 +277,6 @@ class Tracker:
         entries = [Param(name, format_setting(value)) for name, value in params.items()]
         for start in range(0, len(entries), 100):
             self.client.log_batch(run_id, params=entries[start : start + 100])
-
-
-def _catch_error(write: Callable[[int, T], None], key: int, value: T) -> TrackingError | None:
-    try:
-        write(key, value)
-    except TrackingError as error:
-        return error
-    return None
 
 
 def _escape_tags(tags: Mapping[str, str]) -> dict[str, str]:

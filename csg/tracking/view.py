@@ -27,7 +27,7 @@ def make_view_state(parent: str, settings: Sequence[str], score: str) -> str:
     ]
     state = {
         "searchFilter": f"tags.`{Tag.PARENT}` = '{parent}'",
-        "orderByKey": "metrics.`selection/score`",
+        "orderByKey": f"metrics.`{SELECTION_SCORE}`",
         "orderByAsc": False,
         "selectedColumns": columns,
     }

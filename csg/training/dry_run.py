@@ -34,8 +34,6 @@ class Group:
 class DryRun:
     """The plan of a run."""
 
-    images: int
-    """Source training images an epoch draws from."""
     steps_per_epoch: int
     total_steps: int
     learning_rates: dict[int, float]
@@ -51,7 +49,6 @@ def plan_run(config: Config, *, images: int, classes: int) -> DryRun:
     steps = images // config.train.batch_size
     total = steps * config.train.epochs
     return DryRun(
-        images=images,
         steps_per_epoch=steps,
         total_steps=total,
         learning_rates={

@@ -10,10 +10,10 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from csg.config import SECTIONS, Config
-from csg.config.settings import Flat, NotIdentity, Section, find_places, resolve_hints
+from csg.config.settings import Flat, NotIdentity, Section, find_marks, find_places
 from csg.data.pair import Pair
 from csg.data.reading.cache import cache_folder
 from csg.data.reading.image_files import ImageFiles
@@ -33,15 +33,6 @@ _RUN_NAME: Final = re.compile(r"[0-9a-f]{10}-seed\d+-[0-9a-f]{8}-(?P<program>[0-
 """What :attr:`Identity.name` gives."""
 
 
-def _is_identity(cls: type[Any], path: str) -> bool:
-    """Whether the dotted ``path`` below ``cls`` says what is computed."""
-    name, _, rest = path.partition(".")
-    hint = resolve_hints(cls, extras=True)[name]
-    if rest:
-        return _is_identity(hint, rest)
-    return not any(isinstance(mark, NotIdentity) for mark in getattr(hint, "__metadata__", ()))
-
-
 def resolve_settings(config: Config) -> Flat:
     """Return the settings that say what is computed: defaults resolved, inactive ones gone, files by content.
 
@@ -58,9 +49,8 @@ def resolve_settings(config: Config) -> Flat:
     flat: Flat = {}
     for section in SECTIONS:
         part: Section = getattr(config, section)
-        flat |= {
-            f"{section}.{name}": value for name, value in part.get_active().items() if _is_identity(type(part), name)
-        }
+        other = find_marks(part, NotIdentity)
+        flat |= {f"{section}.{name}": value for name, value in part.get_active().items() if name not in other}
     del flat["train.seed"]  # an axis of its own
     del flat["method.path"]
     if config.data.task == "classification":

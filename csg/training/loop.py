@@ -123,8 +123,9 @@ class Training:
                 lost = int(sum_over_processes(torch.tensor(bad)))
                 position.skipped += lost
             if len(drawn.indices) == 0:
+                whose = f" of each of {world_size()} workers" if world_size() > 1 else ""
                 raise BadDataError(
-                    f"data.on_bad_image: expected an image in every batch{_of_a_worker()}, found none that can be read "
+                    f"data.on_bad_image: expected an image in every batch{whose}, found none that can be read "
                     f"in step {step} of epoch {epoch + 1}; the first: {drawn.bad[0]}"
                 )
             if lost > size - least:
@@ -135,10 +136,6 @@ class Training:
             query = to_input(self.learner.model, config, drawn.query)
             key = query if drawn.key is None else to_input(self.learner.model, config, drawn.key)
             yield Batch(query, key, drawn.labels.to(config.train.device), drawn.indices, epoch)
-
-
-def _of_a_worker() -> str:
-    return f" of each of {world_size()} workers" if world_size() > 1 else ""
 
 
 def steps_per_epoch(config: Config, pair: Pair) -> int:
@@ -181,7 +178,8 @@ def fit(
     state = saved.load()
     if state is not None:
         training.restore(state)
-    _check_agreement(training)
+    position = training.position
+    check_agreement({"epochs": position.epoch, "steps of the epoch": position.step, "steps in all": learner.steps})
     learner.optimiser.zero_grad()  # makes the optimiser before the first step is timed
     for epoch, metrics in enumerate(training.position.history, start=1):
         yield EpochReport(epoch, metrics)
@@ -210,14 +208,6 @@ def fit(
         training.position = Position(epoch=position.epoch + 1, history=[*position.history, metrics])
         saved.save_if_due(training.state)  # an evaluation may take longer than many steps
         yield EpochReport(training.position.epoch, metrics)
-
-
-def _check_agreement(training: Training) -> None:
-    """See that all processes of a group stand at the same step."""
-    position = training.position
-    check_agreement(
-        {"epochs": position.epoch, "steps of the epoch": position.step, "steps in all": training.learner.steps}
-    )
 
 
 def measure_epoch(training: Training, total: int) -> dict[str, float]:

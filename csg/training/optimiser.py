@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
 
 from csg.config import OptimConfig
 from csg.methods.method import Method
@@ -47,7 +46,7 @@ def make_optimiser(config: OptimConfig, model: Model, method: Method) -> torch.o
     groups: list[dict[str, Any]] = [
         {
             "name": name,
-            "params": [parameter for module in modules for parameter in _trainable(module)],
+            "params": [each for module in modules for each in module.parameters() if each.requires_grad],
             "lr_factor": 1.0 if name in ("head", "method") else config.backbone_lr_factor,
         }
         for name, modules in named.items()
@@ -58,10 +57,6 @@ def make_optimiser(config: OptimConfig, model: Model, method: Method) -> torch.o
     if config.lr_in_momentum:
         return PublishedSGD(groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
-
-
-def _trainable(module: nn.Module) -> list[nn.Parameter]:
-    return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
 def lr_factor(config: OptimConfig, step: int, total_steps: int) -> float:

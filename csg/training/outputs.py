@@ -10,7 +10,6 @@ from csg.randomness import generator
 from csg.storage.place import Place
 from csg.tasks.measurement import Measurement
 
-OUTPUTS: Final = "test_outputs.npz"
 FEATURES_KEPT: Final = 1000
 """Images whose features are kept: enough for a picture of their density, 2.6 MB at 1,280 channels."""
 

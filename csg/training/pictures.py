@@ -17,7 +17,6 @@ from csg.storage.place import Place
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference
 
-PICTURES: Final = "test_pictures.npz"
 SHOWN: Final = 6
 """Images: the same in every run on the same data."""
 SHORT_SIDE: Final = 256

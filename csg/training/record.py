@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from csg.data.pair import SOURCE_SHIFTED
 from csg.messages.errors import UserError
+from csg.storage.layout import RECORD
 from csg.storage.place import Place
 from csg.training.selection import TARGET_ALL
 
-RECORD = "record.json"
 Status = Literal["running", "finished", "stopped", "failed", "interrupted"]
 """stopped: by a scheduler, for good; interrupted: by something else, to be resumed."""
 
@@ -69,5 +69,4 @@ def read_record(folder: Place) -> Record | None:
 
 def write_record(folder: Place, record: Record) -> None:
     """Put a run on record, in a folder that is made if it has to be."""
-    with (folder / RECORD).replacing() as file:
-        file.write(json.dumps(dataclasses.asdict(record), indent=1).encode())
+    (folder / RECORD).write(json.dumps(dataclasses.asdict(record), indent=1).encode())

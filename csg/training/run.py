@@ -14,15 +14,15 @@ from csg.data.pair import Pair
 from csg.messages.errors import UserError
 from csg.messages.wording import is_or_are, pluralize
 from csg.models.model import Model
-from csg.storage.layout import TRAINED, place_at
+from csg.storage.layout import CHECKPOINT, OUTPUTS, PICTURES, RECORD, SELECTED, get_run_folder
 from csg.tasks.measurement import Inference
 from csg.training.checkpoint import load_state
 from csg.training.evaluation import measure_test
 from csg.training.identity import Identity
 from csg.training.loop import EpochReport, OnStep, Stop, Training, fit
-from csg.training.outputs import OUTPUTS, save_outputs
-from csg.training.pictures import PICTURES, save_pictures
-from csg.training.record import RECORD, Record, Status, read_record, write_record
+from csg.training.outputs import save_outputs
+from csg.training.pictures import save_pictures
+from csg.training.record import Record, Status, read_record, write_record
 from csg.training.selected import save_selected
 from csg.training.selection import describe_selected, score_after, selects_newest
 from csg.training.step import NonFiniteLossError
@@ -42,9 +42,9 @@ class Run:
         self.pair = pair
         self._training: Training | None = None
         self.identity = Identity.of(config, pair)
-        self.folder = place_at(config.train.output) / TRAINED / self.identity.name
-        self.checkpoint = self.folder / "checkpoint.pt"
-        self.selected = self.folder / "selected.pt"
+        self.folder = get_run_folder(config.train.output, self.identity.name)
+        self.checkpoint = self.folder / CHECKPOINT
+        self.selected = self.folder / SELECTED
         self.outputs = self.folder / OUTPUTS
         self.pictures = self.folder / PICTURES
         self._kept = (self.checkpoint, self.selected, self.outputs, self.pictures)

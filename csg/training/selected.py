@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ from csg.parsing import config_from_flat
 from csg.storage.place import Place
 from csg.training.checkpoint import load_state, save_state
 from csg.training.step import make_model, place
+
+HELD: Final = {"model": dict, "config": dict, "classes": list, "flip_averaging": bool}
+"""What the file holds, by name."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,8 @@ def load_selected(place: Place) -> Selected:
     was when the run was trained, not from beside the weights.
 
     Raises:
-        UserError: the file is missing, is something else (the training state of a run under way, say), was written
-            before class names were, or its settings are not those of this version.
+        UserError: the file is missing, is something else (the training state of a run under way, say), or its settings
+            are not those of this version.
     """
     state = load_state(place)
     if "optimiser" in state:
@@ -101,17 +105,10 @@ def load_selected(place: Place) -> Selected:
             f"{place}: expected the selected weights of a finished run (selected.pt), found the training state of one "
             "under way; let it finish (csg train with the same flags), which leaves selected.pt in the same folder"
         )
-    if not (isinstance(state.get("model"), dict) and isinstance(state.get("config"), dict)):
+    if not all(isinstance(state.get(name), kind) for name, kind in HELD.items()):
         raise UserError(
             f"{place}: expected the selected weights of a finished run (selected.pt), found a file that holds "
             f"{name_first(map(str, state)) or 'nothing'}"
-        )
-    missing = [name for name in ("classes", "flip_averaging") if name not in state]
-    if missing:
-        raise UserError(
-            f"{place}: expected class names and whether images may be mirrored beside the weights, found no "
-            f"{' and no '.join(missing)}: an earlier version of csg wrote it; train it again (csg train with the "
-            "same flags)"
         )
     method = state["config"].get("method.path")
     if isinstance(method, str) and depends_on_folder(method):

@@ -24,6 +24,7 @@ from csg.models.model import Model, Output
 from csg.models.weights import load_encoder, load_teacher
 from csg.randomness import torch_seeded
 from csg.tasks import find_task
+from csg.tasks.measurement import get_memory_format
 from csg.training.optimiser import make_optimiser, set_lr
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -199,6 +200,5 @@ def make_model(config: Config, encoder: Encoder, *, classes: int) -> Model:
 
 def place(module: ModuleT, config: Config) -> ModuleT:
     """Move a module to the configured device, type and memory format."""
-    memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
     module = module.to(device=config.train.device, dtype=DTYPES[config.train.precision])
-    return module.to(memory_format=memory_format)  # type: ignore[call-overload,no-any-return]
+    return module.to(memory_format=get_memory_format(config))  # type: ignore[call-overload,no-any-return]

@@ -33,13 +33,13 @@ from csg.messages.faults import LostProcessError, OutsideFaultError, find_outsid
 from csg.messages.text import get_last_line
 from csg.parsing import config_from_flat
 from csg.storage.bucket import BucketGoneError
-from csg.storage.layout import TRAINED, place_at
+from csg.storage.layout import get_run_folder
 from csg.training.loop import EpochReport, OnStep, OnWait, Stop
 from csg.training.run import Run
 from csg.training.step import NonFiniteLossError
-from csg.workers.cluster import Slots, check_nodes, check_output, start_ray
+from csg.workers.cluster import check_nodes, check_output, start_ray
 from csg.workers.launch_files import LaunchFiles, Progress, Unwanted
-from csg.workers.room_watch import RoomWatch
+from csg.workers.slots import RoomWatch, Slots
 
 MAX_RETRIES = 2
 """Restarts after a worker died; training continues from the run's checkpoint."""
@@ -141,8 +141,7 @@ class Launch:
         """Start the workers, in a thread that ends with them."""
         self._files.remove()
         self._files = LaunchFiles(self._run.folder, uuid.uuid4().hex[:12])
-        with self._files.wanted.replacing():
-            pass
+        self._files.wanted.write(b"")
         self.failure, self._progress = None, []
         self.thread = threading.Thread(target=self._fit, args=(self._files,), daemon=True)
         self.thread.start()
@@ -215,7 +214,7 @@ def work(loop_config: dict[str, Any]) -> None:
     """
     settings: Flat = loop_config["settings"]
     config = config_from_flat(settings)
-    folder = place_at(config.train.output) / TRAINED / loop_config["run"]
+    folder = get_run_folder(config.train.output, loop_config["run"])
     files = LaunchFiles(folder, loop_config["launch"])
     stop = Unwanted(files.wanted)
     try:
@@ -241,8 +240,8 @@ def work(loop_config: dict[str, Any]) -> None:
             raise  # perhaps of a worker whose peer died: worth another start
         kind = next((name for name, kind in RAISED.items() if isinstance(error, kind)), "")
         text = str(error) if kind else f"{type(error).__name__}: {error}"
-        with contextlib.suppress(OSError), files.error.replacing() as file:  # the disk may be full
-            file.write(json.dumps([kind, text]).encode())
+        with contextlib.suppress(OSError):  # the disk may be full
+            files.error.write(json.dumps([kind, text]).encode())
         raise error from None
 
 

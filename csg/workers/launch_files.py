@@ -70,6 +70,5 @@ class Progress:
     def __call__(self, done: int, total: int) -> None:
         """Write them, unless that was done just before."""
         if time.monotonic() - self._written >= self._every or done == total:
-            with self._place.replacing() as file:
-                file.write(json.dumps([done, total]).encode())
+            self._place.write(json.dumps([done, total]).encode())
             self._written = time.monotonic()

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from analysis.runs.run_table import RUNS, RunTable, read_runs
+from csg.storage.layout import OUTPUTS, PICTURES
 from csg.tracking import TrackedRun
-from csg.training.outputs import OUTPUTS
-from csg.training.pictures import PICTURES
 from csg.training.record import Status
 
 CLASSES, IMAGES, WIDTH = 10, 300, 16

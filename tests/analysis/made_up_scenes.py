@@ -10,9 +10,8 @@ import numpy as np
 
 from analysis.runs.run_table import RunTable
 from csg.data.pair import IGNORED
+from csg.storage.layout import OUTPUTS, PICTURES
 from csg.tracking import TrackedRun
-from csg.training.outputs import OUTPUTS
-from csg.training.pictures import PICTURES
 from tests.analysis.made_up_experiment import CSG, SOURCE_ONLY, ablation, search, write_experiment
 
 CLASSES = ("road", "sky", "car", "person")

@@ -14,7 +14,7 @@ from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
 from csg.training.identity import config_id
-from csg.workers.cluster import Slots
+from csg.workers.slots import Slots
 from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, get_ending
 
 

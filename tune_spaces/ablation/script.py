@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 from pydantic import Field
@@ -24,7 +23,7 @@ from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError
 from csg.messages.text import make_printable
 from csg.messages.wording import pluralize
-from csg.parsing import Flags, parse_flags
+from csg.parsing import Flags, StoreOptions, parse_flags
 from csg.storage.layout import place_at
 from csg.tasks import find_task
 from csg.tracking import get_default_tracking_uri
@@ -36,21 +35,15 @@ from tune_spaces.execution.driver import Outcome
 
 
 @dataclasses.dataclass(frozen=True)
-class AblationOptions:
+class AblationOptions(StoreOptions):
     """Flags of an ablation."""
 
-    config: Path | None = None
-    """YAML file with settings of all cells; flags override it."""
     seeds: Count = 3
     """Seeds of each cell, counting up from train.seed; all cells share them."""
     plan: bool = False
     """Print what is on record, what is missing and how long it may take; train nothing."""
     concurrency: Annotated[int, Field(ge=0)] = 0
     """Runs at a time; 0 fills the CPUs."""
-    tracking_uri: str | None = None
-    """MLflow store or server (default: SQLite below --train.output)."""
-    experiment: str = ""
-    """MLflow experiment (default: the data set's name)."""
 
 
 OptionsT = TypeVar("OptionsT", bound=AblationOptions)

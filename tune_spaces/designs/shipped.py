@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from csg.config.external import import_object
+from csg.config.external import find_object
 from csg.config.settings import flatten
-from csg.messages.errors import UserError
 from csg.methods.csg import PER_STAGE
 from csg.parsing import config_from_flat
 from tune_spaces.designs.design import Cell, Design
@@ -127,10 +126,4 @@ def find_design(name: str, pair: str) -> Design:
     Raises:
         UserError: there is none.
     """
-    designs = shipped(pair)
-    if name in designs:
-        return designs[name]
-    found = import_object(name, setting="--design") if ":" in name else None
-    if not isinstance(found, Design):
-        raise UserError(f"--design: expected one of {', '.join(designs)} or module:DESIGN, found {name!r}")
-    return found
+    return find_object(name, shipped(pair), Design, "--design")

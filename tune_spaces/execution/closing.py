@@ -10,7 +10,6 @@ from csg.messages.faults import find_outside_fault
 from csg.storage.place import Place
 from csg.tracking import Tracker, TrackingError
 from csg.tracking.tags import Tag
-from csg.training.record import Status
 
 
 class AnotherDriverError(UserError):
@@ -49,5 +48,4 @@ def _close(tracker: Tracker, parent: str | None, *, stopped: bool) -> None:
         if run.status == "running":
             tracker.set_tags(run.run_id, {Tag.STATUS: "interrupted"})
             tracker.set_status(run.run_id, "interrupted")
-    status: Status = "interrupted" if stopped else "failed"
-    tracker.set_status(parent, status)
+    tracker.set_status(parent, "interrupted" if stopped else "failed")

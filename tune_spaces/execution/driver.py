@@ -16,8 +16,8 @@ from csg.messages.console import Console
 from csg.storage.place import Place
 from csg.tracking import Tracker, TrackingError, make_recording_error
 from csg.training.program import compute_source_digest, source_digest
-from csg.workers.cluster import Slots, check_nodes, check_output, list_inputs, start_ray
-from csg.workers.room_watch import RoomWatch
+from csg.workers.cluster import check_nodes, check_output, list_inputs, start_ray
+from csg.workers.slots import RoomWatch, Slots
 from tune_spaces.execution.closing import AnotherDriverError, close_on_error
 from tune_spaces.execution.recorder import Entry, MlflowRecorder, Progress
 from tune_spaces.execution.trial import TrainingTrial
@@ -171,10 +171,9 @@ class Driver:
             TrackingAwayError, UserError: the MLflow store lacks something, because it is away, or refuses.
         """
         ray.shutdown()  # now no process trains a run any more
-        lost = self.recorder.lost if compute_source_digest() == source_digest() else {}
         seconds = self._finished - self._started
         ending: Literal["complete", "out of time", "interrupted"] = "complete"
-        if unfinished > len(lost):
+        if unfinished > len(self.recorder.lost):
             ending = "out of time" if 0 < 60 * minutes <= seconds else "interrupted"
         try:
             recorded = self.recorder.settle(progress)
@@ -184,7 +183,8 @@ class Driver:
             recorded, refusal = False, self._tracker.describe_refusal(error)
         if not recorded:
             raise make_recording_error(self._tracker.uri, refusal)
-        return Outcome(self._parent, self._tracker, ending, lost, self._started - self._began, seconds)
+        startup = self._started - self._began
+        return Outcome(self._parent, self._tracker, ending, self.recorder.lost, startup, seconds)
 
 
 class WaitingNotice(DriverCallback):

@@ -10,10 +10,9 @@ from typing import Any
 
 from csg.tracking import RunTracker, Tracker
 from csg.tracking.tags import Tag
-from csg.training.program import compute_source_digest, source_digest
 from csg.training.record import Status
 from csg.training.run import Run
-from tune_spaces.execution.trial import EPOCH, FAILED, NUMBER, get_ending
+from tune_spaces.execution.trial import EPOCH, FAILED, NUMBER, OUTDATED, get_ending
 from tune_spaces.execution.tuning import DriverCallback
 
 UNKNOWN_ERROR = "the trial's process died; see tune.log"
@@ -65,7 +64,10 @@ class MlflowRecorder(DriverCallback):
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """Log the epoch, and the trial's end if that was decided."""
         entry = self._find_entry(trial.config)
-        status = get_ending(result, entry.run.config.train.epochs) or "running"
+        status: Status = get_ending(result, entry.run.config.train.epochs) or "running"
+        if result.get(OUTDATED):
+            status = "interrupted"
+            entry.run.close(status)
         if status == "failed" and entry.run.record.status != "failed":  # it failed before its process opened the run
             entry.run.close("failed", result[FAILED])
         self._record(trial.config[NUMBER], Progress(entry, status, result[EPOCH], result.get(FAILED, "")))
@@ -74,10 +76,8 @@ class MlflowRecorder(DriverCallback):
         """Note a trial whose process died too often; its training state stays, to go on from."""
         number, entry, error = trial.config[NUMBER], self._find_entry(trial.config), _read_reason(trial.error_file)
         self.lost[number] = error
-        # A process with other sources than the driver refuses the run, which has not failed.
-        status: Status = "failed" if compute_source_digest() == source_digest() else "interrupted"
-        entry.run.close(status, error if status == "failed" else "")
-        self._record(number, Progress(entry, status, error=error))
+        entry.run.close("failed", error)
+        self._record(number, Progress(entry, "failed", error=error))
 
     def settle(self, progress: Mapping[int, Progress]) -> bool:
         """Bring runs and store up to how far each trial has come, while no process trains any of them.

@@ -35,6 +35,8 @@ FAILED: Final = "failed"
 """Key of a result: why the configuration failed."""
 GONE: Final = "gone"
 """Key of a result: what outside the configuration ended the trial, such as a full disk or a store that is away."""
+OUTDATED: Final = "outdated"
+"""Key of a result: whether the process has other sources than the driver, which would not find what it trains."""
 Ending = Literal["finished", "stopped", "failed"]
 
 
@@ -42,7 +44,7 @@ def get_ending(result: Mapping[str, Any], epochs: int) -> Ending | None:
     """Return how a trial ended with a result that Tune has decided on, or None where it goes on, now or later."""
     if result.get(FAILED):
         return "failed"
-    if result.get(GONE) or not result.get("done"):
+    if result.get(GONE) or result.get(OUTDATED) or not result.get("done"):
         return None
     return "finished" if result[EPOCH] == epochs else "stopped"
 
@@ -107,12 +109,8 @@ class TrainingTrial(tune.Trainable):
             base: the settings that all trials share.
             program: digest of the driver's sources.
             data: fingerprints of the driver's data, by trial number, where the driver has loaded them.
-
-        Raises:
-            RuntimeError: this process has other sources, so that the driver would not find its runs.
         """
-        if source_digest() != program:
-            raise RuntimeError("the sources of csg changed while the driver was running; start it again")
+        self._is_outdated = source_digest() != program
         self._base = base
         self._data = data
         self._run: Run | None = None
@@ -136,8 +134,10 @@ class TrainingTrial(tune.Trainable):
 
         A failure of the configuration is put on record and ends the trial. A fault outside it, such as a full disk or a
         store that is away, leaves the trial in flight and ends the driver. Where a new process may do better, the error
-        is raised, and Tune starts a new process.
+        is raised, and Tune starts a new process. A process with other sources than the driver leaves the trial alone.
         """
+        if self._is_outdated:
+            return {EPOCH: 0, OUTDATED: True, "done": True}
         try:
             return self._step()
         except Exception as error:

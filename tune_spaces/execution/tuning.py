@@ -16,7 +16,7 @@ from ray.tune import TuneError
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError, find_outside_fault, walk_causes
 from csg.training.program import source_digest
-from csg.workers.cluster import list_resources
+from csg.workers.slots import list_resources
 from tune_spaces.execution.trial import NUMBER, configure_trial
 
 MAX_RETRIES: Final = 2

@@ -85,8 +85,7 @@ class Journal:
         data = self._read()
         lines = _whole_lines(data)
         if lines != data:
-            with self.file.replacing() as file:
-                file.write(lines)
+            self.file.write(lines)
         self._known = bytearray(lines)
 
     def _read_lines(self) -> bytes:

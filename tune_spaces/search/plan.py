@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -22,7 +21,7 @@ from csg.data import load_pair
 from csg.data.pair import Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.parsing import Flags, config_from_flat
+from csg.parsing import Flags, StoreOptions, config_from_flat
 from csg.storage.layout import SEARCHES, place_at
 from csg.storage.place import Place
 from csg.tracking import get_default_tracking_uri
@@ -44,11 +43,9 @@ ROLE_NAMES: Final = {"source_only": "source only", "default": "default setting"}
 
 
 @dataclasses.dataclass(frozen=True)
-class SearchOptions:
+class SearchOptions(StoreOptions):
     """Flags of a search."""
 
-    config: Path | None = None
-    """YAML file with settings to start from; flags override it."""
     num_samples: Annotated[int, Field(ge=2)] = 12
     """Trials in all, the two reference points among them."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -63,10 +60,6 @@ class SearchOptions:
     resume: bool = False
     """Refuse to start a new search: go on with an interrupted one, or show a finished one. (Without this flag, the same
     command does so too, and starts a search where there is none.)"""
-    tracking_uri: str | None = None
-    """MLflow store or server (default: SQLite below --train.output)."""
-    experiment: str = ""
-    """MLflow experiment (default: the data set's name)."""
     confirm_top: Annotated[int, Field(ge=0)] | None = None
     """When the search has finished, train its so many best trials, the default setting and source only again under
     fresh seeds, for a verdict; 0 for none (unset: 1 on the bundled pairs, else 0)."""

@@ -12,7 +12,7 @@ from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
 from csg.storage.layout import JOURNAL
 from csg.training.record import Status
-from csg.workers.cluster import Slots
+from csg.workers.slots import Slots
 from tune_spaces.execution.driver import Outcome, drive
 from tune_spaces.execution.recorder import Progress
 from tune_spaces.execution.trial import NUMBER, ROLE, TrainingTrial

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from csg.config import DataConfig
-from csg.config.external import import_object
+from csg.config.external import find_object
 from csg.messages.errors import UserError
 from tune_spaces.spaces import csg as csg_space
 from tune_spaces.spaces import rivals as rival_spaces
@@ -42,11 +42,7 @@ def find_space(name: str, *, method: str, data: DataConfig) -> Space:
         own = (f"{method}_{data.name}", f"{method}_{data.task}", method, "learning_rates")
         space = next(SPACES[each] for each in own if each in SPACES)
         return dataclasses.replace(space, parameters=(*space.parameters, csg_space.AUGMENTATION[data.task]))
-    if name in SPACES:
-        return SPACES[name]
-    found = import_object(name, setting="--space") if ":" in name else None
-    if not isinstance(found, Space):
-        raise UserError(f"--space: expected one of {', '.join(SPACES)} or module:SPACE, found {name!r}")
+    found = find_object(name, SPACES, Space, "--space")
     if not found.parameters:
         raise UserError(f"--space: expected a space with at least one parameter, found none in {name}")
     return found

@@ -7,23 +7,16 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from csg.messages.errors import UserError
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 Condition = Callable[[Mapping[str, Any]], bool]
 COMBINATIONS: Final = 256
 """Combinations of options at which conditions are asked before a search starts."""
-
-
-class OptunaTrial(Protocol):
-    """What is asked of an Optuna trial."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """Draw a number."""
-
-    def suggest_categorical(self, name: str, choices: tuple[Any, ...]) -> Any:
-        """Draw one of several."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,7 @@ class Float:
         scale = value / self.default if self.relative and isinstance(value, (int, float)) else 1.0
         return dataclasses.replace(self, default=value, low=self.low * scale, high=self.high * scale)
 
-    def suggest(self, trial: OptunaTrial) -> float:
+    def suggest(self, trial: BaseTrial) -> float:
         """Draw a value."""
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
@@ -116,7 +109,7 @@ class Choice:
         """
         return dataclasses.replace(self, default=value)
 
-    def suggest(self, trial: OptunaTrial) -> Any:
+    def suggest(self, trial: BaseTrial) -> Any:
         """Draw a value."""
         return trial.suggest_categorical(self.name, self.options)
 
@@ -224,10 +217,8 @@ class Space:
         """Yield the point of all defaults, and points that take each bound and each option once."""
         yield self.defaults(fixed)
         for parameter in self.parameters:
-            ends = (parameter.low, parameter.high) if isinstance(parameter, Float) else parameter.options
-            for value in ends:
-                points = (dataclasses.replace(p, default=value) if p == parameter else p for p in self.parameters)
-                yield Space(tuple(points)).defaults(fixed)
+            for value in (parameter.low, parameter.high) if isinstance(parameter, Float) else parameter.options:
+                yield self.defaults(fixed, {parameter.name: value})
 
     def check_conditions(self, fixed: Mapping[str, Any]) -> None:
         """Ask every condition at points that combine the options in all ways, or in COMBINATIONS of them.
@@ -235,30 +226,31 @@ class Space:
         Raises:
             UserError: one raised.
         """
-        choices = [p for p in self.parameters if isinstance(p, Choice)]
-        for options in itertools.islice(itertools.product(*(choice.options for choice in choices)), COMBINATIONS):
-            chosen = {p.name: dataclasses.replace(p, default=o) for p, o in zip(choices, options, strict=True)}
-            Space(tuple(chosen.get(p.name, p) for p in self.parameters)).defaults(fixed)
+        choices = {p.name: p.options for p in self.parameters if isinstance(p, Choice)}
+        for options in itertools.islice(itertools.product(*choices.values()), COMBINATIONS):
+            self.defaults(fixed, dict(zip(choices, options, strict=True)))
 
     def description(self) -> list[str]:
         """Describe each parameter in text that is the same in every process."""
         return [f"{dataclasses.replace(p, when=None)!r} {_named(p.when)}" for p in self.parameters]
 
-    def defaults(self, fixed: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the point of all defaults, inactive parameters left out.
+    def defaults(self, fixed: Mapping[str, Any], chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the point of all defaults but for what is ``chosen``, inactive parameters left out.
 
         Args:
             fixed: settings outside the space, which conditions may look at.
+            chosen: values of parameters.
         """
-        point: dict[str, Any] = {}
-        for parameter in self.parameters:
-            if _is_active(parameter, {**fixed, **point}):
-                point[parameter.name] = parameter.default
-        return point
+        return self._walk(fixed, lambda parameter: (chosen or {}).get(parameter.name, parameter.default))
 
-    def suggest(self, fixed: Mapping[str, Any], trial: OptunaTrial) -> None:
+    def suggest(self, fixed: Mapping[str, Any], trial: BaseTrial) -> None:
         """Draw a point through an Optuna trial, inactive parameters left out (Optuna's define-by-run)."""
+        self._walk(fixed, lambda parameter: parameter.suggest(trial))
+
+    def _walk(self, fixed: Mapping[str, Any], choose: Callable[[Float | Choice], Any]) -> dict[str, Any]:
+        """Choose a value of each parameter that is active, given those before it."""
         point: dict[str, Any] = {}
         for parameter in self.parameters:
             if _is_active(parameter, {**fixed, **point}):
-                point[parameter.name] = parameter.suggest(trial)
+                point[parameter.name] = choose(parameter)
+        return point

@@ -77,20 +77,11 @@ def decode(path: Path | str, side: int, limit: PixelLimit = USUAL_LIMIT) -> Tens
         BadImageError: the file is absent, unreadable, damaged, cut short or no image, or has more pixels than ``limit``
             admits.
     """
-    return centre_crop(decode_resized(path, side, limit), side)
-
-
-def decode_resized(path: Path | str, side: int, limit: PixelLimit = USUAL_LIMIT) -> Tensor:
-    """Return an image whose shorter side is ``side``, as (3, H, W) uint8.
-
-    Raises:
-        BadImageError: see :func:`decode`.
-    """
-    return read_resized(path, side, limit)[0]
+    return centre_crop(read_resized(path, side, limit)[0], side)
 
 
 def read_resized(path: Path | str, side: int, limit: PixelLimit = USUAL_LIMIT) -> tuple[Tensor, bool]:
-    """Return what :func:`decode_resized` does, and whether more frames or pages follow the one that counts.
+    """Return an image whose shorter side is ``side``, as (3, H, W) uint8, and whether further frames or pages follow.
 
     Raises:
         BadImageError: see :func:`decode`.
@@ -108,7 +99,7 @@ def centre_crop(image: Tensor, side: int) -> Tensor:
 
 
 def inspect(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) -> Inspection:
-    """Pass all of an image's data through the decoder, as :func:`decode_resized` does.
+    """Pass all of an image's data through the decoder, as :func:`read_resized` does.
 
     Raises:
         BadImageError: :func:`decode` would raise it, at any side.

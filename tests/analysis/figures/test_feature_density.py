@@ -17,7 +17,7 @@ from analysis.figures.feature_density import GRID, Panel, draw_feature_density, 
 from analysis.figures.feature_panels import draw_features
 from analysis.runs.comparable import MixedRunsError, NoDataError
 from analysis.runs.run_table import RunTable
-from csg.training.outputs import OUTPUTS
+from csg.storage.layout import OUTPUTS
 from tests.analysis.figure_reading import changed, named, retagged, words
 from tests.analysis.made_up_experiment import ablation, made_up_features, write_experiment
 
@@ -30,21 +30,21 @@ def test_features_are_projected_onto_the_principal_components_of_all_panels(tabl
     groups = [normalise_features(panel.features)[0] for panel in panels]
     plane = fit_plane(groups)
     reference = PCA(2, svd_solver="full").fit(np.concatenate(groups))
-    assert plane.explained == pytest.approx(reference.explained_variance_ratio_)
-    assert np.abs(plane.axes @ reference.components_.T) == pytest.approx(np.eye(2), abs=1e-9)
+    assert plane.explained_variance_ratio_ == pytest.approx(reference.explained_variance_ratio_)
+    assert np.abs(plane.components_ @ reference.components_.T) == pytest.approx(np.eye(2), abs=1e-9)
 
     figure = draw_feature_density(panels)
     first, second = (100 * share for share in reference.explained_variance_ratio_)
     assert f"({first:.1f} % and {second:.1f} % of the variance)" in words(figure)
     for axes, group in zip(figure.axes, groups, strict=True):
         drawn = [np.asarray(each.get_offsets()) for each in axes.collections if isinstance(each, PathCollection)]
-        assert np.concatenate(drawn) == pytest.approx(plane.project(group)), "labels are in order here"
+        assert np.concatenate(drawn) == pytest.approx(plane.transform(group)), "labels are in order here"
         assert axes.get_xlim() == figure.axes[0].get_xlim() and axes.get_ylim() == figure.axes[0].get_ylim()
 
 
 def test_which_way_round_a_picture_is_does_not_depend_on_the_solver() -> None:
     for seed in range(8):
-        axes = fit_plane([np.random.default_rng(seed).normal(size=(40, 5))]).axes
+        axes = fit_plane([np.random.default_rng(seed).normal(size=(40, 5))]).components_
         assert axes.max(axis=1) == pytest.approx(np.abs(axes).max(axis=1))
 
 
@@ -58,7 +58,7 @@ def test_shades_are_halvings_of_the_highest_gaussian_density_of_all_panels() -> 
     plane = fit_plane(groups)
     across, up = (np.linspace(*limits, GRID) for limits in (figure.axes[0].get_xlim(), figure.axes[0].get_ylim()))
     grid = np.stack([axis.ravel() for axis in np.meshgrid(across, up)])
-    top = max(float(stats.gaussian_kde(plane.project(group).T)(grid).max()) for group in groups)
+    top = max(float(stats.gaussian_kde(plane.transform(group).T)(grid).max()) for group in groups)
     for axes in figure.axes:
         (shades,) = [each for each in axes.collections if hasattr(each, "levels")]
         assert shades.levels[-1] == pytest.approx(top)

@@ -71,11 +71,12 @@ def test_the_newest_program_is_shown_on_the_data_that_most_of_its_runs_have(tabl
     assert keep_comparable([]).runs == ()
 
 
-def test_a_protocols_lead_is_the_difference_of_spearmans_rhos() -> None:
+def test_a_protocols_lead_is_the_difference_of_spearmans_rhos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.inference.rank_correlation.RESAMPLES", 200)
     draw = np.random.default_rng(1)
     real = draw.normal(size=12)
     first, second = real + draw.normal(0, 0.4, 12), np.round(draw.normal(size=12))
-    lead, interval = rho_lead(first.tolist(), second.tolist(), real.tolist(), resamples=200)
+    lead, interval = rho_lead(first.tolist(), second.tolist(), real.tolist())
     rng = np.random.default_rng(0)
     leads = []
     for _ in range(200):

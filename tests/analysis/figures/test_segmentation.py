@@ -28,9 +28,9 @@ from csg.messages.errors import UserError
 from csg.metrics.iou import mean_iou
 from csg.parsing import config_from_flat, read_yaml
 from csg.storage.disk import DiskPlace
+from csg.storage.layout import PICTURES
 from csg.tracking import TrackedRun, Tracker
 from csg.training.identity import resolve_settings
-from csg.training.pictures import PICTURES
 from tests.analysis.figure_reading import changed, words
 from tests.analysis.made_up_experiment import ablation, search
 from tests.analysis.made_up_scenes import CLASSES, confusions, pictures, scenes, write_scenes

@@ -109,9 +109,7 @@ def test_predictions_that_do_not_fit_are_refused(correct: object, labels: object
         accuracy_bootstrap(correct, labels, mean_class=True)  # type: ignore[arg-type]
 
 
-def test_no_resamples_and_no_level_are_refused(labels: Labels) -> None:
+def test_no_resamples_are_refused(labels: Labels) -> None:
     correct = predictions(labels, runs=1, seed=1)
     with pytest.raises(ValueError, match="at least 1 resample"):
         accuracy_bootstrap(correct, labels, mean_class=True, resamples=0)
-    with pytest.raises(ValueError, match="confidence level"):
-        accuracy_bootstrap(correct, labels, mean_class=True, level=95)

@@ -19,31 +19,27 @@ def test_rank_correlations_are_scipys() -> None:
     found = rank_correlation(x, y)
     rho, tau = stats.spearmanr(x, y), stats.kendalltau(x, y, variant="b")
     assert (found.rho, found.rho_p) == pytest.approx((rho.statistic, rho.pvalue))
-    assert (found.tau, found.tau_p) == pytest.approx((tau.statistic, tau.pvalue))
-    assert (found.n, found.undefined, found.reason) == (40, 0, "")
+    assert found.tau == pytest.approx(tau.statistic)
+    assert (found.n, found.reason) == (40, "")
 
 
 @pytest.mark.parametrize("n", [3, 5, 6])
 def test_p_of_few_points_comes_from_all_permutations(n: int) -> None:
     x, y = correlated(n, seed=n)
     found = rank_correlation(x, y)
-    for p, statistic in ((found.rho_p, stats.spearmanr), (found.tau_p, stats.kendalltau)):
-        reference = stats.permutation_test(
-            (y,),
-            lambda permuted, s=statistic: s(x, permuted).statistic,
-            permutation_type="pairings",
-            n_resamples=math.inf,
-        )
-        # scipy doubles the smaller tail, which differs where the distribution is not symmetric.
-        extreme = np.abs(reference.null_distribution) >= abs(reference.statistic) - 1e-12
-        assert p == pytest.approx(np.mean(extreme))
+    reference = stats.permutation_test(
+        (y,), lambda permuted: stats.spearmanr(x, permuted).statistic, permutation_type="pairings", n_resamples=math.inf
+    )
+    # scipy doubles the smaller tail, which differs where the distribution is not symmetric.
+    extreme = np.abs(reference.null_distribution) >= abs(reference.statistic) - 1e-12
+    assert found.rho_p == pytest.approx(np.mean(extreme))
 
 
 def test_three_points_in_order_are_no_evidence() -> None:
     found = rank_correlation([1, 2, 3], [10, 20, 30])
     # The t approximation would say p = 0.
     assert (found.rho, found.tau) == pytest.approx((1, 1))
-    assert (found.rho_p, found.tau_p) == pytest.approx((1 / 3, 1 / 3))
+    assert found.rho_p == pytest.approx(1 / 3)
 
 
 def test_interval_of_rho_is_that_of_ranking_each_resample() -> None:
@@ -57,10 +53,9 @@ def test_interval_of_rho_is_that_of_ranking_each_resample() -> None:
     assert (found.rho_interval.low, found.rho_interval.high) == pytest.approx((low, high), abs=0.03)
 
 
-def test_resamples_without_an_answer_are_counted() -> None:
+def test_resamples_without_an_answer_are_left_out() -> None:
+    # Of a third of them, all are from the first three points, or all the last: (3 / 4) ** 4 + (1 / 4) ** 4 = 32 %.
     found = rank_correlation([0, 0, 0, 1], [1, 2, 3, 4], resamples=4000)
-    # All from the first three points, or all the last: (3 / 4) ** 4 + (1 / 4) ** 4 = 32 %.
-    assert found.undefined / 4000 == pytest.approx(0.320, abs=0.03)
     assert found.rho_interval is not None and found.rho_interval.low > 0
 
 
@@ -76,7 +71,7 @@ def test_resamples_without_an_answer_are_counted() -> None:
 def test_no_rank_correlation_has_a_reason(x: list[float], y: list[float], reason: str) -> None:
     found = rank_correlation(x, y)
     assert found.reason == reason
-    assert (found.rho, found.rho_p, found.tau, found.tau_p, found.rho_interval) == (None,) * 5
+    assert (found.rho, found.rho_p, found.tau, found.rho_interval) == (None,) * 4
 
 
 @pytest.mark.parametrize(("x", "y"), [([1, 2, 3], [1, 2]), ([1, 2, math.nan], [1, 2, 3])])

@@ -21,12 +21,12 @@ from csg.parsing import config_from_flat
 from csg.tracking import Tracker, get_default_tracking_uri
 from csg.training.checkpoint import load_state
 from csg.training.run import Run
+from tests.csg.commands.test_cli import Main, run
 from tests.made_up_pair import TINY
 from tests.published_trees import FAULTS, LIST, visda17_flags, write_folders, write_visda17
 from tune_spaces import visda_search
 
 ROOT = Path(__file__).parents[3]
-Main = Callable[[list[str]], int]
 
 
 def train(argv: list[str]) -> int:
@@ -40,16 +40,6 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     data._loaded.cache_clear()
     yield
     data._loaded.cache_clear()
-
-
-def run(main: Main, argv: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Run a command; return its exit code and what it said, line breaks and boxes taken out."""
-    try:
-        code = main(argv)
-    except SystemExit as left:
-        code = int(left.code or 0)
-    said = capsys.readouterr()
-    return code, " ".join((said.out + said.err).replace("│", " ").split())
 
 
 def _nothing(root: Path) -> str:

@@ -13,19 +13,7 @@ from csg import cli
 from csg.data.pair import TARGET_TEST
 from csg.training.run import Run
 from tests.csg.commands.test_predict import predict, rows
-from tests.finished_run import finished_run, write_images
 from tests.made_up_pair import labelled
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return finished_run(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture
-def photos(tmp_path: Path, trained: Run) -> Path:
-    write_images(tmp_path / "photos", trained.pair, TARGET_TEST)
-    return tmp_path / "photos"
 
 
 def test_what_is_passed_over_is_counted_and_frames_are_reported(

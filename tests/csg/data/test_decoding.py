@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from csg.data.fault import BadImageError
-from csg.data.reading.decoding import Inspection, decode, decode_resized, inspect, read_bytes
+from csg.data.reading.decoding import Inspection, decode, inspect, read_bytes, read_resized
 from csg.data.reading.listing import image_files
 from csg.messages.errors import UserError
 
@@ -30,7 +30,7 @@ def test_an_image_of_any_size_and_format_becomes_a_square(tmp_path: Path, size: 
     gradient(*size).save(path)
     image = decode(path, 32)
     assert image.shape == (3, 32, 32) and image.dtype == torch.uint8
-    whole = decode_resized(path, 32)
+    whole = read_resized(path, 32)[0]
     assert min(whole.shape[1:]) == 32
     assert max(whole.shape[1:]) == max(32, round(32 * max(size) / min(size)))
     assert image_files(tmp_path) == [path]
@@ -69,7 +69,7 @@ def test_a_photograph_is_turned_as_its_camera_was(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: the stored image has to be turned clockwise
     gradient(96, 64).save(tmp_path / "image.jpg", exif=exif)
-    image = decode_resized(tmp_path / "image.jpg", 32)
+    image = read_resized(tmp_path / "image.jpg", 32)[0]
     assert image.shape == (3, 48, 32)
     assert image[0, -1].float().mean() > image[0, 0].float().mean() + 100
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from csg.data.reading.decoding import decode, decode_resized, decode_stored, inspect, read_bytes, read_whole
+from csg.data.reading.decoding import decode, decode_stored, inspect, read_bytes, read_resized, read_whole
 from csg.data.reading.rgb import ORIENTATION, UPRIGHT
 
 
@@ -67,7 +67,7 @@ def test_a_turned_image_is_seen_as_the_upright_one(tmp_path: Path, suffix: str, 
         turned, upright = tmp_path / f"turned{orientation}{suffix}", tmp_path / f"upright{orientation}{suffix}"
         picture(mode).save(turned, exif=tag(orientation), **kept)
         picture(mode).transpose(turn).save(upright, **kept)
-        assert torch.equal(decode_resized(turned, 32), decode_resized(upright, 32)), orientation
+        assert torch.equal(read_resized(turned, 32)[0], read_resized(upright, 32)[0]), orientation
         full, expected = (np.array(read_whole(path)[0]) for path in (turned, upright))
         assert np.array_equal(full, expected), orientation
         assert inspect(turned, read_bytes(turned)) == inspect(upright, read_bytes(upright))
@@ -78,8 +78,8 @@ def test_transparent_palette_images_are_turned_too(tmp_path: Path) -> None:
     clear = np.asarray(colours)[0, 0]
     colours.save(tmp_path / "turned.png", exif=tag(6), transparency=int(clear))
     colours.transpose(UPRIGHT[6]).save(tmp_path / "upright.png", transparency=int(clear))
-    image = decode_resized(tmp_path / "turned.png", 32)
-    assert torch.equal(image, decode_resized(tmp_path / "upright.png", 32)) and image[:, 0, -1].max() == 0
+    image = read_resized(tmp_path / "turned.png", 32)[0]
+    assert torch.equal(image, read_resized(tmp_path / "upright.png", 32)[0]) and image[:, 0, -1].max() == 0
 
 
 @pytest.mark.parametrize(("name", "mode"), [("a.jpg", "RGB"), ("a.jpg", "L"), ("a.jpg", "CMYK"), ("a.mpo", "RGB")])
@@ -89,20 +89,20 @@ def test_photographs_are_turned_at_every_scale_of_their_decoding(
 ) -> None:
     more: dict[str, Any] = {"save_all": True, "append_images": [picture()]} if name == "a.mpo" else {}
     picture(mode, (501, 200)).save(tmp_path / f"plain.{name}", **more)
-    plain = decode_resized(tmp_path / f"plain.{name}", side)
+    plain = read_resized(tmp_path / f"plain.{name}", side)[0]
     assert plain.shape[1:] == (side, round(501 * side / 200))
     for orientation, turn in UPRIGHT.items():
         path = tmp_path / f"{orientation}.{name}"
         picture(mode, (501, 200)).save(path, exif=tag(orientation), **more)
         expected = np.array(Image.fromarray(plain.permute(1, 2, 0).numpy()).transpose(turn)).astype(int)
-        found = decode_resized(path, side).permute(1, 2, 0).numpy()
+        found = read_resized(path, side)[0].permute(1, 2, 0).numpy()
         assert found.shape == expected.shape and abs(found - expected).max() <= 2, orientation
 
 
 def test_an_orientation_behind_the_pixels_is_found(tmp_path: Path) -> None:
     late = chunk(b"eXIf", exif_of(3, b"\x06\0")[6:])
     (tmp_path / "a.png").write_bytes(png(width=64, depth=8, colour=0, row=bytes(range(64)), late=late))
-    assert decode_resized(tmp_path / "a.png", 32).shape == (3, 64, 32)
+    assert read_resized(tmp_path / "a.png", 32)[0].shape == (3, 64, 32)
     assert inspect(tmp_path / "a.png", read_bytes(tmp_path / "a.png")).size == (32, 64)
 
 
@@ -133,7 +133,7 @@ def test_an_orientation_that_is_no_number_counts_as_upright(
     path = tmp_path / f"a{suffix}"
     picture().save(path, exif=UNREADABLE[kind])
     assert inspect(path, read_bytes(path)).size == (96, 64)
-    assert decode_resized(path, 32).shape == (3, 32, 48)
+    assert read_resized(path, 32)[0].shape == (3, 32, 48)
     assert read_whole(path)[0].size == (96, 64)
     assert decode_stored(path, read_bytes(path))[1] == 1
 
@@ -151,7 +151,7 @@ def test_an_orientation_in_xmp_turns_an_image_that_has_none_in_exif(tmp_path: Pa
     }
     picture(size=(120, 40)).save(path, **how[suffix])
     assert inspect(path, read_bytes(path)).size == (40, 120)
-    assert decode_resized(path, 32).shape == (3, 96, 32)
+    assert read_resized(path, 32)[0].shape == (3, 96, 32)
 
 
 @pytest.mark.parametrize("value", [b"6", "6"])
@@ -161,7 +161,7 @@ def test_a_tiff_tag_that_is_no_number_counts_as_upright(tmp_path: Path, value: b
     tags[ORIENTATION] = value
     picture().save(tmp_path / "a.tif", tiffinfo=tags)
     assert inspect(tmp_path / "a.tif", read_bytes(tmp_path / "a.tif")).size == (96, 64)
-    assert decode_resized(tmp_path / "a.tif", 32).shape == (3, 32, 48)
+    assert read_resized(tmp_path / "a.tif", 32)[0].shape == (3, 32, 48)
 
 
 @pytest.mark.parametrize(

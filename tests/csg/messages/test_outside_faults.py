@@ -23,6 +23,7 @@ from csg.commands import train as train_command
 from csg.commands.script import run_script
 from csg.config.settings import flatten
 from csg.data.fault import BadImageError
+from csg.data.pair import Pair
 from csg.data.reading.decoding import read_bytes
 from csg.messages.console import Console
 from csg.messages.errors import UserError
@@ -176,11 +177,17 @@ def started(config: Any) -> TrainingTrial:
     return begun
 
 
+@pytest.fixture
+def pair(monkeypatch: pytest.MonkeyPatch) -> Pair:
+    """The pair that trials load."""
+    made = made_up_pair()
+    monkeypatch.setattr(trial, "load_pair", lambda _: made)
+    return made
+
+
 def test_a_trial_on_a_full_disk_did_not_fail_and_goes_on_where_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair = made_up_pair()
-    monkeypatch.setattr(trial, "load_pair", lambda _: pair)
     config = tiny(tmp_path)
     first = started(config)
     told = first.step()
@@ -196,9 +203,8 @@ def test_a_trial_on_a_full_disk_did_not_fail_and_goes_on_where_it_was(
     assert Run(config, pair).record.status == "finished"
 
 
+@pytest.mark.usefixtures("pair")
 def test_a_trial_whose_folder_cannot_even_be_made_did_not_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "load_pair", lambda _: made_up_pair())
-
     def refuse(*_: object, **__: object) -> None:
         raise lacking(errno.ENOSPC)
 
@@ -215,10 +221,8 @@ def epochs_that_raise(error: Exception) -> Callable[[Run], Iterator[Any]]:
 
 
 def test_a_trials_own_failure_is_one_and_a_process_without_memory_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair = made_up_pair()
-    monkeypatch.setattr(trial, "load_pair", lambda _: pair)
     monkeypatch.setattr(Run, "epochs", epochs_that_raise(MemoryError()))
     with pytest.raises(MemoryError):
         started(tiny(tmp_path)).step()

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from csg.metrics.iou import iou_per_class, mean_iou, pixel_accuracy, pixel_counts
+from csg.metrics.accuracy import accuracy
+from csg.metrics.iou import iou_per_class, mean_iou, pixel_counts
 
 CLASSES = 19
 VOID = -100
@@ -33,15 +34,13 @@ def test_a_confusion_written_by_hand() -> None:
     found = iou_per_class(confusion)
     assert found[:3] == [3 / 4, 1 / 3, 0.0] and math.isnan(found[3])
     assert mean_iou(confusion) == pytest.approx((3 / 4 + 1 / 3) / 3)
-    assert pixel_accuracy(confusion) == 4 / 6
+    assert accuracy(confusion) == 4 / 6
 
 
 def test_without_a_counted_pixel_nothing_is_claimed() -> None:
     confusion = pixel_counts(torch.zeros(4, dtype=torch.int64), torch.full((4,), VOID), 3, ignored=VOID)
     assert confusion.sum() == 0
-    assert all(
-        math.isnan(value) for value in [*iou_per_class(confusion), mean_iou(confusion), pixel_accuracy(confusion)]
-    )
+    assert all(math.isnan(value) for value in [*iou_per_class(confusion), mean_iou(confusion), accuracy(confusion)])
 
 
 @settings(deadline=None)

@@ -9,8 +9,8 @@ import yaml
 from sqlalchemy import make_url
 
 from analysis.paper_tables import TableOptions
-from analysis.runs.source import read_flags
 from csg.config.external import resolve_place
+from csg.config.flags import read_options
 from csg.messages.errors import UserError
 from csg.parsing import Flags, parse_flags
 from csg.storage.address import get_sqlite_path, get_sqlite_query, make_sqlite_address
@@ -58,7 +58,7 @@ def test_a_tilde_is_home_in_every_flag(tmp_path: Path, monkeypatch: pytest.Monke
     assert (config.data.source, config.data.target) == (str(tmp_path / "s"), str(tmp_path / "r"))
     assert resolve_place("~/m.py:X") == f"{tmp_path}/m.py:X"
     assert place_to_read("~/w.pt", "--checkpoint") == DiskPlace(tmp_path / "w.pt")
-    options = read_flags(TableOptions, ["--out=~/t", "--runs=~/r"], script="x", description="")
+    options = read_options(TableOptions, ["--out=~/t", "--runs=~/r"], prog="x", description="")
     assert (options.out, options.runs) == (tmp_path / "t", tmp_path / "r")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import shutil
 import threading
 from pathlib import Path
 
@@ -26,7 +27,10 @@ def folder(request: pytest.FixtureRequest, bucket: str, tmp_path: Path) -> Place
         "s3": f"s3://bucket/contract{next(NUMBERS)}{bucket}",
         "file": f"file://{tmp_path}/bucket",
     }
-    return place_at(texts[request.param]) / "a" / "b"
+    place = place_at(texts[request.param]) / "a" / "b"
+    if not place.makes_folders:
+        place.make_folder("train.output")
+    return place
 
 
 def write(place: Place, text: str) -> None:
@@ -69,6 +73,19 @@ def test_a_file_is_whole_or_as_it_was(folder: Place) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_half()
     assert read(file) == "old" and folder.names() == ["record.json"]
+
+
+def test_a_disk_that_went_away_is_not_written_to_at_its_mount_point(tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    run = place_at(f"{mount}/runs") / "trained" / "one"
+    run.make_folder("train.output")
+    write(run / "record.json", "old")
+    shutil.move(mount / "runs", tmp_path / "away")
+    with pytest.raises(FileNotFoundError):
+        write(run / "record.json", "new")
+    with pytest.raises(FileNotFoundError), run.lock(wait=False):
+        pytest.fail("there is nothing to lock")
+    assert list(mount.iterdir()) == []
 
 
 def test_a_line_is_appended_to_what_its_writer_knows(folder: Place) -> None:

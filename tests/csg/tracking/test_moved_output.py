@@ -16,10 +16,9 @@ from analysis.runs.comparable import NoDataError
 from analysis.runs.run_table import read_runs
 from csg.parsing import config_from_flat, parse_flags, to_yaml
 from csg.storage.disk import DiskPlace
+from csg.storage.layout import OUTPUTS, PICTURES
 from csg.tracking import RunTracker, Tracker, get_default_tracking_uri
 from csg.tracking.reading import read_artifact
-from csg.training.outputs import OUTPUTS
-from csg.training.pictures import PICTURES
 from tests.finished_run import finished_run, new_run
 from tune_spaces.search.plan import SearchOptions
 

@@ -23,17 +23,9 @@ from ray.cluster_utils import Cluster
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat
 from csg.workers import cluster as cluster_module
-from csg.workers.cluster import (
-    HEAD,
-    Slots,
-    check_nodes,
-    check_output,
-    count_fitting,
-    list_inputs,
-    list_resources,
-    start_ray,
-)
-from csg.workers.room_watch import RoomWatch
+from csg.workers import slots as slots_module
+from csg.workers.cluster import check_nodes, check_output, list_inputs, start_ray
+from csg.workers.slots import HEAD, RoomWatch, Slots, count_fitting, list_resources
 from tests.few_images import few_images
 from tests.simulated_cluster import started_cluster
 from tests.small_space import SEARCHED
@@ -77,7 +69,7 @@ def test_a_cluster_without_room_is_told_once_per_change(monkeypatch: pytest.Monk
     now = 0.0
     said: list[str] = []
     nodes: list[dict[str, float]] = []
-    monkeypatch.setattr(cluster_module, "list_nodes", lambda: nodes)
+    monkeypatch.setattr(slots_module, "list_nodes", lambda: nodes)
     monkeypatch.setattr(time, "monotonic", lambda: now)
     watch = RoomWatch(said.append)
     for cpus in clusters:
@@ -98,7 +90,7 @@ def test_a_cluster_without_room_is_told_once_per_change(monkeypatch: pytest.Monk
 def test_what_a_shrunken_cluster_has_no_room_for_holds_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     small, large = config_from_flat({}), config_from_flat({"train.threads": 2})
     nodes = [{"CPU": 1.0}, {"CPU": 1.0}]
-    monkeypatch.setattr(cluster_module, "list_nodes", lambda: nodes)
+    monkeypatch.setattr(slots_module, "list_nodes", lambda: nodes)
     slots = Slots((small, large), asked=0, at_most=4)
     assert slots.next_place([large, small], []) == 1
     assert slots.next_place([large, small], [large, small]) == 1, "the large one waits, and takes no slot"

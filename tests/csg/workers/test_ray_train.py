@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from csg.training.outputs import OUTPUTS
-from csg.training.pictures import PICTURES
+from csg.storage.layout import OUTPUTS, PICTURES
 from tests.process_tree import descends, processes_named
 from tests.published_trees import write_folders
 

@@ -10,7 +10,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from csg.messages.faults import OutsideFaultError
-from csg.workers import cluster
+from csg.workers import slots
 from tests.csg.training.test_training import tiny
 from tests.made_up_pair import made_up_pair
 from tune_spaces.ablation.ablation import Ablation, CellRun, find_progress
@@ -23,7 +23,7 @@ from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, configure_t
 def nodes(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
     """The resources of each node, which a test may change."""
     found = [{"CPU": 2.0}]
-    monkeypatch.setattr(cluster, "list_nodes", lambda: found)
+    monkeypatch.setattr(slots, "list_nodes", lambda: found)
     return found
 
 

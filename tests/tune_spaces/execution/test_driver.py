@@ -20,10 +20,9 @@ from csg.training.run import Run
 from tests.csg.training.test_training import tiny
 from tests.made_up_pair import made_up_pair
 from tests.stores import put_store_below
-from tune_spaces.execution import recorder
 from tune_spaces.execution.driver import Study, drive
 from tune_spaces.execution.recorder import Entry, Progress
-from tune_spaces.execution.trial import EPOCH, FAILED, NUMBER
+from tune_spaces.execution.trial import EPOCH, FAILED, NUMBER, OUTDATED, TrainingTrial, get_ending
 
 
 @pytest.fixture
@@ -116,15 +115,19 @@ def test_a_trial_that_fails_before_its_run_is_open_is_on_record_all_the_same(stu
     assert statuses(study) == ("FINISHED", {"run 0": "failed"})
 
 
-def test_a_run_that_a_process_with_other_sources_refused_has_not_failed(
-    study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recorder, "compute_source_digest", lambda: "other")
+def test_a_process_with_other_sources_leaves_a_trial_alone_which_has_not_failed(study: Study) -> None:
+    process = TrainingTrial.__new__(TrainingTrial)
+    process.setup({NUMBER: 0}, base={}, program="that of the driver", data={})
+    left = process.step()
+    assert left == {EPOCH: 0, OUTDATED: True, "done": True} and get_ending(left, epochs=2) is None
     with drive(study, Console()) as driver:
         driver.open(None)
-        driver.recorder.on_trial_error(trial=the_trial(0))
-        assert driver.recorder.lost.keys() == {0}
+        driver.recorder.on_trial_start(trial=the_trial(0))
+        driver.recorder.on_trial_result(trial=the_trial(0), result=left)
+        assert not driver.recorder.lost, "and Tune does not try it again"
+        assert driver.conclude({}, unfinished=1).ending == "interrupted"
     assert study.find_entry({NUMBER: 0}).run.record.status == "interrupted"
+    assert statuses(study) == ("KILLED", {"run 0": "interrupted"})
 
 
 def test_what_mlflow_missed_of_a_resumed_run_does_not_leave_it_running(

@@ -289,7 +289,7 @@ def test_workers_that_wait_for_machines_say_so(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(distributed, "Launch", Starting)
     monkeypatch.setattr(distributed, "_join_cluster", lambda _: None)
-    monkeypatch.setattr("csg.workers.cluster.list_nodes", lambda: [{"CPU": 1.0}])
+    monkeypatch.setattr("csg.workers.slots.list_nodes", lambda: [{"CPU": 1.0}])
     with pytest.raises(RuntimeError, match="the workers died 3 times"):
         list(train_run(run, on_wait=said.append))
     assert len(said) == 1
