@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.inference.bootstrap import RESAMPLES, Floats, Ints, check_finite, percentile_interval, resample
-from analysis.inference.t_tests import Interval
+from analysis.inference.bootstrap import RESAMPLES, Floats, Ints, percentile_interval, resample
+from analysis.inference.t_tests import Interval, check_finite
 
 
 def estimate_regret(
-    scores: Sequence[float], outcomes: Sequence[float], *, resamples: int = RESAMPLES, seed: int = 0
+    scores: Sequence[float], outcomes: Sequence[float], *, resamples: int = RESAMPLES
 ) -> tuple[float, Interval]:
     """Return how much more than the chosen run the best one has, and the percentile interval over resampled runs.
 
@@ -19,7 +19,6 @@ def estimate_regret(
         scores: (n,) what is chosen by; the largest is chosen, the first of several.
         outcomes: (n,) what the choice is worth, of the same runs.
         resamples: bootstrap samples of the runs.
-        seed: of the samples.
 
     Raises:
         ValueError: no runs, different lengths, or a value that is not finite.
@@ -36,4 +35,4 @@ def estimate_regret(
         return np.asarray(best - chosen)[:, None]
 
     seen = float(regret(np.ones((1, len(score)), dtype=np.int64))[0, 0])
-    return seen, percentile_interval(resample(len(score), resamples, seed, regret)[:, 0], 0.95)
+    return seen, percentile_interval(resample(len(score), resamples, regret)[:, 0])

@@ -52,7 +52,7 @@ def train(run: Run) -> dict[str, float]:
     ("pair", "settings"), [(made_up_pair(), {}), (made_up_scenes(), SCENES)], ids=["images", "maps"]
 )
 def test_permuted_target_labels_change_no_validator_and_no_epoch_that_one_selects(
-    pair: Pair, settings: dict[str, object], tmp_path: Path
+    pair: Pair, settings: dict[str, Any], tmp_path: Path
 ) -> None:
     selection = {"selection__epoch": "best", "selection__protocol": "unlabelled"}
     seen = train(new_run(tmp_path / "one", pair, **settings, **selection))
