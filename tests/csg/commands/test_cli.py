@@ -76,7 +76,7 @@ def test_weights_of_another_architecture_are_refused(
     main: Main, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     torch.save(make_encoder("resnet18").state_dict(), tmp_path / "resnet18.pth")
-    code, said = run(main, ["--model.weights", "resnet18.pth", *SMALL], capsys)
+    code, said = run(main, ["--model.name", "efficientnet_lite0", "--model.weights", "resnet18.pth", *SMALL], capsys)
     assert code == 2
     assert "missing: _conv_stem.weight" in said and "unexpected: conv1.weight" in said
 

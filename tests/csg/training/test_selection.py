@@ -77,7 +77,7 @@ def test_every_validator_is_on_record_each_epoch_and_of_the_selected_one(tmp_pat
 
 
 def test_the_validator_is_part_of_what_is_computed_only_where_it_selects_an_epoch(tmp_path: Path) -> None:
-    def name(**settings: object) -> str:
+    def name(**settings: Any) -> str:
         return new_run(tmp_path, **settings).identity.config_id
 
     assert name(selection__validator="bnm") == name(selection__protocol="unlabelled") == name()

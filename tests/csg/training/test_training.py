@@ -16,7 +16,7 @@ from csg.parsing import config_from_flat
 from csg.storage.disk import DiskPlace
 from csg.storage.files import make_folder
 from csg.tasks.classification import Classification
-from csg.training import evaluation, loop
+from csg.training import loop, selection
 from csg.training import run as run_module
 from csg.training.checkpoint import load_state
 from csg.training.evaluation import measure_test
@@ -188,7 +188,7 @@ def test_the_best_epoch_by_the_protocols_own_stream_is_selected(
 ) -> None:
     weights: list[dict[str, torch.Tensor]] = []
     scores = iter([0.4, 0.9, 0.6])
-    monkeypatch.setattr(evaluation, "selection_score", lambda metrics, config: metrics["planted"])
+    monkeypatch.setattr(selection, "selection_score", lambda metrics, config: metrics["planted"])
     config = tiny(tmp_path, selection__epoch="best", selection__protocol="shifted", train__epochs=3)
     run = Run(config, made_up_pair())
     original = loop.fit
