@@ -34,7 +34,7 @@ _DENSE: Final[Flat] = {
 }
 PAIR_DEFAULTS: Final[dict[str, Flat]] = {
     "glyphs": {"data.image_size": 32, "model.name": "resnet10", "model.weights": "mnist"}
-    | {"optim.backbone_lr_factor": 1.0, "optim.warmup_steps": 50, "train.epochs": 8},
+    | {"optim.backbone_lr_factor": 0.3, "optim.warmup_steps": 50, "train.epochs": 8},
     "gta5_cityscapes": _DENSE
     | {"data.image_size": 512, "data.window": 1024, "model.head_width": 256, "optim.lr": 1e-3}
     | {"optim.warmup_steps": 100, "train.epochs": 50, "train.batch_size": 6, "train.evaluation_batch_size": 2},

@@ -83,7 +83,7 @@ def test_the_streams_have_the_sizes_that_were_asked_for(pair: Pair) -> None:
     images = all_images(pair, SOURCE_TRAIN)
     assert images.shape == (IMAGES, 3, 32, 32)
     assert images.dtype == torch.uint8
-    assert "22 fonts" in pair.description
+    assert "18 fonts" in pair.description
     assert "1,797 real" in pair.description
     assert not pair.flip_averaging
 

@@ -413,7 +413,7 @@ def test_a_search_starts_at_what_is_said_of_every_stage_and_a_flag_for_that_leav
 
 @pytest.mark.parametrize("name", ["weight_l2", "synaptic_intelligence", "feature_l2", "asg"])
 def test_a_rivals_space_starts_at_its_defaults_and_holds_only_its_settings(name: str) -> None:
-    config = config_from_flat({"method.name": name})
+    config = config_from_flat({"data.name": "folders", "method.name": name})
     space = SPACES[name].starting_at(flatten(config))
     assert space == SPACES[name]
     for point in space.corners(flatten(config)):
