@@ -26,6 +26,7 @@ IDLE: Final[dict[str, tuple[str, ...]]] = {
 """Data settings without effect, by the name of the pair."""
 BUNDLED_SOURCE_IMAGES: Final = {"glyphs": 1024, "glyph_scenes": 640}
 """Default number of synthetic training images of the bundled pairs."""
+_PHOTOGRAPHS: Final[Flat] = {"data.image_size": 224}
 _DENSE: Final[Flat] = {
     "data.augmentation": "colour_jitter",
     "model.output_stride": 8,
@@ -35,8 +36,11 @@ PAIR_DEFAULTS: Final[dict[str, Flat]] = {
     "gta5_cityscapes": _DENSE
     | {"data.image_size": 512, "data.window": 1024, "model.head_width": 256, "optim.lr": 1e-3}
     | {"optim.warmup_steps": 100, "train.epochs": 50, "train.batch_size": 6, "train.evaluation_batch_size": 2},
+    "visda17": _PHOTOGRAPHS,
+    "folders": _PHOTOGRAPHS,
     "glyph_scenes": _DENSE
-    | {"model.output_stride": 16, "model.aspp_rates": "1+2+3", "model.head_width": 64}
+    | {"model.name": "resnet10", "model.weights": "mnist_scenes", "model.output_stride": 16}
+    | {"model.aspp_rates": "1+2+3", "model.head_width": 64}
     | {"optim.lr": 0.1, "train.epochs": 4, "train.batch_size": 16},
 }
 """Defaults that differ from the general ones, by the name of the pair. Those of gta5_cityscapes are published."""

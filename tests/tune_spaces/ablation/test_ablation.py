@@ -13,16 +13,17 @@ import pytest
 from csg.config.settings import flatten
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat
+from csg.parsing import config_from_flat, parse_flags
 from csg.tracking import TrackedRun, Tracker, get_default_tracking_uri
 from csg.tracking.tracker import list_active_settings
 from csg.training.identity import config_id
 from tests.few_images import EXPERIMENT, few_images
 from tests.made_up_pair import TINY, made_up_pair
 from tests.stores import put_store_below
-from tune_spaces import visda_ablation
+from tune_spaces import motivating_example, visda_ablation
 from tune_spaces.ablation import script as ablation_script
 from tune_spaces.ablation.ablation import configure_cells
+from tune_spaces.ablation.script import AblationOptions
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.designs.shipped import find_design, shipped
 
@@ -123,6 +124,31 @@ def test_a_design_takes_what_is_the_pairs_own() -> None:
         assert {flat["optim.lr"] for flat in components.values()} == {lr}
         swept = shipped(pair)["weight"]
         assert get_settings(swept, data__name=pair)[swept.base] == full
+
+
+@pytest.mark.parametrize(
+    ("flags", "rival", "example"),
+    [
+        (["--data.name", "visda17"], "oracle on ImageNet", "ImageNet weights"),
+        (["--data.name", "visda17", "--model.weights", "resnet101.pth"], "oracle on ImageNet", "ImageNet weights"),
+        (["--data.name", "glyph_scenes"], "frozen encoder", "frozen encoder"),
+        (["--data.name", "glyph_scenes", "--model.weights", "imagenet"], "oracle on ImageNet", "ImageNet weights"),
+        (["--data.name", "glyphs", "--model.weights", "mnist"], "frozen encoder", "frozen encoder"),
+    ],
+)
+def test_a_frozen_encoder_is_an_oracle_on_imagenet_only_if_it_starts_from_that(
+    flags: list[str], rival: str, example: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(motivating_example, "load_pair", lambda _: made_up_pair())
+    designs = []
+    for options, make in (
+        (visda_ablation.DesignOptions, visda_ablation.choose_design),
+        (AblationOptions, motivating_example.make_design),
+    ):
+        designs.append(make(parse_flags(options, flags, prog="", description=""))[1])  # type: ignore[arg-type, operator]
+    names = [{cell.name for cell in each.cells if cell.changes["method.name"] == "oracle_imagenet"} for each in designs]
+    assert names == [{rival}, {example}]
+    assert designs[1].title.lower().startswith(example.lower())
 
 
 def test_drpc_is_a_rival_with_each_of_its_halves() -> None:
