@@ -28,7 +28,7 @@ def pretrain(argv: Sequence[str], console: Console) -> int:
     """
     asked = read_options(PretrainOptions, argv, prog="csg pretrain", description=__doc__).weights
     try:
-        for name in RECIPES if asked == "all" else (asked,):
+        for name in tuple(RECIPES) if asked == "all" else (asked,):
             make_weights(name, console)
             console.print(f"The weights {name} of resnet10: {locate_weights(name)}")
     except KeyboardInterrupt:
