@@ -126,14 +126,14 @@ def shipped(pair: str, *, weights: str = "") -> dict[str, Design]:
     """
     own = flatten(config_from_flat({"data.name": pair, "method.name": "csg"}))
     weight, queue_size = own["method.weight"], own["method.queue_size"]
-    weights = [float(f"{weight * factor:.3g}") for factor in (0.1, 0.3, 1, 3, 10)]
+    swept = [float(f"{weight * factor:.3g}") for factor in (0.1, 0.3, 1, 3, 10)]
     temperatures = (0.01, 0.03, 0.07, 0.2, 0.5)
     sizes = (1024, 4096, 16384, 65536)
     return {
         "rivals": name_rivals(weights or own["model.weights"]),
         "components": COMPONENTS,
         "temperature": make_sweep("tau", temperatures, "temperature", base=0.07, title="Contrastive temperature"),
-        "weight": make_sweep("lambda", weights, "weight", base=weight, title="Weight of the contrastive loss"),
+        "weight": make_sweep("lambda", swept, "weight", base=weight, title="Weight of the contrastive loss"),
         "stages": STAGES,
         "apool": APOOL,
         "queue_size": make_sweep("K", sizes, "queue_size", base=queue_size, title="Negatives in the queue"),
