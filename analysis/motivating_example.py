@@ -1,7 +1,7 @@
 """Draw the paper's motivating example (section 2): ``python analysis/motivating_example.py --experiment glyphs``.
 
-The figure shows the features of the same real test images in three models: ImageNet weights as they are, trained on
-real images, and trained on as many synthetic ones. ``python tune_spaces/motivating_example.py`` trains them.
+The figure shows the features of the same real test images in three models: the starting weights as they are,
+trained on real images, and trained on as many synthetic ones. ``python tune_spaces/motivating_example.py`` trains them.
 """
 
 from __future__ import annotations

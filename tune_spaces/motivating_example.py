@@ -1,7 +1,8 @@
 """Train the paper's motivating example (section 2): ``python tune_spaces/motivating_example.py``.
 
-Three models, whose features of the same real test images are compared: ImageNet weights as they are; trained on real
-images; trained on as many synthetic ones. ``python analysis/motivating_example.py`` draws them.
+Three models, whose features of the same real test images are compared: the starting weights as they are, ImageNet's
+unless the pair has its own; trained on real images; trained on as many synthetic ones.
+``python analysis/motivating_example.py`` draws them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from csg.data.pair import TARGET_VAL
 from csg.parsing import Flags
 from tune_spaces.ablation.script import AblationOptions, run_design
 from tune_spaces.designs.design import Cell, Design
+from tune_spaces.designs.shipped import holds_imagenet
 
 NAME = "motivating_example"
 
@@ -21,13 +23,14 @@ NAME = "motivating_example"
 def make_design(flags: Flags[AblationOptions]) -> tuple[str, Design]:
     """Return the design on the configured data: as many synthetic images as target/val has real ones."""
     images = len(load_pair(flags.config.data).streams[TARGET_VAL])
+    start = "ImageNet weights" if holds_imagenet(flags.config.model.weights) else "frozen encoder"
     trained = {"method.name": "source_only"}
     cells = (
-        Cell("ImageNet weights", {"method.name": "oracle_imagenet", "data.source_images": images}),
+        Cell(start, {"method.name": "oracle_imagenet", "data.source_images": images}),
         Cell("trained on real", trained | {"data.trained_on": "target"}),
         Cell("trained on synthetic", trained | {"data.source_images": images}),
     )
-    title = f"ImageNet weights, and the same network trained on {images} real or {images} synthetic images"
+    title = f"{start[0].upper()}{start[1:]}, and the same network trained on {images} real or {images} synthetic images"
     return NAME, Design(title=title, cells=cells, base="trained on synthetic")
 
 

@@ -28,7 +28,8 @@ class DesignOptions(AblationOptions):
 
 def choose_design(flags: Flags[DesignOptions]) -> tuple[str, Design]:
     """Return the design that ``--design`` names, and its name."""
-    return flags.options.design.rpartition(":")[2], find_design(flags.options.design, flags.config.data.name)
+    config, name = flags.config, flags.options.design
+    return name.rpartition(":")[2], find_design(name, config.data.name, weights=config.model.weights)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from csg.commands.pretrain import make_mnist_weights
+from csg.commands.pretrain import make_weights
 from csg.commands.progress import show_image_progress
 from csg.config import Config
 from csg.data import ON_DISK, load_pair
@@ -15,6 +15,7 @@ from csg.data.reading.listing import describe_files
 from csg.messages.console import Console
 from csg.messages.wording import is_or_are, pluralize
 from csg.methods import find_method_class
+from csg.models.handwriting import RECIPES
 from csg.models.weights import check_weights
 from csg.storage.layout import place_at
 from csg.training.identity import describe_earlier_runs
@@ -43,13 +44,14 @@ def open_run(config: Config, console: Console, *, writing: bool = True) -> Run:
 
 
 def check_starting_weights(config: Config, console: Console) -> None:
-    """See that the weights that the encoder and the teacher start from can be loaded, and make those named mnist.
+    """See that the weights that the encoder and the teacher start from can be loaded, and make those of handwriting.
 
     Raises:
         UserError: see :func:`csg.models.weights.check_weights`.
     """
-    if "mnist" in (config.model.weights, config.model.teacher_weights):
-        make_mnist_weights(console, left=NOTHING)
+    for name in RECIPES:
+        if name in (config.model.weights, config.model.teacher_weights):
+            make_weights(name, console, left=NOTHING)
     check_weights(config.model, old_head=find_method_class(config).uses_old_head(config.method))
 
 

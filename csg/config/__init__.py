@@ -1,6 +1,7 @@
 """The settings of a run, their defaults, and how flags and files are read into them."""
 
 from csg.config.sections import (
+    NAMED_WEIGHTS,
     SECTIONS,
     Config,
     DataConfig,
@@ -13,6 +14,7 @@ from csg.config.sections import (
 )
 
 __all__ = [
+    "NAMED_WEIGHTS",
     "SECTIONS",
     "Config",
     "DataConfig",

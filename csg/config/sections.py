@@ -18,7 +18,7 @@ from csg.config.pairs import BUNDLED_SOURCE_IMAGES, DEFAULT_PAIR, IDLE, get_pair
 from csg.config.settings import NOT_IDENTITY, STRICT, Count, Flat, Place, Section, flatten
 from csg.messages.errors import UserError
 
-NAMED_WEIGHTS = ("imagenet", "mnist", "none")
+NAMED_WEIGHTS = ("imagenet", "mnist", "mnist_scenes", "none")
 """Values of ``model.weights`` that name no file."""
 Ids = Literal["by_name", "label_ids", "train_ids"]
 """Meaning of the pixels in label files of Cityscapes and GTA5."""
@@ -140,7 +140,8 @@ class ModelConfig(Section):
     name: str = "efficientnet_lite0"
     """Encoder architecture."""
     weights: Annotated[str, Place("read", NAMED_WEIGHTS)] = "imagenet"
-    """"imagenet" (come with the encoder), "mnist" (of resnet10, made at first use), "none", or a state-dict file."""
+    """"imagenet" (come with the encoder), "mnist" or "mnist_scenes" (of resnet10, made at first use), "none", or a
+    state-dict file."""
     teacher_name: str | None = None
     """Architecture of the frozen teacher (unset: the encoder's); stages are matched by number."""
     teacher_weights: Annotated[str | None, Place("read", NAMED_WEIGHTS)] = None
@@ -150,7 +151,8 @@ class ModelConfig(Section):
     aspp_rates: Rates = "12+24+36"
     """Segmentation: dilations of the head's three branches (atrous spatial pyramid pooling), joined by +."""
     output_stride: Literal[8, 16, 32] = 32
-    """Input pixels between two places of the last stage's map; below 32 the deeper stages are dilated instead."""
+    """Input pixels between two places of the last stage's map, at most: an encoder whose own stride is larger (32; of
+    resnet10 16) has its deeper stages dilated instead."""
     frozen_statistics: bool = True
     """The encoder's batch norms keep their running statistics (evaluation mode); scale and shift still train."""
     frozen_norms: bool = False

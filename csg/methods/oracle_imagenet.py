@@ -1,4 +1,4 @@
-"""Oracle on ImageNet: frozen ImageNet features, only the new head trains (CSG, table 1)."""
+"""Frozen encoder: only the new head trains. With ImageNet weights this is the oracle on ImageNet (CSG, table 1)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from csg.models.model import Model
 
 @dataclass(frozen=True, config=STRICT)
 class OracleImageNetConfig(MethodConfig):
-    """Oracle on ImageNet has no settings."""
+    """A frozen encoder has no settings."""
 
     name: str = "oracle_imagenet"
 

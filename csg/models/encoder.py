@@ -23,6 +23,8 @@ class Encoder(nn.Module, ABC):
 
     channels: tuple[int, int, int, int]
     """Channels of the four stages' maps."""
+    stride: int = 32
+    """Input pixels between two places of the last stage's map."""
 
     @abstractmethod
     def forward(self, images: Tensor, depth: int = 4) -> tuple[Tensor, ...]:
@@ -33,8 +35,8 @@ class Encoder(nn.Module, ABC):
             depth: 1 to 4; deeper stages are not computed.
 
         Returns:
-            Maps (N, channels[i], H / s, W / s) for strides s of 4, 8, 16, 32; less where the encoder was dilated
-            (:func:`csg.models.dilation.with_output_stride`).
+            Maps (N, channels[i], H / s, W / s) for strides s of 4, 8, 16, 32, or 2, 4, 8, 16 behind a small stem; less
+            where the encoder was dilated (:func:`csg.models.dilation.with_output_stride`).
         """
 
     @abstractmethod

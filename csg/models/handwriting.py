@@ -1,6 +1,7 @@
-"""The weights ``mnist``: what a small encoder knows of handwriting before it sees a synthetic digit.
+"""The weights ``mnist`` and ``mnist_scenes``: what a small encoder knows of handwriting ahead of synthetic digits.
 
 They are trained at their first use, on 5,000 real digits (:mod:`csg.data.mnist`), and kept in this machine's cache.
+Those of ``mnist_scenes`` know these digits on plates over photographs (:mod:`csg.data.mnist_scenes`).
 """
 
 from __future__ import annotations
@@ -10,14 +11,22 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import PIL
 import torch
+from PIL import features
 from torch import Tensor
 from torch.nn import functional as F
 
+from csg import randomness
+from csg.data import mnist, mnist_scenes
 from csg.data.mnist import find_digits, load_digits
+from csg.data.pairs import backgrounds, plates
+from csg.models import encoder as encoders
 from csg.models import resnet
 from csg.models.encoder import Encoder
 from csg.models.resnet import resnet10
@@ -27,11 +36,12 @@ from csg.storage.paths import home
 
 OnStep = Callable[[int, int], None]
 """Called after every step with the number of steps done and the number of all."""
+Draw = Callable[[Tensor, int], Tensor]
+"""Draws (N, 3, H, W) images of 0 to 255 of the digits with the numbers (N,), for a step."""
 SEED: Final = 11
 """Seed of these weights. No setting changes it."""
 IMAGE_SIDE: Final = 32
-"""Side of the images that they are trained on, in pixels."""
-EPOCHS: Final = 8
+"""Side of the images that ``mnist`` is trained on, in pixels."""
 BATCH: Final = 64
 PEAK_LR: Final = 2e-3
 """Largest learning rate of the one cycle (Smith and Topin, 2018, arXiv:1708.07120)."""
@@ -48,62 +58,75 @@ SHEAR: Final = 0.2
 """Largest horizontal shear either way."""
 
 
-def load_or_train(*, on_step: OnStep | None = None) -> Path:
-    """Return the file of the weights; train them where this machine has none of this recipe.
+@dataclass(frozen=True)
+class Recipe:
+    """What weights are trained on, and how long."""
+
+    images: str
+    """What is shown, for people."""
+    epochs: int
+    prepare: Callable[[Tensor], Draw]
+    """Makes what draws a batch from the (5000, 28, 28) digits."""
+
+
+def load_or_train(name: str, *, on_step: OnStep | None = None) -> Path:
+    """Return the file of the weights of a name; train them where this machine has none of this recipe.
 
     If several processes ask at once, one of them trains and the others wait. A kill leaves no part of a file.
 
     Raises:
         UserError: see :func:`csg.data.mnist.find_digits`.
     """
-    path = locate_weights()
+    path = locate_weights(name)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_suffix(".lock"), wait=True):
             if not path.is_file():
-                encoder = train(on_step=on_step)
+                encoder = train(name, on_step=on_step)
                 with replacing(path) as file:
                     torch.save(encoder.state_dict(), file)
     return path
 
 
-def locate_weights() -> Path:
-    """Return the file of the weights of this recipe, whether it exists or not.
+def locate_weights(name: str) -> Path:
+    """Return the file of the weights of a name, by this recipe, whether it exists or not.
 
     Raises:
         UserError: see :func:`csg.data.mnist.find_digits`.
     """
-    return home() / "weights" / f"mnist-{compute_identity()}.pt"
+    return home() / "weights" / f"{name}-{compute_identity()}.pt"
 
 
 def compute_identity() -> str:
     """Compute twelve hexadecimal digits that change with whatever may change the weights, except for the CPU."""
+    modules = (mnist, mnist_scenes, plates, backgrounds, encoders, resnet, randomness)
+    files = [__file__, *(str(module.__file__) for module in modules)]
     matters = {
-        "sources": [digest_file(source) for source in (__file__, str(resnet.__file__))],
-        "digits": digest_file(str(find_digits())),
-        "torch": torch.__version__,
+        "sources": [digest_file(file) for file in files],
+        "images": [digest_file(str(file)) for file in (find_digits(), *backgrounds.find_photographs())],
+        "libraries": [torch.__version__, np.__version__, PIL.__version__, features.version("jpg")],
     }
     return hashlib.sha256(json.dumps(matters, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def train(*, on_step: OnStep | None = None) -> Encoder:
-    """Train the encoder and its classifier of digits on random affine views, by AdamW with one learning-rate cycle."""
+def train(name: str, *, on_step: OnStep | None = None) -> Encoder:
+    """Train the encoder and its classifier of digits by AdamW with one learning-rate cycle."""
     digits, labels = load_digits()
-    images = F.interpolate(digits[:, None].float(), size=(IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", align_corners=False)
-    with torch_seeded(SEED, "mnist"), _use_threads(THREADS):
+    recipe = RECIPES[name]
+    draw = recipe.prepare(digits)
+    with torch_seeded(SEED, name), _use_threads(THREADS):
         encoder = resnet10()
         encoder.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = torch.optim.AdamW(encoder.parameters(), lr=PEAK_LR, weight_decay=WEIGHT_DECAY)
-        per_epoch = len(images) // BATCH
-        total = EPOCHS * per_epoch
+        per_epoch = len(digits) // BATCH
+        total = recipe.epochs * per_epoch
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_LR, total_steps=total)
         for step in range(total):
             epoch, place = divmod(step, per_epoch)
-            order = generator(SEED, "order", epoch).permutation(len(images))
+            order = generator(SEED, "order", epoch).permutation(len(digits))
             chosen = torch.from_numpy(order[place * BATCH : (place + 1) * BATCH])
-            views = draw_views(images[chosen], step=step).expand(-1, 3, -1, -1)
-            maps = encoder(encoder.normalise(views).contiguous(memory_format=torch.channels_last))
-            loss = F.cross_entropy(encoder.old_head()(maps[-1].mean(dim=(2, 3))), labels[chosen])
+            images = encoder.normalise(draw(chosen, step)).contiguous(memory_format=torch.channels_last)
+            loss = F.cross_entropy(encoder.fc(encoder(images)[-1].mean(dim=(2, 3))), labels[chosen])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -111,6 +134,31 @@ def train(*, on_step: OnStep | None = None) -> Encoder:
             if on_step is not None:
                 on_step(step + 1, total)
     return encoder.eval()
+
+
+def show_alone(digits: Tensor) -> Draw:
+    """Show the digits as they are, moved by :func:`draw_views`."""
+    images = F.interpolate(digits[:, None].float(), size=(IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", align_corners=False)
+
+    def draw(chosen: Tensor, step: int) -> Tensor:
+        return draw_views(images[chosen], step=step).expand(-1, 3, -1, -1)
+
+    return draw
+
+
+def show_in_scenes(digits: Tensor) -> Draw:
+    """Show the digits, moved by :func:`draw_views`, each on a plate over a photograph."""
+    photographs = backgrounds.load_photographs("pretraining")
+
+    def draw(chosen: Tensor, step: int) -> Tensor:
+        moved = draw_views(digits[chosen, None].float(), step=step).squeeze(1).double().numpy() / 255
+        scenes = [
+            mnist_scenes.compose_image(digit, photographs, generator(SEED, "scenes", step, place))
+            for place, digit in enumerate(moved)
+        ]
+        return torch.from_numpy(np.stack(scenes)).permute(0, 3, 1, 2)
+
+    return draw
 
 
 def draw_views(images: Tensor, *, step: int) -> Tensor:
@@ -137,3 +185,10 @@ def _use_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+RECIPES: Final = {
+    "mnist": Recipe("5,000 MNIST digits", epochs=8, prepare=show_alone),
+    "mnist_scenes": Recipe("5,000 MNIST digits over photographs", epochs=4, prepare=show_in_scenes),
+}
+"""By the names of the weights."""

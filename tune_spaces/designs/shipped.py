@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from csg.config import NAMED_WEIGHTS
 from csg.config.external import find_object
 from csg.config.settings import flatten
 from csg.methods.csg import PER_STAGE
@@ -36,11 +38,12 @@ def make_sweep(label: str, values: Iterable[Any], setting: str, *, base: Any, ti
     return Design(title=title, base=f"{label} {base:g}", cells=cells)
 
 
+ORACLE = "oracle on ImageNet"
 RIVALS = Design(
     title="CSG and its rivals",
     base="source only",
     cells=(
-        Cell("oracle on ImageNet", {"method.name": "oracle_imagenet"}),
+        Cell(ORACLE, {"method.name": "oracle_imagenet"}),
         Cell("source only", {"method.name": "source_only"}),
         Cell("weight l2", {"method.name": "weight_l2"}),
         Cell("synaptic intelligence", {"method.name": "synaptic_intelligence"}),
@@ -101,18 +104,35 @@ SCHEDULE = Design(
 )
 
 
-def shipped(pair: str) -> dict[str, Design]:
-    """Return the shipped designs, sweeps being around what is CSG's default on a pair."""
+def holds_imagenet(weights: str) -> bool:
+    """Whether ``model.weights`` are ImageNet's: those of this name, or a file, which is torchvision's."""
+    return weights == "imagenet" or weights not in NAMED_WEIGHTS
+
+
+def name_rivals(weights: str) -> Design:
+    """Return the design of all methods, whose frozen encoder is an oracle on ImageNet only if it starts from that."""
+    frozen = ORACLE if holds_imagenet(weights) else "frozen encoder"
+    named = (dataclasses.replace(cell, name=frozen) if cell.name == ORACLE else cell for cell in RIVALS.cells)
+    return dataclasses.replace(RIVALS, cells=tuple(named))
+
+
+def shipped(pair: str, *, weights: str = "") -> dict[str, Design]:
+    """Return the shipped designs, sweeps being around what is CSG's default on a pair.
+
+    Args:
+        pair: its name.
+        weights: ``model.weights``; empty for the pair's default.
+    """
     own = flatten(config_from_flat({"data.name": pair, "method.name": "csg"}))
     weight, queue_size = own["method.weight"], own["method.queue_size"]
-    weights = [float(f"{weight * factor:.3g}") for factor in (0.1, 0.3, 1, 3, 10)]
+    swept = [float(f"{weight * factor:.3g}") for factor in (0.1, 0.3, 1, 3, 10)]
     temperatures = (0.01, 0.03, 0.07, 0.2, 0.5)
     sizes = (1024, 4096, 16384, 65536)
     return {
-        "rivals": RIVALS,
+        "rivals": name_rivals(weights or own["model.weights"]),
         "components": COMPONENTS,
         "temperature": make_sweep("tau", temperatures, "temperature", base=0.07, title="Contrastive temperature"),
-        "weight": make_sweep("lambda", weights, "weight", base=weight, title="Weight of the contrastive loss"),
+        "weight": make_sweep("lambda", swept, "weight", base=weight, title="Weight of the contrastive loss"),
         "stages": STAGES,
         "apool": APOOL,
         "queue_size": make_sweep("K", sizes, "queue_size", base=queue_size, title="Negatives in the queue"),
@@ -120,10 +140,10 @@ def shipped(pair: str) -> dict[str, Design]:
     }
 
 
-def find_design(name: str, pair: str) -> Design:
-    """Return a shipped design for a pair, or ``module:NAME`` or ``path/to/file.py:NAME``.
+def find_design(name: str, pair: str, *, weights: str = "") -> Design:
+    """Return a shipped design (see :func:`shipped`), or ``module:NAME`` or ``path/to/file.py:NAME``.
 
     Raises:
         UserError: there is none.
     """
-    return find_object(name, shipped(pair), Design, "--design")
+    return find_object(name, shipped(pair, weights=weights), Design, "--design")

@@ -1,8 +1,14 @@
-"""What lies behind the digits of a scene: made-up colours and shapes, or a piece of a photograph."""
+"""What lies behind the digits of a scene: made-up colours and shapes, or a piece of a photograph.
+
+The photographs are scikit-learn's two. Their thirds share no pixel: the left ones are target/val's, the right ones
+target/test's, and over the middle ones an encoder learns handwriting before it sees a scene.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -11,8 +17,30 @@ from PIL import Image, ImageDraw
 
 Reals = npt.NDArray[np.float64]
 
+THIRDS: Final = ("target_val", "pretraining", "target_test")
+"""Parts of the photographs, from left to right."""
 CUT: Final = (96, 192)
 """Smallest and largest side of the square that is cut out of a photograph, in pixels."""
+
+
+def find_photographs() -> list[Path]:
+    """Return the files of the photographs. scikit-learn is not imported, which takes as long as importing torch."""
+    package = find_spec("sklearn")
+    assert package is not None and package.origin is not None
+    folder = Path(package.origin).parent / "datasets" / "images"
+    return [folder / name for name in ("china.jpg", "flower.jpg")]
+
+
+def load_photographs(part: str) -> tuple[npt.NDArray[np.uint8], ...]:
+    """Return one of ``THIRDS`` of each photograph, (H, W, 3)."""
+    place = THIRDS.index(part)
+    found = []
+    for path in find_photographs():
+        with Image.open(path) as photograph:
+            width = photograph.width
+            left, right = (round(width * third / len(THIRDS)) for third in (place, place + 1))
+            found.append(np.asarray(photograph)[:, left:right])
+    return tuple(found)
 
 
 def draw_background(side: int, rng: np.random.Generator) -> Reals:

@@ -4,8 +4,8 @@ Nothing is downloaded. A scene holds one or two digits, each on a plate, as on h
 the class of its digit, and where plates overlap the one on top counts. (Strokes alone would be finer than the maps of a
 network.) The synthetic digits are those of ``csg.data.pairs.glyphs``, coloured, over gradients, noise and shapes;
 source/val has its held-out fonts. The real ones are scikit-learn's handwritten digits over its two photographs.
-target/val and target/test share neither a digit nor a pixel of a photograph: val has the left halves, test the right
-ones.
+target/val, target/test and what the encoder starts from (:mod:`csg.data.mnist_scenes`) share neither a digit nor a
+pixel of a photograph.
 """
 
 from __future__ import annotations
@@ -19,21 +19,19 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, features
+from PIL import features
 
 from csg.config import DataConfig
 from csg.data.maps.shifted import ShiftedMaps
 from csg.data.maps.stream import ArrayMapStream
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
-from csg.data.pairs import backgrounds, glyphs, nist
+from csg.data.pairs import backgrounds, glyphs, nist, plates
+from csg.data.pairs.plates import Bytes, Digit, Reals, compose, handwritten_alpha, rendered_alpha
 from csg.data.pairs.rendered import load_or_render
 from csg.data.reading.cache import cache_folder
 from csg.messages.errors import UserError
 from csg.randomness import generator
 from csg.storage.files import digest_file
-
-Bytes = npt.NDArray[np.uint8]
-Reals = npt.NDArray[np.float64]
 
 CLASSES: Final = ("background", *glyphs.CLASSES)
 SIDE: Final = 64
@@ -46,49 +44,6 @@ DIGITS: Final = (1, 2)
 """Fewest and most in a scene."""
 HEIGHTS: Final = (24, 36)
 """Of digits, in pixels."""
-PLATE: Final = 1.5
-"""A plate's sides, relative to those of the ink."""
-NARROWEST: Final = 0.6
-"""Width of the ink, relative to its height, below which a plate grows no narrower."""
-ROUND: Final = 4
-"""Exponent of a plate's outline (a superellipse: 2 is an ellipse, more is squarer)."""
-EDGE: Final = (0.2, 0.5)
-"""Ink from which a handwritten stroke begins to cover, and covers in full."""
-CONTRAST: Final = 70.0
-"""Least difference between the luminance of ink and plate, and of a plate and what it lies on, of 255."""
-OVERLAP: Final = 0.1
-"""Share of a plate that may be covered, where there is room enough."""
-TRIES: Final = 30
-"""Places and colours that are drawn before the best of them is taken."""
-LUMINANCE: Final = np.array([0.299, 0.587, 0.114])
-"""Weights of red, green and blue (ITU-R 601)."""
-
-
-@dataclass(frozen=True)
-class Digit:
-    """What is laid over a background: a plate, and ink on it."""
-
-    label: int
-    ink: Reals
-    """(h, w) opacity of its strokes, 0 to 1."""
-
-    @property
-    def plate(self) -> Reals:
-        """Opacity of a plate around the ink, 0 to 1; a pixel is the digit's from 0.5 on."""
-        sides = self.ink.shape[0], max(self.ink.shape[1], NARROWEST * self.ink.shape[0])
-        height, width = (round(PLATE * side) for side in sides)
-        y, x = (np.abs(np.arange(length) + 0.5 - length / 2) / (length / 2) for length in (height, width))
-        radius = (y[:, None] ** ROUND + x**ROUND) ** (1 / ROUND)
-        return np.asarray(((1 - radius) * min(height, width) / 2 + 0.5).clip(0, 1))
-
-    @property
-    def ink_on_plate(self) -> Reals:
-        """The ink in the middle of the plate, of its size."""
-        plate = self.plate
-        (above, over), (before, beside) = (
-            (whole - part, (whole - part) // 2) for whole, part in zip(plate.shape, self.ink.shape, strict=True)
-        )
-        return np.pad(self.ink, ((over, above - over), (beside, before - beside))) * plate
 
 
 def load(config: DataConfig) -> Pair:
@@ -145,20 +100,14 @@ class Rendering:
         Raises:
             UserError: see :func:`csg.data.pairs.glyphs.split_target`.
         """
-        from sklearn.datasets import load_sample_images
-
         real = glyphs.load_handwritten()
         labels = real["real_labels"].astype(np.int64)
         val, test = glyphs.split_target(torch.from_numpy(labels), target_val_fraction)
-        whole = [np.asarray(photograph) for photograph in load_sample_images().images]
         return cls(
             handwritten={"target_val": val.numpy(), "target_test": test.numpy()},
             digits=real["real"] / (nist.LEVELS - 1),
             labels=labels,
-            photographs={
-                "target_val": tuple(one[:, : one.shape[1] // 2] for one in whole),
-                "target_test": tuple(one[:, one.shape[1] // 2 :] for one in whole),
-            },
+            photographs={split: backgrounds.load_photographs(split) for split in ("target_val", "target_test")},
         )
 
     def scenes(self, split: str, count: int) -> Bytes:
@@ -186,77 +135,11 @@ class Rendering:
         return Digit(1 + number % len(glyphs.CLASSES), rendered_alpha(glyphs.draw_glyph(fonts, number), height))
 
 
-def rendered_alpha(glyph: nist.Bitmap, height: int) -> Reals:
-    """Shrink a drawn glyph's bounding box to ``height`` rows, with antialiasing."""
-    rows, columns = np.flatnonzero(glyph.any(axis=1)), np.flatnonzero(glyph.any(axis=0))
-    box = glyph[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    size = (max(1, round(height * box.shape[1] / box.shape[0])), height)
-    drawn = Image.fromarray(box.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(drawn, dtype=np.float64).clip(0, 1)
-
-
-def handwritten_alpha(ink: Reals, height: int) -> Reals:
-    """Enlarge an (8, 8) digit smoothly to ``height`` rows and give its strokes an edge."""
-    drawn = Image.fromarray(ink.astype(np.float32)).resize((height, height), Image.Resampling.BICUBIC)
-    alpha = ((np.asarray(drawn, dtype=np.float64) - EDGE[0]) / (EDGE[1] - EDGE[0])).clip(0, 1)
-    seen = np.flatnonzero((alpha >= 0.5).any(axis=0))
-    return alpha[:, seen[0] : seen[-1] + 1]
-
-
-def compose(background: Reals, digits: list[Digit], rng: np.random.Generator) -> Bytes:
-    """Lay digits over a background, the later ones on top.
-
-    Args:
-        background: (S, S, 3) colours, 0 to 255.
-        digits: what to lay over it.
-        rng: draws places and colours.
-
-    Returns:
-        (S, S, 4): red, green, blue and class; 0 is the background.
-    """
-    colours, classes = background.copy(), np.zeros(background.shape[:2], dtype=np.uint8)
-    for digit in digits:
-        plate = digit.plate
-        mask = plate >= 0.5
-        top, left = _place(mask, classes, rng)
-        area = np.s_[top : top + mask.shape[0], left : left + mask.shape[1]]
-        under = colours[area][mask].mean(axis=0)
-        for alpha in (plate, digit.ink_on_plate):
-            under = _colour(under, rng)
-            colours[area] = alpha[..., None] * under + (1 - alpha[..., None]) * colours[area]
-        classes[area][mask] = digit.label
-    pixels = colours.round().clip(0, 255).astype(np.uint8)
-    return np.concatenate([pixels, classes[..., None]], axis=2)
-
-
-def _place(mask: npt.NDArray[np.bool_], classes: Bytes, rng: np.random.Generator) -> tuple[int, int]:
-    """Draw a corner where little of other digits is covered."""
-    best, least = (0, 0), 2.0
-    for _ in range(TRIES):
-        top, left = (int(rng.integers(whole - part + 1)) for whole, part in zip(classes.shape, mask.shape, strict=True))
-        under = classes[top : top + mask.shape[0], left : left + mask.shape[1]]
-        covered = float((under[mask] > 0).mean())
-        if covered < least:
-            best, least = (top, left), covered
-        if covered <= OVERLAP:
-            break
-    return best
-
-
-def _colour(under: Reals, rng: np.random.Generator) -> Reals:
-    """Draw a colour that is lighter or darker than another one, by enough to be seen."""
-    drawn = rng.uniform(0, 255, size=(TRIES, 3))
-    contrast = np.abs((drawn - under) @ LUMINANCE)
-    enough = np.flatnonzero(contrast >= CONTRAST)
-    chosen: Reals = drawn[enough[0] if len(enough) else contrast.argmax()]
-    return chosen
-
-
 def _identity(config: DataConfig) -> str:
     """Twelve hexadecimal digits that change with whatever may change the scenes."""
     assert config.source_images_asked is not None
     matters = {
-        "sources": [digest_file(source) for source in (__file__, backgrounds.__file__)],
+        "sources": [digest_file(source) for source in (__file__, backgrounds.__file__, plates.__file__)],
         "glyphs": glyphs.identity(config.source_images_asked),
         "jpeg": features.version("jpg"),
         "fraction": config.target_val_fraction,

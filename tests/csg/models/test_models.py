@@ -179,7 +179,7 @@ def test_weights_that_are_missing_or_no_state_dict_are_refused(tmp_path: Path) -
         load_encoder(ModelConfig(weights=str(tmp_path / "none.pth")))
     with pytest.raises(UserError, match="not a torch state dict"):
         load_encoder(ModelConfig(weights=str(tmp_path / "text.pth")))
-    with pytest.raises(UserError, match="no ImageNet weights come with resnet18"):
+    with pytest.raises(UserError, match="no weights named imagenet come with resnet18"):
         load_encoder(ModelConfig(name="resnet18"))
 
 

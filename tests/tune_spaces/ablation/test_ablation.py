@@ -13,16 +13,17 @@ import pytest
 from csg.config.settings import flatten
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat
+from csg.parsing import config_from_flat, parse_flags
 from csg.tracking import TrackedRun, Tracker, get_default_tracking_uri
 from csg.tracking.tracker import list_active_settings
 from csg.training.identity import config_id
 from tests.few_images import EXPERIMENT, few_images
 from tests.made_up_pair import TINY, made_up_pair
 from tests.stores import put_store_below
-from tune_spaces import visda_ablation
+from tune_spaces import motivating_example, visda_ablation
 from tune_spaces.ablation import script as ablation_script
 from tune_spaces.ablation.ablation import configure_cells
+from tune_spaces.ablation.script import AblationOptions
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.designs.shipped import find_design, shipped
 
@@ -113,7 +114,7 @@ def test_every_cell_of_every_shipped_design_is_a_configuration_of_its_own(pair: 
 def test_a_design_takes_what_is_the_pairs_own() -> None:
     for pair, augmentation, weight, lr in (
         ("glyphs", "randaugment", 0.1, 0.03),
-        ("glyph_scenes", "colour_jitter", 0.75, 0.1),
+        ("glyph_scenes", "colour_jitter", 0.75, 0.03),
         ("gta5_cityscapes", "colour_jitter", 75.0, 0.001),
     ):
         components = get_settings(shipped(pair)["components"], data__name=pair)
@@ -123,6 +124,30 @@ def test_a_design_takes_what_is_the_pairs_own() -> None:
         assert {flat["optim.lr"] for flat in components.values()} == {lr}
         swept = shipped(pair)["weight"]
         assert get_settings(swept, data__name=pair)[swept.base] == full
+
+
+@pytest.mark.parametrize(
+    ("flags", "rival", "example"),
+    [
+        (["--data.name", "visda17"], "oracle on ImageNet", "ImageNet weights"),
+        (["--data.name", "visda17", "--model.weights", "resnet101.pth"], "oracle on ImageNet", "ImageNet weights"),
+        (["--data.name", "glyph_scenes"], "frozen encoder", "frozen encoder"),
+        (["--data.name", "glyph_scenes", "--model.weights", "imagenet"], "oracle on ImageNet", "ImageNet weights"),
+        (["--data.name", "glyphs", "--model.weights", "mnist"], "frozen encoder", "frozen encoder"),
+    ],
+)
+def test_a_frozen_encoder_is_an_oracle_on_imagenet_only_if_it_starts_from_that(
+    flags: list[str], rival: str, example: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(motivating_example, "load_pair", lambda _: made_up_pair())
+    chosen = parse_flags(visda_ablation.DesignOptions, flags, prog="", description="")
+    _, rivals = visda_ablation.choose_design(chosen)
+    _, three = motivating_example.make_design(parse_flags(AblationOptions, flags, prog="", description=""))
+    names = [
+        [cell.name for cell in design.cells if cell.changes["method.name"] == "oracle_imagenet"]
+        for design in (rivals, three)
+    ]
+    assert names == [[rival], [example]] and three.title.lower().startswith(example.lower())
 
 
 def test_drpc_is_a_rival_with_each_of_its_halves() -> None:
