@@ -30,7 +30,7 @@ def open_run(config: Config, console: Console, *, writing: bool = True) -> Run:
     place_at(config.train.output).reach("train.output", writing=writing)
     check_starting_weights(config, console)
     pair = open_pair(config, console)
-    console.print(f"{config.method.summary} on {pair.description}")
+    console.print(f"{config.summary} on {pair.description}")
     run = Run(config, pair)
     if not writing:
         return run

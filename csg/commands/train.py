@@ -99,7 +99,7 @@ def _show_plan(config: Config, console: Console) -> int:
         console.print(pair.description)
     plan = plan_run(config, images=images, classes=classes)
     lines = [
-        config.method.summary,
+        config.summary,
         f"{pluralize(plan.images, 'source training image')} / batches of {config.train.batch_size} = "
         f"{pluralize(plan.steps_per_epoch, 'iteration')} per epoch (the last incomplete batch is dropped); "
         f"{pluralize(config.train.epochs, 'epoch')} = {pluralize(plan.total_steps, 'iteration')}",

@@ -60,13 +60,20 @@ class DataConfig(Section):
     target_val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of the real images that form target/val; the rest is target/test. gta5_cityscapes: of Cityscapes' train,
     for target/test is its val. glyph_scenes: of the handwritten digits that scenes are composed of."""
-    augmentation: Literal["randaugment", "colour_jitter", "none"] = "randaugment"
-    """randaugment: drawn separately for the two views (not with a class for each pixel); colour_jitter: of the key view
-    alone; with "none" both views are the same image."""
+    augmentation: Literal["randaugment", "pasta", "colour_jitter", "none"] = "randaugment"
+    """randaugment: drawn separately for the two views (not with a class for each pixel); pasta: noise on the amplitudes
+    of frequencies, drawn separately too; colour_jitter: of the key view alone; with "none" both views are the same
+    image."""
     augmentation_ops: Count = 1
     """RandAugment operations per image and view."""
     augmentation_magnitude: Annotated[int, Field(ge=0, le=30)] = 6
     """RandAugment magnitude, of 30."""
+    pasta_alpha: Annotated[float, Field(ge=0, le=100)] = 3.0
+    """PASTA: the highest frequency's noise has a spread of pasta_alpha^pasta_k more than the mean colour's."""
+    pasta_k: Annotated[float, Field(gt=0, le=10)] = 2.0
+    """PASTA: how fast the spread grows with the frequency."""
+    pasta_beta: Annotated[float, Field(ge=0, le=10)] = 0.25
+    """PASTA: spread of the noise that all frequencies have, relative to their amplitudes."""
     jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.4
     """Strength of colour jitter: of brightness, contrast and saturation a factor, of the hue a part of the circle."""
     window: Annotated[int, Field(ge=32)] | None = None
@@ -105,6 +112,7 @@ class DataConfig(Section):
         unused = ["source_images"] if self.trained_on == "target" else []
         unused += [] if self.on_bad_image == "skip" else ["max_megapixels"]  # an image is refused, not left out
         unused += [] if self.augmentation == "randaugment" else ["augmentation_ops", "augmentation_magnitude"]
+        unused += [] if self.augmentation == "pasta" else ["pasta_alpha", "pasta_k", "pasta_beta"]
         unused += [] if self.augmentation == "colour_jitter" else ["jitter"]
         unused += ["flip_averaging"] if self.task == "segmentation" else ["window", "window_stride"]
         return {name: value for name, value in flat.items() if name not in (*unused, *IDLE.get(self.name, ()))}
@@ -234,6 +242,41 @@ class SelectionConfig(Section):
 
 
 @dataclass(frozen=True, config=STRICT)
+class AveragingConfig(Section):
+    """Which weights are measured and kept, whatever the method."""
+
+    name: Literal["none", "swad", "wise_ft"] = "none"
+    """none: the last step's; swad: the mean of a window that the loss on source/val opens and closes; wise_ft: a
+    mixture with the starting weights."""
+    open_patience: Count = 3
+    """swad: the window opens at an evaluation that the next ones, together so many, do not improve on."""
+    close_patience: Count = 6
+    """swad: it closes ahead of so many evaluations in a row whose loss exceeds the limit. Memory and checkpoints hold
+    about as many copies of the weights."""
+    tolerance: Annotated[float, Field(ge=1, le=100)] = 1.3
+    """swad: the limit is the mean loss of the evaluations that opened the window, times this."""
+    evaluations_per_epoch: Count = 5
+    """swad: how often an epoch the loss on source/val is measured; at most after every step."""
+    mixing: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """wise_ft: 1 for the last step's weights, 0 for the starting ones with a head that was trained on them."""
+
+    @property
+    def summary(self) -> str:
+        """A short text for people; empty for none."""
+        texts = {"swad": f"swad<{self.tolerance:.3g}", "wise_ft": f"wise_ft {self.mixing:.3g}"}
+        return texts.get(self.name, "")
+
+    def get_active(self) -> Flat:
+        """Leave out the settings of other averagings; none has no settings."""
+        used = {
+            "none": (),
+            "swad": ("name", "open_patience", "close_patience", "tolerance", "evaluations_per_epoch"),
+            "wise_ft": ("name", "mixing"),
+        }
+        return {name: value for name, value in flatten(self).items() if name in used[self.name]}
+
+
+@dataclass(frozen=True, config=STRICT)
 class Config:
     """One training run."""
 
@@ -243,6 +286,7 @@ class Config:
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     selection: SelectionConfig = dataclasses.field(default_factory=SelectionConfig)
+    averaging: AveragingConfig = dataclasses.field(default_factory=AveragingConfig)
 
     def __post_init__(self) -> None:
         if self.selection.protocol == "paper" and self.selection.epoch != "best":
@@ -257,8 +301,8 @@ class Config:
             )
         if self.data.task == "segmentation" and self.data.augmentation == "randaugment":
             raise UserError(
-                f"data.augmentation: expected colour_jitter or none with data.name={self.data.name}, whose pixels must "
-                "stay where their labels are; found randaugment"
+                "data.augmentation: expected colour_jitter, pasta or none with "
+                f"data.name={self.data.name}, whose pixels must stay where their labels are; found randaugment"
             )
         if self.data.task == "segmentation" and self.train.batch_size < 2:
             raise UserError(
@@ -285,6 +329,11 @@ class Config:
             raise UserError(
                 f"train.batch_size: expected at most data.source_images ({images}), found {self.train.batch_size}"
             )
+
+    @property
+    def summary(self) -> str:
+        """What is trained, in a short text for people."""
+        return " + ".join(filter(None, (self.method.summary, self.averaging.summary)))
 
     @property
     def cpus_per_worker(self) -> int:

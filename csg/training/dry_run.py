@@ -109,8 +109,12 @@ def _count_memory(learner: Learner) -> dict[str, float]:
     optim = learner.config.optim
     # AdamW keeps two values a weight, SGD with momentum one; as published (lr_in_momentum) also with a momentum of 0.
     values = 2 if optim.name == "adamw" else int(optim.lr_in_momentum or optim.momentum > 0)
+    averaging = learner.config.averaging
+    newest = max(averaging.open_patience, averaging.close_patience)
+    copies = {"none": 0, "swad": newest + 2, "wise_ft": 2}[averaging.name]
     megabytes = {
         "weights of the model": _megabytes(learner.model.state_dict().values()),
+        "weights to average": copies * _megabytes(learner.model.state_dict().values()),
         "gradients": _megabytes(trained),
         "optimiser": values * _megabytes(trained),
         "queues": _megabytes(queues),

@@ -136,7 +136,7 @@ class Run:
             epochs = [*self.record.epochs, report.metrics]
             if selects_newest(epochs, self.config):
                 if is_first():
-                    save_selected(self.selected, training.learner.model, self.config, self.pair)
+                    save_selected(self.selected, training.measured_model(), self.config, self.pair)
                 barrier()
             self.record.epochs = epochs
             self.record.status, self.record.error = "running", ""

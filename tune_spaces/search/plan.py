@@ -149,7 +149,7 @@ class Search:
         number, role = trial_config[NUMBER], trial_config[ROLE]
         return Entry(
             Run(config, load_pair(config.data)),
-            name=f"{number:03d} {ROLE_NAMES.get(role, config.method.summary)}",
+            name=f"{number:03d} {ROLE_NAMES.get(role, config.summary)}",
             tags={Tag.TRIAL: str(number), Tag.ROLE: role},
         )
 
@@ -172,7 +172,7 @@ def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
         )
     if options.time_budget < 0:
         raise UserError(f"--time-budget: expected minutes, at least 0, found {options.time_budget}")
-    declared = find_space(options.space, method=config.method.name, data=config.data)
+    declared = find_space(options.space, method=config.method.name, data=config.data, averaging=config.averaging.name)
     space = narrow_space(declared, config, flags.given, flags.stated)
     if not space.names:
         raise UserError("--space: every parameter of the space is set by a flag; nothing is left to search")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from csg.config import DataConfig
 from csg.config.external import import_object
 from csg.messages.errors import UserError
+from tune_spaces.spaces import averaging as averaging_spaces
 from tune_spaces.spaces import csg as csg_space
 from tune_spaces.spaces import rivals as rival_spaces
 from tune_spaces.spaces.space import Space
@@ -20,25 +23,32 @@ SPACES = {
     "feature_l2": rival_spaces.FEATURE_L2,
     "asg": rival_spaces.ASG,
     "drpc": rival_spaces.DRPC,
+    "lp_ft": rival_spaces.LP_FT,
+    "miro": rival_spaces.MIRO,
+    "mixstyle": rival_spaces.MIXSTYLE,
+    "gcisg": rival_spaces.GCISG,
     "learning_rates": Space(csg_space.LEARNING_RATES, follows=True),
 }
 
 
-def find_space(name: str, *, method: str, data: DataConfig) -> Space:
+def find_space(name: str, *, method: str, data: DataConfig, averaging: str = "none") -> Space:
     """Return a shipped space, or ``module:NAME`` or ``path/to/file.py:NAME``.
 
     Args:
         name: empty for the method's own space: the one of its name, for this pair or this task where there is one, or
-            the learning rates.
+            the learning rates; and what is searched of the averaging around it.
         method: ``method.name``.
         data: names the pair.
+        averaging: ``averaging.name``.
 
     Raises:
         UserError: there is none.
     """
     if not name:
         own = (f"{method}_{data.name}", f"{method}_{data.task}", method, "learning_rates")
-        return next(SPACES[each] for each in own if each in SPACES)
+        space = next(SPACES[each] for each in own if each in SPACES)
+        around = averaging_spaces.AVERAGINGS.get(averaging, ())
+        return dataclasses.replace(space, parameters=(*around, *space.parameters)) if around else space
     if name in SPACES:
         return SPACES[name]
     found = import_object(name, setting="--space") if ":" in name else None
