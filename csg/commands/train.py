@@ -138,6 +138,7 @@ def _format_epoch(report: EpochReport, config: Config) -> str:
     figures += [
         f"{stream} {100 * metrics[f'{stream}/{score}']:.1f} %"
         for stream in ("source/val", "source/shifted", "target/val")
+        if f"{stream}/{score}" in metrics
     ]
     if "target/val/E0_mhe" in metrics:  # absent if features are not finite, or all zero
         figures.append(f"E_0 (mhe) {metrics['target/val/E0_mhe']:.3f}")

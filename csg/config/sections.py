@@ -11,7 +11,7 @@ import dataclasses
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from csg.config.pairs import BUNDLED_SOURCE_IMAGES, IDLE, get_pair_task
@@ -24,6 +24,16 @@ Ids = Literal["by_name", "label_ids", "train_ids"]
 """Meaning of the pixels in label files of Cityscapes and GTA5."""
 
 
+def _take_several(value: object) -> object:
+    """Return several values of a file as a tuple, and one as itself."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    return value[0] if len(value) == 1 else tuple(value) or None
+
+
+Several = BeforeValidator(_take_several)
+
+
 @dataclass(frozen=True, config=STRICT)
 class DataConfig(Section):
     """The synthetic source, the real target, and the processing of their images."""
@@ -33,12 +43,19 @@ class DataConfig(Section):
     have a class for every pixel."""
     root: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
     """visda17: folder that holds train/ and validation/ or test/, each with its image_list.txt."""
-    source: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
-    """folders: folder of synthetic images, one sub-folder a class. gta5_cityscapes: folder with GTA5's images/ and
-    labels/."""
+    source: Annotated[str | tuple[str, ...] | None, Several, Place("read"), NOT_IDENTITY] = None
+    """folders: folder of synthetic images, one sub-folder a class; or several such folders, one a source.
+    gta5_cityscapes: folder with GTA5's images/ and labels/."""
     target: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
-    """folders: folder of real images, one sub-folder a class. gta5_cityscapes: folder with Cityscapes' leftImg8bit/
-    and gtFine/."""
+    """folders: folder of real images, one sub-folder a class; where no sub-folder has the name of a class, all images
+    below it are photographs without labels; unset, there are no real images. gta5_cityscapes: folder with Cityscapes'
+    leftImg8bit/ and gtFine/."""
+    target_unlabelled: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
+    """folders: folder of photographs, at any depth, whose labels nobody knows: they join target/val, for what needs no
+    label."""
+    class_map: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
+    """folders: YAML file that gives sub-folders of the target the source's names (name in the target: name in the
+    source, or null to leave it out)."""
     target_split: Literal["validation", "test"] = "validation"
     """visda17: the real images: validation (the paper's) or test."""
     source_ids: Ids = "by_name"
@@ -55,6 +72,9 @@ class DataConfig(Section):
     part with every class in proportion."""
     trained_on: Literal["source", "target"] = "source"
     """Images that are trained on: the synthetic ones, or for comparison the real ones of target/val."""
+    balance: Literal["by_size", "equally"] = "by_size"
+    """Several sources (folders; those of glyphs are families of fonts): by_size lets every image come once an epoch,
+    equally lets every source give an epoch as many images as the others."""
     source_val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the synthetic images on disk that form source/val (glyphs and glyph_scenes hold out fonts instead)."""
     target_val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
@@ -97,6 +117,13 @@ class DataConfig(Section):
         return get_pair_task(self.name)
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """The folders of synthetic images."""
+        if self.source is None:
+            return ()
+        return (self.source,) if isinstance(self.source, str) else self.source
+
+    @property
     def source_images_asked(self) -> int | None:
         """Number of synthetic training images with the default resolved; None for all images of a pair on disk."""
         return BUNDLED_SOURCE_IMAGES.get(self.name) if self.source_images is None else self.source_images
@@ -110,6 +137,7 @@ class DataConfig(Section):
         """Leave out the settings of other augmentations, tasks and pairs."""
         flat = flatten(self) | {"source_images": self.source_images_asked, "window": self.window_side}
         unused = ["source_images"] if self.trained_on == "target" else []
+        unused += ["balance"] if self.name == "folders" and len(self.sources) < 2 else []
         unused += [] if self.on_bad_image == "skip" else ["max_megapixels"]  # an image is refused, not left out
         unused += [] if self.augmentation == "randaugment" else ["augmentation_ops", "augmentation_magnitude"]
         unused += [] if self.augmentation == "pasta" else ["pasta_alpha", "pasta_k", "pasta_beta"]

@@ -78,7 +78,10 @@ def flatten(config: Any, prefix: str = "") -> Flat:
 
 
 def find_places(config: Any, use: Use | None = None, prefix: str = "") -> dict[str, str]:
-    """Return the files and folders that a tree of dataclasses names, by dotted name; with ``use``, only those."""
+    """Return the files and folders that a tree of dataclasses names, by dotted name; with ``use``, only those.
+
+    Of a setting that names several, the second and later ones have their number behind the name.
+    """
     found: dict[str, str] = {}
     marked = find_place_fields(type(config))
     for field in dataclasses.fields(config):
@@ -88,8 +91,14 @@ def find_places(config: Any, use: Use | None = None, prefix: str = "") -> dict[s
         elif field.name in marked:
             place = marked[field.name]
             if value not in (None, *place.words) and use in (None, place.use):
-                found[f"{prefix}{field.name}"] = value
+                several = enumerate(value if isinstance(value, tuple) else (value,))
+                found |= {number_place(f"{prefix}{field.name}", number): path for number, path in several}
     return found
+
+
+def number_place(name: str, place: int) -> str:
+    """Return the name of the file or folder at a place among several that a setting names, the first being 0."""
+    return f"{name} {place + 1}" if place else name
 
 
 def find_place_fields(cls: type[Any]) -> dict[str, Place]:

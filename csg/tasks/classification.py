@@ -52,24 +52,29 @@ class Classification(Task):
         images = pair.streams[stream]
         averaging = config.data.flip_averaging if pair.flip_averaging else "none"
         features: list[Tensor] = []
-        answers = [torch.empty(0, 2, dtype=torch.int64)]
+        answers = [torch.empty(0, 3, dtype=torch.int64)]
         for reading in read_batches(images, config, batch=config.train.evaluation_batch_size):
             scores, output = class_scores(inference, inference.input(reading.views[0]), averaging)
             features.append(output.features.cpu())
-            answers.append(torch.stack([reading.labels, scores.argmax(dim=1).cpu()], dim=1))
-        labels, predicted = gather_rows(torch.cat(answers)).unbind(dim=1)
+            answers.append(torch.stack([reading.labels, scores.argmax(dim=1).cpu(), reading.indices], dim=1))
+        labels, predicted, places = gather_rows(torch.cat(answers)).unbind(dim=1)
         left_out = count_skipped(images, len(labels), stream)
-        labelled = labels != IGNORED
         return Measurement(
-            confusion_counts(predicted[labelled], labels[labelled], len(pair.classes)),
+            _count(labels, predicted, len(pair.classes)),
             gather_rows(torch.cat([inference.no_features(), *features])),
             {"labels": labels, "predicted": predicted},
+            places,
             left_out,
         )
 
     def predict(self, inference: Inference, config: Config, images: Tensor) -> Tensor:
         """See :class:`~csg.tasks.task.Task`; of the images as they are, not mirrored."""
         return inference(inference.input(images)).logits.argmax(dim=1).cpu()
+
+    def count_answers(self, measurement: Measurement, rows: Tensor) -> Tensor:
+        """See :class:`~csg.tasks.task.Task`."""
+        labels, predicted = (measurement.answers[name][rows] for name in ("labels", "predicted"))
+        return _count(labels, predicted, len(measurement.confusion))
 
     def class_figures(self, measurement: Measurement) -> list[float]:
         """Return each class's accuracy."""
@@ -93,6 +98,12 @@ def class_scores(inference: Inference, batch: Tensor, averaging: FlipAveraging) 
         return output.logits, output
     squash = torch.sigmoid if averaging == "sigmoid" else _softmax
     return (squash(output.logits) + squash(inference(batch.flip(3)).logits)) / 2, output
+
+
+def _count(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """Count the answers on images that have a label, (classes, classes)."""
+    labelled = labels != IGNORED
+    return confusion_counts(predicted[labelled], labels[labelled], classes)
 
 
 def _softmax(logits: Tensor) -> Tensor:

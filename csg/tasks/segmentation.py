@@ -53,21 +53,28 @@ class Segmentation(Task):
         classes = len(pair.classes)
         confusions: list[Tensor] = []
         features: list[Tensor] = []
+        places = [torch.empty(0, dtype=torch.int64)]
         for reading in read_batches(images, config, batch=1):  # images may differ in size
             predicted, feature = answer(inference, config, reading.views[0][0])
             confusions.append(pixel_counts(predicted, reading.labels[0], classes, ignored=IGNORED))
             features.append(feature)
+            places.append(reading.indices)
         own = torch.stack(confusions) if confusions else torch.zeros(0, classes, classes, dtype=torch.int64)
         each = gather_rows(own)
         left_out = count_skipped(images, len(each), stream)
         if not each.any():
             raise BadDataError(f"{stream}: expected pixels of some class, found none but void; hold out more images")
         stacked = torch.stack(features) if features else inference.no_features()
-        return Measurement(each.sum(dim=0), gather_rows(stacked), {"confusions": each}, left_out)
+        answers = {"confusions": each}
+        return Measurement(each.sum(dim=0), gather_rows(stacked), answers, gather_rows(torch.cat(places)), left_out)
 
     def predict(self, inference: Inference, config: Config, images: Tensor) -> Tensor:
         """See :class:`~csg.tasks.task.Task`."""
         return torch.stack([answer(inference, config, image)[0] for image in images])
+
+    def count_answers(self, measurement: Measurement, rows: Tensor) -> Tensor:
+        """See :class:`~csg.tasks.task.Task`."""
+        return measurement.answers["confusions"][rows].sum(dim=0)
 
     def class_figures(self, measurement: Measurement) -> list[float]:
         """Return each class's intersection over union."""

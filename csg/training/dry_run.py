@@ -82,7 +82,8 @@ def check_buildable(config: Config, *, classes: int) -> None:
     images = torch.zeros(1, 3, side, side, dtype=next(learner.model.parameters()).dtype)
     with torch.no_grad():
         nothing = torch.full((1,) if find_task(config.data).one_label else (1, side, side), IGNORED)
-        batch = Batch(images, images, nothing, indices=torch.zeros(1, dtype=torch.int64), epoch=0)
+        none = torch.zeros(1, dtype=torch.int64)
+        batch = Batch(images, images, nothing, indices=none, epoch=0, sources=none, source_count=1)
         batch = learner.method.prepared(batch)
         learner.method.terms(batch, learner.model(batch.query), learner.model)
 

@@ -13,6 +13,7 @@ from csg.metrics.hyperspherical_energy import hyperspherical_energy
 from csg.models.model import Model
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference, Measurement
+from csg.training.source_figures import compute_source_figures
 
 SELECTION_SCORE: Final = "selection/score"
 """The selection score of a finished run, taken on the weights that target/test was measured with."""
@@ -36,8 +37,12 @@ def selection_score(metrics: Mapping[str, float], config: Config) -> float:
 
 
 def compute_figures(stream: str, measurement: Measurement, config: Config) -> dict[str, float]:
-    """Name the task's figures of a stream, as fractions; and how many images are not in them, where any."""
-    named = {f"{stream}/{name}": value for name, value in find_task(config.data).figures(measurement).items()}
+    """Name the task's figures of a stream, as fractions; and how many images are not in them, where any.
+
+    Without labels there are no figures.
+    """
+    figures = find_task(config.data).figures(measurement) if measurement.has_labels else {}
+    named = {f"{stream}/{name}": value for name, value in figures.items()}
     return named | ({f"{stream}/skipped_images": float(measurement.skipped)} if measurement.skipped else {})
 
 
@@ -65,7 +70,10 @@ def measure_validation(model: Model, config: Config, pair: Pair) -> dict[str, fl
     inference, task = Inference(model, config), find_task(config.data)
     metrics: dict[str, float] = {}
     for stream in (SOURCE_VAL, SOURCE_SHIFTED):
-        metrics |= compute_figures(stream, task.measure(inference, config, pair, stream), config)
+        measured = task.measure(inference, config, pair, stream)
+        metrics |= compute_figures(stream, measured, config) | compute_source_figures(stream, measured, config, pair)
+    if TARGET_VAL not in pair.streams:
+        return metrics
     target = task.measure(inference, config, pair, TARGET_VAL)
     metrics |= compute_figures(TARGET_VAL, target, config) | compute_energies(TARGET_VAL, target, config)
     if config.selection.protocol == "paper":

@@ -13,6 +13,7 @@ import torch
 
 from csg.collective import ask_first, check_agreement, own_slice, sum_over_processes, world_size
 from csg.config import Config
+from csg.data.balance import balance_stream, draw_order
 from csg.data.pair import SOURCE_TRAIN, Pair
 from csg.data.reading.loading import admit, map_in_order
 from csg.data.views.augmentation import Views, draw_views
@@ -20,7 +21,6 @@ from csg.messages.errors import BadDataError, UserError
 from csg.messages.wording import pluralize
 from csg.methods.method import Batch
 from csg.models.model import Model
-from csg.randomness import generator
 from csg.storage.place import Place
 from csg.tasks import find_task
 from csg.tasks.measurement import to_input
@@ -119,9 +119,10 @@ class Training:
     def batches(self) -> Iterator[Batch]:
         """Yield what is left of the epoch under way; in a process group, this process's part of each batch."""
         config, position = self.config, self.position
-        source = self.pair.streams[SOURCE_TRAIN]
+        source = balance_stream(self.pair.streams[SOURCE_TRAIN], config.data)
+        sources, source_count = source.sources, max(len(self.pair.sources), 1)
         size, seed = config.train.batch_size, config.train.seed
-        order = torch.from_numpy(generator(seed, "order", position.epoch).permutation(len(source)))
+        order = draw_order(source, config.data, seed=seed, epoch=position.epoch)
         epoch, two_views = position.epoch, self.learner.method.two_views
         least = find_task(config.data).fewest_images
 
@@ -147,7 +148,9 @@ class Training:
                 )
             query = to_input(self.learner.model, config, drawn.query)
             key = query if drawn.key is None else to_input(self.learner.model, config, drawn.key)
-            yield Batch(query, key, drawn.labels.to(config.train.device), drawn.indices, epoch)
+            labels = drawn.labels.to(config.train.device)
+            origin = sources[drawn.indices % len(source)].to(config.train.device)
+            yield Batch(query, key, labels, drawn.indices, epoch, origin, source_count)
 
 
 def _of_a_worker() -> str:

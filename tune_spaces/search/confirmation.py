@@ -76,11 +76,12 @@ def make_confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Se
     """Tabulate each winner's score in the search beside its scores under fresh seeds."""
     task = find_task(search.config.data)
     metric = f"{TARGET_TEST}/{task.headline}"
-    rows = {}
+    is_measured = all(metric in run.metrics for run in best)
+    rows: dict[str, tuple[Entry, ...]] = {}
     for winner in best:
         again = [run for run in runs if run.tags.get(Tag.CELL) == winner.name and run.status == "finished"]
         scores = {run.run_id: run.metrics[SELECTION_SCORE] for run in again}
-        real = {run.run_id: run.metrics[metric] for run in again}
+        real = {run.run_id: run.metrics[metric] for run in again if is_measured}
         searched = winner.metrics[SELECTION_SCORE]
         change = 100 * (statistics.fmean(scores.values()) - searched) if scores else None
         rows[winner.name] = (
@@ -88,13 +89,17 @@ def make_confirmation_table(search: Search, best: Sequence[TrackedRun], runs: Se
             Entry(f"{100 * searched:.1f}", "", SELECTION_SCORE, {winner.run_id: searched}),
             Entry(format_mean([100 * score for score in scores.values()], 1), "", SELECTION_SCORE, scores),
             Entry(MISSING if change is None else f"{change:+.1f}", "", SELECTION_SCORE, scores),
-            Entry(f"{100 * winner.metrics[metric]:.1f}", "", metric, {winner.run_id: winner.metrics[metric]}),
-            Entry(format_mean([100 * value for value in real.values()], 1), "", metric, real),
         )
+        if is_measured:
+            rows[winner.name] += (
+                Entry(f"{100 * winner.metrics[metric]:.1f}", "", metric, {winner.run_id: winner.metrics[metric]}),
+                Entry(format_mean([100 * value for value in real.values()], 1), "", metric, real),
+            )
     caption = (
         f"Score: {search.score_metric}. Searched: the trial's own, chosen for being high, so that it flatters; fresh: "
-        f"mean ± sample standard deviation over n seeds that the search has not seen. Real: {task.headline_words} on "
-        "target/test."
+        "mean ± sample standard deviation over n seeds that the search has not seen. "
+        f"{f'Real: {task.headline_words} on target/test' if is_measured else 'The data have no target/test'}."
     )
-    headings = ("trial", "n", "searched %", "fresh %", "change", "real, searched %", "real, fresh %")
+    headings = ["trial", "n", "searched %", "fresh %", "change"]
+    headings += ["real, searched %", "real, fresh %"] if is_measured else []
     return Table("confirmation", f"What survives of {search.name}", arrange_cells(headings, rows), caption)
