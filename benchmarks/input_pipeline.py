@@ -140,7 +140,7 @@ def measure_step(config: Config, views: Views, rounds: int) -> float:
         began = time.perf_counter()
         query = to_input(learner.model, config, views.query)
         key = query if views.key is None else to_input(learner.model, config, views.key)
-        learner.step(Batch(query, key, labels, views.indices, 0), 1.0)
+        learner.step(Batch(query, key, labels, views.indices, 0, torch.zeros_like(views.indices), 1), 1.0)
         if config.train.device == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)

@@ -14,7 +14,16 @@ from csg.config import Config, yaml_text
 from csg.config.external import resolve_place
 from csg.config.flags import Argument, CommandLine, list_arguments, make_options, show_help, wants_help
 from csg.config.pairs import DEFAULT_PAIR, get_defaults
-from csg.config.settings import DIGITS, Flat, build, collect_hints, describe_unknown, find_places, flatten
+from csg.config.settings import (
+    DIGITS,
+    Flat,
+    build,
+    collect_hints,
+    describe_unknown,
+    find_places,
+    flatten,
+    number_place,
+)
 from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
 from csg.methods import find_method, get_method_name
@@ -228,7 +237,7 @@ def with_absolute_paths(config: Config) -> Config:
             :func:`csg.storage.paths.resolve_path`.
     """
     flat = flatten(config)
-    found = {}
+    found: Flat = {}
     written = find_places(config, "written")
     # train.output first: data.cache lies below it unless told otherwise, and would be blamed for it.
     for name, text in sorted(find_places(config).items(), key=lambda place: place[0] != "train.output"):
@@ -240,6 +249,9 @@ def with_absolute_paths(config: Config) -> Config:
             found[name] = check_address(text, name)
         else:
             raise UserError(f"{name}: expected a path, found the address {text}; mount it, and give its path")
+    for name, value in flat.items():
+        if isinstance(value, tuple) and name in found:
+            found[name] = tuple(found.pop(number_place(name, number)) for number in range(len(value)))
     if flat["method.path"] is not None:
         found["method.path"] = resolve_place(flat["method.path"])
     return config_from_flat(flat | found)

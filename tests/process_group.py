@@ -152,7 +152,7 @@ def _one(world: int, settings: Mapping[str, Any]) -> Result:
     state = training.state()
     return {
         "metrics": [{k: v for k, v in report.metrics.items() if "second" not in k} for report in reports],
-        "model": state["model"],
+        "model": training.measured_model().state_dict(),
         "method": dict(leaves(state["method"])),
         "steps": training.learner.steps,
     }

@@ -63,6 +63,14 @@ def write_folders(
     return root / "renders", root / "photographs"
 
 
+def write_photographs(folder: Path, *, images: int = 9, nested: bool = False) -> Path:
+    """Write photographs of three classes that no name and no folder tells, in one folder or in a folder a day."""
+    for number in range(images):
+        below = f"2024/day {number % 2}" if nested else "."
+        write_image(folder / below / f"DSC{number:04}.JPG", number % 3, number, real=True)
+    return folder
+
+
 def _edit_list(folder: Path, edit: Callable[[list[str]], list[str]]) -> None:
     lines = (folder / LIST).read_text().splitlines()
     (folder / LIST).write_text("".join(line + "\n" for line in edit(lines)))

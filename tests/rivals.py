@@ -9,7 +9,7 @@ from torch import Tensor
 
 from csg.methods.method import Batch, Term
 from csg.models.model import Output
-from csg.training.step import Learner
+from csg.training.step import Learner, choose_precision
 from tests.csg.methods.test_methods import batch, learner
 
 
@@ -30,7 +30,7 @@ def term_in_bfloat16(name: str, **more: object) -> tuple[Learner, Batch, Output,
         for parameter in it.model.encoder.parameters():
             parameter.mul_(1.05)
     images = batch(one_view=True)
-    with it._precision():
+    with choose_precision(it.config):
         output = it.model(images.query)
         (term,) = it.method.terms(images, output, it.model)
     return it, images, output, term

@@ -54,4 +54,9 @@ def write_command(settings: Mapping[str, Any]) -> str:
         if name not in written and (name in method or name == "train.seed" or defaults.get(name) != value)
     }
     ordered = sorted(changed.items(), key=lambda item: item[0] not in method)  # the method's name first
-    return comment + " ".join(["csg train", *(f"--{name} {quote_for_shell(str(value))}" for name, value in ordered)])
+    return comment + " ".join(["csg train", *(f"--{name} {_write_value(value)}" for name, value in ordered)])
+
+
+def _write_value(value: Any) -> str:
+    """Write a setting's value, or each of several, as words of a command."""
+    return " ".join(quote_for_shell(str(each)) for each in (value if isinstance(value, (list, tuple)) else [value]))

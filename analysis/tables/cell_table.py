@@ -45,12 +45,14 @@ def make_cell_table(
     """Tabulate an ablation's finished runs, a row for each cell of its design.
 
     A figure is the mean over seeds with the *sample* standard deviation; with one seed, the value alone. Differences
-    are paired by seed and have Student's t interval. Their p-values are corrected within the table (Holm).
+    are paired by seed and have Student's t interval. Their p-values are corrected within the table (Holm). A figure
+    that no finished run has, because its data have no labels for it, is no column.
 
     Raises:
         MixedRunsError: see :func:`analysis.runs.comparable.check_unmixed`.
     """
     mixed = check_unmixed(ablation.finished_cells, mix=mix)
+    columns = _keep_measured(ablation, columns)
     made = [_make_entries(ablation, column) for column in columns]
     rows = {}
     for cell, finished in ablation.finished_cells.items():
@@ -61,6 +63,12 @@ def make_cell_table(
     headings = [each for column in columns for each in (column.heading, *(test if column.tested else []))]
     caption = " ".join([*_write_caption(ablation, columns), *([note] if note else []), *mixed])
     return Table(name, title, arrange_cells(["cell", "n", *headings], rows), caption)
+
+
+def _keep_measured(ablation: AblationRuns, columns: Sequence[Column]) -> list[Column]:
+    """Return the columns of which any finished run has a figure; all where none has finished."""
+    measured = {name for run in ablation.finished for name in run.metrics}
+    return [column for column in columns if not ablation.finished or column.metric in measured]
 
 
 def _make_entries(ablation: AblationRuns, column: Column) -> dict[str, list[Entry]]:
@@ -146,7 +154,9 @@ def _write_caption(ablation: AblationRuns, columns: Sequence[Column]) -> list[st
     asked = [str(run.params["selection.protocol"]) for run in ablation.finished if count_target_queries(run)]
     queries = describe_queries(sum(map(count_target_queries, ablation.finished)), asked)
     sentences = ["Mean ± sample standard deviation over n seeds."]
-    if ablation.finished:
+    if ablation.finished and not images:
+        sentences.append("The data have no target/test, so that no figure says how right a cell is on real images.")
+    elif ablation.finished:
         figures = "Real accuracy" if task.one_label else f"Real {task.score_words}, {task.overall_words}"
         seen = pluralize(images[0], "image") if len(images) == 1 else f"{_list(images)} images"
         sentences.append(

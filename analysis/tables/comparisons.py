@@ -14,6 +14,7 @@ from analysis.inference.t_tests import Interval
 from analysis.runs.metrics import E0_METRIC, get_task
 from analysis.runs.run_table import AblationRuns, Outputs, RunTable
 from analysis.tables.cell_table import Column, make_cell_table
+from analysis.tables.evaluated_sets import describe_sets, find_set_metrics
 from analysis.tables.published import find_published_score
 from analysis.tables.table import MISSING, Entry, Table
 from csg.config.names import make_metric_name
@@ -27,19 +28,32 @@ SECONDS: Final = Column("s/epoch", "seconds_per_epoch", decimals=1)
 
 
 def make_ablation_table(ablation: AblationRuns, *, mix: Collection[str] = ()) -> Table:
-    """Tabulate what each cell does to the figure on real images, tested against the cell that it is compared with."""
+    """Tabulate what each cell does to the figure on real images, tested against the cell that it is compared with.
+
+    Where the data have no labelled real images, the figure on source/val is tested instead.
+    """
     task = get_task(ablation.runs)
     source = f"source {task.headline_words}"
+    on_source = Column(f"{source} %", f"selected/{SOURCE_VAL}/{task.headline}", 100, 1)
+    if ablation.finished and not is_measured(ablation):
+        on_source = dataclasses.replace(on_source, better="higher", tested=True)
+    sets = find_set_metrics(ablation.runs, mix=mix)
     columns = (
         Column(f"real {task.headline_words} %", f"{TARGET_TEST}/{task.headline}", 100, 1, "higher", tested=True),
         *(() if task.one_label else (Column(f"real {task.overall_words} %", task.real_overall, 100, 1),)),
-        Column(f"{source} %", f"selected/{SOURCE_VAL}/{task.headline}", 100, 1),
+        *(Column(f"{name} %", metric, 100, 1, "higher") for name, metric in sets.items()),
+        on_source,
         dataclasses.replace(E0_COLUMN, better=""),
         SECONDS,
     )
-    note = f"{source[0].upper() + source[1:]} on source/val, of the same weights."
+    note = f"{source[0].upper() + source[1:]} on source/val, of the same weights. {describe_sets(sets)}".rstrip()
     name = f"ablation_{ablation.design}"
     return make_cell_table(ablation, columns, name=name, title=ablation.title, mix=mix, note=note)
+
+
+def is_measured(ablation: AblationRuns) -> bool:
+    """Whether any finished run was measured on target/test, which needs labelled real images."""
+    return any(get_task(ablation.runs).real_score in run.metrics for run in ablation.finished)
 
 
 def make_main_comparison(table: RunTable, ablation: AblationRuns, *, mix: Collection[str] = ()) -> Table:
@@ -49,17 +63,19 @@ def make_main_comparison(table: RunTable, ablation: AblationRuns, *, mix: Collec
     could change. Runs with the paper's protocol, data and model also get the published figure and the difference to it.
     """
     task = get_task(ablation.runs)
+    sets = find_set_metrics(ablation.runs, mix=mix)
     columns = (
         Column("mean class %" if task.one_label else f"{task.score_words} %", task.real_score, 100, 1, "higher"),
         Column(f"{task.overall_words} %", task.real_overall, 100, 1),
         E0_COLUMN,
         Column("E_1", "target/test/E1", better="lower"),
         Column("E_2", "target/test/E2", better="lower"),
+        *(Column(f"{name} {task.headline_words} %", metric, 100, 1, "higher") for name, metric in sets.items()),
     )
     note = (
         f"Over images: 95 % bootstrap interval of the {task.score_words} averaged over the seeds, test images drawn "
-        "anew. E_0 in the convention mhe, log(1/d²); E_s: lower is more diverse."
-    )
+        f"anew. E_0 in the convention mhe, log(1/d²); E_s: lower is more diverse. {describe_sets(sets)}"
+    ).rstrip()
     made = make_cell_table(ablation, columns, name="main_comparison", title=ablation.title, mix=mix, note=note)
     made.cells.insert(2, "over images %", [_bootstrap_images(table, runs) for runs in ablation.finished_cells.values()])
     return _add_published(made, ablation.finished_cells)

@@ -10,6 +10,7 @@ from analysis.runs.comparable import keep_distinct
 from analysis.runs.newest import choose_main, name_ablation
 from analysis.runs.run_table import AblationRuns, RunTable
 from analysis.tables.comparisons import (
+    is_measured,
     make_ablation_table,
     make_class_table,
     make_diversity_table,
@@ -59,8 +60,7 @@ def _list_makers(table: RunTable, main: str, mix: Collection[str]) -> dict[str, 
     """Return what makes each table of the runs of one task, by its name."""
     ablations, searches = table.ablations(), table.searches()
     makers: dict[str, Maker] = {}
-    if ablations:
-        chosen = choose_main(ablations, main)
+    if ablations and (is_measured((chosen := choose_main(ablations, main)).ablation) or not chosen.ablation.finished):
         compared: dict[str, Maker] = {
             "main_comparison": partial(make_main_comparison, table, chosen.ablation, mix=mix),
             "per_class": partial(make_class_table, chosen.ablation, mix=mix),

@@ -57,7 +57,8 @@ def find_published_score(runs: Sequence[TrackedRun]) -> float | None:
 def _get_kind(run: TrackedRun) -> tuple[str, str, str, str] | None:
     """Return a run's data, metric, backbone and method as the paper names them; None if it is not comparable."""
     data, method = str(run.params.get("data.name")), str(run.params.get("method.name"))
-    if data not in RECIPES or method in OTHER_BASELINES.get(data, ()):
+    averaged = run.params.get("averaging.name") is not None
+    if data not in RECIPES or method in OTHER_BASELINES.get(data, ()) or averaged:
         return None
     file, target, metric = RECIPES[data]
     wanted = {

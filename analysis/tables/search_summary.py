@@ -30,13 +30,19 @@ def make_search_summary(searches: Sequence[SearchRuns]) -> Table:
     task = get_task(run for search in searches for run in search.runs)
     headings = (*HEADINGS, f"real {task.headline_words} %", "source only %", "gain")
     rows = {make_unique_key(search, searches): _make_entries(search, task) for search in searches}
+    chosen = "Chosen: the finished trial with the best score under the search's own protocol"
+    cells = arrange_cells(headings, rows)
+    finished = [run for search in searches for run in search.runs if run.status == "finished"]
+    if finished and not any(f"{TARGET_TEST}/{task.headline}" in run.metrics for run in finished):
+        cells = cells.drop(columns=list(headings[len(HEADINGS) :]))
+        return Table("search_summary", "Searches", cells, f"{chosen}. The data have no target/test.")
     caption = (
-        "Chosen: the finished trial with the best score under the search's own protocol; its real "
+        f"{chosen}; its real "
         f"{task.headline_words}, on target/test, was measured once and seen by no search"
         f"{', with its 95 % Wilson interval over images' if task.one_label else ''}. Gain: to "
         "source only, the search's first trial, in points; one seed each, saying nothing of the spread."
     )
-    return Table("search_summary", "Searches", arrange_cells(headings, rows), caption)
+    return Table("search_summary", "Searches", cells, caption)
 
 
 def format_wilson(run: TrackedRun, accuracy: float) -> str:

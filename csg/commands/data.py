@@ -12,12 +12,13 @@ from rich.text import Text
 from csg.commands import check_command
 from csg.commands.passed_over import print_not_used
 from csg.commands.progress import show_image_progress
-from csg.config import Config
+from csg.config import Config, yaml_text
 from csg.config.flags import HELP
 from csg.data import load_pair
 from csg.data.check import Report, check
 from csg.data.fault import KINDS_IN_WORDS
 from csg.data.pair import SOURCE_SHIFTED
+from csg.data.pairs.class_map import propose_names
 from csg.data.reading.listing import describe_files
 from csg.messages.console import Console
 from csg.messages.errors import UserError
@@ -57,6 +58,7 @@ def data(argv: Sequence[str], console: Console) -> int:
     for side, kinds in report.passed_over.items():
         print_not_used(kinds, report.domains[side]["several_frames"], console, side=side)
     _print_faults(report, console)
+    _propose_class_map(report, console)
     _print_verdict(report, console)
     console.print(f"report: {report.path}")
     return 0 if report.usable else 1
@@ -72,21 +74,29 @@ def _refuse_a_batch_too_large(config: Config) -> None:
 
 
 def _print_counts(report: Report, console: Console) -> None:
-    """Print the number of images of each class, by stream if the data can be split into streams, else by side.
+    """Print the number of images of each class, by source, if there are several, and stream.
 
-    With label maps, an image counts for every class that it shows, and the share of the pixels is printed too.
+    If the data cannot be split into streams, images are counted by side.
+
+    With label maps, an image counts for every class that it shows, and the share of the pixels is printed too. Images
+    without labels are counted apart.
     """
-    columns = {name: stream for name, stream in report.streams.items() if name != SOURCE_SHIFTED} or report.domains
+    sources = {name: domain for name, domain in report.domains.items() if name.startswith("source ")}
+    streams = {name: stream for name, stream in report.streams.items() if name != SOURCE_SHIFTED}
+    columns = {**sources, **streams} if streams else report.domains
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
     for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in report.domains["source"]["images_per_class"]:
+        table.add_column(make_one_line(name), justify="right", no_wrap=True)
+    for name in next(iter(report.domains.values()))["images_per_class"]:
         table.add_row(make_one_line(name), *(_format_count(column, name) for column in columns.values()))
+    if any("without_label" in column for column in columns.values()):
+        table.add_row("without label", *(f"{column.get('without_label', 0):,}" for column in columns.values()))
     table.add_row("all", *(f"{column['images']:,}" for column in columns.values()), style="bold")
     console.print(table)
     for side, described in report.domains.items():
-        figures = [pluralize(described["images"], "image"), f"{described['bytes'] / 1e6:,.1f} MB"]
+        without = " without labels" if described.get("without_label") else ""
+        figures = [f"{pluralize(described['images'], 'image')}{without}", f"{described['bytes'] / 1e6:,.1f} MB"]
         figures += [
             f"{name} {of['smallest']} to {of['largest']} (median {of['median']})"
             for name, of in described["pixels"].items()
@@ -94,10 +104,12 @@ def _print_counts(report: Report, console: Console) -> None:
         figures += (
             [f"{described['labelled_share']:.2%} of the pixels labelled"] if "labelled_share" in described else []
         )
-        console.print(f"{side}: {', '.join(figures)}: {described['folder']}")
+        console.print(f"{make_one_line(side)}: {', '.join(figures)}: {described['folder']}")
 
 
 def _format_count(column: Mapping[str, Any], name: str) -> str:
+    if name not in column["images_per_class"]:  # nobody knows
+        return "-"
     images: int = column["images_per_class"][name]
     pixels: dict[str, int] | None = column.get("pixels_per_class")
     return f"{images:,}" if pixels is None else f"{images:,} ({pixels[name] / max(sum(pixels.values()), 1):.2%})"
@@ -113,6 +125,18 @@ def _print_faults(report: Report, console: Console) -> None:
         console.print(f"  {fault.kind}: {make_one_line(str(fault))}")
     if len(report.faults) > SHOWN:
         console.print(f"  and {len(report.faults) - SHOWN:,} more, in the report")
+
+
+def _propose_class_map(report: Report, console: Console) -> None:
+    """Print lines for a class map where only the target has images of some classes."""
+    shown: dict[str, set[str]] = {"source": set(), "target": set()}
+    for name, described in report.domains.items():
+        shown[name.partition(" ")[0]] |= {label for label, images in described["images_per_class"].items() if images}
+    proposed = propose_names(shown["target"], shown["source"])
+    if proposed and shown["source"]:
+        console.print("Only the target has these names. A file of such lines as --data.class-map gives them others:")
+        for line in yaml_text.dump(proposed).splitlines():
+            console.print(f"  {line}")
 
 
 def _print_verdict(report: Report, console: Console) -> None:

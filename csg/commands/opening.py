@@ -20,6 +20,7 @@ from csg.models.weights import check_weights
 from csg.storage.layout import place_at
 from csg.training.identity import describe_earlier_runs
 from csg.training.loop import steps_per_epoch
+from csg.training.protocol import check_protocol
 from csg.training.run import Run
 
 NOTHING: Final = "nothing was trained"
@@ -35,7 +36,7 @@ def open_run(config: Config, console: Console, *, writing: bool = True) -> Run:
     place_at(config.train.output).reach("train.output", writing=writing)
     check_starting_weights(config, console)
     pair = open_pair(config, console)
-    console.print(f"{config.method.summary} on {pair.description}")
+    console.print(f"{config.summary} on {pair.description}")
     run = Run(config, pair)
     if not writing:
         return run
@@ -59,9 +60,11 @@ def open_pair(config: Config, console: Console) -> Pair:
     """Load a pair that can be trained on. Images on disk are all looked at, unless they were before.
 
     Raises:
-        UserError: the data are not there, are at fault, or are fewer than a batch.
+        UserError: the data are not there, are at fault, lack what the selection protocol looks at, or are fewer than a
+            batch.
     """
     pair = load_pair(config.data)
+    check_protocol(config, pair)
     steps_per_epoch(config, pair)
     if config.data.name in ON_DISK:
         _verify(config, console)

@@ -95,7 +95,7 @@ def _show_plan(config: Config, console: Console) -> int:
         console.print(pair.description)
     plan = plan_run(config, images=images, classes=classes)
     lines = [
-        config.method.summary,
+        config.summary,
         f"{pluralize(images, 'source training image')} / batches of {config.train.batch_size} = "
         f"{pluralize(plan.steps_per_epoch, 'iteration')} per epoch (the last incomplete batch is dropped); "
         f"{pluralize(config.train.epochs, 'epoch')} = {pluralize(plan.total_steps, 'iteration')}",
@@ -132,7 +132,9 @@ def _format_epoch(report: EpochReport, config: Config) -> str:
     metrics, score = report.metrics, find_task(config.data).score
     figures = [f"loss {metrics['train/loss']:.3f}"]
     figures += [
-        f"{stream} {100 * metrics[f'{stream}/{score}']:.1f} %" for stream in (SOURCE_VAL, SOURCE_SHIFTED, TARGET_VAL)
+        f"{stream} {100 * metrics[f'{stream}/{score}']:.1f} %"
+        for stream in (SOURCE_VAL, SOURCE_SHIFTED, TARGET_VAL)
+        if f"{stream}/{score}" in metrics
     ]
     energy = metrics.get(f"{TARGET_VAL}/E0_mhe")
     if energy is not None:  # absent if features are not finite, or all zero

@@ -7,10 +7,11 @@ The words are read here and not by tyro, so that every refusal is a :class:`User
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar, get_args, get_origin
+from typing import Any, Final, NoReturn, TypeVar, Union, get_args, get_origin
 
 import tyro
 from pydantic import TypeAdapter, ValidationError
@@ -46,6 +47,13 @@ class Argument:
     def many(self) -> bool:
         """Whether it takes several words."""
         return get_origin(self.hint) in (tuple, list)
+
+    @property
+    def several(self) -> Argument | None:
+        """What several words are read as, where one word is read as something else."""
+        kinds = get_args(self.hint) if get_origin(self.hint) in (Union, types.UnionType) else ()
+        found = next((kind for kind in kinds if get_origin(kind) is tuple), None)
+        return None if found is None else dataclasses.replace(self, hint=found)
 
     def spell(self, name: str) -> str:
         """Return the name by which a user knows the argument of the field ``name``."""
@@ -110,6 +118,8 @@ class CommandLine:
                 values[flag.name], left = True, flag.words
             elif argument.many:
                 values[flag.name], left = _parse_several(flag, argument), ()
+            elif argument.several is not None and len(flag.words) > (flag.value is None):
+                values[flag.name], left = _parse_several(flag, argument.several), ()
             else:
                 word, left = _take_word(flag)
                 values[flag.name] = _parse_one(word, argument, flag.typed)

@@ -9,6 +9,8 @@ from typing import Final
 from csg.messages.errors import UserError
 from csg.messages.text import encode_text, is_utf8
 
+EVALUATED: Final = "evaluated"
+"""Begins the names of metrics on another labelled set: evaluated/NAME/accuracy, for example."""
 DIGITS: Final = 10
 LONGEST_METRIC: Final = 250
 """Characters that MLflow accepts."""
@@ -23,6 +25,20 @@ def make_metric_name(name: str) -> str:
     name follows.
     """
     return _make_distinct(name, re.sub(r"[^\w\-. /:]", "_", name), mark=":", longest=LONGEST_METRIC)
+
+
+def make_set_prefix(name: str, remedy: str = "") -> str:
+    """Return what the names of metrics on another labelled set begin with.
+
+    Raises:
+        UserError: the name of the set cannot be a part of theirs; ``remedy`` says what else to do.
+    """
+    if not re.fullmatch(r"[\w\-.]+", name, re.ASCII):
+        raise UserError(
+            "--name: expected English letters, digits, hyphens, underscores and dots in the name of a set, found "
+            f"{name!r}{remedy}"
+        )
+    return f"{EVALUATED}/{name}"
 
 
 def check_experiment(name: str) -> None:

@@ -13,16 +13,16 @@ SEGMENTED: Final = ("gta5_cityscapes", "glyph_scenes")
 """Pairs with a class for each pixel. All others have a class for each image."""
 IDLE: Final[dict[str, tuple[str, ...]]] = {
     "glyphs": (
-        *("root", "source", "target", "target_split", "source_ids", "target_ids"),
+        *("root", "source", "target", "target_unlabelled", "class_map", "target_split", "source_ids", "target_ids"),
         *("source_val_fraction", "allow_missing_classes", "on_bad_image", "max_megapixels"),
     ),
-    "visda17": ("source", "target", "source_ids", "target_ids"),
+    "visda17": ("source", "target", "target_unlabelled", "class_map", "source_ids", "target_ids", "balance"),
     "folders": ("root", "target_split", "source_ids", "target_ids"),
     "glyph_scenes": (
-        *("root", "source", "target", "target_split", "source_ids", "target_ids"),
-        *("source_val_fraction", "allow_missing_classes", "on_bad_image", "max_megapixels"),
+        *("root", "source", "target", "target_unlabelled", "class_map", "target_split", "source_ids", "target_ids"),
+        *("source_val_fraction", "allow_missing_classes", "on_bad_image", "max_megapixels", "balance"),
     ),
-    "gta5_cityscapes": ("root", "target_split", "allow_missing_classes"),
+    "gta5_cityscapes": ("root", "target_unlabelled", "class_map", "target_split", "allow_missing_classes", "balance"),
 }
 """Data settings without effect, by the name of the pair."""
 BUNDLED_SOURCE_IMAGES: Final = {"glyphs": 1024, "glyph_scenes": 640}

@@ -11,10 +11,10 @@ import dataclasses
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from csg.config.pairs import BUNDLED_SOURCE_IMAGES, DEFAULT_PAIR, IDLE, get_pair_task
+from csg.config.pairs import BUNDLED, BUNDLED_SOURCE_IMAGES, DEFAULT_PAIR, IDLE, get_pair_task
 from csg.config.settings import NOT_IDENTITY, STRICT, Count, Flat, Place, Section, flatten
 from csg.messages.errors import UserError
 
@@ -38,6 +38,16 @@ ValidatorName = Literal[
 ]
 
 
+def _take_several(value: object) -> object:
+    """Return several values of a file as a tuple, and one as itself."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    return value[0] if len(value) == 1 else tuple(value) or None
+
+
+Several = BeforeValidator(_take_several)
+
+
 @dataclass(frozen=True, config=STRICT)
 class DataConfig(Section):
     """The synthetic source, the real target, and the processing of their images."""
@@ -47,12 +57,19 @@ class DataConfig(Section):
     have a class for every pixel."""
     root: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
     """visda17: folder that holds train/ and validation/ or test/, each with its image_list.txt."""
-    source: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
-    """folders: folder of synthetic images, one sub-folder a class. gta5_cityscapes: folder with GTA5's images/ and
-    labels/."""
+    source: Annotated[str | tuple[str, ...] | None, Several, Place("read"), NOT_IDENTITY] = None
+    """folders: folder of synthetic images, one sub-folder a class; or several such folders, one a source.
+    gta5_cityscapes: folder with GTA5's images/ and labels/."""
     target: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
-    """folders: folder of real images, one sub-folder a class. gta5_cityscapes: folder with Cityscapes' leftImg8bit/
-    and gtFine/."""
+    """folders: folder of real images, one sub-folder a class; where no sub-folder has the name of a class, all images
+    below it are photographs without labels; unset, there are no real images. gta5_cityscapes: folder with Cityscapes'
+    leftImg8bit/ and gtFine/."""
+    target_unlabelled: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
+    """folders: folder of photographs, at any depth, whose labels nobody knows: they join target/val, for what needs no
+    label."""
+    class_map: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
+    """folders: YAML file that gives sub-folders of the target the source's names (name in the target: name in the
+    source, or null to leave it out)."""
     target_split: Literal["validation", "test"] = "validation"
     """visda17: the real images: validation (the paper's) or test."""
     source_ids: Ids = "by_name"
@@ -69,18 +86,28 @@ class DataConfig(Section):
     part with every class in proportion."""
     trained_on: Literal["source", "target"] = "source"
     """Images that are trained on: the synthetic ones, or for comparison the real ones of target/val."""
+    balance: Literal["by_size", "equally"] = "by_size"
+    """Several sources (folders; those of glyphs are families of fonts): by_size lets every image come once an epoch,
+    equally lets every source give an epoch as many images as the others."""
     source_val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the synthetic images on disk that form source/val (glyphs and glyph_scenes hold out fonts instead)."""
     target_val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of the real images that form target/val; the rest is target/test. gta5_cityscapes: of Cityscapes' train,
     for target/test is its val. glyph_scenes: of the handwritten digits that scenes are composed of."""
-    augmentation: Literal["randaugment", "colour_jitter", "none"] = "randaugment"
-    """randaugment: drawn separately for the two views (not with a class for each pixel); colour_jitter: of the key view
-    alone; with "none" both views are the same image."""
+    augmentation: Literal["randaugment", "pasta", "colour_jitter", "none"] = "randaugment"
+    """randaugment: drawn separately for the two views (not with a class for each pixel); pasta: noise on the amplitudes
+    of frequencies, drawn separately too; colour_jitter: of the key view alone; with "none" both views are the same
+    image."""
     augmentation_ops: Count = 1
     """RandAugment operations per image and view."""
     augmentation_magnitude: Annotated[int, Field(ge=0, le=30)] = 6
     """RandAugment magnitude, of 30."""
+    pasta_alpha: Annotated[float, Field(ge=0, le=100)] = 3.0
+    """PASTA: the highest frequency's noise has a spread of pasta_alpha^pasta_k more than the mean colour's."""
+    pasta_k: Annotated[float, Field(gt=0, le=10)] = 2.0
+    """PASTA: how fast the spread grows with the frequency."""
+    pasta_beta: Annotated[float, Field(ge=0, le=10)] = 0.25
+    """PASTA: spread of the noise that all frequencies have, relative to their amplitudes."""
     jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.4
     """Strength of colour jitter: of brightness, contrast and saturation a factor, of the hue a part of the circle."""
     window: Annotated[int, Field(ge=32)] | None = None
@@ -99,9 +126,22 @@ class DataConfig(Section):
     """Processes that decode and augment; 0 does it in the training process. The batches are the same."""
 
     @property
+    def names_target(self) -> bool:
+        """Whether the settings name real images, or the pair brings its own."""
+        named = (self.root, self.target, self.target_unlabelled)
+        return self.name in BUNDLED or any(place is not None for place in named)
+
+    @property
     def task(self) -> Literal["classification", "segmentation"]:
         """Whether a label is a class for an image or for a pixel."""
         return get_pair_task(self.name)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The folders of synthetic images."""
+        if self.source is None:
+            return ()
+        return (self.source,) if isinstance(self.source, str) else self.source
 
     @property
     def source_images_asked(self) -> int | None:
@@ -117,8 +157,10 @@ class DataConfig(Section):
         """Leave out the settings of other augmentations, tasks and pairs."""
         flat = flatten(self) | {"source_images": self.source_images_asked, "window": self.window_side}
         unused = ["source_images"] if self.trained_on == "target" else []
+        unused += ["balance"] if self.name == "folders" and len(self.sources) < 2 else []
         unused += [] if self.on_bad_image == "skip" else ["max_megapixels"]  # an image is refused, not left out
         unused += [] if self.augmentation == "randaugment" else ["augmentation_ops", "augmentation_magnitude"]
+        unused += [] if self.augmentation == "pasta" else ["pasta_alpha", "pasta_k", "pasta_beta"]
         unused += [] if self.augmentation == "colour_jitter" else ["jitter"]
         unused += ["flip_averaging"] if self.task == "segmentation" else ["window", "window_stride"]
         return {name: value for name, value in flat.items() if name not in (*unused, *IDLE.get(self.name, ()))}
@@ -253,6 +295,41 @@ class SelectionConfig(Section):
 
 
 @dataclass(frozen=True, config=STRICT)
+class AveragingConfig(Section):
+    """Which weights are measured and kept, whatever the method."""
+
+    name: Literal["none", "swad", "wise_ft"] = "none"
+    """none: the last step's; swad: the mean of a window that the loss on source/val opens and closes; wise_ft: a
+    mixture with the starting weights."""
+    open_patience: Count = 3
+    """swad: the window opens at an evaluation that the next ones, together so many, do not improve on."""
+    close_patience: Count = 6
+    """swad: it closes ahead of so many evaluations in a row whose loss exceeds the limit. Memory and checkpoints hold
+    about as many copies of the weights."""
+    tolerance: Annotated[float, Field(ge=1, le=100)] = 1.3
+    """swad: the limit is the mean loss of the evaluations that opened the window, times this."""
+    evaluations_per_epoch: Count = 5
+    """swad: how often an epoch the loss on source/val is measured; at most after every step."""
+    mixing: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """wise_ft: 1 for the last step's weights, 0 for the starting ones with a head that was trained on them."""
+
+    @property
+    def summary(self) -> str:
+        """A short text for people; empty for none."""
+        texts = {"swad": f"swad<{self.tolerance:.3g}", "wise_ft": f"wise_ft {self.mixing:.3g}"}
+        return texts.get(self.name, "")
+
+    def get_active(self) -> Flat:
+        """Leave out the settings of other averagings; none has no settings."""
+        used = {
+            "none": (),
+            "swad": ("name", "open_patience", "close_patience", "tolerance", "evaluations_per_epoch"),
+            "wise_ft": ("name", "mixing"),
+        }
+        return {name: value for name, value in flatten(self).items() if name in used[self.name]}
+
+
+@dataclass(frozen=True, config=STRICT)
 class Config:
     """One training run."""
 
@@ -262,6 +339,7 @@ class Config:
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     selection: SelectionConfig = dataclasses.field(default_factory=SelectionConfig)
+    averaging: AveragingConfig = dataclasses.field(default_factory=AveragingConfig)
 
     def __post_init__(self) -> None:
         if self.selection.protocol == "paper" and self.selection.epoch != "best":
@@ -276,8 +354,8 @@ class Config:
             )
         if self.data.task == "segmentation" and self.data.augmentation == "randaugment":
             raise UserError(
-                f"data.augmentation: expected colour_jitter or none with data.name={self.data.name}, whose pixels must "
-                "stay where their labels are; found randaugment"
+                "data.augmentation: expected colour_jitter, pasta or none with "
+                f"data.name={self.data.name}, whose pixels must stay where their labels are; found randaugment"
             )
         if self.data.task == "segmentation" and self.train.batch_size < 2:
             raise UserError(
@@ -304,6 +382,11 @@ class Config:
             raise UserError(
                 f"train.batch_size: expected at most data.source_images ({images}), found {self.train.batch_size}"
             )
+
+    @property
+    def summary(self) -> str:
+        """What is trained, in a short text for people."""
+        return " + ".join(filter(None, (self.method.summary, self.averaging.summary)))
 
     @property
     def cpus_per_worker(self) -> int:

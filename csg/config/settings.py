@@ -89,10 +89,22 @@ def find_marks(config: Any, kind: type[T], prefix: str = "") -> dict[str, T]:
 
 
 def find_places(config: Any, use: Use | None = None, prefix: str = "") -> dict[str, str]:
-    """Return the files and folders that a tree of dataclasses names, by dotted name; with ``use``, only those."""
-    flat, places = flatten(config, prefix), find_marks(config, Place, prefix)
-    named = {name: place for name, place in places.items() if flat[name] not in (None, *place.words)}
-    return {name: flat[name] for name, place in named.items() if use in (None, place.use)}
+    """Return the files and folders that a tree of dataclasses names, by dotted name; with ``use``, only those.
+
+    Of a setting that names several, the second and later ones have their number behind the name.
+    """
+    flat, found = flatten(config, prefix), dict[str, str]()
+    for name, place in find_marks(config, Place, prefix).items():
+        value = flat[name]
+        if value not in (None, *place.words) and use in (None, place.use):
+            several = enumerate(value if isinstance(value, tuple) else (value,))
+            found |= {number_place(name, number): path for number, path in several}
+    return found
+
+
+def number_place(name: str, place: int) -> str:
+    """Return the name of the file or folder at a place among several that a setting names, the first being 0."""
+    return f"{name} {place + 1}" if place else name
 
 
 def collect_hints(cls: type[Any], prefix: str = "", **types: type[Any]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def _parse_union(word: str, kinds: Sequence[Any]) -> Any:
         return None
     expected = []
     for kind in kinds:
-        if kind is not types.NoneType:
+        if kind is not types.NoneType and get_origin(kind) is not tuple:
             try:
                 return parse_value(word, kind)
             except ValueError as error:

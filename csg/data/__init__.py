@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Final, Generic, TypeVar
 
 from csg.config import DataConfig
 from csg.config.pairs import IDLE
-from csg.data.domain import Domain, make_pair
+from csg.data.domain import Domain
 from csg.data.fault import Kind, name_faults
 from csg.data.maps.domain import MapDomain
 from csg.data.pair import SOURCE_TRAIN, TARGET_VAL, Pair
 from csg.data.pairs import folders, glyph_scenes, glyphs, gta5_cityscapes, visda17
+from csg.data.splitting import make_pair
 from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
 
@@ -26,9 +27,9 @@ DomainT = TypeVar("DomainT", Domain, MapDomain)
 class OnDisk(Generic[DomainT]):
     """How a pair of image files is read."""
 
-    read: Callable[[DataConfig], tuple[DomainT, DomainT]]
+    read: Callable[[DataConfig], tuple[DomainT, ...]]
     """Lists the synthetic and the real images."""
-    make_pair: Callable[[DomainT, DomainT, DataConfig], Pair]
+    make_pair: Callable[[Sequence[DomainT], DataConfig], Pair]
     """Splits them into streams."""
 
 
@@ -47,7 +48,7 @@ HONOURED: Final[dict[Kind, str]] = {
 """What is odd and is done as the list says, or is left out; a log names it."""
 
 
-def load_domains(config: DataConfig) -> tuple[Domain, Domain] | tuple[MapDomain, MapDomain]:
+def load_domains(config: DataConfig) -> tuple[Domain, ...] | tuple[MapDomain, ...]:
     """List the files of a pair on disk; a process keeps the last two.
 
     Raises:
@@ -61,7 +62,7 @@ def load_domains(config: DataConfig) -> tuple[Domain, Domain] | tuple[MapDomain,
 
 
 @lru_cache(maxsize=2)
-def _listed(config: DataConfig) -> tuple[Domain, Domain] | tuple[MapDomain, MapDomain]:
+def _listed(config: DataConfig) -> tuple[Domain, ...] | tuple[MapDomain, ...]:
     try:
         return ON_DISK[config.name].read(config)
     except OSError as error:
@@ -71,12 +72,12 @@ def _listed(config: DataConfig) -> tuple[Domain, Domain] | tuple[MapDomain, MapD
 
 
 def _load_from_disk(config: DataConfig) -> Pair:
-    source, target = load_domains(config)
+    domains = load_domains(config)
     for kind, what in HONOURED.items():
-        odd = [fault for domain in (source, target) for fault in domain.faults if fault.kind == kind]
+        odd = [fault for domain in domains for fault in domain.faults if fault.kind == kind]
         if odd:
             logging.getLogger(__name__).warning(name_faults(odd, what))
-    pair: Pair = ON_DISK[config.name].make_pair(source, target, config)  # type: ignore[arg-type]
+    pair: Pair = ON_DISK[config.name].make_pair(domains, config)  # type: ignore[arg-type]
     return pair
 
 
@@ -101,7 +102,7 @@ def load_pair(config: DataConfig) -> Pair:
 
 def _refuse_idle_paths(config: DataConfig) -> None:
     """Refuse a folder that would not be looked at: who gives one does not mean the bundled images."""
-    for name in ("root", "source", "target"):
+    for name in ("root", "source", "target", "target_unlabelled", "class_map"):
         if getattr(config, name) is not None and name in IDLE.get(config.name, ()):
             pairs = " or ".join(pair for pair, idle in IDLE.items() if name not in idle)
             raise UserError(f"data.{name}: expected data.name={pairs} with it, found data.name={config.name}")
@@ -131,7 +132,17 @@ def _loaded(config: DataConfig) -> Pair:
 
 
 def train_on_target(pair: Pair) -> Pair:
-    """Return a pair whose training images are the real ones of target/val: the paper's motivating example needs one."""
-    images = pair.streams[TARGET_VAL]
+    """Return a pair whose training images are the real ones of target/val: the paper's motivating example needs one.
+
+    Raises:
+        UserError: they have no labels.
+    """
+    images = pair.streams.get(TARGET_VAL)
+    if images is None or not images.has_labels:
+        raise UserError(
+            "data.trained_on: expected source, or labelled real images (data.target with a sub-folder a class), "
+            f"found {'no real images' if images is None else 'photographs without labels'}"
+        )
     description = f"{pair.description}; trained on the {len(images):,} real images of target/val"
-    return dataclasses.replace(pair, streams={**pair.streams, SOURCE_TRAIN: images}, description=description)
+    streams = {**pair.streams, SOURCE_TRAIN: images}
+    return dataclasses.replace(pair, streams=streams, description=description, sources=())

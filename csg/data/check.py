@@ -11,25 +11,20 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
-import numpy.typing as npt
 import PIL
-import torch
-from torch import Tensor
 
 from csg.config import DataConfig
 from csg.data import load_domains, load_pair
+from csg.data.description import Looks, describe_domain, describe_stream
 from csg.data.domain import Domain, Look
 from csg.data.fault import IMPASSABLE, UNREADABLE, Fault, name_faults
 from csg.data.maps.domain import MapDomain
-from csg.data.maps.files import FileMapStream
-from csg.data.maps.judgement import describe_labels, judge_streams
-from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, LabelledImages, Pair
+from csg.data.maps.judgement import judge_streams
 from csg.data.reading.cache import cache_folder, write_cached
 from csg.data.reading.listing import EXPECTED, PassedOver
 from csg.data.reading.loading import map_in_order
@@ -37,7 +32,7 @@ from csg.messages.errors import BadDataError
 from csg.messages.text import encode_text
 from csg.messages.wording import pluralize
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Raise it whenever the same files would be judged otherwise, or the report's form changes."""
 CHUNK: Final = 64
 """Images that a process looks at before it reports."""
@@ -49,42 +44,19 @@ OnImages = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Looks:
-    """What some files of a domain showed."""
-
-    looks: list[Look]
-    """One for each, in the order of the files."""
-
-    @property
-    def sizes(self) -> list[tuple[int, int]]:
-        """Width and height in pixels of what can be used."""
-        return [look.size for look in self.looks if look.size is not None]
-
-    @property
-    def faults(self) -> list[Fault]:
-        """What is wrong with the others."""
-        return [fault for look in self.looks for fault in look.faults]
-
-    @property
-    def pixels(self) -> npt.NDArray[np.int64] | None:
-        """(N, classes) pixels of each class, where labels are maps."""
-        counts = [look.pixels for look in self.looks if look.pixels is not None]
-        return np.stack(counts) if counts else None
-
-
-@dataclass(frozen=True)
 class Report:
     """A check's result."""
 
     pair: str
     domains: dict[str, dict[str, Any]]
-    """By side: folder, images, those of them that can be read, bytes, images per class, width and height in pixels,
-    hashes of names and of contents; how many images hold further frames or pages, and what is passed over for its name
-    (:class:`PassedOver`). Where labels are maps, images per class are those that show it, and the pixels of each class
-    are counted too, as is the share of the pixels that have a class, and the maps without such a pixel are named."""
+    """By side, or part of one: folder, images, those of them that can be read, bytes, images per class and without a
+    label, width and height in pixels, hashes of names and of contents; how many images hold further frames or pages,
+    and what is passed over for its name (:class:`PassedOver`). Where labels are maps, images per class are those that
+    show it, and the pixels of each class are counted too, as is the share of the pixels that have a class, and the maps
+    without such a pixel are named."""
     streams: dict[str, dict[str, Any]]
-    """By stream, as the settings of the check split the images: images, images per class, fingerprint. None where a
-    side is at fault."""
+    """By stream, as the settings of the check split the images: images, images per class and without a label,
+    fingerprint. None where a side is at fault."""
     faults: tuple[Fault, ...]
     on_bad_image: Literal["error", "skip"]
     """``data.on_bad_image`` of the check's settings."""
@@ -93,7 +65,7 @@ class Report:
 
     @property
     def passed_over(self) -> dict[str, tuple[PassedOver, ...]]:
-        """By side: what is not used because of its name."""
+        """By side, or part of one: what is not used because of its name."""
         return {side: tuple(PassedOver(**kind) for kind in domain["not_used"]) for side, domain in self.domains.items()}
 
     @property
@@ -138,7 +110,7 @@ def check(config: DataConfig, on_images: OnImages | None = None) -> Report:
     faults = [fault for domain in domains for fault in domain.faults]
     passed_over: dict[str, tuple[PassedOver, ...]] = {}
     for domain in domains:
-        more, passed_over[domain.side] = domain.find_unlisted(allow_missing=config.allow_missing_classes)
+        more, passed_over[domain.name] = domain.find_unlisted(allow_missing=config.allow_missing_classes)
         faults += more
     # First, because it is quick and refuses data that cannot be split.
     pair = None if any(fault.kind in IMPASSABLE for fault in faults) else load_pair(config)
@@ -154,15 +126,15 @@ def check(config: DataConfig, on_images: OnImages | None = None) -> Report:
             done += len(part)
             if on_images is not None:
                 on_images(done, total)
-        seen[domain.side] = Looks(looks)
+        seen[domain.name] = Looks(looks)
         domain.learn(looks)
-        faults += [*seen[domain.side].faults, *domain.judge(looks)]
+        faults += [*seen[domain.name].faults, *domain.judge(looks)]
     described: dict[str, dict[str, Any]] = {
-        domain.side: _describe(domain, seen[domain.side])
-        | {"not_used": [dataclasses.asdict(kind) for kind in passed_over[domain.side]]}
+        domain.name: describe_domain(domain, seen[domain.name])
+        | {"not_used": [dataclasses.asdict(kind) for kind in passed_over[domain.name]]}
         for domain in domains
     }
-    streams = {} if pair is None else {name: _stream(pair, name, domains, seen) for name in pair.streams}
+    streams = {} if pair is None else {name: describe_stream(pair, name, domains, seen) for name in pair.streams}
     if pair is not None:
         faults += judge_streams(pair, described)
     report = Report(config.name, described, streams, tuple(faults), config.on_bad_image, report_path(config))
@@ -229,60 +201,6 @@ class _Look:
     def __call__(self, chunk: int) -> list[Look]:
         first = self.starts[chunk]
         return [self.domain.look(index) for index in range(first, min(first + CHUNK, len(self.domain.files)))]
-
-
-def _describe(domain: Domain | MapDomain, seen: Looks) -> dict[str, Any]:
-    pixels = np.array(seen.sizes, dtype=np.int64).reshape(-1, 2)
-    return {
-        "folder": domain.files.folder,
-        "images": len(domain.files),
-        "readable_images": len(pixels),
-        "bytes": int(domain.files.sizes.clip(min=0).sum()),
-        **(
-            _per_class(domain.classes, labels=domain.files.labels)
-            if isinstance(domain, Domain)
-            else _per_class(domain.classes, pixels=seen.pixels)
-        ),
-        **(describe_labels(domain.files, seen.looks) if isinstance(domain, MapDomain) else {}),
-        "pixels": {
-            name: {"smallest": int(side.min()), "median": int(np.median(side)), "largest": int(side.max())}
-            for name, side in zip(("width", "height"), pixels.T, strict=True)
-            if len(side)
-        },
-        "several_frames": sum(look.several_frames for look in seen.looks),
-        "fingerprint": domain.files.fingerprint,
-        "contents_sha256": hashlib.sha256(
-            b"".join(content for look in seen.looks for content in look.contents)
-        ).hexdigest(),
-    }
-
-
-def _stream(pair: Pair, name: str, domains: Sequence[Domain | MapDomain], seen: Mapping[str, Looks]) -> dict[str, Any]:
-    stream = pair.streams[name]
-    # The distorted images are those of source/val.
-    plain = pair.streams[SOURCE_VAL] if name == SOURCE_SHIFTED else stream
-    if isinstance(plain, FileMapStream):
-        side = next(domain.side for domain in domains if domain.files.folder == plain.files.folder)
-        of_all = seen[side].pixels
-        per_class = _per_class(pair.classes, pixels=None if of_all is None else of_all[plain.places.numpy()])
-    else:
-        assert isinstance(stream, LabelledImages)
-        per_class = _per_class(pair.classes, labels=stream.labels)
-    return {"images": len(stream), **per_class, "fingerprint": stream.fingerprint}
-
-
-def _per_class(
-    classes: Sequence[str], *, labels: Tensor | None = None, pixels: npt.NDArray[np.int64] | None = None
-) -> dict[str, dict[str, int]]:
-    """Count images per class; of maps the images that show it, and its pixels."""
-    if labels is not None:
-        counts = torch.bincount(labels, minlength=len(classes)).tolist()
-        return {"images_per_class": dict(zip(classes, counts, strict=True))}
-    table = np.zeros((0, len(classes)), dtype=np.int64) if pixels is None else pixels
-    return {
-        "images_per_class": dict(zip(classes, (table > 0).sum(axis=0).tolist(), strict=True)),
-        "pixels_per_class": dict(zip(classes, table.sum(axis=0).tolist(), strict=True)),
-    }
 
 
 def _write(report: Report) -> None:

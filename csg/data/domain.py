@@ -1,33 +1,26 @@
-"""One side of a pair on disk: its files, what its listing shows to be wrong, and how it is split into streams."""
+"""One side of a pair on disk, or a part of it: its files, and what its listing shows to be wrong."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from csg.config import DataConfig
-from csg.data.fault import IMPASSABLE, BadImageError, Fault, Kind, name_faults
-from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
+from csg.data.fault import BadImageError, Fault, Kind
+from csg.data.pair import IGNORED
 from csg.data.reading.decoding import inspect, read_bytes
-from csg.data.reading.image_files import FileStream, ImageFiles
+from csg.data.reading.image_files import ImageFiles
 from csg.data.reading.listing import PassedOver, count_passed_over, describe_passed_over, list_files
 from csg.data.reading.spelling import compose_letters, find_near
-from csg.data.views.shifted import shift_stream
-from csg.messages.errors import BadDataError, UserError
-from csg.messages.text import make_one_line
-from csg.randomness import generator
 
-SEED: Final = 17
-"""Of the splits: no setting moves it."""
+Side = Literal["source", "target"]
 
 
 @dataclass(frozen=True)
@@ -51,15 +44,29 @@ class Look:
 class Domain:
     """The synthetic or the real images of a pair on disk."""
 
-    side: Literal["source", "target"]
+    side: Side
     classes: tuple[str, ...]
+    """Of the pair; the files may have no label of them, all or none."""
     files: ImageFiles
     faults: tuple[Fault, ...]
     """What is wrong with the listing; the images themselves were not looked at."""
     listed_in: str | None = None
     """The list file below the folder; None where the folder itself is the list."""
     set_aside: frozenset[str] = frozenset()
-    """Paths that faulty lines name, or may mean: their files are not used, but neither are they unlisted."""
+    """Paths whose files are not used, and not unlisted either: faulty lines name them, or may mean them, or a class map
+    leaves them out."""
+    part: str = ""
+    """Which part of its side it is, where there are several."""
+
+    @property
+    def name(self) -> str:
+        """The side, and the part."""
+        return f"{self.side} {self.part}".rstrip()
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the files have labels."""
+        return bool((self.files.labels != IGNORED).any())
 
     def find_unlisted(self, *, allow_missing: bool) -> tuple[list[Fault], tuple[PassedOver, ...]]:
         """Find image files that are not used, classes that cannot be split, and what is passed over for its name."""
@@ -154,96 +161,3 @@ def _find_unlisted(domain: Domain) -> tuple[list[Fault], tuple[PassedOver, ...]]
     )
     faults = [Fault(kind, str(path), reason) for path in sorted(one.path for one in found if one.reason is None)]
     return faults, count_passed_over(found, files.folder)
-
-
-def make_pair(source: Domain, target: Domain, config: DataConfig, *, title: Callable[[DataConfig], str]) -> Pair:
-    """Split both sides into streams, every class in proportion, the same way each time.
-
-    Args:
-        source: the synthetic images.
-        target: the real images, of the same classes.
-        config: shares, number of training images and image size.
-        title: says in words what the two domains are.
-
-    Raises:
-        BadDataError: the listing of a side is at fault.
-        UserError: a stream would miss a class.
-    """
-    faults = [fault for domain in (source, target) for fault in domain.faults if fault.kind in IMPASSABLE]
-    if faults:
-        lacking = any(fault.kind == "class without images" for fault in faults)
-        hint = " (--data.allow-missing-classes True accepts classes without images)" if lacking else ""
-        raise BadDataError(name_faults(faults, f"data.name={config.name}: these data cannot be used{hint}:"))
-    held_out, rest = split(source, config.source_val_fraction, "data.source_val_fraction", config)
-    if config.source_images is not None:
-        part = choose_part(source.files.labels[rest], config.source_images)
-        missing = set(source.files.labels[rest].tolist()) - set(source.files.labels[rest][part].tolist())
-        if missing and not config.allow_missing_classes:
-            classes = ", ".join(repr(source.classes[label]) for label in sorted(missing))
-            raise UserError(
-                f"data.source_images: expected enough for an image of every class, found {config.source_images:,}, "
-                f"which leave none of {classes}; take more, or go without them with --data.allow-missing-classes True"
-            )
-        rest = rest[part]
-    val, test = split(target, config.target_val_fraction, "data.target_val_fraction", config)
-    side = config.image_size
-    source_val = FileStream(source.files.subset(held_out), side)
-    return Pair(
-        name=config.name,
-        classes=source.classes,
-        streams={
-            SOURCE_TRAIN: FileStream(source.files.subset(rest), side),
-            SOURCE_VAL: source_val,
-            SOURCE_SHIFTED: shift_stream(source_val),
-            TARGET_VAL: FileStream(target.files.subset(val), side),
-            TARGET_TEST: FileStream(target.files.subset(test), side),
-        },
-        flip_averaging=True,
-        description=(
-            f"{make_one_line(title(config))}, {len(source.classes)} classes, {side}x{side}: "
-            f"source train/val {len(rest):,}/{len(held_out):,}, target val/test {len(val):,}/{len(test):,}"
-        ),
-    )
-
-
-def split(domain: Domain, fraction: float, setting: str, config: DataConfig) -> tuple[Tensor, Tensor]:
-    """Split a domain's files in two: of every class ``fraction`` (rounded, but one image at least) and the rest.
-
-    Raises:
-        UserError: a class has a single image, and missing classes are not allowed.
-    """
-    single = () if config.allow_missing_classes else find_single_images(domain)
-    if single:
-        raise UserError(f"{setting}: {single[0].reason}: {single[0].place}")
-    labels = domain.files.labels
-    first = torch.zeros(len(labels), dtype=torch.bool)
-    for label in range(len(domain.classes)):
-        members = torch.nonzero(labels == label).flatten()
-        count = min(max(round(fraction * len(members)), 1), len(members) - 1)
-        order = generator(SEED, config.name, domain.side, label).permutation(len(members))
-        first[members[torch.from_numpy(order[: max(count, 0)])]] = True
-    return torch.nonzero(first).flatten(), torch.nonzero(~first).flatten()
-
-
-def choose_part(labels: Tensor, images: int) -> Tensor:
-    """Choose ``images`` places, every class in proportion: whole numbers first, the largest remainders next.
-
-    Raises:
-        UserError: there are not as many.
-    """
-    if images > len(labels):
-        raise UserError(
-            f"data.source_images: expected at most the {len(labels):,} synthetic images left for training, "
-            f"found {images:,}; leave it unset for all of them"
-        )
-    counts = torch.bincount(labels)
-    exact = counts.double() * images / len(labels)
-    quotas = exact.floor().long()
-    short = images - int(quotas.sum())
-    quotas[torch.argsort(exact - quotas, descending=True, stable=True)[:short]] += 1
-    chosen = []
-    for label, quota in enumerate(quotas.tolist()):
-        members = torch.nonzero(labels == label).flatten()
-        order = generator(SEED, "part", label).permutation(len(members))
-        chosen.append(members[torch.from_numpy(order[:quota])])
-    return torch.cat(chosen).sort().values

@@ -47,6 +47,16 @@ class Stream(ABC):
     fingerprint: str
     """Hash of what the stream holds."""
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether any image has a label, so that there is something to be right about."""
+        return True
+
+    @property
+    def sources(self) -> Tensor:
+        """(N,) int64, which of several sources each image is from; 0 where there is one."""
+        return torch.zeros(len(self), dtype=torch.int64)
+
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of images."""
@@ -68,10 +78,15 @@ class LabelledImages(Stream):
     """Images of classes: a label an image."""
 
     labels: Tensor
-    """(N,) int64 class indices."""
+    """(N,) int64 class indices; IGNORED of an image without a label."""
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def has_labels(self) -> bool:
+        """See :class:`Stream`."""
+        return bool((self.labels != IGNORED).any())
 
     @abstractmethod
     def images(self, indices: Tensor) -> Tensor:
@@ -100,13 +115,19 @@ class LabelledImages(Stream):
 class ArrayStream(LabelledImages):
     """Grey images held in memory."""
 
-    def __init__(self, grey: Tensor, labels: Tensor) -> None:
-        """Take (N, S, S) uint8 images and (N,) int64 labels."""
+    def __init__(self, grey: Tensor, labels: Tensor, sources: Tensor | None = None) -> None:
+        """Take (N, S, S) uint8 images and (N,) int64 labels, and where they are from several sources (N,) int64."""
         self._grey = grey
+        self._sources = sources
         self.labels = labels
         digest = hashlib.sha256(np.ascontiguousarray(grey.numpy()).tobytes())
         digest.update(labels.numpy().tobytes())
         self.fingerprint = digest.hexdigest()
+
+    @property
+    def sources(self) -> Tensor:
+        """See :class:`Stream`."""
+        return super().sources if self._sources is None else self._sources
 
     def images(self, indices: Tensor) -> Tensor:
         """See :class:`Stream`."""
@@ -120,11 +141,14 @@ class Pair:
     name: str
     classes: tuple[str, ...]
     streams: Mapping[str, Stream]
-    """By name: source/train, source/val, source/shifted, target/val, target/test."""
+    """By name: source/train, source/val and source/shifted; target/val where there are real images, of which some or
+    all may have no label; target/test where enough have one."""
     flip_averaging: bool
     """Whether an image and its mirror image show the same class, so that evaluation may average over both."""
     description: str
     """One line for people: what the two domains are and how many images each stream has."""
+    sources: tuple[str, ...] = ()
+    """Names of the sources, where there are several; a stream says which of them each image is from."""
 
     @property
     def fingerprint(self) -> str:
@@ -132,6 +156,12 @@ class Pair:
         streams = [f"{name} {stream.fingerprint}" for name, stream in sorted(self.streams.items())]
         text = "\n".join([*streams, *self.classes])
         return hashlib.sha256(encode_text(text)).hexdigest()[:16]
+
+
+def count_labels(labels: Tensor, classes: int) -> list[int]:
+    """Return how many of (N,) labels are of each class; those that are IGNORED are of none."""
+    counts: list[int] = torch.bincount(labels[labels != IGNORED], minlength=classes).tolist()
+    return counts
 
 
 def stratified_split(labels: Tensor, fraction: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

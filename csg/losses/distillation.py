@@ -1,8 +1,8 @@
-"""Knowledge distillation from a frozen classifier: the proxy guidance of ASG (Chen et al., ICML 2020).
+"""Distillation: the proxy guidance of ASG (Chen et al., ICML 2020), the style invariance of GCISG (Nam et al., 2022).
 
 Hinton et al. (2015) take the cross-entropy with the teacher's probabilities; KL differs from it by the teacher's own
-entropy, so that gradients are the same and equal classifiers give zero. Departs from them in the temperature: there is
-none.
+entropy, so that gradients are the same and equal classifiers give zero. Departs from them in the temperature: who wants
+one divides the logits by it.
 """
 
 from __future__ import annotations

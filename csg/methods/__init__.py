@@ -15,8 +15,12 @@ from csg.methods.asg import Asg
 from csg.methods.csg import Csg
 from csg.methods.drpc import Drpc
 from csg.methods.feature_l2 import FeatureL2
+from csg.methods.gcisg import Gcisg
 from csg.methods.ibn_net import IbnNet
+from csg.methods.lp_ft import LpFt
 from csg.methods.method import Method
+from csg.methods.miro import Miro
+from csg.methods.mixstyle import MixStyle
 from csg.methods.oracle_imagenet import OracleImageNet
 from csg.methods.source_only import SourceOnly
 from csg.methods.synaptic_intelligence import SynapticIntelligence
@@ -32,6 +36,10 @@ METHODS: dict[str, type[Method]] = {
     "asg": Asg,
     "ibn_net": IbnNet,
     "drpc": Drpc,
+    "lp_ft": LpFt,
+    "miro": Miro,
+    "mixstyle": MixStyle,
+    "gcisg": Gcisg,
 }
 DEFAULT = "csg"
 ENTRY_POINTS = "csg.methods"

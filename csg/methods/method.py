@@ -25,9 +25,14 @@ class Batch:
     labels: Tensor
     """(N,) class indices, or (N, H, W) for every pixel of the query; -100 for those that no loss looks at."""
     indices: Tensor
-    """(N,) places of the images in source/train: with ``epoch``, an address for what is drawn of each."""
+    """(N,) numbers of the images: with ``epoch``, an address for what is drawn of each, and without ``data.balance``
+    their places in source/train."""
     epoch: int
     """0 for the first."""
+    sources: Tensor
+    """(N,) int64, which of several sources each image is from; 0 where there is one."""
+    source_count: int
+    """How many sources the pair has."""
 
 
 @dataclass(frozen=True)

@@ -68,11 +68,12 @@ class Classification(Task):
             answers.append(torch.stack([reading.labels, scores.argmax(dim=1).cpu()], dim=1))
         labels, predicted = gather_rows(torch.cat(answers)).unbind(dim=1)
         left_out = count_skipped(images, len(labels), stream)
-        labelled, joined = labels != IGNORED, Rows.join(rows).gather()
+        joined = Rows.join(rows).gather()
         return Measurement(
-            confusion_counts(predicted[labelled], labels[labelled], len(pair.classes)),
+            _count(labels, predicted, len(pair.classes)),
             joined.features,
             {"labels": labels, "predicted": predicted},
+            joined.images,
             joined,
             labels,
             left_out,
@@ -98,6 +99,11 @@ class Classification(Task):
         """See :class:`~csg.tasks.task.Task`; of the images as they are, not mirrored."""
         return inference(inference.input(images)).logits.argmax(dim=1).cpu()
 
+    def count_answers(self, measurement: Measurement, rows: Tensor) -> Tensor:
+        """See :class:`~csg.tasks.task.Task`."""
+        labels, predicted = (measurement.answers[name][rows] for name in ("labels", "predicted"))
+        return _count(labels, predicted, len(measurement.confusion))
+
     def class_figures(self, measurement: Measurement) -> list[float]:
         """Return each class's accuracy."""
         return per_class_accuracy(measurement.confusion)
@@ -120,3 +126,9 @@ def class_scores(inference: Inference, batch: Tensor, averaging: FlipAveraging) 
         return output.logits, output
     squash: Callable[[Tensor], Tensor] = torch.sigmoid if averaging == "sigmoid" else partial(torch.softmax, dim=1)
     return (squash(output.logits) + squash(inference(batch.flip(3)).logits)) / 2, output
+
+
+def _count(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """Count the answers on images that have a label, (classes, classes)."""
+    labelled = labels != IGNORED
+    return confusion_counts(predicted[labelled], labels[labelled], classes)

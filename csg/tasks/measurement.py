@@ -68,17 +68,25 @@ class Measurement:
     """(N, C): spatially averaged stage-4 maps of the images as they are."""
     answers: dict[str, Tensor]
     """What is kept of each image's answer, by name, N along the first axis; each task has its own."""
+    places: Tensor
+    """(N,) places of the images in their stream."""
     rows: Rows
     row_labels: Tensor
     """(R,) int64 classes of the rows, or IGNORED. Validators get those of the source alone."""
     skipped: int = 0
     """Images that could not be read, and are in none of these."""
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether any label can say how right the answers are."""
+        return bool(self.confusion.any())
+
     def __add__(self, other: Measurement) -> Measurement:
         return Measurement(
             self.confusion + other.confusion,
             torch.cat([self.features, other.features]),
             {name: torch.cat([kept, other.answers[name]]) for name, kept in self.answers.items()},
+            torch.cat([self.places, other.places]),
             Rows.join([self.rows, other.rows]),
             torch.cat([self.row_labels, other.row_labels]),
             self.skipped + other.skipped,

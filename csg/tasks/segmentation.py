@@ -64,6 +64,7 @@ class Segmentation(Task):
         confusions: list[Tensor] = []
         features: list[Tensor] = []
         rows, row_labels = [inference.no_rows(classes)], [torch.empty(0, dtype=torch.int64)]
+        places = [torch.empty(0, dtype=torch.int64)]
         for reading in read_batches(images, config, batch=1):  # images may differ in size
             image, labels, index = reading.views[0][0], reading.labels[0], int(reading.indices)
             predicted, feature, window = answer(inference, config, image, index)
@@ -72,6 +73,7 @@ class Segmentation(Task):
             rows.append(probe_window(window, index, images=len(images)))
             seen = cut_window(labels[None], index, config.data)[0]
             row_labels.append(seen[find_cells(rows[-1].points, seen).unbind(dim=1)])
+            places.append(reading.indices)
         own = torch.stack(confusions) if confusions else torch.zeros(0, classes, classes, dtype=torch.int64)
         each = gather_rows(own)
         left_out = count_skipped(images, len(each), stream)
@@ -82,6 +84,7 @@ class Segmentation(Task):
             each.sum(dim=0),
             gather_rows(stacked),
             {"confusions": each},
+            gather_rows(torch.cat(places)),
             Rows.join(rows).gather(),
             gather_rows(torch.cat(row_labels)),
             left_out,
@@ -120,6 +123,10 @@ class Segmentation(Task):
     def predict(self, inference: Inference, config: Config, images: Tensor) -> Tensor:
         """See :class:`~csg.tasks.task.Task`."""
         return torch.stack([answer(inference, config, image, 0)[0] for image in images])
+
+    def count_answers(self, measurement: Measurement, rows: Tensor) -> Tensor:
+        """See :class:`~csg.tasks.task.Task`."""
+        return measurement.answers["confusions"][rows].sum(dim=0)
 
     def class_figures(self, measurement: Measurement) -> list[float]:
         """Return each class's intersection over union."""

@@ -91,6 +91,10 @@ class Task(ABC):
         """Return the class of each of (N, 3, H, W) uint8 images, (N,), or of each of their pixels, (N, H, W)."""
 
     @abstractmethod
+    def count_answers(self, measurement: Measurement, rows: Tensor) -> Tensor:
+        """Return the (classes, classes) confusion counts of those of N images whose (N,) rows are True."""
+
+    @abstractmethod
     def class_figures(self, measurement: Measurement) -> list[float]:
         """Return each class's figure as a fraction; NaN for a class that does not occur."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from csg.tracking.evaluations import read_evaluated_sets, record_evaluation
 from csg.tracking.reading import TrackedRun, add_histories, list_artifact_places, read_artifact, read_experiment
 from csg.tracking.refusals import describe_refusal, make_recording_error
 from csg.tracking.run_tracker import RunTracker
@@ -19,5 +20,7 @@ __all__ = [
     "list_artifact_places",
     "make_recording_error",
     "read_artifact",
+    "read_evaluated_sets",
     "read_experiment",
+    "record_evaluation",
 ]

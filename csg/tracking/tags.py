@@ -34,6 +34,8 @@ class Tag:
     """Cell that a run belongs to."""
     CLASSES: Final = "csg.classes"
     """Names of the classes, as JSON; long ones go on in ``csg.classes.1`` and so on."""
+    EVALUATED: Final = "csg.evaluated"
+    """Other labelled sets that a run was measured on, with their fingerprints, as JSON."""
     CONFIG_ID: Final = "config_id"
     SEED: Final = "seed"
     DATA: Final = "data.fingerprint"

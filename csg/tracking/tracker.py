@@ -168,12 +168,12 @@ class Tracker:
                 Tag.PROGRAM: identity.source_digest,
                 Tag.COMMIT: get_commit(),
                 "data.description": pair.description,
-                Tag.NOTE: f"{config.method.summary} on {pair.description}",
+                Tag.NOTE: f"{config.summary} on {pair.description}",
                 **{f"{Tag.DATA}.{stream}": held.fingerprint[:16] for stream, held in pair.streams.items()},
                 **make_class_tags(pair.classes),
                 **(tags or {}),
             }
-            run_name = name or f"{config.method.summary} seed {identity.seed}"
+            run_name = name or f"{config.summary} seed {identity.seed}"
             run_id = self._create(own, run_name)
         # Also if the run existed: a kill may have come between the two calls.
         self._log_params(run_id, list_active_settings(config))

@@ -79,7 +79,8 @@ def check_buildable(config: Config, *, classes: int) -> None:
     images = torch.zeros(1, 3, side, side, dtype=next(learner.model.parameters()).dtype)
     with torch.no_grad():
         nothing = torch.full((1,) if find_task(config.data).one_label else (1, side, side), IGNORED)
-        batch = Batch(images, images, nothing, indices=torch.zeros(1, dtype=torch.int64), epoch=0)
+        none = torch.zeros(1, dtype=torch.int64)
+        batch = Batch(images, images, nothing, indices=none, epoch=0, sources=none, source_count=1)
         batch = learner.method.prepared(batch)
         learner.method.terms(batch, learner.model(batch.query), learner.model)
 
@@ -106,8 +107,12 @@ def _count_memory(learner: Learner) -> dict[str, float]:
     optim = learner.config.optim
     # AdamW keeps two values a weight, SGD with momentum one; as published (lr_in_momentum) also with a momentum of 0.
     values = 2 if optim.name == "adamw" else int(optim.lr_in_momentum or optim.momentum > 0)
+    averaging = learner.config.averaging
+    newest = max(averaging.open_patience, averaging.close_patience)
+    copies = {"none": 0, "swad": newest + 2, "wise_ft": 2}[averaging.name]
     megabytes = {
         "weights of the model": _megabytes(learner.model.state_dict().values()),
+        "weights to average": copies * _megabytes(learner.model.state_dict().values()),
         "gradients": _megabytes(trained),
         "optimiser": values * _megabytes(trained),
         "queues": _megabytes(queues),

@@ -11,12 +11,17 @@ from csg.models.model import Model
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference, Measurement
 from csg.training.selection import TARGET_ALL
+from csg.training.source_figures import compute_source_figures
 from csg.training.unlabelled import UnlabelledScores
 
 
 def compute_figures(stream: str, measurement: Measurement, config: Config) -> dict[str, float]:
-    """Name the task's figures of a stream, as fractions; and how many images are not in them, where any."""
-    named = {f"{stream}/{name}": value for name, value in find_task(config.data).figures(measurement).items()}
+    """Name the task's figures of a stream, as fractions; and how many images are not in them, where any.
+
+    Without labels there are no figures.
+    """
+    figures = find_task(config.data).figures(measurement) if measurement.has_labels else {}
+    named = {f"{stream}/{name}": value for name, value in figures.items()}
     return named | ({f"{stream}/skipped_images": float(measurement.skipped)} if measurement.skipped else {})
 
 
@@ -42,12 +47,15 @@ def measure_validation(model: Model, config: Config, pair: Pair, unlabelled: Unl
     Only under the ``paper`` protocol, which selects an epoch on all real images, does it enter: as part of target/all.
     """
     inference, task = Inference(model, config), find_task(config.data)
-    source, shifted, target = (
-        task.measure(inference, config, pair, stream) for stream in (SOURCE_VAL, SOURCE_SHIFTED, TARGET_VAL)
-    )
-    metrics = compute_figures(SOURCE_VAL, source, config) | compute_figures(SOURCE_SHIFTED, shifted, config)
+    measured = {stream: task.measure(inference, config, pair, stream) for stream in (SOURCE_VAL, SOURCE_SHIFTED)}
+    metrics: dict[str, float] = {}
+    for stream, each in measured.items():
+        metrics |= compute_figures(stream, each, config) | compute_source_figures(stream, each, config, pair)
+    if TARGET_VAL not in pair.streams:
+        return metrics
+    target = task.measure(inference, config, pair, TARGET_VAL)
     metrics |= compute_figures(TARGET_VAL, target, config) | compute_energies(TARGET_VAL, target, config)
-    metrics |= unlabelled.measure(inference, target.rows, source)
+    metrics |= unlabelled.measure(inference, target.rows, measured[SOURCE_VAL])
     if config.selection.protocol == "paper":
         whole = target + task.measure(inference, config, pair, TARGET_TEST)
         metrics |= compute_figures(TARGET_ALL, whole, config)

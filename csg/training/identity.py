@@ -22,8 +22,10 @@ from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
 from csg.messages.wording import is_or_are, pluralize
 from csg.methods import find_method_class
+from csg.storage.address import is_address
 from csg.storage.files import digest_file
 from csg.storage.layout import TRAINED, place_at
+from csg.storage.place import Place
 from csg.training.program import source_digest
 
 KNOWN = {"csg", "torch", *sys.stdlib_module_names}
@@ -118,6 +120,24 @@ class Identity:
     def name(self) -> str:
         """A file name."""
         return f"{self.config_id}-seed{self.seed}-{self.data_fingerprint[:8]}-{self.source_digest}"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run, known by its name."""
+
+    output: str
+    """The ``train.output`` that it lies below."""
+    name: str
+    """Of the run's identity."""
+
+
+def find_run_folder(file: Place) -> RunFolder | None:
+    """Return the folder of the run that a file lies in; None where it lies elsewhere."""
+    parts = str(file if is_address(str(file)) else file.local.absolute()).rsplit("/", 3)
+    if len(parts) < 4 or parts[1] != TRAINED or _RUN_NAME.fullmatch(parts[2]) is None:
+        return None
+    return RunFolder(output=parts[0], name=parts[2])
 
 
 def describe_earlier_runs(output: str) -> str:

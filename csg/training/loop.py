@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -12,16 +13,18 @@ import torch
 
 from csg.collective import ask_first, check_agreement, own_slice, sum_over_processes, world_size
 from csg.config import Config
+from csg.data.balance import balance_stream, draw_order
 from csg.data.pair import SOURCE_TRAIN, Pair
 from csg.data.reading.loading import admit, map_in_order
 from csg.data.views.augmentation import Views, draw_views
 from csg.messages.errors import BadDataError, UserError
 from csg.messages.wording import pluralize
 from csg.methods.method import Batch
-from csg.randomness import generator
+from csg.models.model import Model
 from csg.storage.place import Place
 from csg.tasks import find_task
 from csg.tasks.measurement import to_input
+from csg.training.averaging import make_averaging
 from csg.training.checkpoint import Checkpoint
 from csg.training.evaluation import measure_validation
 from csg.training.optimiser import lr_factor
@@ -74,6 +77,7 @@ class Training:
         self.config = config
         self.pair = pair
         self.learner: Learner = make_learner(config, classes=len(pair.classes))
+        self.averaging = make_averaging(config, self.learner, pair)
         self.unlabelled = UnlabelledScores(config, pair)
         self.position = Position()
         self.steps_per_epoch = steps_per_epoch(config, pair)
@@ -86,6 +90,7 @@ class Training:
             "method": learner.method.state_dict(),
             "optimiser": learner.optimiser.state_dict(),
             "steps": learner.steps,
+            "averaging": self.averaging.state(),
             "torch_random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state() if self.config.train.device == "cuda" else None,
             "position": vars(position),
@@ -98,17 +103,28 @@ class Training:
         learner.method.load_state_dict(state["method"])
         learner.optimiser.load_state_dict(state["optimiser"])
         learner.steps = state["steps"]
+        self.averaging.restore(state["averaging"])
         torch.set_rng_state(state["torch_random"])
         if state["cuda_random"] is not None:
             torch.cuda.set_rng_state(state["cuda_random"])
         self.position = Position(**state["position"])
 
+    def measured_model(self) -> Model:
+        """Return the model whose weights are measured and kept now: the one that trains, or an averaged copy."""
+        weights = self.averaging.average()
+        if weights is None:
+            return self.learner.model
+        model = copy.deepcopy(self.learner.model)
+        model.load_state_dict(weights)
+        return model
+
     def batches(self) -> Iterator[Batch]:
         """Yield what is left of the epoch under way; in a process group, this process's part of each batch."""
         config, position = self.config, self.position
-        source = self.pair.streams[SOURCE_TRAIN]
+        source = balance_stream(self.pair.streams[SOURCE_TRAIN], config.data)
+        sources, source_count = source.sources, max(len(self.pair.sources), 1)
         size, seed = config.train.batch_size, config.train.seed
-        order = torch.from_numpy(generator(seed, "order", position.epoch).permutation(len(source)))
+        order = draw_order(source, config.data, seed=seed, epoch=position.epoch)
         epoch, two_views = position.epoch, self.learner.method.two_views
         least = find_task(config.data).fewest_images
 
@@ -135,7 +151,9 @@ class Training:
                 )
             query = to_input(self.learner.model, config, drawn.query)
             key = query if drawn.key is None else to_input(self.learner.model, config, drawn.key)
-            yield Batch(query, key, drawn.labels.to(config.train.device), drawn.indices, epoch)
+            labels = drawn.labels.to(config.train.device)
+            origin = sources[drawn.indices % len(source)].to(config.train.device)
+            yield Batch(query, key, labels, drawn.indices, epoch, origin, source_count)
 
 
 def steps_per_epoch(config: Config, pair: Pair) -> int:
@@ -189,8 +207,10 @@ def fit(
         began = time.perf_counter()
         earlier = position.seconds
         for batch in training.batches():
-            _, scalars = learner.step(batch, lr_factor(config.optim, learner.steps, total))
+            factor = lr_factor(config.optim, learner.steps, total)
+            _, scalars = learner.step(batch, factor)
             position.step += 1
+            training.averaging.after_step(batch, factor, step=position.step, steps_per_epoch=training.steps_per_epoch)
             position.seconds = earlier + time.perf_counter() - began
             for name, value in scalars.items():
                 position.sums[name] = position.sums.get(name, 0.0) + value
@@ -221,6 +241,6 @@ def measure_epoch(training: Training, total: int) -> dict[str, float]:
     if position.skipped:
         metrics[f"{SOURCE_TRAIN}/skipped_images"] = float(position.skipped)
     began = time.perf_counter()
-    metrics |= measure_validation(learner.model, config, training.pair, training.unlabelled)
+    metrics |= measure_validation(training.measured_model(), config, training.pair, training.unlabelled)
     metrics["evaluation/seconds"] = time.perf_counter() - began
     return {name: value for name, value in metrics.items() if not math.isnan(value)}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from csg.config import OptimConfig
 from csg.methods.method import Method
@@ -51,6 +52,15 @@ def make_optimiser(config: OptimConfig, model: Model, method: Method) -> torch.o
         }
         for name, modules in named.items()
     ]
+    return _make(config, groups)
+
+
+def make_head_optimiser(config: OptimConfig, head: nn.Module) -> torch.optim.Optimizer:
+    """Make the optimiser of a head that trains alone, at the full learning rate."""
+    return _make(config, [{"name": "head", "params": list(head.parameters()), "lr_factor": 1.0}])
+
+
+def _make(config: OptimConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     groups = [group for group in groups if group["params"]]
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)

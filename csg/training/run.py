@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from csg.collective import ask_first, barrier, check_agreement, is_first
 from csg.config import Config
 from csg.config.settings import flatten
-from csg.data.pair import Pair
+from csg.data.pair import TARGET_TEST, Pair
 from csg.messages.errors import UserError
 from csg.messages.wording import is_or_are, pluralize
 from csg.models.model import Model
@@ -22,6 +22,7 @@ from csg.training.identity import Identity
 from csg.training.loop import EpochReport, OnStep, Stop, Training, fit
 from csg.training.outputs import save_outputs
 from csg.training.pictures import save_pictures
+from csg.training.protocol import check_protocol
 from csg.training.record import Record, Status, read_record, write_record
 from csg.training.selected import save_selected
 from csg.training.selection import describe_selected, score_after, selects_newest
@@ -37,7 +38,12 @@ class Run:
     """
 
     def __init__(self, config: Config, pair: Pair) -> None:
-        """Open the run below ``train.output``, whether or not it exists; nothing is written yet."""
+        """Open the run below ``train.output``, whether or not it exists; nothing is written yet.
+
+        Raises:
+            UserError: see :func:`csg.training.protocol.check_protocol`.
+        """
+        check_protocol(config, pair)
         self.config = config
         self.pair = pair
         self._training: Training | None = None
@@ -137,7 +143,7 @@ class Run:
             epochs = [*self.record.epochs, report.metrics]
             if selects_newest(epochs, self.config):
                 if is_first():
-                    save_selected(self.selected, training.learner.model, self.config, self.pair)
+                    save_selected(self.selected, training.measured_model(), self.config, self.pair)
                 barrier()
             self.record.epochs = epochs
             self.record.status, self.record.error = "running", ""
@@ -164,7 +170,7 @@ class Run:
         return score_after(self.record.epochs[:epoch], self.config)
 
     def finish(self) -> dict[str, float]:
-        """Measure target/test on the selected weights, once, and delete the checkpoint.
+        """Measure target/test, where there is one, on the selected weights, once, and delete the checkpoint.
 
         Returns:
             The final metrics; from the record where they were measured before.
@@ -173,15 +179,20 @@ class Run:
             if not self.record.final:
                 began = time.perf_counter()
                 inference = Inference(self.selected_model(), self.config)
-                final, measured = measure_test(inference, self.config, self.pair)
-                if is_first():
-                    save_outputs(self.outputs, measured)
-                    save_pictures(self.pictures, inference, self.config, self.pair)
+                final = self._measure_test(inference) if TARGET_TEST in self.pair.streams else {}
                 final |= describe_selected(self.record.epochs, self.config)
                 self.record.final = {**final, "test/seconds": time.perf_counter() - began}
             if is_first():
                 self._close("finished", "")
         return self.record.final
+
+    def _measure_test(self, inference: Inference) -> dict[str, float]:
+        """Measure target/test, and keep what was answered."""
+        final, measured = measure_test(inference, self.config, self.pair)
+        if is_first():
+            save_outputs(self.outputs, measured)
+            save_pictures(self.pictures, inference, self.config, self.pair)
+        return final
 
     def selected_model(self) -> Model:
         """Return the model with the weights that target/test is measured on.

@@ -110,7 +110,7 @@ class Learner:
         """
         batch = self.method.prepared(batch)
         self.method.before_step()
-        with self._precision():
+        with choose_precision(self.config):
             result: StepResult = self._objective(batch)
         shares = _compute_shares([result.rows, *(term.rows for term in result.terms)])
         loss = _scale(result.task_loss, shares[0])
@@ -133,10 +133,12 @@ class Learner:
         self.steps += 1
         return result, scalars
 
-    def _precision(self) -> AbstractContextManager[object]:
-        if self.config.train.precision == "bfloat16":
-            return torch.autocast(self.config.train.device, dtype=torch.bfloat16)
-        return nullcontext()
+
+def choose_precision(config: Config) -> AbstractContextManager[object]:
+    """Return the context that a forward pass of training runs in."""
+    if config.train.precision == "bfloat16":
+        return torch.autocast(config.train.device, dtype=torch.bfloat16)
+    return nullcontext()
 
 
 def _compute_shares(rows: list[int | None]) -> list[float]:

@@ -28,7 +28,7 @@ class UnlabelledScores:
     def __init__(self, config: Config, pair: Pair) -> None:
         self._config = config
         self._task = find_task(config.data)
-        self._images = pair.streams[TARGET_VAL]
+        self._pair = pair
         self._frozen: torch.Tensor | None = None
 
     def measure(self, inference: Inference, target: Rows, source: Measurement) -> dict[str, float]:
@@ -51,12 +51,13 @@ class UnlabelledScores:
         }
 
     def _score(self, inference: Inference, target: Rows, source: Measurement) -> list[float]:
+        images = self._pair.streams[TARGET_VAL]
         rows = target.choose(choose_images(len(target.images), limit=LIMIT, seed=SEED))
         if self._frozen is None:
             encoder = FoldedEncoder(place(load_frozen_encoder(self._config), self._config))
-            self._frozen = self._task.encode_rows(encoder, self._config, self._images, rows)
+            self._frozen = self._task.encode_rows(encoder, self._config, images, rows)
         labelled = source.row_labels != IGNORED
-        mixtures = self._task.answer_mixtures(inference, self._config, self._images, rows, seed=SEED)
+        mixtures = self._task.answer_mixtures(inference, self._config, images, rows, seed=SEED)
         view = TargetView(
             rows.logits,
             rows.features,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from csg.data.pair import TARGET_TEST
+from csg.data.pair import SOURCE_VAL, TARGET_TEST
 from csg.messages.console import Console
 from csg.tasks import find_task
 from csg.tracking.tags import Tag
@@ -38,8 +38,10 @@ class AblationConsole(DriverCallback):
         record, config = entry.run.record, entry.run.config
         task = find_task(config.data)
         result = record.error[:150]
-        if record.final:
-            result = f"real {task.headline_words} {100 * record.final[f'{TARGET_TEST}/{task.headline}']:5.1f} %"
+        for side, stream in (("real", TARGET_TEST), ("source", f"selected/{SOURCE_VAL}")):
+            if f"{stream}/{task.headline}" in record.final:
+                result = f"{side} {task.headline_words} {100 * record.final[f'{stream}/{task.headline}']:5.1f} %"
+                break
         self._console.print(
             f"{self._ended:3d}/{self._total}  {entry.tags[Tag.CELL]:<36} seed {config.train.seed}  "
             f"{record.status:<8}  {result}",

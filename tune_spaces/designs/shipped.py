@@ -56,11 +56,23 @@ RIVALS = Design(
         Cell("DRPC, randomisation alone", {"method.name": "drpc", "method.consistency_weight": 0.0}),
         Cell("DRPC, consistency alone", {"method.name": "drpc", "method.randomisation": False}),
         Cell("DRPC", {"method.name": "drpc"}),
+        Cell("SWAD", {"method.name": "source_only", "averaging.name": "swad"}),
+        Cell("WiSE-FT", {"method.name": "source_only", "averaging.name": "wise_ft"}),
+        Cell("LP-FT", {"method.name": "lp_ft"}),
+        Cell("MIRO", {"method.name": "miro"}),
+        Cell("MixStyle", {"method.name": "mixstyle"}),
+        Cell("GCISG, guidance alone", {"method.name": "gcisg", "method.invariance_weight": 0.0}),
+        Cell("GCISG, invariance alone", {"method.name": "gcisg", "method.guidance_weight": 0.0}),
+        Cell("GCISG", {"method.name": "gcisg"}),
         *(
             Cell(f"CSG, {'stages 3 and 4' if stages == '3+4' else 'stage 4'}, {label}", csg(stages, pooling))
             for stages in ("4", "3+4")
             for pooling, label in POOLINGS.items()
         ),
+        Cell("source only, PASTA", {"method.name": "source_only", "data.augmentation": "pasta"}),
+        Cell("CSG, PASTA", csg() | {"data.augmentation": "pasta"}),
+        Cell("CSG, SWAD", csg() | {"averaging.name": "swad"}),
+        Cell("CSG, WiSE-FT", csg() | {"averaging.name": "wise_ft"}),
     ),
 )
 

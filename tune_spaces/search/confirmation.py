@@ -108,35 +108,34 @@ def make_confirmation_table(
     """
     task, unit = find_task(search.config.data), Unit.of(search.score_metric)
     metric = f"{TARGET_TEST}/{task.headline}"
-    rows = {}
+    is_measured = all(metric in run.metrics for run in searched.values() if run.status == "finished")
+    rows: dict[str, tuple[Entry, ...]] = {}
     for cell in design.cells:
         again = [run for run in runs if run.tags.get(Tag.CELL) == cell.name and run.status == "finished"]
         scores = {run.run_id: run.metrics[SELECTION_SCORE] for run in again}
-        real = {run.run_id: run.metrics[metric] for run in again}
+        real = {run.run_id: run.metrics[metric] for run in again if is_measured}
         fresh = format_mean([unit.factor * score for score in scores.values()], unit.decimals)
         trial = searched.get(cell.name)
-        if trial is None or trial.status != "finished":
-            before, change, real_before = Entry(MISSING), Entry(MISSING), Entry(MISSING)
-        else:
+        before, change, real_before = (Entry(MISSING) for _ in range(3))
+        if trial is not None and trial.status == "finished":
             score = trial.metrics[SELECTION_SCORE]
             moved = unit.format(statistics.fmean(scores.values()) - score, signed=True) if scores else MISSING
             before = Entry(unit.format(score), "", SELECTION_SCORE, {trial.run_id: score})
             change = Entry(moved, "", SELECTION_SCORE, scores)
-            real_before = Entry(f"{100 * trial.metrics[metric]:.1f}", "", metric, {trial.run_id: trial.metrics[metric]})
-        rows[cell.name] = (
-            Entry(str(len(again))),
-            before,
-            Entry(fresh, "", SELECTION_SCORE, scores),
-            change,
-            real_before,
-            Entry(format_mean([100 * value for value in real.values()], 1), "", metric, real),
-        )
+            if is_measured:
+                value = trial.metrics[metric]
+                real_before = Entry(f"{100 * value:.1f}", "", metric, {trial.run_id: value})
+        rows[cell.name] = (Entry(str(len(again))), before, Entry(fresh, "", SELECTION_SCORE, scores), change)
+        if is_measured:
+            on_real = format_mean([100 * value for value in real.values()], 1)
+            rows[cell.name] += (real_before, Entry(on_real, "", metric, real))
     caption = (
         f"Score: {search.score_metric}. Searched: the trial's own, chosen for being high, so that it flatters; fresh: "
-        f"mean ± sample standard deviation over n seeds that the search has not seen. Real: {task.headline_words} on "
-        "target/test."
+        "mean ± sample standard deviation over n seeds that the search has not seen. "
+        f"{f'Real: {task.headline_words} on target/test' if is_measured else 'The data have no target/test'}."
     )
-    headings = ("trial", "n", unit.name("searched"), unit.name("fresh"), "change", "real, searched %", "real, fresh %")
+    headings = ["trial", "n", unit.name("searched"), unit.name("fresh"), "change"]
+    headings += ["real, searched %", "real, fresh %"] if is_measured else []
     return Table("confirmation", f"What survives of {search.name}", arrange_cells(headings, rows), caption)
 
 
@@ -146,11 +145,13 @@ def _print_verdict(search: Search, best: TrackedRun, runs: Sequence[TrackedRun],
 
     def collect(cell: str) -> dict[int, float]:
         chosen = [run for run in runs if run.tags.get(Tag.CELL) == cell and run.status == "finished"]
-        return {int(run.params["train.seed"]): 100 * run.metrics[metric] for run in chosen}
+        return {int(run.params["train.seed"]): 100 * run.metrics[metric] for run in chosen if metric in run.metrics}
 
     confirmed = Confirmed(
         collect(best.name), {name: values for name in (SOURCE_ONLY, DEFAULT) if (values := collect(name))}
     )
+    if not confirmed.best and any(run.status == "finished" for run in runs):
+        return  # without target/test there is nothing that a verdict could rest on
     console.print()
     console.print(Text("Verdict", style="bold"))
     is_default = best.tags.get(Tag.ROLE) == "default"

@@ -54,7 +54,7 @@ class SearchConsole(DriverCallback):
                 self._rows[event.trial] = Row(what, event.epoch, event.score, event.decision)
 
     def _describe(self, role: str, trial_config: Mapping[str, Any]) -> str:
-        return ROLE_NAMES.get(role) or configure_trial(self._base, trial_config).method.summary.removeprefix("csg ")
+        return ROLE_NAMES.get(role) or configure_trial(self._base, trial_config).summary.removeprefix("csg ")
 
     def __enter__(self) -> SearchConsole:
         if self._console.is_terminal:

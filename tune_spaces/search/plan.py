@@ -55,8 +55,8 @@ class SearchOptions(StoreOptions):
     time_budget: float = 0.0
     """Minutes after which the search ends cleanly; 0 means none."""
     protocol: Protocol | None = None
-    """What the search may look at (short for --selection.protocol; unlabelled unless that or --config says
-    otherwise)."""
+    """What the search may look at (short for --selection.protocol; unless that or --config says otherwise, unlabelled,
+    and source where there are no real images)."""
     resume: bool = False
     """Refuse to start a new search: go on with an interrupted one, or show a finished one. (Without this flag, the same
     command does so too, and starts a search where there is none.)"""
@@ -163,7 +163,7 @@ class Search:
         number, role = trial_config[NUMBER], trial_config[ROLE]
         return Entry(
             Run(config, load_pair(config.data)),
-            name=f"{number:03d} {ROLE_NAMES.get(role, config.method.summary)}",
+            name=f"{number:03d} {ROLE_NAMES.get(role, config.summary)}",
             tags={Tag.TRIAL: str(number), Tag.ROLE: role},
         )
 
@@ -177,7 +177,8 @@ def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
     options, config = flags.options, flags.config
 
     stated = "selection.protocol" in flags.stated or config.data.trained_on == "target"
-    protocol = options.protocol or (config.selection.protocol if stated else "unlabelled")
+    usual = "unlabelled" if config.data.names_target else "source"
+    protocol = options.protocol or (config.selection.protocol if stated else usual)
     config = config_from_flat(flatten(config) | {"selection.protocol": protocol})
     if config.selection.protocol not in PROTOCOLS:
         raise UserError(
@@ -187,7 +188,7 @@ def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
         )
     if options.time_budget < 0:
         raise UserError(f"--time-budget: expected minutes, at least 0, found {options.time_budget}")
-    declared = find_space(options.space, method=config.method.name, data=config.data)
+    declared = find_space(options.space, method=config.method.name, data=config.data, averaging=config.averaging.name)
     space = narrow_space(declared, config, flags.given, flags.stated)
     if not space.names:
         raise UserError("--space: every parameter of the space is set by a flag; nothing is left to search")

@@ -7,6 +7,7 @@ from typing import Final, cast
 
 from ray import tune
 
+from csg.config import Config
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
@@ -22,8 +23,13 @@ from tune_spaces.search.plan import Search
 from tune_spaces.search.scheduler import JournaledASHA
 from tune_spaces.search.searcher import JournaledOptunaSearch
 
-REFERENCES: Final = (("source_only", {"method.name": "source_only"}),)
+REFERENCES: Final = (("source_only", {"method.name": "source_only", "averaging.name": "none"}),)
 """Trials that lie outside the space and come first."""
+
+
+def is_source_only(config: Config) -> bool:
+    """Whether a search's default setting is itself the reference."""
+    return (config.method.name, config.averaging.name) == ("source_only", "none")
 
 
 def run_search(search: Search, console: Console, trainable: type[tune.Trainable] = TrainingTrial) -> Outcome:
@@ -50,7 +56,7 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
         searcher = JournaledOptunaSearch(
             search.space,
             fixed=search.base,
-            references=() if search.config.method.name == "source_only" else REFERENCES,
+            references=() if is_source_only(search.config) else REFERENCES,
             journal=journal,
             trials=options.num_samples,
             epochs=epochs,

@@ -138,11 +138,14 @@ def _print_result(
             console.print(f"  {name:<28} {value:.4g}" if isinstance(value, float) else f"  {name:<28} {value}")
     console.print()
     task = find_task(search.config.data)
-    images = int(best.metrics[f"{TARGET_TEST}/images"])
-    console.print(
-        f"On the {pluralize(images, 'real image')} of target/test, which no search has seen"
-        f"{' (95 % Wilson interval of the accuracy)' if task.one_label else ''}:"
-    )
+    images = best.metrics.get(f"{TARGET_TEST}/images")
+    if images is None:
+        console.print("There is no target/test: no label says how right these are on real images.")
+    else:
+        console.print(
+            f"On the {pluralize(int(images), 'real image')} of target/test, which no search has seen"
+            f"{' (95 % Wilson interval of the accuracy)' if task.one_label else ''}:"
+        )
     source_only = [run for run in finished if run.tags[Tag.ROLE] == "source_only"]
     default = [run for run in finished if run.tags[Tag.ROLE] == "default" and run is not best]
     for label, run in [
@@ -158,7 +161,7 @@ def show_other_choices(search: Search, outcome: Outcome, console: Console) -> No
     runs = rank_trials(outcome.tracker.read_children(outcome.parent))
     task = find_task(search.config.data)
     metric = f"{TARGET_TEST}/{task.headline}"
-    if len(runs) < 2:
+    if len(runs) < 2 or metric not in runs[0].metrics:
         return
     choices: dict[str, list[str]] = {}
     by_id = {run.run_id: run for run in runs}
@@ -180,10 +183,13 @@ def show_other_choices(search: Search, outcome: Outcome, console: Console) -> No
 
 def format_real_figures(run: TrackedRun, task: Task, unit: Unit) -> str:
     """Describe a finished run in one line: selection score, the task's figures on real images, energy."""
+    selection = f"selection score {unit.format_whole(run.metrics[SELECTION_SCORE]):>7}"
+    if f"{TARGET_TEST}/images" not in run.metrics:
+        return selection
     overall, score = (run.metrics[f"{TARGET_TEST}/{name}"] for name in (task.overall, task.score))
     energy = run.metrics.get(f"{TARGET_TEST}/E0_mhe")  # not with features that are not finite, or all zero
     return (
-        f"selection score {unit.format_whole(run.metrics[SELECTION_SCORE]):>7}   real {task.overall_words} "
+        f"{selection}   real {task.overall_words} "
         f"{100 * overall:5.1f} %{f' {format_wilson(run, overall)}' if task.one_label else ''}   {task.score_words} "
         f"{100 * score:5.1f} %   E_0 (mhe) {'-' if energy is None else f'{energy:.3f}'}"
     )

@@ -40,3 +40,32 @@ DRPC = Space(
     ),
     follows=True,
 )
+LP_FT = Space((Choice("method.probe_epochs", default=1, options=(1, 2)), *LEARNING_RATES), follows=True)
+MIRO = Space(
+    (
+        Float("method.weight", default=0.1, low=1e-3, high=10.0, log=True),
+        Choice("method.stages", default="1+2+3+4", options=("1+2+3+4", "3+4", "4")),
+        *LEARNING_RATES,
+    ),
+    follows=True,
+)
+MIXSTYLE = Space(
+    (
+        Choice("method.stages", default="1+2", options=("1", "1+2", "1+2+3")),
+        Float("method.probability", default=0.5, low=0.1, high=1.0),
+        Float("method.alpha", default=0.1, low=0.03, high=1.0, log=True),
+        *LEARNING_RATES,
+    ),
+    follows=True,
+)
+GCISG = Space(
+    (
+        Choice("method.stages", default="3+4", options=("3+4", "4", "3", "2+3+4")),
+        Float("method.invariance_weight", default=1.0, low=0.01, high=10.0, log=True),
+        Float("method.guidance_weight", default=1.0, low=0.01, high=10.0, log=True),
+        Float("method.temperature", default=0.12, low=0.03, high=1.0, log=True),
+        Float("method.target_temperature", default=0.04, low=0.01, high=0.3, log=True),
+        *LEARNING_RATES,
+    ),
+    follows=True,
+)

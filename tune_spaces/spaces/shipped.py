@@ -7,6 +7,7 @@ import dataclasses
 from csg.config import DataConfig
 from csg.config.external import find_object
 from csg.messages.errors import UserError
+from tune_spaces.spaces import averaging as averaging_spaces
 from tune_spaces.spaces import csg as csg_space
 from tune_spaces.spaces import rivals as rival_spaces
 from tune_spaces.spaces.space import Space
@@ -22,18 +23,23 @@ SPACES = {
     "feature_l2": rival_spaces.FEATURE_L2,
     "asg": rival_spaces.ASG,
     "drpc": rival_spaces.DRPC,
+    "lp_ft": rival_spaces.LP_FT,
+    "miro": rival_spaces.MIRO,
+    "mixstyle": rival_spaces.MIXSTYLE,
+    "gcisg": rival_spaces.GCISG,
     "learning_rates": Space(csg_space.LEARNING_RATES, follows=True),
 }
 
 
-def find_space(name: str, *, method: str, data: DataConfig) -> Space:
+def find_space(name: str, *, method: str, data: DataConfig, averaging: str = "none") -> Space:
     """Return a shipped space, or ``module:NAME`` or ``path/to/file.py:NAME``.
 
     Args:
         name: empty for the method's own space: the one of its name, for this pair or this task where there is one, or
-            the learning rates; and the augmentation.
+            the learning rates; with what is searched of the averaging around it, and the augmentation.
         method: ``method.name``.
         data: names the pair.
+        averaging: ``averaging.name``.
 
     Raises:
         UserError: there is none.
@@ -41,7 +47,9 @@ def find_space(name: str, *, method: str, data: DataConfig) -> Space:
     if not name:
         own = (f"{method}_{data.name}", f"{method}_{data.task}", method, "learning_rates")
         space = next(SPACES[each] for each in own if each in SPACES)
-        return dataclasses.replace(space, parameters=(*space.parameters, csg_space.AUGMENTATION[data.task]))
+        around = averaging_spaces.AVERAGINGS.get(averaging, ())
+        parameters = (*around, *space.parameters, csg_space.AUGMENTATION[data.task])
+        return dataclasses.replace(space, parameters=parameters)
     found = find_object(name, SPACES, Space, "--space")
     if not found.parameters:
         raise UserError(f"--space: expected a space with at least one parameter, found none in {name}")

@@ -40,6 +40,11 @@ class MapDomain:
     companions: re.Pattern[str] | None = None
     """Paths of what is published beside them; None for nothing."""
 
+    @property
+    def name(self) -> str:
+        """The side."""
+        return self.side
+
     def find_unlisted(self, *, allow_missing: bool) -> tuple[list[Fault], tuple[PassedOver, ...]]:
         """Count what is passed over for its name; what has no partner is among the faults of the listing."""
         found = [

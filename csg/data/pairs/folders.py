@@ -1,4 +1,9 @@
-"""Two folders of images, synthetic and real, with one sub-folder a class: ``--data.source DIR --data.target DIR``.
+"""Folders of images, synthetic and real, with one sub-folder a class: ``--data.source DIR --data.target DIR``.
+
+Several folders of synthetic images are several sources: ``--data.source A B C``.
+
+The real images may have no labels: a target none of whose sub-folders has the name of a class of the source is a
+collection of photographs, and so is ``--data.target-unlabelled``. There may be no real images at all.
 
 An image and its mirror image are taken to show the same class, so that evaluation averages over both. Where that is
 not so (digits, letters, left and right hands), ``--data.flip-averaging none`` looks at each image as it is. Training
@@ -8,82 +13,169 @@ mirrors nothing.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
-from typing import Literal
 
 from csg.config import DataConfig
-from csg.data.domain import Domain, find_missing_classes
+from csg.data.domain import Domain, Side, find_missing_classes
+from csg.data.pair import IGNORED
+from csg.data.pairs.class_folders import ClassFolders, list_class_folders, name_folders, refuse_no_folder
+from csg.data.pairs.class_map import read_class_map, rename_folders
 from csg.data.reading.cache import cache_folder
 from csg.data.reading.decoding import PixelLimit
 from csg.data.reading.image_files import ImageFiles
-from csg.data.reading.listing import count_passed_over, describe_passed_over, image_files, is_of_system, list_files
-from csg.data.reading.spelling import compose_letters
+from csg.data.reading.listing import count_passed_over, describe_passed_over, image_files, list_files
+from csg.data.reading.spelling import find_near
 from csg.messages.errors import UserError
+from csg.messages.wording import find_nearest, name_first
 
 
 def title(config: DataConfig) -> str:
     """Say which images they are."""
-    return f"synthetic images in {Path(str(config.source)).name}/ -> real images in {Path(str(config.target)).name}/"
+    real = [f"{Path(folder).name}/" for folder in (config.target, config.target_unlabelled) if folder is not None]
+    synthetic = f"synthetic images in {' and '.join(f'{Path(folder).name}/' for folder in config.sources)}"
+    return f"{synthetic} -> real images in {' and '.join(real)}" if real else synthetic
 
 
-def read(config: DataConfig) -> tuple[Domain, Domain]:
-    """List both folders; the classes are the names of the sub-folders of either, letters composed, sorted.
+def read(config: DataConfig) -> tuple[Domain, ...]:
+    """List all folders; the classes are the names of the sub-folders of either side, letters composed, sorted.
 
     Raises:
-        UserError: a folder is missing or has no images in sub-folders, both are the same, or two sub-folders of one
+        UserError: a folder is missing or has no images in sub-folders, one lies in another, or two sub-folders of one
             have the same name.
     """
-    source, target = (_class_folders(config, side) for side in ("source", "target"))
-    if Path(str(config.source)).resolve() == Path(str(config.target)).resolve():
-        raise UserError(f"data.target: expected another folder than data.source, found {config.target} for both")
-    classes = tuple(sorted({*source, *target}))
+    if not config.sources:
+        raise UserError("data.source: expected a folder with one sub-folder a class, found none; set --data.source DIR")
+    sources = {Path(folder): list_class_folders("data.source", folder) for folder in config.sources}
+    _refuse_overlap(config)
+    known = {name for found in sources.values() for name in found.names}
+    target = _target_folders(config, known)
+    classes = tuple(sorted({*known, *target.names}))
     if len(classes) < 2:
         raise UserError(f"data.source: expected sub-folders for two classes or more, found {classes[0]!r} only")
-    return _domain(config, "source", classes, source), _domain(config, "target", classes, target)
-
-
-def _class_folders(config: DataConfig, side: str) -> dict[str, str]:
-    """Return the sub-folders' names on disk by that of their class, without those that a system keeps for itself."""
-    given: str | None = getattr(config, side)
-    if given is None:
-        raise UserError(
-            f"data.{side}: expected a folder with one sub-folder a class, found none; set --data.{side} DIR"
+    parts = _name_parts(list(sources)) if len(sources) > 1 else [""]
+    domains = [
+        dataclasses.replace(_labelled(config, "source", folder, classes, found), part=part)
+        for (folder, found), part in zip(sources.items(), parts, strict=True)
+    ]
+    if config.target is not None:
+        folder = Path(config.target)
+        domains.append(
+            _labelled(config, "target", folder, classes, target)
+            if target.names
+            else _unlabelled(config, "data.target", folder, classes)
         )
-    if not Path(given).is_dir():
-        found = "a file" if Path(given).exists() else "nothing"
-        raise UserError(f"data.{side}: expected a folder with one sub-folder a class, found {found} at {given}")
-    names = {path.name for path in Path(given).iterdir() if path.is_dir() and not is_of_system(path.name)}
-    if not names:
-        raise UserError(f"data.{side}: expected one sub-folder a class, found none in {given}")
-    folders: dict[str, str] = {}
-    for name in sorted(names):
-        other = folders.setdefault(compose_letters(name), name)
-        if other != name:
+    if config.target_unlabelled is not None:
+        part = "" if config.target is None else "without labels"
+        found = _unlabelled(config, "data.target_unlabelled", Path(config.target_unlabelled), classes)
+        domains.append(dataclasses.replace(found, part=part))
+    return tuple(domains)
+
+
+def _name_parts(folders: Sequence[Path]) -> list[str]:
+    """Return a name for each of several folders: as few of the last parts of its path as tell it from the others."""
+    for count in range(1, max(len(folder.parts) for folder in folders) + 1):
+        names = ["/".join(folder.parts[-count:]) for folder in folders]
+        if len({*names}) == len(folders):
+            return names
+    return [str(number) for number, _ in enumerate(folders, start=1)]
+
+
+def read_target(config: DataConfig, classes: tuple[str, ...]) -> Domain:
+    """List the folder of real images alone, for a run that knows ``classes``; some of them may have no images.
+
+    Raises:
+        UserError: there is no such folder, or a sub-folder has the name of no class.
+    """
+    if config.target is None:
+        raise UserError("data.target: expected a folder with one sub-folder a class, found none; set --data.target DIR")
+    folders = _rename(list_class_folders("data.target", config.target), classes, config)
+    unknown = next((name for name in folders.names if name not in classes), None)
+    if unknown is not None:
+        near = find_near(unknown, classes) or find_nearest(unknown, classes)
+        raise UserError(
+            f"data.target: expected sub-folders with the names of the run's classes ({name_first(classes)}), found "
+            f"{unknown!r} in {config.target}{f'; the nearest is {near!r}' if near else ''}"
+        )
+    lenient = dataclasses.replace(config, allow_missing_classes=True)
+    return _labelled(lenient, "target", Path(config.target), classes, folders)
+
+
+def _refuse_overlap(config: DataConfig) -> None:
+    """Refuse a folder in which another one lies: images of one would be taken for the other's too."""
+    given = [("data.source", folder) for folder in config.sources]
+    given += [("data.target", config.target)] if config.target is not None else []
+    given += [("data.target_unlabelled", config.target_unlabelled)] if config.target_unlabelled is not None else []
+    for (above, folder), (below, other) in permutations(given, 2):
+        if Path(other).resolve().is_relative_to(Path(folder).resolve()):
+            where = "for both" if Path(other).resolve() == Path(folder).resolve() else f"which lies in {folder}"
+            first, second = sorted((above, below), reverse=True)
+            another = "folders that differ" if first == second else f"another folder than {second}"
+            raise UserError(f"{first}: expected {another}, found {other} {where}")
+
+
+def _target_folders(config: DataConfig, classes: Collection[str]) -> ClassFolders:
+    """Return the class folders of the real images; nothing where they have no labels, or there are none.
+
+    Raises:
+        UserError: a sub-folder's name is all but that of a class, or the class map cannot be used.
+    """
+    nothing = ClassFolders({})
+    if config.target is None:
+        if config.class_map is not None:
+            raise UserError("data.class_map: expected data.target, whose sub-folders it gives names; found none")
+        return nothing
+    refuse_no_folder("data.target", config.target, "a folder of real images")
+    named = name_folders("data.target", config.target)
+    folders = _rename(ClassFolders({name: (on_disk,) for name, on_disk in named.items()}), classes, config)
+    if folders.names.keys() & {*classes}:
+        return folders
+    for name in folders.names:
+        near = find_near(name, sorted(classes))
+        if near is not None:
             raise UserError(
-                f"data.{side}: expected one sub-folder a class, found two of the same name in {given}, their letters "
-                f"composed in one and not in the other ({other!a} and {name!a}); move the images of one into "
-                "the other"
+                "data.target: expected sub-folders with the names of the source's or photographs without labels, found "
+                f"{name!r} in {config.target} where the source has {near!r}: if they are the same class, give it one "
+                "name or a line in data.class_map; if nobody labelled these, say so with --data.target-unlabelled "
+                "instead of --data.target"
             )
-    return folders
+    return nothing
 
 
-def _domain(
-    config: DataConfig, side: Literal["source", "target"], classes: tuple[str, ...], folders: dict[str, str]
-) -> Domain:
-    folder = Path(getattr(config, side))
+def _rename(folders: ClassFolders, classes: Collection[str], config: DataConfig) -> ClassFolders:
+    """Give the target's folders the names of the classes, as data.class_map says."""
+    if config.class_map is None:
+        return folders
+    return rename_folders(folders, read_class_map(config.class_map), classes, config.class_map)
+
+
+def _labelled(config: DataConfig, side: Side, folder: Path, classes: tuple[str, ...], folders: ClassFolders) -> Domain:
     labels = {
         str(path.relative_to(folder)): label
         for label, name in enumerate(classes)
-        if name in folders
-        for path in image_files(folder / folders[name])
+        for on_disk in folders.names.get(name, ())
+        for path in image_files(folder / on_disk)
     }
+    _refuse_nothing(f"data.{side}", labels, "images in the class folders", folder)
+    left_out = {str(path.relative_to(folder)) for name in folders.left_out for path in image_files(folder / name)}
+    domain = Domain(side, classes, _list(config, folder, labels), (), set_aside=frozenset(left_out))
+    return dataclasses.replace(domain, faults=() if config.allow_missing_classes else find_missing_classes(domain))
+
+
+def _unlabelled(config: DataConfig, setting: str, folder: Path, classes: tuple[str, ...]) -> Domain:
+    refuse_no_folder(setting, str(folder), "a folder of photographs")
+    labels = dict.fromkeys((str(path.relative_to(folder)) for path in image_files(folder)), IGNORED)
+    _refuse_nothing(setting, labels, "images", folder)
+    return Domain("target", classes, _list(config, folder, labels), ())
+
+
+def _refuse_nothing(setting: str, labels: Mapping[str, int], wanted: str, folder: Path) -> None:
     if not labels:
         passed_over = describe_passed_over(count_passed_over(list_files(folder), folder))
-        raise UserError(
-            f"data.{side}: expected images in the class folders, found none in {folder}"
-            + (passed_over and f" ({passed_over})")
-        )
+        raise UserError(f"{setting}: expected {wanted}, found none in {folder}" + (passed_over and f" ({passed_over})"))
+
+
+def _list(config: DataConfig, folder: Path, labels: dict[str, int]) -> ImageFiles:
     limit = PixelLimit(config.max_megapixels)
-    files = ImageFiles.of(str(folder), labels, cache=cache_folder(config), limit=limit)
-    domain = Domain(side, classes, files, ())
-    return dataclasses.replace(domain, faults=() if config.allow_missing_classes else find_missing_classes(domain))
+    return ImageFiles.of(str(folder), labels, cache=cache_folder(config), limit=limit)

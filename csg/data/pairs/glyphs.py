@@ -53,6 +53,11 @@ FONTS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Fonts of matplotlib's that have ten digits. All of Computer Modern is held out, so that no held-out font is the
 bold, oblique or fixed-width twin of a training font."""
+FAMILIES: Final = {
+    **{"DejaVuSansMono": "DejaVu Sans Mono", "DejaVuSans": "DejaVu Sans", "DejaVuSerif": "DejaVu Serif"},
+    "cm": "Computer Modern",
+}
+"""The sources of the synthetic digits, by what their fonts' names begin with; the first that fits counts."""
 VAL_IMAGES: Final = 320
 REAL_IMAGES: Final = 1797
 SEED: Final = 17
@@ -89,19 +94,20 @@ def load(config: DataConfig) -> Pair:
     labels = torch.from_numpy(counts["real_labels"].astype(np.int64))
     val, test = split_target(labels, config.target_val_fraction)
     real = to_images(counts["real"], config.image_size)
-    source_val = _rendered_stream(counts["val"], config.image_size)
     side = config.image_size
+    source_val = _rendered_stream(counts["val"], "val", side)
     return Pair(
         name="glyphs",
         classes=CLASSES,
         streams={
-            SOURCE_TRAIN: _rendered_stream(counts["train"], side),
+            SOURCE_TRAIN: _rendered_stream(counts["train"], "train", side),
             SOURCE_VAL: source_val,
             SOURCE_SHIFTED: shift_stream(source_val),
             TARGET_VAL: ArrayStream(real[val], labels[val]),
             TARGET_TEST: ArrayStream(real[test], labels[test]),
         },
         flip_averaging=False,
+        sources=tuple(FAMILIES.values()),
         description=(
             f"synthetic digits from {sum(map(len, FONTS.values()))} fonts ({len(FONTS['val'])} of them only in "
             f"source/val) -> {len(labels):,} real handwritten digits (scikit-learn), {side}x{side}: "
@@ -160,8 +166,11 @@ def to_images(counts: Images, side: int) -> Tensor:
     return torch.cat([piece.round().to(torch.uint8) for piece in pieces]).squeeze(1)
 
 
-def _rendered_stream(counts: Images, side: int) -> ArrayStream:
-    return ArrayStream(to_images(counts, side), torch.arange(len(counts)) % len(CLASSES))
+def _rendered_stream(counts: Images, split: str, side: int) -> ArrayStream:
+    families = [next(n for n, start in enumerate(FAMILIES) if font.startswith(start)) for font in FONTS[split]]
+    numbers = torch.arange(len(counts))
+    sources = torch.tensor(families)[numbers // len(CLASSES) % len(families)]
+    return ArrayStream(to_images(counts, side), numbers % len(CLASSES), sources)
 
 
 def split_target(labels: Tensor, fraction: float) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from csg.config import DataConfig, Ids
-from csg.data.domain import SEED, choose_part
 from csg.data.maps.domain import MapDomain, pair_maps
 from csg.data.maps.files import TRAIN_IDS_END, FileMapStream
 from csg.data.maps.label_maps import CLASSES
@@ -32,6 +31,7 @@ from csg.data.reading.cache import cache_folder
 from csg.data.reading.decoding import PixelLimit
 from csg.data.reading.listing import count_passed_over, describe_passed_over, image_files, list_files
 from csg.data.reading.spelling import compose_letters
+from csg.data.splitting import SEED, choose_part
 from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
 from csg.randomness import generator
@@ -54,24 +54,26 @@ def read(config: DataConfig) -> tuple[MapDomain, MapDomain]:
         UserError: ``data.source``, ``data.target`` or a folder below them is missing or has no pairs; or
             ``data.cache`` cannot be written to.
     """
-    source, target = _gta5(config), _cityscapes(config)
+    if len(config.sources) > 1:
+        raise UserError(f"data.source: expected one folder with data.name={config.name}, found {len(config.sources)}")
+    source, target = _gta5(config), read_target(config)
     if Path(source.files.folder).resolve() == Path(target.files.folder).resolve():
         raise UserError(f"data.target: expected another folder than data.source, found {config.target} for both")
     return source, target
 
 
-def make_pair(source: MapDomain, target: MapDomain, config: DataConfig) -> Pair:
+def make_pair(domains: Sequence[MapDomain], config: DataConfig) -> Pair:
     """Split both sides into streams, the same way each time.
 
     Raises:
         UserError: ``data.source_images`` are more than there are, or a stream would be empty.
     """
+    source, target = domains
     held_out, rest = share(torch.arange(len(source.files)), config.source_val_fraction, "source")
     if config.source_images is not None:
         rest = rest[choose_part(torch.zeros(len(rest), dtype=torch.int64), config.source_images)]
-    published_val = _in_split(target, VAL)
-    val, _ = share(torch.nonzero(~published_val).flatten(), config.target_val_fraction, "target")
-    test = torch.nonzero(published_val).flatten()
+    val, _ = share(find_split(target, TRAIN), config.target_val_fraction, "target")
+    test = find_split(target, VAL)
     for name, places, where in (
         (SOURCE_TRAIN, rest, f"{config.source} (two at least)"),
         (TARGET_VAL, val, f"{config.target}/{PICTURES}/{TRAIN}"),
@@ -120,7 +122,12 @@ def _gta5(config: DataConfig) -> MapDomain:
     return _domain("source", folder, _named(_list_images(folder, "images"), "images", ".png"), maps, config)
 
 
-def _cityscapes(config: DataConfig) -> MapDomain:
+def read_target(config: DataConfig) -> MapDomain:
+    """List the images of Cityscapes and compare their sizes with those of their label maps.
+
+    Raises:
+        UserError: see :func:`read`.
+    """
     subfolders = tuple(f"{kind}/{split}" for kind in (PICTURES, LABELS) for split in (TRAIN, VAL))
     wanted = f"the folder of Cityscapes with {PICTURES}/ and {LABELS}/, in each {TRAIN}/ and {VAL}/"
     folder = _folder(config, "target", wanted, subfolders)
@@ -186,7 +193,8 @@ def _domain(side: str, folder: Path, images: dict[str, str], maps: dict[str, str
     return MapDomain("target", CLASSES, files, faults, named, COMPANIONS)
 
 
-def _in_split(target: MapDomain, split: str) -> Tensor:
-    start = f"{PICTURES}/{split}/"
-    names = target.files.images
-    return torch.tensor([names.name(place).startswith(start) for place in range(len(names))])
+def find_split(target: MapDomain, split: str) -> Tensor:
+    """Return the ascending places of Cityscapes' images that are published as ``train`` or as ``val``."""
+    start, images = f"{PICTURES}/{split}/", target.files.images
+    found = [place for place in range(len(images)) if images.name(place).startswith(start)]
+    return torch.tensor(found, dtype=torch.int64)

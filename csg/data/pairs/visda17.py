@@ -60,10 +60,18 @@ def read(config: DataConfig) -> tuple[Domain, Domain]:
             f"data.root: expected a folder with {SOURCE}/ and {config.target_split}/, found "
             f"{'a file' if root.exists() else 'nothing'} at {root}"
         )
-    return (
-        _read_domain(root / SOURCE, "source", config),
-        _read_domain(root / config.target_split, "target", config),
-    )
+    return _read_domain(root / SOURCE, "source", config), read_target(config)
+
+
+def read_target(config: DataConfig) -> Domain:
+    """Read the list of the real images that ``data.target_split`` names.
+
+    Raises:
+        UserError: ``data.root`` or the folder or its list file is missing.
+    """
+    if config.root is None:
+        raise UserError(f"data.root: expected the folder that holds {config.target_split}/, found none; set it")
+    return _read_domain(Path(config.root) / config.target_split, "target", config)
 
 
 def _read_domain(folder: Path, side: Literal["source", "target"], config: DataConfig) -> Domain:

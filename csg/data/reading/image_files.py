@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from csg.data.fault import BadImageError
-from csg.data.pair import LabelledImages, Reading
+from csg.data.pair import LabelledImages, Reading, count_labels
 from csg.data.reading.contents import Contents, Digests, Stamps, read_stamps
 from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, centre_crop, read_resized
 from csg.data.reading.spelling import place_in_order
@@ -36,7 +36,7 @@ class ImageFiles:
     ends: npt.NDArray[np.int64]
     """(N,) where each name ends."""
     labels: Tensor
-    """(N,) int64 class indices."""
+    """(N,) int64 class indices; IGNORED of a file without a label."""
     stamps: Stamps
     """(N, 4) by which a change of a file is noticed: see :func:`csg.data.reading.contents.read_stamps`."""
     contents: Contents
@@ -145,18 +145,24 @@ class ImageFiles:
 
     def counts(self, classes: int) -> list[int]:
         """Return how many files each class has."""
-        counts: list[int] = torch.bincount(self.labels, minlength=classes).tolist()
-        return counts
+        return count_labels(self.labels, classes)
 
 
 class FileStream(LabelledImages):
     """Images on disk, decoded whenever they are asked for."""
 
-    def __init__(self, files: ImageFiles, side: int) -> None:
-        """Take the files and the side, in pixels, of the squares to return."""
+    def __init__(self, files: ImageFiles, side: int, *, first: int = 0) -> None:
+        """Take the files and the side, in pixels, of the squares to return.
+
+        Args:
+            files: one an image.
+            side: of the squares.
+            first: number under which the first file's random draws are addressed, where streams are joined.
+        """
         self.files = files
         self.labels = files.labels
         self._side = side
+        self._first = first
 
     @cached_property
     def fingerprint(self) -> str:  # type: ignore[override]
@@ -179,7 +185,8 @@ class FileStream(LabelledImages):
 
         def crops(image: Tensor, index: int) -> list[Tensor]:
             return [
-                random_crop(image, self._side, generator(seed, "crop", epoch, index, view)) for view in range(views)
+                random_crop(image, self._side, generator(seed, "crop", epoch, self._first + index, view))
+                for view in range(views)
             ]
 
         return self._read(indices, crops, views=views)

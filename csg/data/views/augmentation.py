@@ -1,4 +1,4 @@
-"""The two views of an image: crops, RandAugment (Cubuk et al., 2020, arXiv:1909.13719) or colour jitter.
+"""The two views of an image: crops, RandAugment (Cubuk et al., 2020, arXiv:1909.13719), PASTA or colour jitter.
 
 Kornia's own RandAugment draws once for a batch; here an image's draws are a function of (seed, epoch, sample, view)
 and nothing else.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import torch
@@ -19,6 +20,7 @@ from csg.data.fault import BadImageError
 from csg.data.pair import Stream
 from csg.data.views.colour_jitter import colour_jitter
 from csg.data.views.operations import OPERATIONS
+from csg.data.views.pasta import pasta
 from csg.randomness import generator
 
 Apply = Callable[[Tensor, Tensor], Tensor]
@@ -44,8 +46,9 @@ class Views:
 def draw_views(stream: Stream, indices: Tensor, *, config: DataConfig, seed: int, epoch: int, two_views: bool) -> Views:
     """Read images once and draw the query's and the key's view of each.
 
-    RandAugment changes both, each cut out at a place of its own; colour jitter the key alone, a copy of the query's
-    crop. Without augmentation both are the middle square; with ``two_views`` false the key is the query itself.
+    RandAugment and PASTA change both, each cut out at a place of its own (on dense tasks at the same); colour jitter
+    the key alone, a copy of the query's crop. Without augmentation both are the middle square; with ``two_views``
+    false the key is the query itself.
 
     Args:
         stream: where the images are.
@@ -61,16 +64,13 @@ def draw_views(stream: Stream, indices: Tensor, *, config: DataConfig, seed: int
             key = colour_jitter(query, indices=places, seed=seed, epoch=epoch, strength=config.jitter)
         return Views(query, key, reading.labels, places, reading.bad)
     reading = stream.read_crops(indices, seed=seed, epoch=epoch, views=2 if two_views else 1)
+    augment: Callable[..., Tensor]
+    if config.augmentation == "pasta":
+        augment = partial(pasta, alpha=config.pasta_alpha, k=config.pasta_k, beta=config.pasta_beta)
+    else:
+        augment = partial(rand_augment, ops=config.augmentation_ops, magnitude=config.augmentation_magnitude)
     views = [
-        rand_augment(
-            images,
-            indices=reading.indices,
-            seed=seed,
-            epoch=epoch,
-            view=number,
-            ops=config.augmentation_ops,
-            magnitude=config.augmentation_magnitude,
-        )
+        augment(images, indices=reading.indices, seed=seed, epoch=epoch, view=number)
         for number, images in enumerate(reading.views)
     ]
     return Views(views[0], views[1] if two_views else None, reading.labels, reading.indices, reading.bad)

@@ -45,6 +45,11 @@ class _ShiftedStream(LabelledImages):
         self._stream = stream
         self.labels = stream.labels
 
+    @property
+    def sources(self) -> Tensor:
+        """See :class:`Stream`."""
+        return self._stream.sources
+
     @cached_property
     def fingerprint(self) -> str:  # type: ignore[override]
         """See :class:`Stream`."""

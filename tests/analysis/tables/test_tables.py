@@ -23,12 +23,14 @@ from analysis.runs.run_table import AblationRuns, RunTable, read_runs
 from analysis.runs.trials import rank_trials
 from analysis.tables.cell_table import format_mean
 from analysis.tables.comparisons import make_ablation_table, make_main_comparison
+from analysis.tables.paper import make_tables
 from analysis.tables.published import CONFIGS, find_published_score
 from analysis.tables.table import Entry, Table, arrange_cells, escape_latex, escape_markdown
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat, read_yaml
 from csg.storage.disk import DiskPlace
 from csg.tracking import TrackedRun
+from csg.tracking.tags import Tag
 from csg.training.identity import resolve_settings
 from csg.training.selection import SELECTION_SCORE
 
@@ -380,3 +382,55 @@ def test_brackets_survive_in_a_console(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_deviation_divides_by_n_minus_one() -> None:
     assert format_mean([1.0, 3.0], 2) == "2.00 ± 1.41"
     assert format_mean([1.0], 1) == "1.0" and format_mean([], 1) == "-" and format_mean([1.0, math.inf], 1) == "-"
+
+
+def without_target(run: TrackedRun) -> TrackedRun:
+    """Return the run as if nobody had labelled its real images."""
+    kept = {name: value for name, value in run.metrics.items() if "target/test" not in name}
+    return dataclasses.replace(run, metrics=kept)
+
+
+def test_without_labelled_real_images_the_source_is_tested_and_no_column_is_blank(runs: RunTable) -> None:
+    table = make_ablation_table(the_ablation(runs, without_target))
+    assert not [heading for heading in table.headings if heading.startswith(("real", "E_0"))]
+    assert table.headings[2:6] == ["source accuracy %", "against", "Δ [95 % interval]", "p (Holm)"]
+    assert "The data have no target/test" in table.caption
+    assert not [cell for row in rows(table).values() for cell in row.values() if cell == "nan"]
+
+
+def test_tables_that_need_labels_are_not_made_without(runs: RunTable) -> None:
+    made, refused = make_tables(dataclasses.replace(runs, runs=tuple(map(without_target, runs.runs))))
+    names = [table.name for table in made]
+    assert not refused and names == ["ablation_components", "search_summary"]
+    assert made[1].headings[-1] == "its score %" and "The data have no target/test" in made[1].caption
+
+
+def on_another_set(run: TrackedRun, fingerprint: str = "f0") -> TrackedRun:
+    """Return the run as if it had been measured on a set named winter, where it is half as right."""
+    metrics = run.metrics | {"evaluated/winter/accuracy": run.metrics[ACCURACY] / 2}
+    return dataclasses.replace(run, metrics=metrics, tags=run.tags | {Tag.EVALUATED: f'{{"winter": "{fingerprint}"}}'})
+
+
+def test_another_labelled_set_is_a_column(runs: RunTable) -> None:
+    table = make_ablation_table(the_ablation(runs, on_another_set))
+    found = rows(table)["source only"]
+    real, winter = (float(found[name].split()[0]) for name in ("real accuracy %", "winter %"))
+    assert winter == pytest.approx(real / 2, abs=0.1)
+    assert "winter: another labelled set, measured after the runs had finished" in table.caption
+    main = make_main_comparison(runs, the_ablation(runs, on_another_set))
+    assert main.headings[-1] == "winter accuracy %"
+
+
+def test_a_cell_that_was_not_measured_on_another_set_is_blank(runs: RunTable) -> None:
+    def change(run: TrackedRun) -> TrackedRun:
+        return run if run.tags["csg.cell"] == "source only" else on_another_set(run)
+
+    cells = rows(make_ablation_table(the_ablation(runs, change)))
+    assert cells["source only"]["winter %"] == "-" != cells["+ A-pool"]["winter %"]
+
+
+def test_versions_of_another_set_are_not_mixed(runs: RunTable) -> None:
+    ablation = the_ablation(runs, lambda run: on_another_set(run, fingerprint=f"f{run.params['train.seed']}"))
+    with pytest.raises(MixedRunsError, match="3 versions of the set 'winter'"):
+        make_ablation_table(ablation)
+    assert "winter %" in make_ablation_table(ablation, mix=["data"]).headings

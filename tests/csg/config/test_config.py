@@ -176,7 +176,7 @@ def test_a_pair_of_maps_has_defaults_of_its_own_and_flags_win() -> None:
     assert (config.model.output_stride, config.model.frozen_norms) == (8, True)
     assert config_from_flat({"data.name": "gta5_cityscapes", "model.output_stride": 16}).model.output_stride == 16
     assert config_from_flat({}).model.output_stride == 32
-    with pytest.raises(UserError, match=r"data\.augmentation: expected colour_jitter or none"):
+    with pytest.raises(UserError, match=r"data\.augmentation: expected colour_jitter, pasta or none"):
         config_from_flat({"data.name": "glyph_scenes", "data.augmentation": "randaugment"})
     with pytest.raises(UserError, match=r"train\.batch_size: expected at least 2 for segmentation"):
         config_from_flat({"data.name": "glyph_scenes", "train.batch_size": 1})

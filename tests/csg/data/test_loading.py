@@ -24,7 +24,7 @@ from csg.messages.errors import UserError
 from tests.published_trees import write_visda17
 
 
-@pytest.mark.parametrize("augmentation", ["randaugment", "none"])
+@pytest.mark.parametrize("augmentation", ["randaugment", "pasta", "none"])
 def test_batches_are_the_same_bit_for_bit_with_any_number_of_processes(tmp_path: Path, augmentation: str) -> None:
     root = write_visda17(tmp_path)
     next((root / "train").rglob("*.png")).write_bytes(b"")

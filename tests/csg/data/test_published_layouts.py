@@ -234,9 +234,10 @@ def test_folders_that_hold_nothing_to_train_on_are_refused(tmp_path: Path) -> No
     empty = tmp_path / "empty"
     empty.mkdir()
     for settings, message in (
-        ({"target": None}, r"data\.target: expected a folder with one sub-folder a class, found none; set --data\.tar"),
+        ({"source": None}, r"data\.source: expected a folder with one sub-folder a class, found none; set --data\.sou"),
         ({"target": str(tmp_path / "none")}, r"data\.target: .*found nothing at"),
-        ({"target": str(empty)}, r"data\.target: expected one sub-folder a class, found none in"),
+        ({"target": str(empty)}, r"data\.target: expected images, found none in"),
+        ({"source": str(empty)}, r"data\.source: expected one sub-folder a class, found none in"),
         ({"target": str(tmp_path / "renders")}, r"data\.target: expected another folder than data\.source"),
     ):
         with pytest.raises(UserError, match=message):

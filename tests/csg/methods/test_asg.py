@@ -15,6 +15,7 @@ from csg.messages.errors import UserError
 from csg.methods import rate_controller
 from csg.methods.asg import Asg
 from csg.methods.rate_controller import FACTORS, RateController, log_probabilities, policy_gradient
+from csg.training.step import choose_precision
 from tests.rivals import doubles, rival, term_in_bfloat16
 
 
@@ -27,7 +28,7 @@ def test_distillation_is_torchs_kl_divergence() -> None:
 
 def test_distillation_under_autocast_is_computed_in_the_weights_precision() -> None:
     it, images, output, term = term_in_bfloat16("asg", method__controller=False)
-    with it._precision():
+    with choose_precision(it.config):
         theirs = it.method.frozen["teacher"](images.query)[3].mean(dim=(2, 3))
     old_head = copy.deepcopy(it.method.frozen["teacher"].encoder.old_head()).double()
     student, taught = old_head(output.features.double()), old_head(theirs.double())

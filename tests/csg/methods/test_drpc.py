@@ -231,7 +231,7 @@ def test_styles_come_from_a_folder_where_there_is_one(styles: Path) -> None:
     colours = torch.stack([decode(path, 32).double() for path in sorted(styles.iterdir())])
     distances = torch.cdist(found, it.model.encoder.normalise(colours).mean(dim=(2, 3)))
     assert set(distances.argmin(dim=1).tolist()) == {0, 1} and distances.amin(dim=1).max() < 0.5
-    half = Batch(batch.query[6:], batch.query[6:], batch.labels[6:], batch.indices[6:], epoch=0)
+    half = Batch(batch.query[6:], batch.query[6:], batch.labels[6:], batch.indices[6:], 0, batch.sources[6:], 1)
     torch.testing.assert_close(prepared(it, half).query, styled.query[6:], rtol=0, atol=1e-10)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from csg.losses.attentional_pooling import attention, attentional_pool
+from csg.training.step import choose_precision
 from tests.rivals import doubles, rival, term_in_bfloat16
 
 
@@ -35,7 +36,7 @@ def test_feature_l2_is_the_squared_distance_of_pooled_maps(pooling: str) -> None
 @pytest.mark.parametrize("pooling", ["average", "apool"])
 def test_feature_l2_under_autocast_is_computed_in_the_weights_precision(pooling: str) -> None:
     it, images, output, term = term_in_bfloat16("feature_l2", method__pooling=pooling)
-    with it._precision():
+    with choose_precision(it.config):
         theirs = it.method.frozen["teacher"](images.query, 4)[3]
     assert output.maps[3].dtype == theirs.dtype == torch.bfloat16 and term.value.dtype == torch.float32
     mine, theirs = output.maps[3].double(), theirs.double()

@@ -27,7 +27,8 @@ def learner(**settings: object) -> Learner:
 
 def batch_of(query: torch.Tensor, key: torch.Tensor, labels: torch.Tensor) -> Batch:
     """Return a batch of the first images of the first epoch."""
-    return Batch(query, key, labels, indices=torch.arange(len(query)), epoch=0)
+    places = torch.arange(len(query))
+    return Batch(query, key, labels, indices=places, epoch=0, sources=torch.zeros_like(places), source_count=1)
 
 
 def batch(seed: int = 0, *, one_view: bool = False) -> Batch:

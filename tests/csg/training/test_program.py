@@ -22,8 +22,9 @@ ASIDE = {"messages", "storage", "tracking", "commands", "workers"}
 """Rooms of which no file computes: words, files, MLflow, the command line and Ray."""
 NOT_DIGESTED = {
     *("__main__.py", "cli.py", "parsing.py"),  # what is typed; what comes of it is in a run's configuration
-    *("config/flags.py", "config/names.py", "config/words.py", "config/yaml_text.py"),
-    *("data/check.py", "models/deployable.py", "training/dry_run.py"),  # before and after training
+    *("config/flags.py", "config/names.py", "config/words.py"),
+    *("data/check.py", "data/description.py", "training/protocol.py"),  # before training
+    *("data/labelled_set.py", "models/deployable.py", "training/dry_run.py"),  # before and after training
     # A run's folder: what its name and its files are, and who writes them when.
     *("training/identity.py", "training/program.py", "training/record.py", "training/run.py", "training/selected.py"),
     "training/score_words.py",

@@ -50,11 +50,22 @@ RUNS: dict[str, dict[str, Any]] = {
     "drpc": {"method.name": "drpc", "method.copies": 3},
     "weight l2": {"method.name": "weight_l2"},
     "oracle on ImageNet": {"method.name": "oracle_imagenet"},
+    "miro, swad": {
+        **{"method.name": "miro", "averaging.name": "swad"},
+        **{"averaging.open_patience": 1, "averaging.close_patience": 2},
+    },
+    "mixstyle, pasta": {"method.name": "mixstyle", "method.probability": 0.9, "data.augmentation": "pasta"},
+    "gcisg": {"method.name": "gcisg", "method.queue_size": 31},
+    "lp_ft, wise_ft, masked labels": {
+        **{"masked": True, "method.name": "lp_ft", "averaging.name": "wise_ft", "optim.name": "adamw"},
+    },
     "csg, masked labels": {"masked": True},
     "asg, masked labels": {"masked": True, "method.name": "asg", "method.controller_interval": 2},
     "scenes: csg": {**SCENES, "method.stage3.chunks": 4, "method.stage4.chunks": 2, "method.stage4.pooling": "average"},
     "scenes: drpc": {**SCENES, "method.name": "drpc"},
     "scenes: feature l2": {**SCENES, "method.name": "feature_l2"},
+    "scenes: mixstyle, swad": {**SCENES, "method.name": "mixstyle", "averaging.name": "swad"},
+    "scenes: gcisg, wise_ft": {**SCENES, "method.name": "gcisg", "averaging.name": "wise_ft"},
 }
 
 

@@ -157,6 +157,18 @@ def test_drpc_is_a_rival_with_each_of_its_halves() -> None:
     assert all(flat["method.style_images"] is None for flat in drpc.values()), "styles of the batch's other images"
 
 
+def test_averages_and_pasta_are_rows_around_source_only_and_around_csg() -> None:
+    rivals = get_settings(shipped("glyphs")["rivals"])
+    for label, setting, value in (
+        ("SWAD", "averaging.name", "swad"),
+        ("WiSE-FT", "averaging.name", "wise_ft"),
+        ("PASTA", "data.augmentation", "pasta"),
+    ):
+        plain, csg = rivals[label if label != "PASTA" else "source only, PASTA"], rivals[f"CSG, {label}"]
+        assert (plain["method.name"], csg["method.name"]) == ("source_only", "csg")
+        assert plain[setting] == csg[setting] == value
+
+
 def test_cells_start_from_what_the_configuration_says_of_their_own_method() -> None:
     base = {"method__temperature": 0.5, "method__stage3__weight": 2.0, "method__stage3__pooling": "average"}
     found = get_settings(shipped("glyphs")["rivals"], **base, optim__lr=0.01)

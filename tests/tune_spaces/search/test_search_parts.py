@@ -24,9 +24,9 @@ from csg.storage.disk import DiskPlace
 from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, get_settings
 from tune_spaces.search.journal import Event, Journal, list_in_flight, unfinished
 from tune_spaces.search.scheduler import JournaledASHA
-from tune_spaces.search.search import REFERENCES
+from tune_spaces.search.search import REFERENCES, is_source_only
 from tune_spaces.search.searcher import JournaledOptunaSearch
-from tune_spaces.spaces.narrowing import narrow_space
+from tune_spaces.spaces.narrowing import check_space, narrow_space
 from tune_spaces.spaces.shipped import SPACES, find_space
 from tune_spaces.spaces.space import Choice, Space
 
@@ -134,7 +134,7 @@ def test_a_search_keeps_as_many_trials_under_way_as_the_cluster_takes_at_the_mom
 
 def test_reference_points_come_first(undisturbed: Journal) -> None:
     first, second = [event for event in undisturbed.events() if event.kind == "suggested"][:2]
-    assert (first.role, first.settings) == ("source_only", {"method.name": "source_only"})
+    assert (first.role, first.settings) == REFERENCES[0]
     assert second.role == "default"
     assert second.settings["method.temperature"] == 0.07
     assert second.settings["method.queue_size"] == 65536
@@ -411,13 +411,37 @@ def test_a_search_starts_at_what_is_said_of_every_stage_and_a_flag_for_that_leav
     assert left.names == ("method.temperature", "method.queue_size")
 
 
-@pytest.mark.parametrize("name", ["weight_l2", "synaptic_intelligence", "feature_l2", "asg"])
+RIVALS = ("weight_l2", "synaptic_intelligence", "feature_l2", "asg", "lp_ft", "miro", "mixstyle", "gcisg")
+
+
+@pytest.mark.parametrize("name", RIVALS)
 def test_a_rivals_space_starts_at_its_defaults_and_holds_only_its_settings(name: str) -> None:
     config = config_from_flat({"data.name": "folders", "method.name": name})
     space = SPACES[name].starting_at(flatten(config))
     assert space == SPACES[name]
     for point in space.corners(flatten(config)):
         config_from_flat(overlay(flatten(config), point))
+
+
+@pytest.mark.parametrize("averaging", ["swad", "wise_ft"])
+@pytest.mark.parametrize("method", ["csg", "source_only"])
+def test_an_averaging_is_searched_beside_what_it_is_around(method: str, averaging: str) -> None:
+    config = config_from_flat({"method.name": method, "averaging.name": averaging})
+    plain = find_space("", method=method, data=config.data)
+    declared = find_space("", method=method, data=config.data, averaging=averaging)
+    added = set(declared.names) - set(plain.names)
+    assert added and added <= {f"averaging.{name}" for name in config.averaging.get_active()}
+    space = declared.starting_at(flatten(config))
+    assert space == declared
+    check_space(space, {k: v for k, v in flatten(config).items() if k not in space.names}, config)
+
+
+def test_a_searchs_reference_is_source_only_without_an_average() -> None:
+    (_, changes), *_ = REFERENCES
+    averaged = config_from_flat({"averaging.name": "swad"})
+    reference = config_from_flat(overlay(flatten(averaged), changes))
+    assert is_source_only(reference) and not is_source_only(averaged)
+    assert not is_source_only(config_from_flat({"method.name": "source_only", "averaging.name": "wise_ft"}))
 
 
 def test_a_trial_whose_store_is_gone_stays_in_flight_and_ends_the_search(tmp_path: Path) -> None:

@@ -1,0 +1,34 @@
+"""Whether a pair has what a selection protocol looks at."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from csg.config import Config
+from csg.data.pair import TARGET_VAL, Pair
+from csg.messages.errors import UserError
+from csg.training.selection import ASKS
+
+REMEDY: Final = "or select without real images, by selection.protocol=source or shifted"
+
+
+def check_protocol(config: Config, pair: Pair) -> None:
+    """Refuse a selection protocol that would look at images, or at labels, that the pair does not have.
+
+    Raises:
+        UserError: it would.
+    """
+    protocol = config.selection.protocol
+    if ASKS[protocol] == "nothing":
+        return
+    real = pair.streams.get(TARGET_VAL)
+    if real is None:
+        raise UserError(
+            f"selection.protocol: {protocol!r} looks at real images, and data.name={config.data.name} was given none; "
+            f"give them with data.target, {REMEDY}"
+        )
+    if ASKS[protocol] == "labels" and not real.has_labels:
+        raise UserError(
+            f"selection.protocol: {protocol!r} looks at the labels of real images, found {len(real):,} photographs "
+            f"without labels; give labelled ones (data.target with one sub-folder a class), {REMEDY}"
+        )

@@ -1,0 +1,64 @@
+"""MIRO's bound, against its formula written by hand, and its variances, which learn."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+
+from csg.losses.gaussian_bound import gaussian_bound
+from csg.messages.errors import UserError
+from csg.methods.miro import Miro
+from tests.csg.methods.test_methods import learner
+from tests.rivals import doubles, rival
+
+
+def test_the_bound_is_the_equation_written_out_and_its_gradient_is_right() -> None:
+    draw = torch.Generator().manual_seed(0)
+    features, frozen = (torch.randn(2, 3, 2, 2, dtype=torch.float64, generator=draw) for _ in range(2))
+    variance = torch.rand(3, dtype=torch.float64, generator=draw) + 0.1
+    written_out = [
+        math.log(variance[c]) + float(features[n, c, h, w] - frozen[n, c, h, w]) ** 2 / float(variance[c])
+        for n in range(2)
+        for c in range(3)
+        for h in range(2)
+        for w in range(2)
+    ]
+    assert float(gaussian_bound(features, frozen, variance)) == pytest.approx(sum(written_out) / 24, rel=1e-12)
+    assert torch.autograd.gradcheck(gaussian_bound, (features.requires_grad_(), frozen, variance.requires_grad_()))
+
+
+def test_each_chosen_stage_has_a_term_on_the_view_that_is_trained_on() -> None:
+    it = rival("miro", method__stages="2+4", method__weight=0.3)
+    start = copy.deepcopy(it.model.encoder)
+    with torch.no_grad():
+        for parameter in it.model.encoder.parameters():
+            parameter.mul_(1.05)
+    images = doubles()
+    terms = it.method.terms(images, it.model(images.query), it.model)
+    assert [(term.name, term.weight, term.rows) for term in terms] == [("miro_stage2", 0.3, 8), ("miro_stage4", 0.3, 8)]
+    with torch.no_grad():
+        mine, theirs = it.model.encoder(images.query), start(images.query)
+    for term, stage in zip(terms, (2, 4), strict=True):
+        squared = (mine[stage - 1] - theirs[stage - 1]) ** 2
+        expected = (squared / 0.1).mean() + math.log(0.1)
+        torch.testing.assert_close(term.value.detach(), expected, rtol=1e-9, atol=0)
+
+
+def test_at_the_start_the_bound_is_that_of_equal_maps_and_variances_fall() -> None:
+    it = rival("miro")
+    method = it.method
+    assert isinstance(method, Miro)
+    _, scalars = it.step(doubles(), 1.0)
+    assert all(scalars[f"loss_miro_stage{stage}"] == pytest.approx(math.log(0.1), rel=1e-9) for stage in (1, 2, 3, 4))
+    for stage in (1, 2, 3, 4):
+        assert (method.variance(stage) < 0.1).all(), "what the two agree on is told ever more surely"
+
+
+def test_a_teacher_of_another_width_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"model\.teacher_name: miro compares maps of one width; stage 1 has 8 channels"
+    ):
+        learner(method__name="miro", model__teacher_name="resnet18", model__teacher_weights="none")
