@@ -10,8 +10,8 @@ import pytest
 from csg import cli
 from csg.data.pair import TARGET_TEST
 from csg.tracking import RunTracker, TrackedRun, Tracker, get_default_tracking_uri, read_evaluated_sets, read_experiment
-from csg.training.evaluation import SELECTION_SCORE
 from csg.training.run import Run
+from csg.training.selection import SELECTION_SCORE
 from tests.csg.commands.test_cli import run as run_command
 from tests.finished_run import finished_run, write_images
 

@@ -16,7 +16,7 @@ from csg.data.balance import APART, RepeatedStream, balance_stream, draw_order
 from csg.data.check import check
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL, ArrayStream
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat, parse_flags, read_yaml, to_yaml
+from csg.parsing import ConfigOptions, config_from_flat, parse_flags, read_yaml, to_yaml
 from csg.randomness import generator
 from csg.storage.disk import DiskPlace
 from csg.training.loop import Training
@@ -27,13 +27,6 @@ from tests.published_trees import write_image
 CLASSES = ("car", "street sign", "vélo")
 SIZES = {"engine": 12, "pack": 6, "scans": 4}
 """Images a class of each source."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """Flags of no command in particular."""
-
-    config: Path | None = None
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +111,7 @@ def test_several_sources_are_a_setting_like_any_other(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
 
     def parsed(*words: str) -> DataConfig:
-        return parse_flags(Options, words, prog="test", description="").config.data
+        return parse_flags(ConfigOptions, words, prog="test", description="").config.data
 
     assert parsed("--data.source", "a", "b").source == (str(tmp_path / "a"), str(tmp_path / "b"))
     assert parsed("--data.source=a", "b", "--data.name", "folders").sources == parsed("--data.source", "a", "b").sources
