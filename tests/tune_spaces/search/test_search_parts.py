@@ -426,7 +426,7 @@ def test_a_rivals_space_starts_at_its_defaults_and_holds_only_its_settings(name:
 @pytest.mark.parametrize("averaging", ["swad", "wise_ft"])
 @pytest.mark.parametrize("method", ["csg", "source_only"])
 def test_an_averaging_is_searched_beside_what_it_is_around(method: str, averaging: str) -> None:
-    config = config_from_flat({"method.name": method, "averaging.name": averaging})
+    config = config_from_flat({"data.name": "folders", "method.name": method, "averaging.name": averaging})
     plain = find_space("", method=method, data=config.data)
     declared = find_space("", method=method, data=config.data, averaging=averaging)
     added = set(declared.names) - set(plain.names)
