@@ -17,7 +17,7 @@ from csg.cli import main
 from csg.commands.opening import check_starting_weights
 from csg.commands.pretrain import PretrainOptions
 from csg.config import NAMED_WEIGHTS, ModelConfig
-from csg.data import mnist
+from csg.data import mnist, mnist_scenes
 from csg.data.pairs import backgrounds, glyphs
 from csg.messages.console import Console
 from csg.messages.errors import UserError
@@ -77,6 +77,19 @@ def test_views_move_each_image_in_its_own_way_as_its_step_says() -> None:
     assert not torch.equal(views[0], views[1])
     assert torch.equal(views, handwriting.draw_views(square, step=3))
     assert not torch.equal(views, handwriting.draw_views(square, step=4))
+
+
+def test_each_step_shows_its_digits_on_plates_of_its_own(few: None) -> None:
+    digits, _ = handwriting.load_digits()
+    chosen = torch.tensor([5, 9])
+    images = handwriting.show_in_scenes(digits)(chosen, 3)
+    assert images.shape == (2, 3, mnist_scenes.SIDE, mnist_scenes.SIDE) and images.dtype == torch.uint8
+    assert torch.equal(images, handwriting.show_in_scenes(digits)(chosen, 3))
+    assert not torch.equal(images, handwriting.show_in_scenes(digits)(chosen, 4))
+    others = digits.clone()
+    others[9] = digits[0]
+    one, other = handwriting.show_in_scenes(others)(chosen, 3)
+    assert torch.equal(one, images[0]) and not torch.equal(other, images[1])
 
 
 def test_they_are_made_once_however_many_ask_and_whatever_a_kill_left(
