@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from csg.config.external import import_object
 from csg.config.settings import flatten
@@ -74,6 +75,10 @@ RIVALS = Design(
     ),
 )
 
+OF_SEVERAL_SOURCES: Final = (Cell("low rank", {"method.name": "low_rank"}),)
+"""Rivals that need synthetic images of several sources."""
+SEVERAL_SOURCES: Final = ("glyphs",)
+"""Pairs that always have some."""
 PLAIN: dict[str, Any] = {"data.augmentation": "none"}
 COMPONENTS = Design(
     title="CSG's components, one after the other",
@@ -114,6 +119,12 @@ SCHEDULE = Design(
 )
 
 
+def make_rivals(pair: str) -> Design:
+    """Return the design of all rivals that a pair has the data for."""
+    more = OF_SEVERAL_SOURCES if pair in SEVERAL_SOURCES else ()
+    return dataclasses.replace(RIVALS, cells=(*RIVALS.cells, *more))
+
+
 def shipped(pair: str) -> dict[str, Design]:
     """Return the shipped designs, sweeps being around what is CSG's default on a pair."""
     own = flatten(config_from_flat({"data.name": pair, "method.name": "csg"}))
@@ -122,7 +133,7 @@ def shipped(pair: str) -> dict[str, Design]:
     temperatures = (0.01, 0.03, 0.07, 0.2, 0.5)
     sizes = (1024, 4096, 16384, 65536)
     return {
-        "rivals": RIVALS,
+        "rivals": make_rivals(pair),
         "components": COMPONENTS,
         "temperature": make_sweep("tau", temperatures, "temperature", base=0.07, title="Contrastive temperature"),
         "weight": make_sweep("lambda", weights, "weight", base=weight, title="Weight of the contrastive loss"),
