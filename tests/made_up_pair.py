@@ -24,8 +24,8 @@ TINY = {
 """Settings under which a step takes milliseconds."""
 
 
-def made_up_pair(size: int = 32, classes: int = 3, train: int = 40) -> Pair:
-    """Noise with a bright bar whose place is the class; the target's bar is dimmer."""
+def made_up_pair(size: int = 32, classes: int = 3, train: int = 40, sources: tuple[str, ...] = ()) -> Pair:
+    """Noise with a bright bar whose place is the class; the target's bar is dimmer. Sources take turns."""
     draw = torch.Generator().manual_seed(0)
 
     def stream(count: int, brightness: int) -> ArrayStream:
@@ -33,7 +33,7 @@ def made_up_pair(size: int = 32, classes: int = 3, train: int = 40) -> Pair:
         grey = torch.randint(0, 60, (count, size, size), dtype=torch.uint8, generator=draw)
         for image, label in zip(grey, labels.tolist(), strict=True):
             image[:, 8 * label : 8 * label + 6] += brightness
-        return ArrayStream(grey, labels)
+        return ArrayStream(grey, labels, torch.arange(count) % max(len(sources), 1))
 
     return Pair(
         name="bars",
@@ -47,6 +47,7 @@ def made_up_pair(size: int = 32, classes: int = 3, train: int = 40) -> Pair:
         },
         flip_averaging=False,
         description="bars on noise",
+        sources=sources,
     )
 
 

@@ -141,7 +141,8 @@ def _one(world: int, settings: Mapping[str, Any]) -> Result:
     hidden = flat.pop("masked", False)
     cut, checkpoint = flat.pop("cut", None), DiskPlace(Path(flat.pop("checkpoint", "")))
     config = config_from_flat(flat)
-    pair = made_up_scenes() if config.data.task == "segmentation" else made_up_pair()
+    sources = ("serif", "sans") if config.method.name == "low_rank" else ()
+    pair = made_up_scenes() if config.data.task == "segmentation" else made_up_pair(sources=sources)
     pair = masked(pair) if hidden else pair
     training = counting(Training(config, pair))
     if cut is not None:

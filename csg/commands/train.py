@@ -87,13 +87,13 @@ def train(argv: Sequence[str], console: Console) -> int:
 
 def _show_plan(config: Config, console: Console) -> int:
     if config.data.name == "visda17" and config.data.root is None:
-        images, classes = visda17.published_train_images(config.data), len(visda17.CLASSES)
+        images, classes, sources = visda17.published_train_images(config.data), len(visda17.CLASSES), 1
         console.print(f"data.root is not set: counts are the published ones of {visda17.title(config.data)}")
     else:
         pair = load_pair(config.data)
-        images, classes = len(pair.streams[SOURCE_TRAIN]), len(pair.classes)
+        images, classes, sources = len(pair.streams[SOURCE_TRAIN]), len(pair.classes), pair.source_count
         console.print(pair.description)
-    plan = plan_run(config, images=images, classes=classes)
+    plan = plan_run(config, images=images, classes=classes, sources=sources)
     lines = [
         config.summary,
         f"{pluralize(images, 'source training image')} / batches of {config.train.batch_size} = "

@@ -151,6 +151,11 @@ class Pair:
     """Names of the sources, where there are several; a stream says which of them each image is from."""
 
     @property
+    def source_count(self) -> int:
+        """How many sources the synthetic images are from."""
+        return max(len(self.sources), 1)
+
+    @property
     def fingerprint(self) -> str:
         """Hash of all streams and of the classes."""
         streams = [f"{name} {stream.fingerprint}" for name, stream in sorted(self.streams.items())]

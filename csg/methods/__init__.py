@@ -17,6 +17,7 @@ from csg.methods.drpc import Drpc
 from csg.methods.feature_l2 import FeatureL2
 from csg.methods.gcisg import Gcisg
 from csg.methods.ibn_net import IbnNet
+from csg.methods.low_rank import LowRank
 from csg.methods.lp_ft import LpFt
 from csg.methods.method import Method
 from csg.methods.miro import Miro
@@ -36,6 +37,7 @@ METHODS: dict[str, type[Method]] = {
     "asg": Asg,
     "ibn_net": IbnNet,
     "drpc": Drpc,
+    "low_rank": LowRank,
     "lp_ft": LpFt,
     "miro": Miro,
     "mixstyle": MixStyle,

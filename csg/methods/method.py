@@ -86,6 +86,9 @@ class Method(nn.Module):
         """Say whether the teacher's ImageNet classifier takes part, which a file of weights may lack."""
         return False
 
+    def take_sources(self, count: int) -> None:
+        """Take how many sources the synthetic images are from, once, before the optimiser is made."""
+
     def prepared(self, batch: Batch) -> Batch:
         """Return the batch to train on: as it is, or with other views."""
         return batch

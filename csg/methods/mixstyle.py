@@ -6,8 +6,7 @@ lambda ~ Beta(alpha, alpha). Evaluation mixes nothing.
 
 As in the paper where domains have no labels, the other image is any of the batch: the batch in a random order. What is
 drawn of an image is a function of the seed, the epoch and its place in the data; whether a batch is mixed at all, of
-those of its first image. With several workers the batch is the one of all of them. Departures: sigma is the root of the
-plain mean square, as in the paper's equation, where the authors' code divides by one less.
+those of its first image. With several workers the batch is the one of all of them. No departure is known.
 """
 
 from __future__ import annotations

@@ -43,9 +43,9 @@ class DryRun:
     """Megabytes by purpose; activations, the largest part, depend on the image size and are not among them."""
 
 
-def plan_run(config: Config, *, images: int, classes: int) -> DryRun:
-    """Plan a run over ``images`` source training images without reading weights or images."""
-    learner = _make_untrained(config, classes)
+def plan_run(config: Config, *, images: int, classes: int, sources: int = 1) -> DryRun:
+    """Plan a run over ``images`` source training images of ``sources`` sources without reading weights or images."""
+    learner = _make_untrained(config, classes, sources)
     steps = images // config.train.batch_size
     total = steps * config.train.epochs
     return DryRun(
@@ -67,29 +67,29 @@ def plan_run(config: Config, *, images: int, classes: int) -> DryRun:
     )
 
 
-def check_buildable(config: Config, *, classes: int) -> None:
+def check_buildable(config: Config, *, classes: int, sources: int = 1) -> None:
     """Build what would be trained, with untrained weights, and compute the method's terms once.
 
     Raises:
         UserError: what only shows then, such as a teacher of another width or chunks that do not divide a map.
     """
-    learner = _make_untrained(config, classes)
+    learner = _make_untrained(config, classes, sources)
     learner.model.eval()  # of a single image, a batch norm that trains has no variance
     side = config.data.image_size
     images = torch.zeros(1, 3, side, side, dtype=next(learner.model.parameters()).dtype)
     with torch.no_grad():
         nothing = torch.full((1,) if find_task(config.data).one_label else (1, side, side), IGNORED)
         none = torch.zeros(1, dtype=torch.int64)
-        batch = Batch(images, images, nothing, indices=none, epoch=0, sources=none, source_count=1)
+        batch = Batch(images, images, nothing, indices=none, epoch=0, sources=none, source_count=sources)
         batch = learner.method.prepared(batch)
         learner.method.terms(batch, learner.model(batch.query), learner.model)
 
 
-def _make_untrained(config: Config, classes: int) -> Learner:
+def _make_untrained(config: Config, classes: int, sources: int) -> Learner:
     teacher = None if config.model.teacher_weights is None else "none"
     model = dataclasses.replace(config.model, weights="none", teacher_weights=teacher)
     on_cpu = dataclasses.replace(config.train, device="cpu")
-    return make_learner(dataclasses.replace(config, model=model, train=on_cpu), classes=classes)
+    return make_learner(dataclasses.replace(config, model=model, train=on_cpu), classes=classes, sources=sources)
 
 
 def _choose_steps(config: Config, total: int) -> list[int]:

@@ -76,7 +76,7 @@ class Training:
             raise UserError("train.device: expected a CUDA device, found none; use --train.device cpu")
         self.config = config
         self.pair = pair
-        self.learner: Learner = make_learner(config, classes=len(pair.classes))
+        self.learner: Learner = make_learner(config, classes=len(pair.classes), sources=pair.source_count)
         self.averaging = make_averaging(config, self.learner, pair)
         self.unlabelled = UnlabelledScores(config, pair)
         self.position = Position()
@@ -122,7 +122,7 @@ class Training:
         """Yield what is left of the epoch under way; in a process group, this process's part of each batch."""
         config, position = self.config, self.position
         source = balance_stream(self.pair.streams[SOURCE_TRAIN], config.data)
-        sources, source_count = source.sources, max(len(self.pair.sources), 1)
+        sources, source_count = source.sources, self.pair.source_count
         size, seed = config.train.batch_size, config.train.seed
         order = draw_order(source, config.data, seed=seed, epoch=position.epoch)
         epoch, two_views = position.epoch, self.learner.method.two_views

@@ -172,14 +172,19 @@ def _name_scalars(result: StepResult, loss: Tensor, shares: list[float]) -> dict
     return dict(zip(named, (sum_over_processes(values) / world_size()).tolist(), strict=True))
 
 
-def make_learner(config: Config, *, classes: int) -> Learner:
-    """Build the model from its starting weights, the method and the optimiser; all a function of the configuration."""
+def make_learner(config: Config, *, classes: int, sources: int = 1) -> Learner:
+    """Build the model from its starting weights, the method and the optimiser; all a function of the configuration.
+
+    Raises:
+        UserError: weights that do not fit, or a method that needs several ``sources`` of synthetic images, or the like.
+    """
     seed = config.train.seed
     encoder = _load_starting_encoder(config)
     model = place(make_model(config, encoder, classes=classes), config)
     with torch_seeded(seed, "teacher"):
         teacher = load_teacher(config.model) or encoder
     method = find_method_class(config)(config.method, model, teacher=place(teacher, config), seed=seed)
+    method.take_sources(sources)
     return Learner(config, model, method)
 
 

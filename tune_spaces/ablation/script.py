@@ -64,7 +64,7 @@ def make_cell_runs(design: Design, config: Config, seeds: int, console: Console)
         pair = pairs[cell_config.data]
         if cell_config.train.seed == config.train.seed:
             check_starting_weights(cell_config, console)
-            check_buildable(cell_config, classes=len(pair.classes))
+            check_buildable(cell_config, classes=len(pair.classes), sources=pair.source_count)
             name = cells.setdefault(Identity.of(cell_config, pair), cell.name)
             if name != cell.name:
                 raise UserError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from csg.config import NAMED_WEIGHTS
 from csg.config.external import find_object
@@ -76,6 +76,10 @@ RIVALS = Design(
     ),
 )
 
+OF_SEVERAL_SOURCES: Final = (Cell("low rank", {"method.name": "low_rank"}),)
+"""Rivals that need synthetic images of several sources."""
+SEVERAL_SOURCES: Final = ("glyphs",)
+"""Pairs that always have some."""
 PLAIN: dict[str, Any] = {"data.augmentation": "none"}
 COMPONENTS = Design(
     title="CSG's components, one after the other",
@@ -121,11 +125,15 @@ def holds_imagenet(weights: str) -> bool:
     return weights == "imagenet" or weights not in NAMED_WEIGHTS
 
 
-def name_rivals(weights: str) -> Design:
-    """Return the design of all methods, whose frozen encoder is an oracle on ImageNet only if it starts from that."""
+def make_rivals(pair: str, weights: str) -> Design:
+    """Return the design of all rivals that a pair has the data for.
+
+    The frozen encoder's row is an oracle on ImageNet only if the encoder starts from that.
+    """
     frozen = ORACLE if holds_imagenet(weights) else "frozen encoder"
     named = (dataclasses.replace(cell, name=frozen) if cell.name == ORACLE else cell for cell in RIVALS.cells)
-    return dataclasses.replace(RIVALS, cells=tuple(named))
+    more = OF_SEVERAL_SOURCES if pair in SEVERAL_SOURCES else ()
+    return dataclasses.replace(RIVALS, cells=(*named, *more))
 
 
 def shipped(pair: str, *, weights: str = "") -> dict[str, Design]:
@@ -141,7 +149,7 @@ def shipped(pair: str, *, weights: str = "") -> dict[str, Design]:
     temperatures = (0.01, 0.03, 0.07, 0.2, 0.5)
     sizes = (1024, 4096, 16384, 65536)
     return {
-        "rivals": name_rivals(weights or own["model.weights"]),
+        "rivals": make_rivals(pair, weights or own["model.weights"]),
         "components": COMPONENTS,
         "temperature": make_sweep("tau", temperatures, "temperature", base=0.07, title="Contrastive temperature"),
         "weight": make_sweep("lambda", swept, "weight", base=weight, title="Weight of the contrastive loss"),

@@ -200,7 +200,7 @@ def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
     place_at(config.train.output).reach("train.output", writing=True)
     check_starting_weights(config, console)
     pair = open_pair(config, console)
-    check_buildable(config, classes=len(pair.classes))
+    check_buildable(config, classes=len(pair.classes), sources=pair.source_count)
     return Search(
         config=config,
         options=options,

@@ -23,6 +23,7 @@ SPACES = {
     "feature_l2": rival_spaces.FEATURE_L2,
     "asg": rival_spaces.ASG,
     "drpc": rival_spaces.DRPC,
+    "low_rank": rival_spaces.LOW_RANK,
     "lp_ft": rival_spaces.LP_FT,
     "miro": rival_spaces.MIRO,
     "mixstyle": rival_spaces.MIXSTYLE,

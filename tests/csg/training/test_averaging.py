@@ -21,6 +21,8 @@ from csg.tasks.measurement import Inference, to_input
 from csg.training.averaging.loss_valley import LossValley
 from csg.training.averaging.swad import choose_evaluations, measure_loss
 from csg.training.checkpoint import load_state, save_state
+from csg.training.dry_run import plan_run
+from csg.training.evaluation import measure_validation
 from csg.training.loop import Training, fit
 from csg.training.run import Run
 from tests.csg.training.test_training import Killed, assert_equal_outcomes, outcome, tiny
@@ -163,8 +165,9 @@ def test_the_weights_that_are_measured_are_those_that_are_kept(tmp_path: Path) -
     again = Training(averaged.config, made_up_pair())
     reports = list(fit(again))
     assert all(torch.equal(kept[name], tensor) for name, tensor in again.measured_model().state_dict().items())
-    recorded = averaged.record.epochs[-1]["source/val/accuracy"]
-    assert recorded == reports[-1].metrics["source/val/accuracy"]
+    measured = measure_validation(again.measured_model(), again.config, again.pair)
+    assert {name: reports[-1].metrics[name] for name in measured} == measured
+    assert measured != measure_validation(again.learner.model, again.config, again.pair)
 
 
 REMEMBERING: dict[str, dict[str, Any]] = {
@@ -181,13 +184,14 @@ REMEMBERING: dict[str, dict[str, Any]] = {
         **{"averaging__name": "wise_ft", "optim__name": "adamw"},
     },
     "gcisg": {"method__name": "gcisg", "method__queue_size": 21},
+    "low_rank": {"method__name": "low_rank"},
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REMEMBERING)
 def test_a_run_killed_in_either_epoch_and_resumed_ends_bit_identical(tmp_path: Path, name: str) -> None:
-    pair, chosen = made_up_pair(), REMEMBERING[name]
+    pair, chosen = made_up_pair(sources=("serif", "sans")), REMEMBERING[name]
     undisturbed = outcome(Run(tiny(tmp_path / "whole", **chosen), pair))
     config = tiny(tmp_path / "cut", train__checkpoint_minutes=0.0, **chosen)
 
@@ -202,6 +206,12 @@ def test_a_run_killed_in_either_epoch_and_resumed_ends_bit_identical(tmp_path: P
         with pytest.raises(Killed):
             list(Run(config, pair).epochs(kill_at(step)))
     assert_equal_outcomes(outcome(Run(config, pair)), undisturbed)
+
+
+def test_a_dry_run_counts_the_copies_that_an_average_is_made_of() -> None:
+    swad = plan_run(start_training(averaging__name="swad").config, images=40, classes=3).memory
+    assert swad["weights to average"] == pytest.approx(8 * swad["weights of the model"])
+    assert "weights to average" not in plan_run(start_training().config, images=40, classes=3).memory
 
 
 def test_a_valley_survives_a_checkpoint(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_every_method_is_built_and_its_terms_computed_ahead_of_a_search(
         return found[-1]
 
     monkeypatch.setattr(method, "terms", noting)
-    check_buildable(config_from_flat({"method.name": name, "data.name": pair}), classes=11)
+    check_buildable(config_from_flat({"method.name": name, "data.name": pair}), classes=11, sources=3)
     (computed,) = found
     assert all(term.value.isfinite().all() for term in computed)
 

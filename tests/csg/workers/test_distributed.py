@@ -56,6 +56,7 @@ RUNS: dict[str, dict[str, Any]] = {
     },
     "mixstyle, pasta": {"method.name": "mixstyle", "method.probability": 0.9, "data.augmentation": "pasta"},
     "gcisg": {"method.name": "gcisg", "method.queue_size": 31},
+    "low_rank": {"method.name": "low_rank"},
     "lp_ft, wise_ft, masked labels": {
         **{"masked": True, "method.name": "lp_ft", "averaging.name": "wise_ft", "optim.name": "adamw"},
     },

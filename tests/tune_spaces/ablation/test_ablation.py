@@ -169,6 +169,11 @@ def test_averages_and_pasta_are_rows_around_source_only_and_around_csg() -> None
         assert plain[setting] == csg[setting] == value
 
 
+def test_a_rival_of_several_sources_is_a_row_where_there_are_some() -> None:
+    names = {pair: {cell.name for cell in shipped(pair)["rivals"].cells} for pair in ("glyphs", "glyph_scenes")}
+    assert names["glyphs"] - names["glyph_scenes"] == {"low rank"}
+
+
 def test_cells_start_from_what_the_configuration_says_of_their_own_method() -> None:
     base = {"method__temperature": 0.5, "method__stage3__weight": 2.0, "method__stage3__pooling": "average"}
     found = get_settings(shipped("glyphs")["rivals"], **base, optim__lr=0.01)

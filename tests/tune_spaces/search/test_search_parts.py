@@ -411,7 +411,7 @@ def test_a_search_starts_at_what_is_said_of_every_stage_and_a_flag_for_that_leav
     assert left.names == ("method.temperature", "method.queue_size")
 
 
-RIVALS = ("weight_l2", "synaptic_intelligence", "feature_l2", "asg", "lp_ft", "miro", "mixstyle", "gcisg")
+RIVALS = ("weight_l2", "synaptic_intelligence", "feature_l2", "asg", "low_rank", "lp_ft", "miro", "mixstyle", "gcisg")
 
 
 @pytest.mark.parametrize("name", RIVALS)

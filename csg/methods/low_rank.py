@@ -1,0 +1,82 @@
+"""Low-rank domain-specific weights: what domains share is what generalises (Li et al., ICCV 2017, arXiv:1710.03077).
+
+The loss is cross-entropy alone. In training every layer's weights are those that all source domains share and a part of
+their image's own domain, of low rank; evaluation uses the shared part alone (section 3.3;
+:mod:`csg.models.low_rank_branch` has the equation). So what is peculiar to a font, or to a renderer, finds room
+elsewhere.
+
+Departures: the shared part starts as the pretrained weights and is not itself decomposed, and the domains' parts start
+at zero, where the paper decomposes networks that it has trained for each domain; the rank is a setting, the same for
+all layers. Convolutions with groups, which are of low rank as they are, and norms are shared alone.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from csg.config import MethodConfig
+from csg.config.settings import STRICT
+from csg.messages.errors import UserError
+from csg.methods.method import Batch, Method
+from csg.models.encoder import Encoder
+from csg.models.low_rank_branch import LowRankBranch, list_layers
+from csg.models.model import Model
+from csg.randomness import torch_seeded
+
+
+@dataclass(frozen=True, config=STRICT)
+class LowRankConfig(MethodConfig):
+    """Settings of the domains' parts."""
+
+    name: str = "low_rank"
+    rank: Annotated[int, Field(ge=1, le=1024)] = 4
+    """Rank of what a domain adds to a layer's weights."""
+
+    @property
+    def summary(self) -> str:
+        """Name and rank."""
+        return f"low_rank {self.rank}"
+
+
+class LowRank(Method):
+    """Adds a part of low rank for each source domain to the weights of all layers, in training."""
+
+    Config = LowRankConfig
+
+    def __init__(self, config: Any, model: Model, *, teacher: Encoder, seed: int) -> None:
+        super().__init__(config, model, teacher=teacher, seed=seed)
+        self._models = (model,)  # a tuple, in which it is no part of the method's state
+        self._seed = seed
+        self.branches = nn.ModuleDict()
+
+    def take_sources(self, count: int) -> None:
+        """Make the parts of ``count`` domains.
+
+        Raises:
+            UserError: there is one, whose part nothing could tell from the shared one.
+        """
+        if count < 2:
+            raise UserError(
+                "method.name: low_rank expected synthetic images of several sources, found one, with which it is "
+                "source_only; use source_only, or a pair with several (glyphs, or folders with --data.source A B ...)"
+            )
+        (model,) = self._models
+        old_head = model.encoder.old_head()
+        for name, layer in list_layers(model).items():
+            if layer is not old_head:
+                with torch_seeded(self._seed, f"low rank {name}"):
+                    branch = LowRankBranch(layer, sources=count, rank=self.config.rank)
+                layer.register_forward_hook(branch.add)
+                self.branches[name.replace(".", "/")] = branch
+        self.to(next(model.parameters()))
+
+    def prepared(self, batch: Batch) -> Batch:
+        """Return the batch as it is, having told the layers which domains its images are of."""
+        for branch in self.branches.values():
+            assert isinstance(branch, LowRankBranch)
+            branch.sources = batch.sources
+        return batch
