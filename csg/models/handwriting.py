@@ -103,7 +103,7 @@ def train(*, on_step: OnStep | None = None) -> Encoder:
             chosen = torch.from_numpy(order[place * BATCH : (place + 1) * BATCH])
             views = draw_views(images[chosen], step=step).expand(-1, 3, -1, -1)
             maps = encoder(encoder.normalise(views).contiguous(memory_format=torch.channels_last))
-            loss = F.cross_entropy(encoder.old_head()(maps[-1].mean(dim=(2, 3))), labels[chosen])
+            loss = F.cross_entropy(encoder.fc(maps[-1].mean(dim=(2, 3))), labels[chosen])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
