@@ -21,8 +21,8 @@ import torch
 
 from csg.config import Config
 from csg.data.pair import ArrayStream, Pair
-from csg.models import make_encoder
 from csg.models.folding import FoldedEncoder
+from csg.models.weights import load_encoder
 from csg.parsing import config_from_flat
 from csg.tasks.measurement import to_input
 from csg.training.loop import Training, fit
@@ -58,7 +58,7 @@ def make_step_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of a training of noise."""
     return {
         "model.name": arguments.encoder,
-        "model.weights": "none",
+        "model.weights": arguments.weights,
         "data.image_size": arguments.image_size,
         "data.source_images": max(10, arguments.batch_size),
         "train.batch_size": arguments.batch_size,
@@ -71,6 +71,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default="resnet50")
+    parser.add_argument("--weights", default="none", help="with --encoder transformers: a folder")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--queue-size", type=int, default=65536)
@@ -86,7 +87,7 @@ def main() -> None:
     source_only = config_from_flat(shared | {"method.name": "source_only"})
     pair = make_random_pair(arguments.batch_size, arguments.image_size)
     with_csg, without = time_steps(csg, pair), time_steps(source_only, pair)
-    encoder = make_encoder(arguments.encoder).to(arguments.device)
+    encoder = load_encoder(source_only.model).to(arguments.device)
     encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     folded = FoldedEncoder(encoder)
     images = pair.streams["source/train"].read(torch.arange(arguments.batch_size)).views[0]

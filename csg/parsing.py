@@ -10,10 +10,11 @@ from typing import Annotated, Any, Final, Generic, NoReturn, TypeVar
 import tyro
 import yaml
 
-from csg.config import Config, yaml_text
-from csg.config.external import resolve_place
+from csg.config import Config, ModelConfig, yaml_text
+from csg.config.external import FROM_OUTSIDE, resolve_place
 from csg.config.flags import Argument, CommandLine, list_arguments, make_options, show_help, wants_help
 from csg.config.pairs import DEFAULT_PAIR, get_defaults
+from csg.config.sections import TRANSFORMERS
 from csg.config.settings import (
     DIGITS,
     Flat,
@@ -27,6 +28,8 @@ from csg.config.settings import (
 from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
 from csg.methods import find_method, get_method_name
+from csg.models.own_encoder import find_own_class
+from csg.models.weights_folder import find_folder, read_preparation
 from csg.storage.address import check_address, is_address
 from csg.storage.layout import JOURNAL, SEARCHES, place_to_read
 from csg.storage.paths import resolve_path
@@ -66,7 +69,8 @@ def config_from_flat(flat: Mapping[str, Any]) -> Config:
     method = find_method(flat)
     name = get_method_name(method)
     pair = flat.get("data.name", DEFAULT_PAIR)
-    flat = {**get_defaults(pair=pair if isinstance(pair, str) else "", method=name), **flat, "method.name": name}
+    defaults = get_defaults(pair=pair if isinstance(pair, str) else "", method=name)
+    flat = {**defaults, **flat, **_name_own_encoders(flat), "method.name": name}
     known = list(collect_hints(Config, method=method.Config))
     for given, value in flat.items():
         if given not in known:
@@ -74,6 +78,23 @@ def config_from_flat(flat: Mapping[str, Any]) -> Config:
         if isinstance(value, int) and abs(value) >= 10**DIGITS:
             raise UserError(f"{given}: expected a number of at most {DIGITS} digits, found a larger one")
     return build(Config, flat, method=method.Config)
+
+
+def _name_own_encoders(flat: Mapping[str, Any]) -> Flat:
+    """Name the encoders from outside by their classes.
+
+    Raises:
+        UserError: they cannot be imported, or are given another name.
+    """
+    names: Flat = {}
+    for place, name in (("model.path", "model.name"), ("model.teacher_path", "model.teacher_name")):
+        if isinstance(flat.get(place), str):
+            names[name] = find_own_class(flat[place], place).__name__
+            if flat.get(name) not in (None, names[name]):
+                raise UserError(
+                    f"{name}: expected {names[name]!r}, the class that {place} names, or none, found {flat[name]!r}"
+                )
+    return names
 
 
 def overlay(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Flat:
@@ -188,6 +209,9 @@ def parse_flags(
         cache = None if is_address(output) else str(Path(output) / "cache")
         config = config_from_flat(flatten(config) | {"data.cache": cache})
     config = with_absolute_paths(config)
+    side = None if "data.image_size" in {*start, *given} else find_image_side(config)
+    if side is not None:
+        config = config_from_flat(flatten(config) | {"data.image_size": side})
     flat = flatten(config)
     stated = frozenset([*given, *(start if line.get_text("config") is not None else ())])
     made = make_options(options, {name: value for name, value in values.items() if name in own})
@@ -229,6 +253,26 @@ def _show_help(options: type[Any], start: Mapping[str, Any], *, prog: str, descr
     show_help(flags, prog=prog, description=description, default=flags(options(), config_from_flat(start)))
 
 
+def _find_transformers(config: Config) -> dict[str, ModelConfig]:
+    """Return the encoders whose weights are a folder, or a name on the hub, by the setting that says which."""
+    encoders = {"model.weights": config.model}
+    if config.model.teacher is not None and config.model.teacher_weights is not None:
+        encoders["model.teacher_weights"] = config.model.teacher
+    return {
+        name: encoder
+        for name, encoder in encoders.items()
+        if encoder.name == TRANSFORMERS and encoder.path is None and not Path(encoder.weights).is_file()
+    }
+
+
+def find_image_side(config: Config) -> int | None:
+    """Return the side of the images that the encoder knows, of an image's class; None where nothing says so."""
+    folder = _find_transformers(config).get("model.weights")
+    if folder is None or config.data.task != "classification":
+        return None
+    return read_preparation(find_folder(folder.weights, "model.weights"), "model.weights").side
+
+
 def with_absolute_paths(config: Config) -> Config:
     """Resolve paths against the working directory, which workers do not share.
 
@@ -252,6 +296,9 @@ def with_absolute_paths(config: Config) -> Config:
     for name, value in flat.items():
         if isinstance(value, tuple) and name in found:
             found[name] = tuple(found.pop(number_place(name, number)) for number in range(len(value)))
-    if flat["method.path"] is not None:
-        found["method.path"] = resolve_place(flat["method.path"])
+    for name in FROM_OUTSIDE:
+        if flat[name] is not None:
+            found[name] = resolve_place(flat[name], name)
+    for name, encoder in _find_transformers(config).items():
+        found[name] = str(find_folder(encoder.weights, name))
     return config_from_flat(flat | found)

@@ -22,6 +22,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=Path(__file__).parent / "golden",
         help="folder with cases.json and one NAME.npz a case (default: the project's own copy)",
     )
+    parser.addoption(
+        "--every-encoder", action="store_true", help="test every family of transformers' networks, not a few of them"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,13 +13,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from csg.messages.errors import UserError
 from csg.storage.files import digest_file
 from csg.storage.paths import resolve_path, resolve_user_path
 
 T = TypeVar("T")
+FROM_OUTSIDE: Final = ("method.path", "model.path", "model.teacher_path")
+"""Settings that name code from outside the package."""
 
 
 def import_object(place: str, *, setting: str) -> Any:
@@ -138,14 +140,14 @@ def depends_on_folder(place: str) -> bool:
     return not any(path.with_suffix(".py").is_file() or (path / "__init__.py").is_file() for path in below)
 
 
-def resolve_place(place: str) -> str:
+def resolve_place(place: str, setting: str = "method.path") -> str:
     """Return ``place`` in a form that names the same object in processes with another current folder.
 
     Paths, and modules of the current folder, become absolute paths. A module on Python's path stays as it is.
     """
     where, _, name = place.rpartition(":")
     if where.endswith(".py"):
-        return f"{resolve_path(where, 'method.path')}:{name}"
+        return f"{resolve_path(where, setting)}:{name}"
     file = _find_in_current_folder(where)
     if file is None:
         return place

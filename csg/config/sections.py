@@ -20,6 +20,8 @@ from csg.messages.errors import UserError
 
 NAMED_WEIGHTS = ("imagenet", "mnist", "mnist_scenes", "none")
 """Values of ``model.weights`` that name no file."""
+TRANSFORMERS = "transformers"
+"""Value of ``model.name`` for the networks of transformers, whose architecture comes with their weights."""
 Ids = Literal["by_name", "label_ids", "train_ids"]
 """Meaning of the pixels in label files of Cityscapes and GTA5."""
 
@@ -180,25 +182,45 @@ class ModelConfig(Section):
     """Encoder, its starting weights and the new head."""
 
     name: str = "efficientnet_lite0"
-    """Encoder architecture."""
+    """Encoder architecture; transformers for what is in the folder of ``weights`` (needs the extra [encoders])."""
     weights: Annotated[str, Place("read", NAMED_WEIGHTS)] = "imagenet"
     """"imagenet" (come with the encoder), "mnist" or "mnist_scenes" (of resnet10, made at first use), "none", or a
-    state-dict file."""
+    state-dict file; of transformers a folder, or a name on the Hugging Face hub; of either the selected.pt of a run."""
+    path: str | None = None
+    """Where an encoder from outside the package is: path/to/file.py:Class or module:Class."""
     teacher_name: str | None = None
     """Architecture of the frozen teacher (unset: the encoder's); stages are matched by number."""
+    teacher_path: str | None = None
+    """Where a teacher from outside the package is, like ``path``."""
     teacher_weights: Annotated[str | None, Place("read", NAMED_WEIGHTS)] = None
     """The teacher's weights, like ``weights`` (unset: the weights that the encoder starts from)."""
+    teacher_precision: Literal["bfloat16"] | None = None
+    """Arithmetic of the teacher's maps, as autocast over its weights (unset: the run's)."""
     head_width: Annotated[int, Field(ge=1, le=65_536)] = 512
     """Hidden width of the head: features -> head_width -> ReLU -> classes, or the channels of ASPP's branches."""
     aspp_rates: Rates = "12+24+36"
     """Segmentation: dilations of the head's three branches (atrous spatial pyramid pooling), joined by +."""
     output_stride: Literal[8, 16, 32] = 32
     """Input pixels between two places of the last stage's map, at most: an encoder whose own stride is larger (32; of
-    resnet10 16) has its deeper stages dilated instead."""
+    resnet10 16) has its deeper stages dilated instead. ResNets and EfficientNet only: others keep their own strides."""
     frozen_statistics: bool = True
     """The encoder's batch norms keep their running statistics (evaluation mode); scale and shift still train."""
     frozen_norms: bool = False
     """The scale and shift of the encoder's batch norms do not train either."""
+    gradient_checkpointing: Annotated[bool, NOT_IDENTITY] = False
+    """Encoders of transformers: compute activations again in the backward pass, for less memory and more time."""
+
+    @property
+    def teacher(self) -> ModelConfig | None:
+        """The frozen teacher as an encoder of its own; None where it is the encoder as it starts."""
+        if self.teacher_name is None and self.teacher_path is None and self.teacher_weights is None:
+            return None
+        return ModelConfig(
+            name=self.teacher_name or self.name,
+            path=self.teacher_path or (self.path if self.teacher_name is None else None),
+            weights=self.teacher_weights or self.weights,
+            output_stride=self.output_stride,
+        )
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -238,6 +260,9 @@ class OptimConfig(Section):
     """Iterations of warm-up (100 as published, for runs of 140,000 iterations)."""
     poly_power: Annotated[float, Field(ge=0, le=10)] = 0.9
     """Exponent of the polynomial decay."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each layer of the encoder learns at this times the rate of the next one; the head is behind the last. A layer is
+    a stage or the stem, or a block of a plain transformer (ViT, DINOv2, ...)."""
 
     def get_active(self) -> Flat:
         """Leave out momentum with AdamW, and warm-up and decay with a constant schedule."""
@@ -274,6 +299,8 @@ class TrainConfig(Section):
     """How long to wait for a cluster's machines that are still starting before what does not fit is refused."""
     channels_last: Annotated[bool, NOT_IDENTITY] = True
     """Memory format of images and convolutions (about twice as fast on a CPU)."""
+    compile: Annotated[bool, NOT_IDENTITY] = False
+    """Compile the encoders of the step with torch.compile; like another machine, it changes the low bits."""
     checkpoint_minutes: Annotated[float, Field(ge=0), NOT_IDENTITY] = 1.0
     """How often the whole state is saved, so what a kill costs at most; 0 saves it after every step."""
     output: Annotated[str, Place("written"), NOT_IDENTITY] = "runs"
@@ -377,6 +404,8 @@ class Config:
                 "model.frozen_statistics: expected True with several workers, each of which would gather statistics of "
                 "its own part of a batch; found False; use train.workers=1"
             )
+        if self.model.teacher_precision is not None and self.train.precision == "float64":
+            raise UserError("model.teacher_precision: expected None with train.precision=float64, found bfloat16")
         images = self.data.source_images_asked if self.data.trained_on == "source" else None
         if images is not None and self.train.batch_size > images:
             raise UserError(

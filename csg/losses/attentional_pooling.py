@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def patches(maps: Tensor, chunks: int) -> Tensor:
@@ -27,18 +29,28 @@ def patches(maps: Tensor, chunks: int) -> Tensor:
     return grid.permute(2, 4, 0, 1, 3, 5).reshape(chunks * chunks * n, c, h // chunks, w // chunks)
 
 
-def attention(maps: Tensor) -> Tensor:
+def attention(maps: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
     """a(h, w) = sum_c F(c, h, w) g(c), divided by its sum over (h, w), where g is the spatial mean of F.
 
+    The paper's maps are non-negative. Two departures for others: where F has negative entries, a negative a(h, w)
+    counts as 0; and for maps of another size, such as a teacher's, a is resized bilinearly before it is divided.
+
     Args:
-        maps: (N, C, H, W), non-negative. A map that is zero everywhere is attended to uniformly.
+        maps: (N, C, H, W). A map whose a(h, w) are all 0 is attended to uniformly.
+        grid: height and width of the maps to attend to, where they are not ``maps``' own.
 
     Returns:
-        (N, H, W), each map summing to 1.
+        (N, H, W), or N of ``grid``'s size, each map summing to 1.
     """
     n, c, h, w = maps.shape
     flat = maps.reshape(n, c, h * w)
-    scores = (flat.mean(dim=2).unsqueeze(1) @ flat).squeeze(1)
+    scores = (flat.mean(dim=2).unsqueeze(1) @ flat).squeeze(1).clamp(min=0)
+    if grid is not None and grid != (h, w):
+        # Antialiased resizing has no arithmetic in half precision.
+        precise = scores.to(torch.promote_types(scores.dtype, torch.float32)).reshape(n, 1, h, w)
+        resized = F.interpolate(precise, size=grid, mode="bilinear", align_corners=False, antialias=True)
+        h, w = grid
+        scores = resized.to(scores.dtype).reshape(n, h * w)
     total = scores.sum(dim=1, keepdim=True)
     usable = total > 0
     weights = scores / total.where(usable, total.new_ones(()))

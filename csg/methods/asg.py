@@ -79,6 +79,11 @@ class Asg(Method):
     def __init__(self, config: AsgConfig, model: Model, *, teacher: Encoder, seed: int) -> None:
         super().__init__(config, model, teacher=teacher, seed=seed)
         if config.distillation_weight:
+            if teacher.old_head() is None:
+                raise UserError(
+                    "model.teacher_name: the guidance compares under the teacher's ImageNet classifier, and a "
+                    f"{type(teacher).__name__} has none; use a teacher that has one, or method.distillation_weight=0"
+                )
             trained, frozen = model.encoder.channels[-1], teacher.channels[-1]
             if trained != frozen:
                 raise UserError(
@@ -107,6 +112,7 @@ class Asg(Method):
             return []
         teacher = self.frozen["teacher"]
         old_head = teacher.encoder.old_head()
+        assert old_head is not None
         with torch.no_grad():
             theirs = average_pool(teacher(batch.query)[-1])
         # In the weights' precision: of two distributions that hardly differ bfloat16 would leave two or three digits.

@@ -10,8 +10,9 @@ and the K negatives z-; g pools, by the spatial mean or by A-pool (:mod:`csg.los
 trained encoder's attention; h is a small head. With chunks, each patch of a map is an instance (equation 6).
 
 Departures: every stage has a weight of its own, where the paper has one lambda for all; the queue keeps all keys where
-it wraps (:class:`~csg.methods.queue.KeyQueue`); and where a teacher of another architecture has stages of another
-width, its key heads cannot follow the query's, and stay as drawn.
+it wraps (:class:`~csg.methods.queue.KeyQueue`); where a teacher of another architecture has stages of another width,
+its key heads cannot follow the query's, and stay as drawn; and A-pool takes maps that have negative entries, or another
+size than the teacher's (:func:`~csg.losses.attentional_pooling.attention`).
 """
 
 from __future__ import annotations
@@ -201,7 +202,8 @@ class Csg(Method):
                 raise UserError(f"method.{name}.{error}") from None
             if settings.pooling == "apool":
                 query = attentional_pool(query, attention(query))
-                key = attentional_pool(key, attention(patches(attended[stage - 1], chunks)))
+                height, width = key.shape[-2:]
+                key = attentional_pool(key, attention(patches(attended[stage - 1], chunks), (height, width)))
             else:
                 query, key = average_pool(query), average_pool(key)
             queue = self.queues[name]

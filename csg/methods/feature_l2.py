@@ -70,8 +70,9 @@ class FeatureL2(Method):
             trained, frozen = (each.to(next(model.parameters()).dtype) for each in maps)
             if self.config.pooling == "apool":
                 features = attentional_pool(trained, attention(trained))
+                height, width = frozen.shape[-2:]
                 with torch.no_grad():
-                    anchors = attentional_pool(frozen, attention(trained))
+                    anchors = attentional_pool(frozen, attention(trained, (height, width)))
             else:
                 features, anchors = average_pool(trained), average_pool(frozen)
             distance = feature_distance(features, anchors)

@@ -21,7 +21,7 @@ ENCODERS: dict[str, Callable[[], Encoder]] = {
 
 
 def make_encoder(name: str, *, output_stride: int = 32) -> Encoder:
-    """Make an encoder with untrained weights, its deeper stages dilated where its own stride is larger.
+    """Make an encoder of this package with untrained weights, its deeper stages dilated where its own stride is larger.
 
     Raises:
         UserError: no such encoder.

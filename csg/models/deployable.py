@@ -18,8 +18,9 @@ class Deployable(nn.Module):
         super().__init__()
         encoder = FoldedEncoder(model.encoder).encoder
         old_head = encoder.old_head()
-        name = next(name for name, module in encoder.named_modules() if module is old_head)
-        encoder.set_submodule(name, nn.Identity())
+        if old_head is not None:
+            name = next(name for name, module in encoder.named_modules() if module is old_head)
+            encoder.set_submodule(name, nn.Identity())
         self.model = copy.deepcopy(model)
         self.model.encoder = encoder
         self.to(device="cpu", dtype=torch.float32, memory_format=torch.contiguous_format)  # type: ignore[call-overload]

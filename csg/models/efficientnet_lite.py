@@ -88,6 +88,8 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite(Encoder):
     """Stem, inverted residual blocks and head convolution; ``_fc`` is the old head."""
 
+    dilates = True
+    folds = True
     mean = (127.0, 127.0, 127.0)
     std = (128.0, 128.0, 128.0)
 

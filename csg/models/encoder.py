@@ -1,30 +1,43 @@
-"""What an encoder is: a network cut into stages, each of which ends in a non-negative feature map."""
+"""What an encoder is: a network cut into stages, each of which ends in a feature map."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, cast
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
+
+from csg.messages.errors import UserError
+
+IMAGENET_MEAN: Final = cast(tuple[float, float, float], tuple(255 * m for m in (0.485, 0.456, 0.406)))
+IMAGENET_STD: Final = cast(tuple[float, float, float], tuple(255 * s for s in (0.229, 0.224, 0.225)))
 
 
 class Encoder(nn.Module, ABC):
     """A backbone of four stages.
 
-    Stage maps come after an activation: A-pool asks for non-negative maps. ``old_head`` is the classifier that the
-    ImageNet weights were trained with; it is never part of a forward pass of the encoder.
+    The CNNs of this package end a stage after an activation, so that its map is non-negative; other encoders need not
+    (:func:`csg.losses.attentional_pooling.attention` says what A-pool does then).
     """
 
-    mean: ClassVar[tuple[float, float, float]]
+    mean: tuple[float, float, float]
     """Mean of the input, per channel, on the scale of 0 to 255."""
-    std: ClassVar[tuple[float, float, float]]
+    std: tuple[float, float, float]
     """Divisor of the input after the mean was taken off."""
 
     channels: tuple[int, int, int, int]
     """Channels of the four stages' maps."""
     stride: int = 32
     """Input pixels between two places of the last stage's map."""
+
+    dilates: bool = False
+    """Whether :func:`csg.models.dilation.with_output_stride` can refine its maps."""
+    folds: bool = False
+    """Whether each batch norm that is declared right after a convolution is computed right after it, and the
+    convolution has no bias, so that the two can be made one for inference."""
+    architecture: str = ""
+    """What the network can be made of again without its files; empty where its name says it all."""
 
     @abstractmethod
     def forward(self, images: Tensor, depth: int = 4) -> tuple[Tensor, ...]:
@@ -35,17 +48,36 @@ class Encoder(nn.Module, ABC):
             depth: 1 to 4; deeper stages are not computed.
 
         Returns:
-            Maps (N, channels[i], H / s, W / s) for strides s of 4, 8, 16, 32, or 2, 4, 8, 16 behind a small stem; less
-            where the encoder was dilated (:func:`csg.models.dilation.with_output_stride`).
+            Maps (N, channels[i], h, w). A CNN's have h = H / s for strides s of 4, 8, 16, 32, or 2, 4, 8, 16 behind a
+            small stem; less where it was dilated (:func:`csg.models.dilation.with_output_stride`). A plain
+            transformer's all have one place a patch.
         """
 
     @abstractmethod
     def groups(self) -> dict[str, list[nn.Module]]:
         """Return the modules of ``stem`` and ``stage1`` to ``stage4``: groups that learn at rates of their own."""
 
-    @abstractmethod
-    def old_head(self) -> nn.Linear:
-        """Return the ImageNet classifier, on spatially averaged stage-4 maps."""
+    def layers(self) -> list[tuple[str, list[nn.Module]]]:
+        """Return the units of layer-wise learning-rate decay, first to last, each with its group: here the groups."""
+        return list(self.groups().items())
+
+    def old_head(self) -> nn.Linear | None:
+        """Return the ImageNet classifier that the weights were trained with, on spatially averaged stage-4 maps.
+
+        It is no part of a forward pass. None where there is none.
+        """
+        return None
+
+    def checkpoint_gradients(self) -> None:
+        """Trade time for memory: compute activations again in the backward pass.
+
+        Raises:
+            UserError: this encoder cannot.
+        """
+        raise UserError(
+            f"model.gradient_checkpointing: expected False, since {type(self).__name__} has none (encoders of "
+            "transformers have); found True"
+        )
 
     def draw_convolutions(self) -> None:
         """Draw the weights of all convolutions (He et al., 2015, arXiv:1502.01852, by outgoing connections)."""
@@ -65,5 +97,5 @@ class Encoder(nn.Module, ABC):
 class ImageNetEncoder(Encoder):
     """Normalises with ImageNet's mean and standard deviation."""
 
-    mean = cast(tuple[float, float, float], tuple(255 * m for m in (0.485, 0.456, 0.406)))
-    std = cast(tuple[float, float, float], tuple(255 * s for s in (0.229, 0.224, 0.225)))
+    mean = IMAGENET_MEAN
+    std = IMAGENET_STD

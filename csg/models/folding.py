@@ -15,20 +15,21 @@ class FoldedEncoder(nn.Module):
 
     The copy is frozen. :meth:`refresh` makes it follow an encoder that has trained on, in place and without
     allocating. Its arithmetic is the encoder's up to rounding. A norm that follows no convolution (the batch half of
-    an instance-batch norm) stays a norm.
+    an instance-batch norm) stays a norm, and all do in an encoder that does not say that they can be folded.
     """
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(encoder).requires_grad_(requires_grad=False).eval()
-        self._pairs = _convolutions_before_norms(self.encoder)
+        self._pairs = _convolutions_before_norms(self.encoder) if encoder.folds else []
         for conv_name, norm_name in self._pairs:
             conv = self.encoder.get_submodule(conv_name)
             assert isinstance(conv, nn.Conv2d)
             conv.bias = nn.Parameter(conv.weight.new_zeros(conv.out_channels), requires_grad=False)
             self.encoder.set_submodule(norm_name, nn.Identity())
         folded = tuple(f"{name}." for pair in self._pairs for name in pair)
-        old_head = {id(tensor) for tensor in self.encoder.old_head().parameters()}
+        head = self.encoder.old_head()
+        old_head = set() if head is None else {id(tensor) for tensor in head.parameters()}
         held = {**dict(self.encoder.named_parameters()), **dict(self.encoder.named_buffers())}
         self._unfolded = {
             name: tensor for name, tensor in held.items() if not name.startswith(folded) and id(tensor) not in old_head
@@ -47,9 +48,10 @@ class FoldedEncoder(nn.Module):
             torch.mul(source.weight, scale.reshape(-1, 1, 1, 1), out=target.weight)
             target.bias.copy_(norm.bias - norm.running_mean * scale)
         if self._unfolded:
-            state = encoder.state_dict()
+            # Not the state dict, which lacks buffers that can be computed again.
+            held = {**dict(encoder.named_parameters()), **dict(encoder.named_buffers())}
             for name, tensor in self._unfolded.items():
-                tensor.copy_(state[name])
+                tensor.copy_(held[name])
 
     @torch.no_grad()
     def forward(self, images: Tensor, depth: int = 4) -> tuple[Tensor, ...]:
@@ -59,7 +61,7 @@ class FoldedEncoder(nn.Module):
 
 
 def _convolutions_before_norms(encoder: Encoder) -> list[tuple[str, str]]:
-    """Pair each batch norm with the convolution declared just before it (all encoders here declare them so)."""
+    """Pair each batch norm with the convolution declared just before it; :attr:`Encoder.folds` says what that needs."""
     pairs: list[tuple[str, str]] = []
     previous: tuple[str, nn.Module] | None = None
     for name, module in encoder.named_modules():

@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from csg.messages.errors import UserError
 from csg.models.efficientnet_lite import InvertedResidual
 from csg.models.encoder import Encoder
 from csg.models.resnet import BasicBlock, Bottleneck
@@ -43,6 +44,9 @@ def with_instance_batch_norm(encoder: Encoder, stages: int = 3) -> Encoder:
 
     That is the norm after the first convolution of a ResNet block and, a departure that the paper does not cover, the
     norm after the expansion of an EfficientNet block.
+
+    Raises:
+        UserError: the encoder has no such blocks.
     """
     changed = copy.deepcopy(encoder)
     for stage in range(1, stages + 1):
@@ -54,4 +58,9 @@ def with_instance_batch_norm(encoder: Encoder, stages: int = 3) -> Encoder:
                 elif isinstance(block, InvertedResidual) and block.expands:
                     assert isinstance(block._bn0, nn.BatchNorm2d)
                     block.set_submodule("_bn0", InstanceBatchNorm2d(block._bn0))
+    if not any(isinstance(module, InstanceBatchNorm2d) for module in changed.modules()):
+        raise UserError(
+            "method.name: ibn_net changes batch norms in residual blocks of this package's ResNets and EfficientNet; "
+            f"a {type(encoder).__name__} has none"
+        )
     return changed

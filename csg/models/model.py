@@ -38,7 +38,9 @@ class Model(nn.Module, ABC):
         self.encoder = encoder
         self.head = head
         self.frozen_statistics = frozen_statistics
-        encoder.old_head().requires_grad_(requires_grad=False)
+        old_head = encoder.old_head()
+        if old_head is not None:
+            old_head.requires_grad_(requires_grad=False)
         if frozen_norms:
             for norm in _batch_norms(encoder):
                 norm.requires_grad_(requires_grad=False)

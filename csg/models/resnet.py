@@ -67,6 +67,9 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
 class ResNet(ImageNetEncoder):
     """Stem and four stages (``layer1`` to ``layer4``); ``fc`` is the old head."""
 
+    dilates = True
+    folds = True
+
     def __init__(
         self,
         block: type[BasicBlock] | type[Bottleneck],

@@ -12,11 +12,13 @@ from csg.models.folding import FoldedEncoder
 class Teacher(FoldedEncoder):
     """A frozen copy of an encoder that is shown images normalised for another one, the ``student``.
 
-    Its stages are the student's by number: stage i has the same stride in every encoder. Channels may differ.
+    Its stages are the student's by number. Channels and sizes of the maps may differ.
     """
 
     def __init__(self, encoder: Encoder, student: Encoder) -> None:
         super().__init__(encoder)
+        self.in_bfloat16 = False
+        """Whether the maps are computed in bfloat16 (autocast); they are handed over in the images' type."""
         self._rescale = (encoder.mean, encoder.std) != (student.mean, student.std)
         if self._rescale:
             parameter = next(student.parameters())
@@ -29,4 +31,9 @@ class Teacher(FoldedEncoder):
     @torch.no_grad()
     def forward(self, images: Tensor, depth: int = 4) -> tuple[Tensor, ...]:
         """See :class:`~csg.models.encoder.Encoder`; ``images`` are normalised for the student."""
-        return super().forward(images * self._scale + self._shift if self._rescale else images, depth)
+        images = images * self._scale + self._shift if self._rescale else images
+        if not self.in_bfloat16:
+            return super().forward(images, depth)
+        with torch.autocast(images.device.type, dtype=torch.bfloat16):
+            maps = super().forward(images, depth)
+        return tuple(each.to(images.dtype) for each in maps)

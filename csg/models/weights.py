@@ -10,14 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from csg.config import ModelConfig
-from csg.config.sections import NAMED_WEIGHTS
+from csg.config.sections import NAMED_WEIGHTS, TRANSFORMERS
 from csg.config.settings import format_flag
 from csg.messages.errors import UserError
+from csg.messages.faults import is_machine_fault
 from csg.messages.wording import name_first
-from csg.models import make_encoder
+from csg.models.architecture import dilate, make_architecture
 from csg.models.encoder import Encoder
 from csg.models.handwriting import RECIPES, load_or_train
+from csg.models.own_encoder import try_out
+from csg.models.transformers_encoder import load_transformers_encoder
 from csg.models.weights_file import StateDict, read_state_dicts
+from csg.models.weights_folder import find_folder
 from csg.storage.files import digest_file
 
 OWN_WEIGHTS: Final[dict[str, tuple[str, ...]]] = {"efficientnet_lite0": ("imagenet",), "resnet10": tuple(RECIPES)}
@@ -34,43 +38,64 @@ def check_weights(config: ModelConfig, *, old_head: bool) -> None:
     Raises:
         UserError: see :func:`load_encoder` and :func:`load_teacher`.
     """
-    own_teacher = not (config.teacher_name is None and config.teacher_weights is None)
-    load_encoder(config, old_head=old_head and not own_teacher)
-    load_teacher(config, old_head=old_head)
+    teacher = config.teacher
+    student = load_encoder(config, old_head=old_head and teacher is None)
+    if is_from_outside(config):
+        try_out(student, "model.path" if config.path else "model.weights")
+    taught_by = load_teacher(config, old_head=old_head)
+    if teacher is not None and taught_by is not None and is_from_outside(teacher):
+        try_out(taught_by, "model.teacher_path" if teacher.path else "model.teacher_weights")
 
 
-def load_teacher(config: ModelConfig, *, old_head: bool = False) -> Encoder | None:
+def is_from_outside(config: ModelConfig) -> bool:
+    """Whether the encoder is none of this package."""
+    return config.path is not None or config.name == TRANSFORMERS
+
+
+def load_teacher(config: ModelConfig, *, old_head: bool = False, trained: bool = True) -> Encoder | None:
     """Make the frozen teacher with its weights; None where it is the encoder as it starts.
 
     Raises:
         UserError: an architecture without weights, or see :func:`load_encoder`.
     """
-    if config.teacher_name is None and config.teacher_weights is None:
+    teacher = config.teacher
+    if teacher is None:
         return None
-    name = config.teacher_name or config.name
-    if name != config.name and config.teacher_weights is None:
+    if (teacher.name, teacher.path) != (config.name, config.path) and config.teacher_weights is None:
         raise UserError(
-            f"model.teacher_weights: expected the weights of model.teacher_name={name} (imagenet, none or a file), "
-            "found none set"
+            f"model.teacher_weights: expected the weights of model.teacher_name={teacher.name} (imagenet, none, a file "
+            "or a folder), found none set"
         )
-    teacher = ModelConfig(name, config.teacher_weights or config.weights, output_stride=config.output_stride)
-    return load_encoder(teacher, setting="model.teacher_weights", old_head=old_head)
+    return load_encoder(teacher, setting="model.teacher_weights", old_head=old_head, trained=trained)
 
 
-def load_encoder(config: ModelConfig, *, setting: str = "model.weights", old_head: bool = False) -> Encoder:
+def load_encoder(
+    config: ModelConfig, *, setting: str = "model.weights", old_head: bool = False, trained: bool = True
+) -> Encoder:
     """Make ``config.name`` with ``config.weights``, which errors call ``setting``.
 
     A file may hold more than the encoder, such as a head or an optimiser's state, and may do without the ImageNet
-    classifier, or have one of other classes: unless ``old_head`` asks for it, which then is zero.
+    classifier, or have one of other classes: unless ``old_head`` asks for it, which then is zero. An encoder of
+    transformers comes from a folder, or from the weights that a run of one left (``selected.pt``). Unless ``trained``,
+    its weights are not read.
 
     Raises:
         UserError: no such encoder, no bundled weights for it, or a file that is missing, does not fit or holds what
             is not finite; the message then names the keys.
     """
-    if config.weights == "none":
-        return make_encoder(config.name, output_stride=config.output_stride)
-    with torch.device("meta"):  # initial weights would be drawn only to be replaced
-        encoder = make_encoder(config.name, output_stride=config.output_stride)
+    remembered = read_architecture(config, setting)
+    if not trained or config.weights == "none":
+        return make_architecture(config, remembered=remembered, setting=setting)
+    if config.name == TRANSFORMERS and not remembered:
+        folder = find_folder(config.weights, setting)
+        encoder = dilate(load_transformers_encoder(folder, setting), config.output_stride)
+        check_numbers(encoder, f"{setting}: {folder}")
+        return encoder
+    if is_from_outside(config):
+        encoder = make_architecture(config, remembered=remembered, setting=setting)
+    else:
+        with torch.device("meta"):  # initial weights would be drawn only to be replaced
+            encoder = make_architecture(config, setting=setting)
     named = config.weights in NAMED_WEIGHTS
     path = find_named_weights(config.weights, config.name, setting) if named else Path(config.weights)
     if not path.is_file():
@@ -80,11 +105,37 @@ def load_encoder(config: ModelConfig, *, setting: str = "model.weights", old_hea
     if best.wrong or (old_head and best.wrong_in_head):
         needed = "" if best.wrong else ", whose ImageNet classifier the method uses"
         raise UserError(f"{setting}: {path} does not fit {config.name}{needed} ({best})")
-    encoder.to_empty(device="cpu")
+    if not is_from_outside(config):
+        encoder.to_empty(device="cpu")
     absent = {name: torch.zeros_like(held) for name, held in encoder.state_dict().items() if name not in best.used}
     encoder.load_state_dict({**best.used, **absent})
     check_numbers(encoder, f"{setting}: {path}", best.prefix)
     return encoder
+
+
+def read_architecture(config: ModelConfig, setting: str) -> str:
+    """Return the :attr:`~csg.models.encoder.Encoder.architecture` in the ``selected.pt`` of a run.
+
+    Returns:
+        "" where the weights are no file, or the encoder is none of transformers.
+
+    Raises:
+        UserError: the file holds no such text.
+    """
+    path = Path(config.weights)
+    if config.name != TRANSFORMERS or config.path is not None or not path.is_file():
+        return ""
+    try:
+        architecture = torch.load(path, map_location="cpu", weights_only=True)["encoder"]
+        assert isinstance(architecture, str) and architecture
+    except Exception as error:  # torch raises many types for files that are not its own
+        if is_machine_fault(error):
+            raise
+        raise UserError(
+            f"{setting}: expected a folder or a hub name with the encoder transformers, or the selected.pt of a run "
+            f"that had one, found another file at {path}"
+        ) from None
+    return architecture
 
 
 @dataclass(frozen=True)
@@ -111,12 +162,13 @@ class Fit:
         """
         expected, tensors = encoder.state_dict(), state.tensors
         parts = {name for name, _ in encoder.named_children()}
-        head = next(name for name, module in encoder.named_children() if module is encoder.old_head())
+        old_head = encoder.old_head()
+        head = next((name for name, module in encoder.named_children() if module is old_head), None)
         missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
         unexpected = [name for name in tensors if name not in expected]
         misshapen = [name for name in expected if name in tensors and tensors[name].shape != expected[name].shape]
         in_the_way = [*missing, *misshapen, *(name for name in unexpected if name.partition(".")[0] in parts)]
-        of_head = sum(name.startswith(f"{head}.") for name in in_the_way)
+        of_head = 0 if head is None else sum(name.startswith(f"{head}.") for name in in_the_way)
         return cls(
             state.prefix,
             {name: tensors[name] for name in expected if name in tensors and name not in misshapen},

@@ -86,10 +86,8 @@ def check_buildable(config: Config, *, classes: int, sources: int = 1) -> None:
 
 
 def _make_untrained(config: Config, classes: int, sources: int) -> Learner:
-    teacher = None if config.model.teacher_weights is None else "none"
-    model = dataclasses.replace(config.model, weights="none", teacher_weights=teacher)
     on_cpu = dataclasses.replace(config.train, device="cpu")
-    return make_learner(dataclasses.replace(config, model=model, train=on_cpu), classes=classes, sources=sources)
+    return make_learner(dataclasses.replace(config, train=on_cpu), classes=classes, sources=sources, trained=False)
 
 
 def _choose_steps(config: Config, total: int) -> list[int]:

@@ -10,9 +10,10 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from csg.config import SECTIONS, Config
+from csg.config.external import FROM_OUTSIDE
 from csg.config.settings import Flat, NotIdentity, Section, find_marks, find_places
 from csg.data.pair import Pair
 from csg.data.reading.cache import cache_folder
@@ -22,6 +23,8 @@ from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
 from csg.messages.wording import is_or_are, pluralize
 from csg.methods import find_method_class
+from csg.models.own_encoder import find_own_class
+from csg.models.weights_folder import digest_folder, find_folder
 from csg.storage.address import is_address
 from csg.storage.files import digest_file
 from csg.storage.layout import TRAINED, place_at
@@ -38,8 +41,8 @@ _RUN_NAME: Final = re.compile(r"[0-9a-f]{10}-seed\d+-[0-9a-f]{8}-(?P<program>[0-
 def resolve_settings(config: Config) -> Flat:
     """Return the settings that say what is computed: defaults resolved, inactive ones gone, files by content.
 
-    A method from outside the package enters with the content of the files that define it, its settings and the classes
-    that these inherit from.
+    A method or an encoder from outside the package enters with the content of the files that define it, a method's
+    settings and the classes that these inherit from.
 
     The selection protocol and its validator enter only with ``selection.epoch=best``, where they decide which weights
     are measured.
@@ -54,33 +57,43 @@ def resolve_settings(config: Config) -> Flat:
         other = find_marks(part, NotIdentity)
         flat |= {f"{section}.{name}": value for name, value in part.get_active().items() if name not in other}
     del flat["train.seed"]  # an axis of its own
-    del flat["method.path"]
+    for name in FROM_OUTSIDE:
+        del flat[name]
     if config.data.task == "classification":
         del flat["model.aspp_rates"]
-    sources = {
-        cls.__module__
-        for of in (find_method_class(config), type(config.method))
-        for cls in of.__mro__
-        if cls.__module__.partition(".")[0] not in KNOWN
-    }
-    if sources:
-        digests = sorted(_source_digest(module) for module in sources)
-        flat["method.source"] = "sha256:" + "+".join(digests)
+    flat |= _digest_sources("method.source", find_method_class(config), type(config.method))
+    for name, place in (("model.source", config.model.path), ("model.teacher_source", config.model.teacher_path)):
+        if place is not None:
+            flat |= _digest_sources(name, find_own_class(place, name.replace("source", "path")))
     if config.selection.epoch == "best":
         flat["selection.protocol"] = config.selection.protocol
         if config.selection.protocol == "unlabelled":
             flat["selection.validator"] = config.selection.validator
-    for name, path in find_places(config).items():
-        if name in flat:
-            try:
-                is_folder = Path(path).is_dir()
-                digest = _folder_digest(path, cache_folder(config.data)) if is_folder else digest_file(path)
-            except OSError as error:
-                if is_machine_fault(error):
-                    raise
-                raise UserError(f"{name}: cannot read {error.filename} ({error.strerror})") from error
-            flat[name] = f"sha256:{digest}"
+    flat |= {
+        name: f"sha256:{_digest_place(name, path, config)}"
+        for name, path in find_places(config).items()
+        if name in flat
+    }
     return flat
+
+
+def _digest_place(name: str, path: str, config: Config) -> str:
+    """Digest a file or a folder that a setting names."""
+    try:
+        if name in ("model.weights", "model.teacher_weights"):
+            return digest_file(path) if Path(path).is_file() else digest_folder(find_folder(path, name))
+        return _folder_digest(path, cache_folder(config.data)) if Path(path).is_dir() else digest_file(path)
+    except OSError as error:
+        if is_machine_fault(error):
+            raise
+        raise UserError(f"{name}: cannot read {error.filename} ({error.strerror})") from error
+
+
+def _digest_sources(name: str, *classes: type[Any]) -> Flat:
+    """Digest the files from outside that define classes and those that these inherit from; nothing without any."""
+    modules = {cls.__module__ for of in classes for cls in of.__mro__ if cls.__module__.partition(".")[0] not in KNOWN}
+    digests = sorted(_source_digest(module) for module in modules)
+    return {name: "sha256:" + "+".join(digests)} if digests else {}
 
 
 @lru_cache(maxsize=64)

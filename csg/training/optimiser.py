@@ -41,16 +41,24 @@ class PublishedSGD(torch.optim.Optimizer):
 def make_optimiser(config: OptimConfig, model: Model, method: Method) -> torch.optim.Optimizer:
     """Make one optimiser: a group for each stage of the encoder, one for the head, one for the method.
 
-    A group has its ``name`` and its ``lr_factor``: ``backbone_lr_factor`` in the encoder, 1 elsewhere.
+    A group has its ``name`` and its ``lr_factor``: ``backbone_lr_factor`` in the encoder, 1 elsewhere. With
+    ``layer_decay`` each layer of the encoder is a group of its stage's name, whose factor is ``backbone_lr_factor``
+    times layer_decay^n, n being 1 for the last layer and 1 more for each one before it (Clark et al., 2020,
+    arXiv:2003.10555).
     """
-    named = model.encoder.groups() | {"head": [model.head], "method": [method]}
+    layers = list(model.encoder.groups().items()) if config.layer_decay == 1 else model.encoder.layers()
+    named = [
+        (name, modules, config.backbone_lr_factor * config.layer_decay ** (len(layers) - place))
+        for place, (name, modules) in enumerate(layers)
+    ]
+    named += [("head", [model.head], 1.0), ("method", [method], 1.0)]
     groups: list[dict[str, Any]] = [
         {
             "name": name,
             "params": [each for module in modules for each in module.parameters() if each.requires_grad],
-            "lr_factor": 1.0 if name in ("head", "method") else config.backbone_lr_factor,
+            "lr_factor": factor,
         }
-        for name, modules in named.items()
+        for name, modules, factor in named
     ]
     return _make(config, groups)
 

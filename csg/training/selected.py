@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from csg.config import Config
-from csg.config.external import depends_on_folder
+from csg.config.external import FROM_OUTSIDE, depends_on_folder
 from csg.config.settings import Flat, flatten
 from csg.data.pair import Pair
 from csg.messages.errors import UserError
 from csg.messages.text import get_first_line
 from csg.messages.wording import name_first
-from csg.models import make_encoder
+from csg.models.architecture import make_architecture
 from csg.models.model import Model
 from csg.models.weights import check_numbers
 from csg.parsing import config_from_flat
@@ -40,6 +40,8 @@ class Selected:
     """Names, in the order of the model's outputs."""
     flip_averaging: bool
     """Whether an image and its mirror image show the same class: the run's :class:`~csg.data.pair.Pair` says so."""
+    encoder: str = ""
+    """What the encoder can be made of without its files: its :attr:`~csg.models.encoder.Encoder.architecture`."""
 
     def model(self, config: Config | None = None) -> Model:
         """Build the architecture, without its starting weights, and load the state.
@@ -51,7 +53,7 @@ class Selected:
             UserError: the state is not of this architecture or not finite, or the run's method cannot be found.
         """
         config = config or self.config
-        encoder = make_encoder(config.model.name, output_stride=config.model.output_stride)
+        encoder = make_architecture(config.model, remembered=self.encoder)
         untrained = make_model(config, encoder, classes=len(self.classes))
         model = place(untrained, config)  # before the weights come, which may be of twice the precision
         try:
@@ -85,6 +87,7 @@ def save_selected(place: Place, model: Model, config: Config, pair: Pair) -> Non
         "config": flatten(config),
         "classes": list(pair.classes),
         "flip_averaging": pair.flip_averaging,
+        "encoder": model.encoder.architecture,
     }
     save_state(place, {"model": model.state_dict(), **about})
 
@@ -92,8 +95,8 @@ def save_selected(place: Place, model: Model, config: Config, pair: Pair) -> Non
 def load_selected(place: Place) -> Selected:
     """Read the selected weights of a finished run, onto the CPU.
 
-    A run whose method is from outside the package names its file (``method.path``), which is imported: from where it
-    was when the run was trained, not from beside the weights.
+    A run whose method or encoder is from outside the package names its file (``method.path``, ``model.path``), which is
+    imported: from where it was when the run was trained, not from beside the weights.
 
     Raises:
         UserError: the file is missing, is something else (the training state of a run under way, say), or its settings
@@ -110,11 +113,13 @@ def load_selected(place: Place) -> Selected:
             f"{place}: expected the selected weights of a finished run (selected.pt), found a file that holds "
             f"{name_first(map(str, state)) or 'nothing'}"
         )
-    method = state["config"].get("method.path")
-    if isinstance(method, str) and depends_on_folder(method):
-        raise UserError(f"{place}: expected an absolute path as method.path, found {method!r}, which is not imported")
+    for name in FROM_OUTSIDE:
+        code = state["config"].get(name)
+        if isinstance(code, str) and depends_on_folder(code):
+            raise UserError(f"{place}: expected an absolute path as {name}, found {code!r}, which is not imported")
     try:
         config = config_from_flat(state["config"])
     except UserError as error:
         raise UserError(f"{place}: its settings cannot be used here: {error}") from None
-    return Selected(place, state["model"], config, tuple(state["classes"]), state["flip_averaging"])
+    classes, flip_averaging = tuple(state["classes"]), state["flip_averaging"]
+    return Selected(place, state["model"], config, classes, flip_averaging, state.get("encoder", ""))

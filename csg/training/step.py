@@ -17,14 +17,17 @@ from csg.collective import sum_over_processes, world_size
 from csg.config import Config
 from csg.data.pair import IGNORED
 from csg.losses.infonce import ranking_accuracy
+from csg.messages.errors import UserError
 from csg.methods import find_method_class
 from csg.methods.method import Batch, Method, Term
 from csg.models.encoder import Encoder
 from csg.models.model import Model, Output
+from csg.models.teacher import Teacher
 from csg.models.weights import load_encoder, load_teacher
 from csg.randomness import torch_seeded
 from csg.tasks import find_task
 from csg.tasks.measurement import get_memory_format
+from csg.training.compilation import compile_encoders
 from csg.training.optimiser import make_optimiser, set_lr
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -172,19 +175,32 @@ def _name_scalars(result: StepResult, loss: Tensor, shares: list[float]) -> dict
     return dict(zip(named, (sum_over_processes(values) / world_size()).tolist(), strict=True))
 
 
-def make_learner(config: Config, *, classes: int, sources: int = 1) -> Learner:
+def make_learner(config: Config, *, classes: int, sources: int = 1, trained: bool = True) -> Learner:
     """Build the model from its starting weights, the method and the optimiser; all a function of the configuration.
 
+    Unless ``trained``, no weights are read.
+
     Raises:
-        UserError: weights that do not fit, or a method that needs several ``sources`` of synthetic images, or the like.
+        UserError: weights that do not fit (see :func:`csg.models.weights.load_encoder`), a method that needs several
+            ``sources`` of synthetic images, or the like; or the device has no bfloat16 for the teacher.
     """
     seed = config.train.seed
-    encoder = _load_starting_encoder(config)
+    encoder = _load_starting_encoder(config, trained=trained)
     model = place(make_model(config, encoder, classes=classes), config)
     with torch_seeded(seed, "teacher"):
-        teacher = load_teacher(config.model) or encoder
+        teacher = load_teacher(config.model, trained=trained) or encoder
     method = find_method_class(config)(config.method, model, teacher=place(teacher, config), seed=seed)
     method.take_sources(sources)
+    if config.model.teacher_precision == "bfloat16":
+        if config.train.device == "cuda" and not torch.cuda.is_bf16_supported():
+            raise UserError("model.teacher_precision: this CUDA device has no bfloat16; leave it unset")
+        for frozen in method.frozen.values():
+            if isinstance(frozen, Teacher):
+                frozen.in_bfloat16 = True
+    if config.model.gradient_checkpointing:
+        model.encoder.checkpoint_gradients()
+    if config.train.compile:
+        compile_encoders(model, method, config.train.device)
     return Learner(config, model, method)
 
 
@@ -194,9 +210,9 @@ def load_frozen_encoder(config: Config) -> Encoder:
         return load_teacher(config.model) or _load_starting_encoder(config)
 
 
-def _load_starting_encoder(config: Config) -> Encoder:
+def _load_starting_encoder(config: Config, *, trained: bool = True) -> Encoder:
     with torch_seeded(config.train.seed, "encoder"):
-        return load_encoder(config.model)
+        return load_encoder(config.model, trained=trained)
 
 
 def make_model(config: Config, encoder: Encoder, *, classes: int) -> Model:

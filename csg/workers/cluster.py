@@ -143,8 +143,13 @@ def check_nodes(config: Config) -> None:
 
 def list_inputs(config: Config) -> dict[str, str]:
     """Return the files and folders that a configuration reads, by setting."""
-    method = (config.method.path or "").rpartition(":")[0]
-    return find_places(config, "read") | ({"method.path": method} if method.endswith(".py") else {})
+    paths = {
+        "method.path": config.method.path,
+        "model.path": config.model.path,
+        "model.teacher_path": config.model.teacher_path,
+    }
+    files = {name: (place or "").rpartition(":")[0] for name, place in paths.items()}
+    return find_places(config, "read") | {name: file for name, file in files.items() if file.endswith(".py")}
 
 
 def find_missing(paths: Mapping[str, str], output: Place, probe: Place) -> list[str]:

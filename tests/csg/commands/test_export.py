@@ -29,6 +29,7 @@ from csg.training.run import Run
 from csg.training.selected import load_selected, save_selected
 from csg.training.step import make_model, place
 from tests.csg.commands.test_cli import run as run_command
+from tests.csg.models.test_models import classifier
 from tests.finished_run import finished_run
 from tests.made_up_pair import labelled
 
@@ -138,7 +139,7 @@ def test_nothing_of_the_training_is_in_the_file(trained: Run, capsys: pytest.Cap
     encoder = trained.selected_model().encoder
     assert not any("fc" in name or "bn" in name for name in model.state_dict())
     assert weights < sum(parameter.numel() for parameter in trained.selected_model().parameters())
-    assert encoder.old_head().out_features == 10
+    assert classifier(encoder).out_features == 10
     for extension in FORMATS:
         assert export(capsys, "--checkpoint", trained.selected, "--output", f"model.{extension}")[0] == 0
         content = Path(f"model.{extension}").read_bytes()

@@ -41,6 +41,30 @@ def test_ranking_accuracy_counts_positives_above_all_negatives() -> None:
     assert float(ranking_accuracy(logits)) == 0.5
 
 
+def test_attention_to_signed_maps_is_never_negative() -> None:
+    maps = torch.tensor([[[[1.0, -3.0], [4.0, 2.0]], [[0.0, 1.0], [-1.0, 4.0]]]], dtype=torch.float64)
+    scores = np.einsum("chw,c->hw", maps[0].numpy(), maps[0].mean(dim=(1, 2)).numpy())
+    assert scores.tolist() == [[1, -2], [3, 6]]
+    assert attention(maps).flatten().tolist() == pytest.approx([0.1, 0, 0.3, 0.6])
+    nowhere = torch.tensor([[[[1.0, -1.0]]]])
+    assert attention(nowhere).tolist() == [[[0.5, 0.5]]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_attention_is_resized_to_another_grid_before_it_is_divided(dtype: torch.dtype) -> None:
+    maps = torch.rand(2, 3, 4, 6, dtype=torch.float64).to(dtype)
+    assert torch.equal(attention(maps, (4, 6)), attention(maps))
+    for grid in ((2, 3), (8, 12), (3, 7), (1, 1)):
+        resized = attention(maps, grid)
+        assert resized.shape == (2, *grid) and (resized >= 0).all()
+        torch.testing.assert_close(resized.double().sum((1, 2)), torch.ones(2).double(), rtol=0, atol=1e-2)
+    constant = torch.ones(1, 2, 4, 4, dtype=dtype)
+    assert torch.equal(attention(constant, (2, 2)), torch.full((1, 2, 2), 0.25, dtype=dtype))
+    bright = torch.zeros(1, 1, 4, 4, dtype=dtype)
+    bright[0, 0, :2, 2:] = 1
+    assert int(attention(bright, (8, 8)).flatten().argmax()) in {r * 8 + c for r in range(4) for c in range(4, 8)}
+
+
 def test_attentional_pooling_is_the_equation_written_out() -> None:
     maps = torch.rand(2, 3, 4, 5, dtype=torch.float64)
     for f, a, pooled in zip(maps.numpy(), attention(maps), attentional_pool(maps, attention(maps)), strict=True):

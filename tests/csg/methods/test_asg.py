@@ -16,6 +16,7 @@ from csg.methods import rate_controller
 from csg.methods.asg import Asg
 from csg.methods.rate_controller import FACTORS, RateController, log_probabilities, policy_gradient
 from csg.training.step import choose_precision
+from tests.csg.models.test_models import classifier
 from tests.rivals import doubles, rival, term_in_bfloat16
 
 
@@ -30,7 +31,7 @@ def test_distillation_under_autocast_is_computed_in_the_weights_precision() -> N
     it, images, output, term = term_in_bfloat16("asg", method__controller=False)
     with choose_precision(it.config):
         theirs = it.method.frozen["teacher"](images.query)[3].mean(dim=(2, 3))
-    old_head = copy.deepcopy(it.method.frozen["teacher"].encoder.old_head()).double()
+    old_head = copy.deepcopy(classifier(it.method.frozen["teacher"].encoder)).double()
     student, taught = old_head(output.features.double()), old_head(theirs.double())
     expected = F.kl_div(student.log_softmax(1), taught.softmax(1), reduction="batchmean").item()
     assert output.features.dtype == torch.bfloat16 and term.value.dtype == torch.float32
@@ -47,12 +48,12 @@ def test_asg_distils_under_the_teachers_old_head() -> None:
     output = it.model(images.query)
     (term,) = it.method.terms(images, output, it.model)
     with torch.no_grad():
-        student = start.old_head()(it.model.encoder(images.query)[3].mean(dim=(2, 3)))
-        teacher = start.old_head()(start(images.query)[3].mean(dim=(2, 3)))
+        student = classifier(start)(it.model.encoder(images.query)[3].mean(dim=(2, 3)))
+        teacher = classifier(start)(start(images.query)[3].mean(dim=(2, 3)))
     expected = F.kl_div(student.log_softmax(1), teacher.softmax(1), reduction="batchmean")
     torch.testing.assert_close(term.value.detach(), expected, rtol=1e-9, atol=0)
     term.value.backward()  # type: ignore[no-untyped-call]
-    assert it.model.encoder.old_head().weight.grad is None
+    assert classifier(it.model.encoder).weight.grad is None
 
 
 def test_each_half_of_asg_works_alone() -> None:

@@ -189,5 +189,5 @@ def test_what_is_learned_is_handwriting_and_not_these_writers_alone() -> None:
     images = glyphs.to_images(real["real"], handwriting.IMAGE_SIDE)
     with torch.no_grad():
         maps = encoder(encoder.normalise(images[:, None].expand(-1, 3, -1, -1)))
-        answers = encoder.old_head()(maps[-1].mean(dim=(2, 3))).argmax(dim=1)
+        answers = encoder.fc(maps[-1].mean(dim=(2, 3))).argmax(dim=1)
     assert np.mean(answers.numpy() == real["real_labels"]) > 0.2, "chance is 0.1"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from sklearn.datasets import load_sample_images
+from torch import nn
 from torch.nn import functional as F
 
 from csg.config import ModelConfig
@@ -38,6 +39,12 @@ def randomised(encoder: Encoder) -> Encoder:
             module.running_mean.uniform_(-0.2, 0.2, generator=draw)
             module.running_var.uniform_(0.5, 1.5, generator=draw)
     return encoder
+
+
+def classifier(encoder: Encoder) -> nn.Linear:
+    old_head = encoder.old_head()
+    assert old_head is not None
+    return old_head
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "efficientnet_lite0"])
@@ -151,7 +158,7 @@ def test_imagenet_weights_classify_real_photographs(photo: int, labels: set[int]
     square = picture[:, :, top : top + side, left : left + side]
     image = F.interpolate(square, size=(224, 224), mode="bicubic", antialias=True).clamp(0, 255)
     with torch.no_grad():
-        logits = encoder.old_head()(encoder(encoder.normalise(image))[-1].mean(dim=(2, 3)))
+        logits = classifier(encoder)(encoder(encoder.normalise(image))[-1].mean(dim=(2, 3)))
     assert int(logits.argmax()) in labels
 
 
@@ -191,4 +198,4 @@ def test_frozen_statistics_stay_frozen_while_scale_and_shift_train() -> None:
     model(torch.randn(2, 3, 32, 32)).logits.sum().backward()
     assert torch.equal(norm.running_mean, before)
     assert norm.weight.grad is not None and norm.weight.grad.abs().sum() > 0
-    assert model.encoder.old_head().weight.grad is None
+    assert classifier(model.encoder).weight.grad is None

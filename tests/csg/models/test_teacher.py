@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,10 +11,13 @@ from torch import nn
 
 from csg.messages.errors import UserError
 from csg.methods.csg import Csg
-from csg.models import make_encoder
+from csg.models import ENCODERS, make_encoder
 from csg.models.folding import FoldedEncoder
+from csg.models.resnet import BasicBlock, ResNet
 from csg.training.step import Learner
 from tests.csg.methods.test_methods import batch, learner
+
+ENCODERS["tiny_fine"] = lambda: ResNet(BasicBlock, (1, 1, 1, 1), width=8, classes=10, small_stem=True)
 
 
 def frozen_key(it: Learner) -> nn.Module:
@@ -64,6 +68,34 @@ def test_a_teacher_sees_the_image_as_it_was_trained_to() -> None:
         expected = FoldedEncoder(other)(other.normalise(pictures))
     for mine, theirs in zip(seen, expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_maps_of_another_size_are_attended_to() -> None:
+    """A small stem's maps are twice as fine as another ResNet's of the same width."""
+    for settings in ({}, {"method__name": "feature_l2", "method__pooling": "apool"}):
+        it = learner(
+            model__name="tiny",
+            model__teacher_name="tiny_fine",
+            model__teacher_weights="none",
+            **settings,
+        )
+        for seed in range(2):
+            it.step(batch(seed), 1.0)
+
+
+@pytest.mark.parametrize("name", ["csg", "feature_l2", "asg"])
+def test_a_teacher_in_bfloat16_gives_nearly_the_same_maps(name: str) -> None:
+    settings: dict[str, Any] = {"method__name": name, "model__name": "tiny"}
+    settings |= {"method__queue_size": 21, "method__projection_width": 16} if name == "csg" else {}
+    plain, half = (learner(**settings, model__teacher_precision=precision) for precision in (None, "bfloat16"))
+    frozen = "key" if name == "csg" else "teacher"
+    images = batch().query
+    for mine, theirs in zip(half.method.frozen[frozen](images), plain.method.frozen[frozen](images), strict=True):
+        assert mine.dtype == torch.float32 and not torch.equal(mine, theirs)
+        torch.testing.assert_close(mine, theirs, rtol=0.1, atol=0.05)
+    half.step(batch(), 1.0)
+    with pytest.raises(UserError, match=r"model.teacher_precision: expected None with train.precision=float64"):
+        learner(**settings, model__teacher_precision="bfloat16", train__precision="float64")
 
 
 def test_another_teacher_architecture_needs_weights() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from csg.storage.disk import DiskPlace
 from csg.training.dry_run import check_buildable, plan_run
 from csg.training.step import make_learner
 from tests.csg.methods.test_methods import batch
+from tests.published_maps import write_cityscapes, write_gta5
 
 RECIPE = Path(__file__).parents[3] / "configs" / "visda17_csg.yaml"
 
@@ -106,3 +108,23 @@ def test_the_optimisers_memory_is_what_it_keeps_after_a_step(settings: dict[str,
     held = sum(each.numel() * each.element_size() for each in kept if each.numel() > 1) / 1e6
     assert plan.memory.get("optimiser", 0.0) == pytest.approx(held, rel=1e-9)
     assert held == pytest.approx(values * plan.memory["gradients"], rel=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["visda17", "gta5_cityscapes"])
+def test_the_recipes_of_dinov2_are_planned_from_its_settings_alone(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transformers = pytest.importorskip("transformers", reason="the extra [encoders] is not installed")
+    transformers.Dinov2Config(image_size=518, patch_size=14).save_pretrained(tmp_path / "network")
+    data: tuple[str, ...] = ()
+    if recipe == "gta5_cityscapes":
+        source, target = write_gta5(tmp_path / "gta5"), write_cityscapes(tmp_path / "cityscapes")
+        data = ("--data.source", str(source), "--data.target", str(target), "--data.cache", str(tmp_path / "cache"))
+    path = RECIPE.with_name(f"{recipe}_csg_dinov2.yaml")
+    assert "Not measured here" in path.read_text()
+    command = ["train", "--config", str(path), "--model.weights", str(tmp_path / "network"), *data, "--dry-run"]
+    assert cli.main(command) == 0
+    said = capsys.readouterr().out
+    factors = [float(found) for found in re.findall(r"stage\d .* factor (\S+)", said)]
+    assert factors == pytest.approx([0.1 * 0.75 ** (13 - block) for block in range(1, 13)], rel=1e-4)

@@ -7,6 +7,7 @@ import torch
 
 from csg.config import OptimConfig
 from csg.training.optimiser import PublishedSGD, lr_factor, set_lr
+from tests.csg.methods.test_methods import learner
 
 
 def test_the_learning_rate_enters_the_momentum_buffer() -> None:
@@ -41,6 +42,14 @@ def test_the_schedule_is_warm_up_times_poly(step: int) -> None:
     config = OptimConfig(warmup_steps=100)
     expected = min(0.01 + 0.99 * (step / 100) ** 2, 1) * (1 - step / 1000) ** 0.9
     assert lr_factor(config, step, 1000) == pytest.approx(expected, rel=1e-12)
+
+
+def test_layer_decay_slows_each_stage_more_than_the_next() -> None:
+    it = learner(optim__layer_decay=0.5, optim__backbone_lr_factor=0.4)
+    factors = {group["name"]: group["lr_factor"] for group in it.optimiser.param_groups}
+    assert factors.pop("head") == factors.pop("method") == 1.0
+    decayed = {"stem": 0.4 / 32, "stage1": 0.4 / 16, "stage2": 0.4 / 8, "stage3": 0.4 / 4, "stage4": 0.4 / 2}
+    assert factors == pytest.approx(decayed)
 
 
 def test_a_constant_schedule_and_no_warm_up() -> None:
