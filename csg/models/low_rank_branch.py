@@ -60,7 +60,8 @@ class LowRankBranch(nn.Module):
         added = (self.outwards @ cores) @ filtered.flatten(2 if filtered.ndim > 2 else 1).reshape(
             len(filtered), filtered.shape[1], -1
         )
-        return outputs + added.reshape(outputs.shape)
+        summed: Tensor = outputs + added.reshape(outputs.shape)
+        return summed
 
     def difference(self, source: int) -> Tensor:
         """Return D_s, in the shape of the layer's weight."""

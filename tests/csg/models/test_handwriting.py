@@ -80,7 +80,7 @@ def test_views_move_each_image_in_its_own_way_as_its_step_says() -> None:
 
 
 def test_each_step_shows_its_digits_on_plates_of_its_own(few: None) -> None:
-    digits, _ = handwriting.load_digits()
+    digits, _ = mnist.load_digits()
     chosen = torch.tensor([5, 9])
     images = handwriting.show_in_scenes(digits)(chosen, 3)
     assert images.shape == (2, 3, mnist_scenes.SIDE, mnist_scenes.SIDE) and images.dtype == torch.uint8

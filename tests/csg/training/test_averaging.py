@@ -165,9 +165,9 @@ def test_the_weights_that_are_measured_are_those_that_are_kept(tmp_path: Path) -
     again = Training(averaged.config, made_up_pair())
     reports = list(fit(again))
     assert all(torch.equal(kept[name], tensor) for name, tensor in again.measured_model().state_dict().items())
-    measured = measure_validation(again.measured_model(), again.config, again.pair)
+    measured = measure_validation(again.measured_model(), again.config, again.pair, again.unlabelled)
     assert {name: reports[-1].metrics[name] for name in measured} == measured
-    assert measured != measure_validation(again.learner.model, again.config, again.pair)
+    assert measured != measure_validation(again.learner.model, again.config, again.pair, again.unlabelled)
 
 
 REMEMBERING: dict[str, dict[str, Any]] = {
