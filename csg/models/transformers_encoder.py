@@ -171,7 +171,7 @@ def _read_config(folder: Path, setting: str) -> Any:
     """Read a network's settings, of a model of images and text those of its image tower."""
     transformers = _import_transformers(setting)
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # many types, for files that are damaged or of unknown models
         raise UserError(
             f"{setting}: transformers {transformers.__version__} cannot read config.json in {folder} "
@@ -212,7 +212,7 @@ def _find_class(config: Any, setting: str) -> tuple[Any, dict[str, Any]]:
 
 def _load_network(folder: Path, config: Any, setting: str) -> nn.Module:
     make, arguments = _find_class(config, setting)
-    options = {"dtype": torch.float32, "local_files_only": True, "output_loading_info": True}
+    options = {"dtype": torch.float32, "local_files_only": True, "output_loading_info": True, "weights_only": True}
     try:
         network, found = make.from_pretrained(folder, config=config, **options, **arguments)
     except (OSError, RuntimeError, ValueError) as error:

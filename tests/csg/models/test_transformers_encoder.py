@@ -233,6 +233,7 @@ def test_a_folder_that_does_not_fit_is_refused_in_one_sentence(saved: Save, tmp_
     for settings, message in (
         ({"model_type": "bert"}, r"transformers has no backbone of the type bert"),
         ({"model_type": "nothing"}, r"cannot read config.json"),
+        ({"model_type": "nothing", "auto_map": {"AutoConfig": "code.Config"}}, r"cannot read config.json"),
         (
             {"model_type": "dinov2", "num_hidden_layers": 3},
             r"expected a network of at least 4 stages or blocks, found 3",
