@@ -117,7 +117,6 @@ class Bench:
             {
                 "data.image_size": self.sizes.side,
                 "train.device": self.device,
-                "train.threads": os.cpu_count() or 1,
                 "optim.lr": 1e-4,
                 **settings,
             }

@@ -40,7 +40,7 @@ OF_ONE_GRID: Final = ("dinov2", "dinov2_with_registers", "dinov3_vit", *TOWERS)
 CHANGED: Final[dict[str, Any]] = {
     **dict.fromkeys(("pos_embed_shift", "pos_embed_jitter", "pos_embed_rescale")),
     **dict.fromkeys(("apply_layernorm", "reshape_hidden_states"), True),
-    **dict.fromkeys(("return_class_token", "vision_use_head", "tie_last_hidden_states"), False),
+    **dict.fromkeys(("return_class_token", "vision_use_head"), False),
 }
 """Values of a network's settings, where it has them: no jitter, maps as described above, nothing behind them."""
 STAGES: Final = 4
@@ -189,6 +189,7 @@ def _read_config(folder: Path, setting: str) -> Any:
         config.out_indices = list(_choose_ends(config, setting))
     else:
         _choose_ends(config, setting)
+        config.tie_last_hidden_states = False  # the last state is a block's, as the others are
     return config
 
 

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks import on_gpu
 from benchmarks.on_gpu import FULL, list_cells
@@ -21,9 +20,7 @@ def test_it_runs_small_on_a_cpu_and_measures_every_table(
 ) -> None:
     monkeypatch.chdir(ROOT)  # where its trials find it
     monkeypatch.setattr(sys, "argv", ["on_gpu.py", "--small", "--device", "cpu", "--steps", "1"])
-    threads = torch.get_num_threads()
     on_gpu.main()
-    torch.set_num_threads(threads)
     tables = capsys.readouterr().out.strip().split("\n\n")
     assert len(tables) == 5 and "no GPU" in tables[0]
     for table in tables[1:]:

@@ -69,7 +69,7 @@ def dense(pair: str, chunks: tuple[int, ...]) -> Space:
 
 SEGMENTATION = dense("gta5_cityscapes", (2, 4, 8))
 GLYPH_SCENES = dense("glyph_scenes", (1, 2, 4))
-"""Its maps are 4x4."""
+"""Its maps are 8x8."""
 CONTRAST = Space((TEMPERATURE, QUEUE_SIZE, *WEIGHTS), follows=True)
 STAGES_ALONE = Space((STAGES, *POOLING), follows=True)
 

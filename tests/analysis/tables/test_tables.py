@@ -402,7 +402,7 @@ def test_tables_that_need_labels_are_not_made_without(runs: RunTable) -> None:
     made, refused = make_tables(dataclasses.replace(runs, runs=tuple(map(without_target, runs.runs))))
     names = [table.name for table in made]
     assert not refused and names == ["ablation_components", "search_summary"]
-    assert made[1].headings[-1] == "its score %" and "The data have no target/test" in made[1].caption
+    assert made[1].headings[-1] == "its score" and "The data have no target/test" in made[1].caption
 
 
 def on_another_set(run: TrackedRun, fingerprint: str = "f0") -> TrackedRun:

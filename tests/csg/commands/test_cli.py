@@ -97,7 +97,7 @@ def test_an_output_folder_that_cannot_be_written_to_is_refused(
         (["--resume", *SMALL], "--resume: no search with these flags"),
         (["--protocol", "paper"], "--protocol: expected one of source, shifted, unlabelled, oracle"),
         (["--config", PAPER], "would hand them to the search; choose one with --protocol"),
-        (["--config", PAPER, "--protocol", "source", "--data.root", "nowhere"], "model.weights: no ImageNet weights"),
+        (["--config", PAPER, "--protocol", "source", "--data.root", "nowhere"], "model.weights: no weights named"),
         (["--selection.protocol", "paper", "--selection.epoch", "best"], "would hand them to the search"),
         (["--num-samples", "1"], "--num-samples: expected at least 2"),
         (["--time-budget", "-1"], "--time-budget: expected minutes"),

@@ -151,6 +151,16 @@ def test_a_family_segments(family: str, saved: Save, tmp_path: Path) -> None:
     assert strides == ([8] * 4 if family in PLAIN else [4, 8, 16, 16] if family == "resnet" else [4, 8, 16, 32])
 
 
+@pytest.mark.parametrize("tower", ["vit", "clip", "siglip"])
+def test_a_towers_last_map_is_its_last_state_once_normalised(tower: str, saved: Save) -> None:
+    encoder = load(saved(tower)).eval()
+    state: Tensor = encoder.network(noise()).last_hidden_state[:, -16:]
+    state = (
+        encoder.network.get_submodule("post_layernorm")(state) if tower == "clip" else state
+    )  # of the others it is normalised
+    torch.testing.assert_close(encoder(noise())[-1].flatten(2).transpose(1, 2), state, rtol=1e-5, atol=1e-5)
+
+
 def test_folding_a_resnet_changes_nothing(saved: Save) -> None:
     from csg.models.folding import FoldedEncoder
     from tests.csg.models.test_models import randomised

@@ -47,14 +47,22 @@ def end(
     for number, decision in enumerate(decisions):
         journal.append(Event("suggested", number))
         journal.append(Event("ended", number, decision=decision))
-    options = SimpleNamespace(num_samples=3, confirm_top=0 if confirmed is None else 2, seeds=3)
-    search = SimpleNamespace(where="data bars", options=options, config=None, folder=DiskPlace(folder))
+    options = SimpleNamespace(num_samples=3, seeds=3)
+    search = SimpleNamespace(
+        where="data bars",
+        selects_by="Selects by a score.",
+        options=options,
+        confirmed=0 if confirmed is None else 2,
+        config=None,
+        folder=DiskPlace(folder),
+    )
     gone = dict.fromkeys(range(lost), "the trial's process died")
     outcome = SimpleNamespace(ending=ending, lost=gone)
     monkeypatch.setattr(search_script, "plan_search", lambda *_: search)
     monkeypatch.setattr(search_script, "show_earlier_runs", lambda *_: None)
     monkeypatch.setattr(search_script, "run_search", lambda *_: outcome)
     monkeypatch.setattr(summary, "conclude", lambda *_: None)
+    monkeypatch.setattr(summary, "show_other_choices", lambda *_: None)
     monkeypatch.setattr(confirmation, "confirm", confirmed)
     return search_script.search_script([], prog="search", description="", pair="glyphs")
 
@@ -115,7 +123,7 @@ def test_what_failed_in_the_search_and_in_its_confirmation_is_said_together(
 
 def test_without_a_finished_trial_there_is_nothing_to_confirm(tmp_path: Path) -> None:
     stopped = TrackedRun("id", "001 csg", "stopped", {}, {"csg.trial": "1", "csg.role": "suggested"}, {})
-    search: Any = SimpleNamespace(options=SimpleNamespace(confirm_top=2, seeds=3))
+    search: Any = SimpleNamespace(options=SimpleNamespace(seeds=3), confirmed=2)
     outcome: Any = SimpleNamespace(parent="id", tracker=SimpleNamespace(read_children=lambda _: [stopped]))
     with pytest.raises(UserError, match=r"^--confirm-top: no trial of the space has finished, so there is nothing to"):
         confirm(search, outcome, Console())
