@@ -57,16 +57,14 @@ class LowRankBranch(nn.Module):
         narrow._parameters = {"weight": self.inwards, "bias": None}
         filtered: Tensor = narrow.forward(*inputs)
         cores = torch.einsum("nj,jab->nab", self.domains[sources], self.core)
-        added = (self.outwards @ cores) @ filtered.flatten(2 if filtered.ndim > 2 else 1).reshape(
-            len(filtered), filtered.shape[1], -1
-        )
-        summed: Tensor = outputs + added.reshape(outputs.shape)
-        return summed
+        added = (self.outwards @ cores) @ filtered.unsqueeze(-1).flatten(2)
+        return outputs + added.reshape(outputs.shape)
 
     def difference(self, source: int) -> Tensor:
         """Return D_s, in the shape of the layer's weight."""
         core = torch.einsum("j,jab->ab", self.domains[source], self.core)
-        return torch.tensordot(self.outwards @ core, self.inwards, dims=1)
+        difference: Tensor = torch.tensordot(self.outwards @ core, self.inwards, dims=1)
+        return difference
 
 
 def list_layers(module: nn.Module) -> dict[str, nn.Module]:
