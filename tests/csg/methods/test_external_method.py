@@ -1,4 +1,4 @@
-"""A method from outside the package: the README's example, and what happens where it cannot be used."""
+"""A method from outside the package: the page's example, and what happens where it cannot be used."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from tests.made_up_pair import made_up_pair
 from tune_spaces.search.plan import SearchOptions
 
 ROOT = Path(__file__).parents[3]
-README = (ROOT / "README.md").read_text()
-EXAMPLE = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "(Method)" in block)
+PAGE = (ROOT / "docs" / "methods.md").read_text()
+EXAMPLE = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "(Method)" in block)
 SMALL = ["--data.source-images", "40", "--train.epochs", "1", "--train.batch-size", "8", "--tracking-uri", "none"]
 
 
