@@ -49,8 +49,10 @@ PAIR_DEFAULTS: Final[dict[str, Flat]] = {
 """Defaults that differ from the general ones, by the name of the pair. Those of gta5_cityscapes are published."""
 METHOD_DEFAULTS: Final[dict[tuple[str, str], Flat]] = {
     ("glyphs", "csg"): {"method.queue_size": 4096},
+    ("glyphs", "gcisg"): {"method.queue_size": 4096},
     ("gta5_cityscapes", "csg"): {"method.weight": 75.0, "method.chunks": 8, "method.train_projections": False},
     ("glyph_scenes", "csg"): {"method.weight": 0.75, "method.chunks": 4, "method.queue_size": 4096},
+    ("glyph_scenes", "gcisg"): {"method.queue_size": 4096},
 }
 """Defaults of a method on one pair, by the names of pair and method.
 

@@ -32,8 +32,10 @@ LEARNING_RATES = (
 )
 """What is searched of every method, around the configuration's own."""
 AUGMENTATION = {
-    "classification": Choice("data.augmentation", "randaugment", options=("randaugment", "colour_jitter", "none")),
-    "segmentation": Choice("data.augmentation", "colour_jitter", options=("colour_jitter", "none")),
+    "classification": Choice(
+        "data.augmentation", "randaugment", options=("randaugment", "pasta", "colour_jitter", "none")
+    ),
+    "segmentation": Choice("data.augmentation", "colour_jitter", options=("colour_jitter", "pasta", "none")),
 }
 """Searched beside the learning rates, by task: with a class for every pixel, no view may move them."""
 STAGES = Choice("method.stages", default="3+4", options=("3+4", "4", "3", "2+3+4"))
