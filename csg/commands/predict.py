@@ -29,6 +29,7 @@ from csg.data.reading.listing import (
     list_files,
 )
 from csg.data.reading.loading import map_in_order
+from csg.data.reading.shards import find_shards, list_shards
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.text import make_one_line
@@ -47,7 +48,7 @@ class PredictOptions:
     """Flags of ``csg predict``."""
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
-    """Folder with images, at any depth."""
+    """Folder with images, at any depth, or with shards (.tar as WebDataset writes them)."""
     checkpoint: str
     """Selected weights of a finished run (selected.pt; csg train prints where they are)."""
     output: Path | None = None
@@ -84,9 +85,12 @@ def predict(argv: Sequence[str], console: Console) -> int:
         description="Write the class of every image in a folder to a CSV file, or of its every pixel to an image.",
     )
     selected = load_selected(place_to_read(options.checkpoint, "--checkpoint"))
-    names, passed_over = _list_names(options.folder)
-    limit = PixelLimit(options.max_megapixels or selected.config.data.max_megapixels, "--max-megapixels")
+    data = selected.config.data
+    limit = PixelLimit(options.max_megapixels or data.max_megapixels, "--max-megapixels", data.grey_bits)
     dense = selected.config.data.task == "segmentation"
+    shards = None if dense or not options.folder.is_dir() else _list_shards(options.folder, limit)
+    names, passed_over = _list_names(options.folder) if shards is None else ([], ())
+    files = shards or ImageFiles.of(str(options.folder), dict.fromkeys(names, 0), limit=limit)
     output = options.output or Path("predictions" if dense else "predictions.csv")
     if dense and output.resolve().is_relative_to(options.folder.resolve()):
         raise UserError(f"--output: expected a folder outside {options.folder}, which is read; found {output}")
@@ -101,12 +105,12 @@ def predict(argv: Sequence[str], console: Console) -> int:
                     options.folder, names, output, inference=inference, config=config, limit=limit, progress=progress
                 )
             else:
-                bad, several_frames = _write_table(output, options, names, selected, limit=limit, progress=progress)
+                bad, several_frames = _write_table(output, options, files, selected, progress=progress)
     except KeyboardInterrupt:
         console.print(f"Interrupted; {'the maps so far are in ' + str(output) if dense else 'nothing was written'}.")
         return 130
-    images = f"{pluralize(len(names), 'image')} {is_or_are(len(names))}"
-    console.print(f"{len(names) - len(bad):,} of {images} classified: {output}")
+    images = f"{pluralize(len(files), 'image')} {is_or_are(len(files))}"
+    console.print(f"{len(files) - len(bad):,} of {images} classified: {output}")
     print_not_used(passed_over, several_frames, console)
     if bad:
         errors = Console(stderr=True)
@@ -119,10 +123,9 @@ def predict(argv: Sequence[str], console: Console) -> int:
 def _write_table(
     path: Path,
     options: PredictOptions,
-    names: Sequence[str],
+    files: ImageFiles,
     selected: Selected,
     *,
-    limit: PixelLimit,
     progress: CountProgress,
 ) -> tuple[list[BadImageError], int]:
     """Write a row for every image that can be read.
@@ -136,13 +139,28 @@ def _write_table(
         table = csv.writer(codecs.getwriter("utf-8")(file, "surrogateescape"), lineterminator="\n")
         table.writerow(COLUMNS)
         done = 0
-        for answers in classify(options.folder, names, selected, limit=limit, device=options.device):
+        for answers in classify(files, selected, device=options.device):
             table.writerows(answers.rows)
             bad += answers.bad
             several_frames += answers.several_frames
             done += len(answers.rows) + len(answers.bad)
-            progress(done, len(names))
+            progress(done, len(files))
     return bad, several_frames
+
+
+def _list_shards(folder: Path, limit: PixelLimit) -> ImageFiles | None:
+    """Return the images in the shards of a folder; None where it has none.
+
+    Raises:
+        UserError: a shard is cut short, or there are no images in them.
+    """
+    if not find_shards(folder):
+        return None
+    shards = list_shards(folder, cache=None)
+    files = shards.make_files(dict.fromkeys((None, *shards.names), 0), cache=None, limit=limit)
+    if not len(files):
+        raise UserError(f"{folder}: expected images in the shards, found none")
+    return files
 
 
 def _list_names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
@@ -164,15 +182,8 @@ def _list_names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
 
 
 @torch.no_grad()
-def classify(
-    folder: Path,
-    names: Sequence[str],
-    selected: Selected,
-    *,
-    limit: PixelLimit,
-    device: Literal["cpu", "cuda"] | None,
-) -> Iterator[Answers]:
-    """Classify images as an evaluation does, batch by batch, in the order of their names.
+def classify(files: ImageFiles, selected: Selected, *, device: Literal["cpu", "cuda"] | None) -> Iterator[Answers]:
+    """Classify images as an evaluation does, batch by batch, in their order.
 
     The probability is that of the predicted class. It is averaged over the image and its mirror image if the
     evaluation of the run does so. With ``data.flip_averaging=sigmoid``, probabilities do not sum to one.
@@ -184,8 +195,6 @@ def classify(
     torch.set_num_threads(config.train.threads)
     inference = Inference(selected.model(config), config)
     averaging = config.data.flip_averaging if selected.flip_averaging else "none"
-    unused = dict.fromkeys(names, 0)  # a stream needs labels
-    files = ImageFiles.of(str(folder), unused, limit=limit)
     stream = FileStream(files, config.data.image_size)
     batches = torch.split(torch.arange(len(files)), config.train.evaluation_batch_size)
     for reading in map_in_order(lambda n: stream.read(batches[n]), range(len(batches)), workers=config.data.workers):
