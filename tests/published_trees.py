@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -68,6 +71,26 @@ def write_photographs(folder: Path, *, images: int = 9, nested: bool = False) ->
     for number in range(images):
         below = f"2024/day {number % 2}" if nested else "."
         write_image(folder / below / f"DSC{number:04}.JPG", number % 3, number, real=True)
+    return folder
+
+
+def write_shards(folder: Path, images: Path, *, labels: str = "cls", per_shard: int = 7) -> Path:
+    """Write what lies in class folders as WebDataset does: ``KEY.png`` and ``KEY.cls`` or ``KEY.json``, or no label."""
+    folder.mkdir(parents=True)
+    paths = sorted(path for path in images.rglob("*") if path.is_file())
+    names = sorted({path.parent.name for path in paths})
+    if labels == "cls":
+        (folder / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    for start in range(0, len(paths), per_shard):
+        with tarfile.open(folder / f"shard-{start // per_shard:06d}.tar", "w") as shard:
+            for number, path in enumerate(paths[start : start + per_shard], start=start):
+                shard.add(path, f"{number:08d}{path.suffix.lower()}")
+                name = path.parent.name
+                content = {"cls": str(names.index(name)), "json": json.dumps({"label": name}), "": ""}[labels]
+                if labels:
+                    member = tarfile.TarInfo(f"{number:08d}.{labels}")
+                    member.size = len(content)
+                    shard.addfile(member, io.BytesIO(content.encode()))
     return folder
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from csg.data import load_pair
-from csg.data.pair import TARGET_VAL
+from csg.data import load_pair, train_on_target
+from csg.data.pair import SOURCE_TRAIN
 from csg.parsing import Flags
 from tune_spaces.ablation.script import AblationOptions, run_design
 from tune_spaces.designs.design import Cell, Design
@@ -22,7 +22,7 @@ NAME = "motivating_example"
 
 def make_design(flags: Flags[AblationOptions]) -> tuple[str, Design]:
     """Return the design on the configured data: as many synthetic images as target/val has real ones."""
-    images = len(load_pair(flags.config.data).streams[TARGET_VAL])
+    images = len(train_on_target(load_pair(flags.config.data)).streams[SOURCE_TRAIN])
     start = "ImageNet weights" if holds_imagenet(flags.config.model.weights) else "frozen encoder"
     trained = {"method.name": "source_only"}
     cells = (

@@ -29,7 +29,7 @@ from csg.training.identity import find_run_folder
 from csg.training.selected import Selected, load_selected
 
 HOW: Final = (
-    *("data.on_bad_image", "data.max_megapixels", "data.workers"),
+    *("data.on_bad_image", "data.max_megapixels", "data.grey_bits", "data.workers"),
     *("train.device", "train.threads", "train.evaluation_batch_size", "train.energy_samples"),
 )
 """Settings of the measuring, which a flag may set beside the weights' own."""

@@ -32,6 +32,7 @@ from csg.data.reading.listing import (
     list_files,
 )
 from csg.data.reading.loading import map_in_order
+from csg.data.reading.shards import find_shards, list_shards
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.text import make_one_line
@@ -51,7 +52,7 @@ class PredictOptions:
     """Flags of ``csg predict``."""
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
-    """Folder with images, at any depth."""
+    """Folder with images, at any depth, or with shards (.tar as WebDataset writes them)."""
     checkpoint: str
     """Selected weights of a finished run (selected.pt; csg train prints where they are)."""
     output: Path | None = None
@@ -68,8 +69,8 @@ class Work:
     """What is predicted, by what, and where the answers go."""
 
     folder: Path
-    names: Sequence[str]
-    """The images, as paths below it."""
+    files: ImageFiles
+    """The images below it."""
     output: Path
     selected: Selected
     config: Config
@@ -92,9 +93,12 @@ def predict(argv: Sequence[str], console: Console) -> int:
         description="Write the class of every image in a folder to a CSV file, or of its every pixel to an image.",
     )
     selected = load_selected(place_to_read(options.checkpoint, "--checkpoint"))
-    names, passed_over = _list_names(options.folder)
-    limit = PixelLimit(options.max_megapixels or selected.config.data.max_megapixels, "--max-megapixels")
+    data = selected.config.data
+    limit = PixelLimit(options.max_megapixels or data.max_megapixels, "--max-megapixels", data.grey_bits)
     dense = selected.config.data.task == "segmentation"
+    shards = None if dense or not options.folder.is_dir() else _list_shards(options.folder, limit)
+    names, passed_over = _list_names(options.folder) if shards is None else ([], ())
+    files = shards or ImageFiles.of(str(options.folder), dict.fromkeys(names, 0), limit=limit)
     output = options.output or Path("predictions" if dense else "predictions.csv")
     if dense and output.resolve().is_relative_to(options.folder.resolve()):
         raise UserError(f"--output: expected a folder outside {options.folder}, which is read; found {output}")
@@ -104,10 +108,10 @@ def predict(argv: Sequence[str], console: Console) -> int:
     torch.set_num_threads(config.train.threads)
     inference = Inference(selected.model(config), config)
     with show_image_progress(console, "classifying", "classified", left=left) as progress:
-        work = Work(options.folder, names, output, selected, config, inference, limit, progress)
+        work = Work(options.folder, files, output, selected, config, inference, limit, progress)
         bad, several_frames = _write_maps(work) if dense else _write_table(work)
-    images = f"{pluralize(len(names), 'image')} {is_or_are(len(names))}"
-    console.print(f"{len(names) - len(bad):,} of {images} classified: {output}")
+    images = f"{pluralize(len(files), 'image')} {is_or_are(len(files))}"
+    console.print(f"{len(files) - len(bad):,} of {images} classified: {output}")
     print_not_used(passed_over, several_frames, console)
     if bad:
         errors = Console(stderr=True)
@@ -115,6 +119,21 @@ def predict(argv: Sequence[str], console: Console) -> int:
         for error in bad:
             errors.print(f"  {make_one_line(str(error))}")
     return 1 if bad else 0
+
+
+def _list_shards(folder: Path, limit: PixelLimit) -> ImageFiles | None:
+    """Return the images in the shards of a folder; None where it has none.
+
+    Raises:
+        UserError: a shard is cut short, or there are no images in them.
+    """
+    if not find_shards(folder):
+        return None
+    shards = list_shards(folder, cache=None)
+    files = shards.make_files(dict.fromkeys((None, *shards.names), 0), cache=None, limit=limit)
+    if not len(files):
+        raise UserError(f"{folder}: expected images in the shards, found none")
+    return files
 
 
 def _list_names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
@@ -143,7 +162,7 @@ def _write_table(work: Work) -> tuple[list[BadImageError], int]:
     """
     bad: list[BadImageError] = []
     several_frames = done = 0
-    files = ImageFiles.of(str(work.folder), dict.fromkeys(work.names, 0), limit=work.limit)  # they need labels
+    files = work.files
     stream = FileStream(files, work.config.data.image_size)
     batches = torch.split(torch.arange(len(stream)), work.config.train.evaluation_batch_size)
     numbers, workers = range(len(batches)), work.config.data.workers
@@ -188,7 +207,8 @@ def _write_maps(work: Work) -> tuple[list[BadImageError], int]:
     """
     bad: list[BadImageError] = []
     of_several = 0
-    for done, name in enumerate(work.names, start=1):
+    names = [work.files.name(index) for index in range(len(work.files))]
+    for done, name in enumerate(names, start=1):
         try:
             picture, several_frames = read_whole(work.folder / name, work.limit)
         except BadImageError as error:
@@ -200,5 +220,5 @@ def _write_maps(work: Work) -> tuple[list[BadImageError], int]:
             path = make_folder((work.output / name).parent, "--output") / f"{Path(name).name}.png"
             with replacing(path) as file:
                 Image.fromarray(classes.numpy().astype(np.uint8)).save(file, format="PNG")
-        work.progress(done, len(work.names))
+        work.progress(done, len(names))
     return bad, of_several

@@ -60,15 +60,15 @@ class DataConfig(Section):
     root: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
     """visda17: folder that holds train/ and validation/ or test/, each with its image_list.txt."""
     source: Annotated[str | tuple[str, ...] | None, Several, Place("read"), NOT_IDENTITY] = None
-    """folders: folder of synthetic images, one sub-folder a class; or several such folders, one a source.
-    gta5_cityscapes: folder with GTA5's images/ and labels/."""
+    """folders: folder of synthetic images, one sub-folder a class, or of shards (.tar as WebDataset writes them);
+    gta5_cityscapes: folder with GTA5's images/ and labels/. Or several such folders, one a source."""
     target: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
     """folders: folder of real images, one sub-folder a class; where no sub-folder has the name of a class, all images
     below it are photographs without labels; unset, there are no real images. gta5_cityscapes: folder with Cityscapes'
     leftImg8bit/ and gtFine/."""
     target_unlabelled: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
-    """folders: folder of photographs, at any depth, whose labels nobody knows: they join target/val, for what needs no
-    label."""
+    """folders, gta5_cityscapes: folder of photographs without labels, at any depth; they join target/val, for whatever
+    needs none."""
     class_map: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
     """folders: YAML file that gives sub-folders of the target the source's names (name in the target: name in the
     source, or null to leave it out)."""
@@ -89,8 +89,8 @@ class DataConfig(Section):
     trained_on: Literal["source", "target"] = "source"
     """Images that are trained on: the synthetic ones, or for comparison the real ones of target/val."""
     balance: Literal["by_size", "equally"] = "by_size"
-    """Several sources (folders; those of glyphs are families of fonts): by_size lets every image come once an epoch,
-    equally lets every source give an epoch as many images as the others."""
+    """Several sources (of glyphs: families of fonts): by_size lets every image come once an epoch, equally lets every
+    source give an epoch as many images as the others."""
     source_val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the synthetic images on disk that form source/val (glyphs and glyph_scenes hold out fonts instead)."""
     target_val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
@@ -124,6 +124,8 @@ class DataConfig(Section):
     """What a damaged or absent image does: end the run with the file's name, or be left out and counted."""
     max_megapixels: Count = 256
     """Pixels that an image on disk may have, in millions; a larger one counts as one that cannot be used."""
+    grey_bits: Annotated[int, Field(ge=9, le=16)] = 16
+    """Bits that 16-bit grey images on disk use: of 12, a value of 4,095 is white, and a larger one cannot be used."""
     workers: Annotated[int, Field(ge=0, le=4096), NOT_IDENTITY] = 0
     """Processes that decode and augment; 0 does it in the training process. The batches are the same."""
 
@@ -159,7 +161,7 @@ class DataConfig(Section):
         """Leave out the settings of other augmentations, tasks and pairs."""
         flat = flatten(self) | {"source_images": self.source_images_asked, "window": self.window_side}
         unused = ["source_images"] if self.trained_on == "target" else []
-        unused += ["balance"] if self.name == "folders" and len(self.sources) < 2 else []
+        unused += ["balance"] if self.name not in BUNDLED and len(self.sources) < 2 else []
         unused += [] if self.on_bad_image == "skip" else ["max_megapixels"]  # an image is refused, not left out
         unused += [] if self.augmentation == "randaugment" else ["augmentation_ops", "augmentation_magnitude"]
         unused += [] if self.augmentation == "pasta" else ["pasta_alpha", "pasta_k", "pasta_beta"]

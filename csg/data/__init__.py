@@ -16,11 +16,12 @@ from csg.data.fault import Kind, name_faults
 from csg.data.maps.domain import MapDomain
 from csg.data.pair import SOURCE_TRAIN, TARGET_VAL, Pair
 from csg.data.pairs import folders, glyph_scenes, glyphs, gta5_cityscapes, visda17
+from csg.data.reading.joined import JoinedStream, join_streams
 from csg.data.splitting import make_pair
 from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
 
-DomainT = TypeVar("DomainT", Domain, MapDomain)
+DomainT = TypeVar("DomainT", Domain, MapDomain | Domain)
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class OnDisk(Generic[DomainT]):
     """Splits them into streams."""
 
 
-ON_DISK: Final[dict[str, OnDisk[Domain] | OnDisk[MapDomain]]] = {
+ON_DISK: Final[dict[str, OnDisk[Domain] | OnDisk[MapDomain | Domain]]] = {
     "visda17": OnDisk(visda17.read, partial(make_pair, title=visda17.title)),
     "folders": OnDisk(folders.read, partial(make_pair, title=folders.title)),
     "gta5_cityscapes": OnDisk(gta5_cityscapes.read, gta5_cityscapes.make_pair),
@@ -48,7 +49,7 @@ HONOURED: Final[dict[Kind, str]] = {
 """What is odd and is done as the list says, or is left out; a log names it."""
 
 
-def load_domains(config: DataConfig) -> tuple[Domain, ...] | tuple[MapDomain, ...]:
+def load_domains(config: DataConfig) -> tuple[Domain | MapDomain, ...]:
     """List the files of a pair on disk; a process keeps the last two.
 
     Raises:
@@ -62,7 +63,7 @@ def load_domains(config: DataConfig) -> tuple[Domain, ...] | tuple[MapDomain, ..
 
 
 @lru_cache(maxsize=2)
-def _listed(config: DataConfig) -> tuple[Domain, ...] | tuple[MapDomain, ...]:
+def _listed(config: DataConfig) -> tuple[Domain | MapDomain, ...]:
     try:
         return ON_DISK[config.name].read(config)
     except OSError as error:
@@ -138,6 +139,8 @@ def train_on_target(pair: Pair) -> Pair:
         UserError: they have no labels.
     """
     images = pair.streams.get(TARGET_VAL)
+    if isinstance(images, JoinedStream):  # with photographs without labels
+        images = join_streams([part for part in images.parts if part.has_labels] or images.parts)
     if images is None or not images.has_labels:
         raise UserError(
             "data.trained_on: expected source, or labelled real images (data.target with a sub-folder a class), "

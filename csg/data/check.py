@@ -172,7 +172,7 @@ def report_path(config: DataConfig) -> Path:
     Raises:
         UserError: there are no data where the settings say, or ``data.cache`` cannot be written.
     """
-    settings = f"{config.allow_missing_classes} {config.max_megapixels}"
+    settings = f"{config.allow_missing_classes} {config.max_megapixels} {config.grey_bits}"
     digest = hashlib.sha256(f"{VERSION} {PIL.__version__} {settings}".encode())
     for domain in load_domains(config):
         digest.update(encode_text(f"{domain.files.folder} {domain.classes} {domain.files.fingerprint}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,11 @@ from csg.data.domain import Domain, Look
 from csg.data.fault import Fault
 from csg.data.maps.domain import MapDomain
 from csg.data.maps.files import FileMapStream
-from csg.data.maps.judgement import describe_labels
+from csg.data.maps.judgement import describe_labels, list_map_parts
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, LabelledImages, Pair, count_labels
+
+NOTHING: Final[dict[str, Any]] = {"images_per_class": {}, "pixels_per_class": {}}
+"""Counts of a stream without labels."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +80,24 @@ def describe_stream(
     stream = pair.streams[name]
     # The distorted images are those of source/val.
     plain = pair.streams[SOURCE_VAL] if name == SOURCE_SHIFTED else stream
-    if isinstance(plain, FileMapStream):
-        side = next(domain.name for domain in domains if domain.files.folder == plain.files.folder)
-        of_all = seen[side].pixels
-        per_class = _per_class(pair.classes, pixels=None if of_all is None else of_all[plain.places.numpy()])
-    else:
-        assert isinstance(stream, LabelledImages)
+    if isinstance(stream, LabelledImages):
         per_class = _per_class(pair.classes, labels=stream.labels)
+    else:
+        parts = list_map_parts(plain)
+        per_class = _per_class(pair.classes, pixels=_count_pixels(parts, domains, seen)) if parts else NOTHING
+        without = len(plain) - sum(map(len, parts))
+        per_class |= {"without_label": without} if without else {}
     return {"images": len(stream), **per_class, "fingerprint": stream.fingerprint}
+
+
+def _count_pixels(
+    parts: Sequence[FileMapStream], domains: Sequence[Domain | MapDomain], seen: Mapping[str, Looks]
+) -> npt.NDArray[np.int64] | None:
+    """Return (N, classes) pixels of each class of the parts' label maps."""
+    names = {domain.files.folder: domain.name for domain in domains}
+    counts = [(seen[names[part.files.folder]].pixels, part.places.numpy()) for part in parts]
+    known = [of_all[places] for of_all, places in counts if of_all is not None]
+    return np.concatenate(known) if known else None
 
 
 def _per_class(

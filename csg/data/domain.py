@@ -15,7 +15,7 @@ import torch
 
 from csg.data.fault import BadImageError, Fault, Kind
 from csg.data.pair import IGNORED
-from csg.data.reading.decoding import inspect, read_bytes
+from csg.data.reading.decoding import inspect
 from csg.data.reading.image_files import ImageFiles
 from csg.data.reading.listing import PassedOver, count_passed_over, describe_passed_over, list_files
 from csg.data.reading.spelling import compose_letters, find_near
@@ -94,7 +94,7 @@ class Domain:
         path = self.files.path(index)
         content = b""
         try:
-            content = read_bytes(path)
+            content = self.files.read(index)
             seen = inspect(path, content, self.files.limit)
         except BadImageError as error:
             return Look(None, (hashlib.sha256(content).digest() if content else b"",), (error.fault,))

@@ -22,7 +22,7 @@ from csg.data.pair import (
     Stream,
 )
 from csg.data.reading.image_files import FileStream
-from csg.data.reading.joined import join_streams
+from csg.data.reading.joined import join_images
 from csg.data.views.shifted import shift_stream
 from csg.messages.errors import BadDataError, UserError
 from csg.messages.text import make_one_line
@@ -88,7 +88,7 @@ def _make_stream(domains: Sequence[Domain], places: Sequence[Tensor], config: Da
     parts: list[LabelledImages] = []
     for domain, chosen in zip(domains, places, strict=True):
         parts.append(FileStream(domain.files.subset(chosen), config.image_size, first=sum(map(len, parts))))
-    return join_streams(parts)
+    return join_images(parts)
 
 
 def _choose_training_images(domains: Sequence[Domain], rests: Sequence[Tensor], config: DataConfig) -> list[Tensor]:
@@ -130,7 +130,7 @@ def _split_target(domains: Sequence[Domain], config: DataConfig) -> tuple[dict[s
             first = sum(map(len, parts))
             parts.append(FileStream(domain.files, config.image_size, first=first))
             words.append(f"target val {pluralize(len(domain.files), 'photograph')} without labels")
-    return streams | ({TARGET_VAL: join_streams(parts)} if parts else {}), " and ".join(words) or "no real images"
+    return streams | ({TARGET_VAL: join_images(parts)} if parts else {}), " and ".join(words) or "no real images"
 
 
 def split(domain: Domain, fraction: float, setting: str, config: DataConfig) -> tuple[Tensor, Tensor]:

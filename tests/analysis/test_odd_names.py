@@ -10,7 +10,10 @@ import pytest
 from analysis import report
 from analysis.report import ReportOptions
 from analysis.runs.provenance import write_command
+from csg.parsing import config_from_flat
 from csg.tracking import TrackedRun
+from csg.tracking.reading import format_setting, parse_setting
+from csg.tracking.tracker import list_active_settings
 from tests.analysis.made_up_experiment import CSG, SOURCE_ONLY, ablation, search, write_experiment
 
 GONE = "/nowhere/own.py:Method"
@@ -53,3 +56,9 @@ def test_a_method_that_is_not_on_this_machine_refuses_neither_page_nor_trace(tmp
     ).split("\n")
     assert said.startswith("# the method is not on this machine (method.path: expected a Python file, found nothing at")
     assert command == f"csg train --method.path {GONE} --data.name glyphs --optim.lr 0.03"
+
+
+def test_each_of_several_folders_is_a_word_of_the_command() -> None:
+    config = config_from_flat({"data.name": "folders", "data.source": ("renders a", "b")})
+    params = {name: parse_setting(format_setting(value)) for name, value in list_active_settings(config).items()}
+    assert "--data.source 'renders a' b" in write_command(params)

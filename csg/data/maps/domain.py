@@ -39,11 +39,13 @@ class MapDomain:
     """Paths of all images and label maps, those among them that have no partner."""
     companions: re.Pattern[str] | None = None
     """Paths of what is published beside them; None for nothing."""
+    part: str = ""
+    """Which part of its side it is, where there are several."""
 
     @property
     def name(self) -> str:
-        """The side."""
-        return self.side
+        """The side, and the part."""
+        return f"{self.side} {self.part}".rstrip()
 
     def find_unlisted(self, *, allow_missing: bool) -> tuple[list[Fault], tuple[PassedOver, ...]]:
         """Count what is passed over for its name; what has no partner is among the faults of the listing."""

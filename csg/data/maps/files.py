@@ -156,9 +156,9 @@ class MapFiles:
 class FileMapStream(MapStream):
     """Pairs on disk, decoded whenever they are asked for."""
 
-    def __init__(self, files: MapFiles, places: Tensor, side: int, *, mirror: bool) -> None:
+    def __init__(self, files: MapFiles, places: Tensor, side: int, *, mirror: bool, first: int = 0) -> None:
         """Take files and which of them the stream holds; for the others see :class:`MapStream`."""
-        super().__init__(side, mirror=mirror)
+        super().__init__(side, mirror=mirror, first=first)
         self.files = files.subset(places)
         self.places = places
 

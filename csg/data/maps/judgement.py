@@ -14,7 +14,8 @@ from csg.data.domain import Look
 from csg.data.fault import Fault
 from csg.data.maps.files import FileMapStream, MapFiles
 from csg.data.maps.label_maps import CLASSES, DEFINED_IDS, SELDOM_VOID, TRAIN_IDS, VOID, fit_train_ids
-from csg.data.pair import Pair
+from csg.data.pair import Pair, Stream
+from csg.data.reading.joined import JoinedStream
 
 Shown = npt.NDArray[np.bool_]
 
@@ -115,17 +116,25 @@ def judge_streams(pair: Pair, described: Mapping[str, Mapping[str, Any]]) -> lis
         pair: how the sides are split.
         described: of each side :func:`describe_labels`, its folder and the number of its readable images.
     """
+    sides = {side["folder"]: side for side in described.values()}
     faults = []
     for name, stream in pair.streams.items():
-        if not isinstance(stream, FileMapStream):
-            continue
-        names = {stream.files.maps.name(place) for place in range(len(stream))}
-        for side in described.values():
-            void = side["maps_without_labels"]
-            if side["folder"] == stream.files.folder and len(void) < side["readable_images"] and names <= set(void):
-                reason = f"expected pixels of some class in its {len(names):,} label maps, found none"
-                faults.append(Fault("stream without labels", name, reason))
+        parts = list_map_parts(stream)
+        voids = [set(sides[part.files.folder].get("maps_without_labels", ())) for part in parts]
+        held = [{part.files.maps.name(place) for place in range(len(part))} for part in parts]
+        in_part = any(
+            len(void) < sides[part.files.folder]["readable_images"] for void, part in zip(voids, parts, strict=True)
+        )
+        if in_part and all(names <= void for names, void in zip(held, voids, strict=True)):
+            reason = f"expected pixels of some class in its {sum(map(len, held)):,} label maps, found none"
+            faults.append(Fault("stream without labels", name, reason))
     return faults
+
+
+def list_map_parts(stream: Stream) -> list[FileMapStream]:
+    """Return the streams of image and label files that a stream is, or is made of."""
+    parts = stream.parts if isinstance(stream, JoinedStream) else (stream,)
+    return [part for part in parts if isinstance(part, FileMapStream)]
 
 
 def in_words(shown: Shown) -> str:

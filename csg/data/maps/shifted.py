@@ -52,6 +52,11 @@ class ShiftedMaps(Stream):
         """Take the stream; what it reads is distorted on demand."""
         self._stream = stream
 
+    @property
+    def sources(self) -> Tensor:
+        """See :class:`Stream`."""
+        return self._stream.sources
+
     @cached_property
     def fingerprint(self) -> str:  # type: ignore[override]
         """See :class:`Stream`."""

@@ -21,10 +21,17 @@ from csg.randomness import generator
 class MapStream(Stream):
     """Reads images and class maps together: whole for evaluation, squares for training."""
 
-    def __init__(self, side: int, *, mirror: bool) -> None:
-        """Take the side of the squares in pixels, and whether an image and its mirror image mean the same."""
+    def __init__(self, side: int, *, mirror: bool, first: int = 0) -> None:
+        """Take the side of the squares in pixels, and whether an image and its mirror image mean the same.
+
+        Args:
+            side: of the squares.
+            mirror: whether every other square is its own mirror image.
+            first: number under which the first image's random draws are addressed, where streams are joined.
+        """
         self._side = side
         self._mirror = mirror
+        self._first = first
 
     @abstractmethod
     def decode(self, index: int) -> tuple[Image.Image, Bytes]:
@@ -53,7 +60,7 @@ class MapStream(Stream):
         """
 
         def crop(picture: Image.Image, classes: Bytes, index: int) -> tuple[Tensor, Tensor]:
-            rng = generator(seed, "map crop", epoch, index)
+            rng = generator(seed, "map crop", epoch, self._first + index)
             return random_crop(picture, classes, self._side, rng, mirror=self._mirror)
 
         return self._read(indices, crop, views=views)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -75,7 +76,7 @@ def rename_folders(
             left_out += on_disk
         else:
             found[other] = found.get(other, ()) + on_disk
-    return ClassFolders(found, left_out)
+    return dataclasses.replace(folders, names=found, left_out=left_out)
 
 
 def propose_names(target: Collection[str], source: Collection[str]) -> dict[str, str | None]:

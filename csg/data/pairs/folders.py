@@ -1,6 +1,7 @@
 """Folders of images, synthetic and real, with one sub-folder a class: ``--data.source DIR --data.target DIR``.
 
-Several folders of synthetic images are several sources: ``--data.source A B C``.
+Several folders of synthetic images are several sources: ``--data.source A B C``. A folder may hold shards instead (see
+:mod:`csg.data.reading.shards`), whose labels are the names of the classes.
 
 The real images may have no labels: a target none of whose sub-folders has the name of a class of the source is a
 collection of photographs, and so is ``--data.target-unlabelled``. There may be no real images at all.
@@ -13,19 +14,25 @@ mirrors nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
-from itertools import permutations
+from collections.abc import Collection
 from pathlib import Path
 
 from csg.config import DataConfig
 from csg.data.domain import Domain, Side, find_missing_classes
-from csg.data.pair import IGNORED
-from csg.data.pairs.class_folders import ClassFolders, list_class_folders, name_folders, refuse_no_folder
+from csg.data.pairs.class_folders import (
+    ClassFolders,
+    find_classes,
+    list_class_folders,
+    list_images,
+    list_photographs,
+    make_shard_domain,
+    name_parts,
+    refuse_no_folder,
+    refuse_nothing,
+    refuse_overlap,
+)
 from csg.data.pairs.class_map import read_class_map, rename_folders
-from csg.data.reading.cache import cache_folder
-from csg.data.reading.decoding import PixelLimit
-from csg.data.reading.image_files import ImageFiles
-from csg.data.reading.listing import count_passed_over, describe_passed_over, image_files, list_files
+from csg.data.reading.listing import image_names
 from csg.data.reading.spelling import find_near
 from csg.messages.errors import UserError
 from csg.messages.wording import find_nearest, name_first
@@ -47,14 +54,14 @@ def read(config: DataConfig) -> tuple[Domain, ...]:
     """
     if not config.sources:
         raise UserError("data.source: expected a folder with one sub-folder a class, found none; set --data.source DIR")
-    sources = {Path(folder): list_class_folders("data.source", folder) for folder in config.sources}
-    _refuse_overlap(config)
+    sources = {Path(folder): list_class_folders("data.source", folder, config) for folder in config.sources}
+    refuse_overlap(config)
     known = {name for found in sources.values() for name in found.names}
     target = _target_folders(config, known)
     classes = tuple(sorted({*known, *target.names}))
     if len(classes) < 2:
         raise UserError(f"data.source: expected sub-folders for two classes or more, found {classes[0]!r} only")
-    parts = _name_parts(list(sources)) if len(sources) > 1 else [""]
+    parts = name_parts(list(sources)) if len(sources) > 1 else [""]
     domains = [
         dataclasses.replace(_labelled(config, "source", folder, classes, found), part=part)
         for (folder, found), part in zip(sources.items(), parts, strict=True)
@@ -64,22 +71,13 @@ def read(config: DataConfig) -> tuple[Domain, ...]:
         domains.append(
             _labelled(config, "target", folder, classes, target)
             if target.names
-            else _unlabelled(config, "data.target", folder, classes)
+            else list_photographs(config, "data.target", folder, classes)
         )
     if config.target_unlabelled is not None:
         part = "" if config.target is None else "without labels"
-        found = _unlabelled(config, "data.target_unlabelled", Path(config.target_unlabelled), classes)
+        found = list_photographs(config, "data.target_unlabelled", Path(config.target_unlabelled), classes)
         domains.append(dataclasses.replace(found, part=part))
     return tuple(domains)
-
-
-def _name_parts(folders: Sequence[Path]) -> list[str]:
-    """Return a name for each of several folders: as few of the last parts of its path as tell it from the others."""
-    for count in range(1, max(len(folder.parts) for folder in folders) + 1):
-        names = ["/".join(folder.parts[-count:]) for folder in folders]
-        if len({*names}) == len(folders):
-            return names
-    return [str(number) for number, _ in enumerate(folders, start=1)]
 
 
 def read_target(config: DataConfig, classes: tuple[str, ...]) -> Domain:
@@ -90,7 +88,7 @@ def read_target(config: DataConfig, classes: tuple[str, ...]) -> Domain:
     """
     if config.target is None:
         raise UserError("data.target: expected a folder with one sub-folder a class, found none; set --data.target DIR")
-    folders = _rename(list_class_folders("data.target", config.target), classes, config)
+    folders = _rename(list_class_folders("data.target", config.target, config), classes, config)
     unknown = next((name for name in folders.names if name not in classes), None)
     if unknown is not None:
         near = find_near(unknown, classes) or find_nearest(unknown, classes)
@@ -100,19 +98,6 @@ def read_target(config: DataConfig, classes: tuple[str, ...]) -> Domain:
         )
     lenient = dataclasses.replace(config, allow_missing_classes=True)
     return _labelled(lenient, "target", Path(config.target), classes, folders)
-
-
-def _refuse_overlap(config: DataConfig) -> None:
-    """Refuse a folder in which another one lies: images of one would be taken for the other's too."""
-    given = [("data.source", folder) for folder in config.sources]
-    given += [("data.target", config.target)] if config.target is not None else []
-    given += [("data.target_unlabelled", config.target_unlabelled)] if config.target_unlabelled is not None else []
-    for (above, folder), (below, other) in permutations(given, 2):
-        if Path(other).resolve().is_relative_to(Path(folder).resolve()):
-            where = "for both" if Path(other).resolve() == Path(folder).resolve() else f"which lies in {folder}"
-            first, second = sorted((above, below), reverse=True)
-            another = "folders that differ" if first == second else f"another folder than {second}"
-            raise UserError(f"{first}: expected {another}, found {other} {where}")
 
 
 def _target_folders(config: DataConfig, classes: Collection[str]) -> ClassFolders:
@@ -127,8 +112,7 @@ def _target_folders(config: DataConfig, classes: Collection[str]) -> ClassFolder
             raise UserError("data.class_map: expected data.target, whose sub-folders it gives names; found none")
         return nothing
     refuse_no_folder("data.target", config.target, "a folder of real images")
-    named = name_folders("data.target", config.target)
-    folders = _rename(ClassFolders({name: (on_disk,) for name, on_disk in named.items()}), classes, config)
+    folders = _rename(find_classes("data.target", config.target, config), classes, config)
     if folders.names.keys() & {*classes}:
         return folders
     for name in folders.names:
@@ -151,31 +135,19 @@ def _rename(folders: ClassFolders, classes: Collection[str], config: DataConfig)
 
 
 def _labelled(config: DataConfig, side: Side, folder: Path, classes: tuple[str, ...], folders: ClassFolders) -> Domain:
+    if folders.shards is not None:
+        numbers: dict[str | None, int] = {
+            on_disk: label for label, name in enumerate(classes) for on_disk in folders.names.get(name, ())
+        }
+        domain = make_shard_domain(config, side, classes, folders.shards, numbers)
+        return dataclasses.replace(domain, faults=() if config.allow_missing_classes else find_missing_classes(domain))
     labels = {
-        str(path.relative_to(folder)): label
-        for label, name in enumerate(classes)
-        for on_disk in folders.names.get(name, ())
-        for path in image_files(folder / on_disk)
+        f"{on_disk}/{name}": label
+        for label, class_name in enumerate(classes)
+        for on_disk in folders.names.get(class_name, ())
+        for name in image_names(folder / on_disk)
     }
-    _refuse_nothing(f"data.{side}", labels, "images in the class folders", folder)
-    left_out = {str(path.relative_to(folder)) for name in folders.left_out for path in image_files(folder / name)}
-    domain = Domain(side, classes, _list(config, folder, labels), (), set_aside=frozenset(left_out))
+    refuse_nothing(f"data.{side}", labels, "images in the class folders", folder)
+    left_out = {f"{on_disk}/{name}" for on_disk in folders.left_out for name in image_names(folder / on_disk)}
+    domain = Domain(side, classes, list_images(config, folder, labels), (), set_aside=frozenset(left_out))
     return dataclasses.replace(domain, faults=() if config.allow_missing_classes else find_missing_classes(domain))
-
-
-def _unlabelled(config: DataConfig, setting: str, folder: Path, classes: tuple[str, ...]) -> Domain:
-    refuse_no_folder(setting, str(folder), "a folder of photographs")
-    labels = dict.fromkeys((str(path.relative_to(folder)) for path in image_files(folder)), IGNORED)
-    _refuse_nothing(setting, labels, "images", folder)
-    return Domain("target", classes, _list(config, folder, labels), ())
-
-
-def _refuse_nothing(setting: str, labels: Mapping[str, int], wanted: str, folder: Path) -> None:
-    if not labels:
-        passed_over = describe_passed_over(count_passed_over(list_files(folder), folder))
-        raise UserError(f"{setting}: expected {wanted}, found none in {folder}" + (passed_over and f" ({passed_over})"))
-
-
-def _list(config: DataConfig, folder: Path, labels: dict[str, int]) -> ImageFiles:
-    limit = PixelLimit(config.max_megapixels)
-    return ImageFiles.of(str(folder), labels, cache=cache_folder(config), limit=limit)

@@ -1,5 +1,8 @@
 """GTA5 -> Cityscapes: street scenes out of a game and out of a car, with a class for every pixel.
 
+Several folders like GTA5's are several sources. Photographs without label maps are those of ``data.target_unlabelled``,
+at any depth; there may be no real images at all.
+
 Both lie as they are published. ``data.source`` is the folder of GTA5 with ``images/NNNNN.png`` and
 ``labels/NNNNN.png``, ``data.target`` that of Cityscapes with ``leftImg8bit/SPLIT/CITY/..._leftImg8bit.png`` and
 ``gtFine/SPLIT/CITY/..._gtFine_labelIds.png`` for the splits ``train`` and ``val``. Maps of training ids are read too:
@@ -13,6 +16,7 @@ target/test is the published ``val``, target/val a part of the published ``train
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +26,17 @@ import torch
 from torch import Tensor
 
 from csg.config import DataConfig, Ids
+from csg.data.domain import Domain
 from csg.data.maps.domain import MapDomain, pair_maps
 from csg.data.maps.files import TRAIN_IDS_END, FileMapStream
 from csg.data.maps.label_maps import CLASSES
+from csg.data.maps.photographs import PhotographStream
 from csg.data.maps.shifted import ShiftedMaps
-from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
+from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair, Stream
+from csg.data.pairs.class_folders import list_photographs, name_parts, refuse_overlap
 from csg.data.reading.cache import cache_folder
 from csg.data.reading.decoding import PixelLimit
+from csg.data.reading.joined import join_streams
 from csg.data.reading.listing import count_passed_over, describe_passed_over, image_files, list_files
 from csg.data.reading.spelling import compose_letters
 from csg.data.splitting import SEED, choose_part
@@ -36,6 +44,7 @@ from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
 from csg.randomness import generator
 
+GTA5: Final = "the folder of GTA5 with images/ and labels/"
 PICTURES: Final = "leftImg8bit"
 LABELS: Final = "gtFine"
 TRAIN, VAL = "train", "val"
@@ -47,59 +56,95 @@ COMPANIONS: Final = re.compile(
 """Paths below the folder of Cityscapes of what it is published with, or its scripts make, beside what is read here."""
 
 
-def read(config: DataConfig) -> tuple[MapDomain, MapDomain]:
-    """List both sides and compare the sizes of images and label maps.
+def read(config: DataConfig) -> tuple[MapDomain | Domain, ...]:
+    """List all sides and compare the sizes of images and label maps.
 
     Raises:
-        UserError: ``data.source``, ``data.target`` or a folder below them is missing or has no pairs; or
-            ``data.cache`` cannot be written to.
+        UserError: ``data.source``, ``data.target`` or a folder below them is missing or has no pairs, or one of the
+            folders lies in another; or ``data.cache`` cannot be written to.
     """
-    if len(config.sources) > 1:
-        raise UserError(f"data.source: expected one folder with data.name={config.name}, found {len(config.sources)}")
-    source, target = _gta5(config), read_target(config)
-    if Path(source.files.folder).resolve() == Path(target.files.folder).resolve():
-        raise UserError(f"data.target: expected another folder than data.source, found {config.target} for both")
-    return source, target
+    if not config.sources:
+        raise UserError(f"data.source: expected {GTA5}, found none; set --data.source DIR")
+    domains: list[MapDomain | Domain] = [_read_source(folder, config) for folder in config.sources]
+    if len(domains) > 1:
+        names = name_parts([Path(folder) for folder in config.sources])
+        domains = [dataclasses.replace(domain, part=name) for domain, name in zip(domains, names, strict=True)]
+    if config.target is not None:
+        domains.append(read_target(config))
+    refuse_overlap(config)
+    if config.target_unlabelled is not None:
+        part = "" if config.target is None else "without labels"
+        found = list_photographs(config, "data.target_unlabelled", Path(config.target_unlabelled), CLASSES)
+        domains.append(dataclasses.replace(found, part=part))
+    return tuple(domains)
 
 
-def make_pair(domains: Sequence[MapDomain], config: DataConfig) -> Pair:
-    """Split both sides into streams, the same way each time.
+def make_pair(domains: Sequence[MapDomain | Domain], config: DataConfig) -> Pair:
+    """Split all sides into streams, the same way each time.
 
     Raises:
         UserError: ``data.source_images`` are more than there are, or a stream would be empty.
     """
-    source, target = domains
-    held_out, rest = share(torch.arange(len(source.files)), config.source_val_fraction, "source")
+    sources = [domain for domain in domains if isinstance(domain, MapDomain) and domain.side == "source"]
+    shares = [share(torch.arange(len(each.files)), config.source_val_fraction, "source") for each in sources]
+    rests = [rest for _, rest in shares]
     if config.source_images is not None:
-        rest = rest[choose_part(torch.zeros(len(rest), dtype=torch.int64), config.source_images)]
-    val, _ = share(find_split(target, TRAIN), config.target_val_fraction, "target")
-    test = find_split(target, VAL)
-    for name, places, where in (
-        (SOURCE_TRAIN, rest, f"{config.source} (two at least)"),
-        (TARGET_VAL, val, f"{config.target}/{PICTURES}/{TRAIN}"),
-        (TARGET_TEST, test, f"{config.target}/{PICTURES}/{VAL}"),
-    ):
-        if not len(places):
-            raise UserError(f"data.name={config.name}: {name} needs images with label maps, found none in {where}")
-    side = config.image_size
-    source_val = FileMapStream(source.files, held_out, side, mirror=True)
+        owners = torch.repeat_interleave(torch.tensor([len(rest) for rest in rests]))
+        part = choose_part(owners, config.source_images)
+        chosen = torch.cat(rests)[part]
+        rests = [chosen[owners[part] == number] for number in range(len(sources))]
+    _refuse_empty(SOURCE_TRAIN, sum(map(len, rests)), f"{' '.join(config.sources)} (two at least)", config)
+    train, source_val = _join(sources, rests, config), _join(sources, [held_out for held_out, _ in shares], config)
+    target, target_words = _split_target([domain for domain in domains if domain.side == "target"], config)
+    side, names = config.image_size, [domain.part for domain in sources]
+    among = f" from {len(sources)} sources" if len(sources) > 1 else ""
     return Pair(
         name=config.name,
         classes=CLASSES,
-        streams={
-            SOURCE_TRAIN: FileMapStream(source.files, rest, side, mirror=True),
-            SOURCE_VAL: source_val,
-            SOURCE_SHIFTED: ShiftedMaps(source_val),
-            TARGET_VAL: FileMapStream(target.files, val, side, mirror=True),
-            TARGET_TEST: FileMapStream(target.files, test, side, mirror=True),
-        },
+        streams={SOURCE_TRAIN: train, SOURCE_VAL: source_val, SOURCE_SHIFTED: ShiftedMaps(source_val), **target},
         flip_averaging=False,
         description=(
-            f"synthetic street scenes (GTA5) -> real ones (Cityscapes), {len(CLASSES)} classes, squares of "
-            f"{side}x{side}: source train/val {len(rest):,}/{len(held_out):,}, target val/test {len(val):,}/"
-            f"{len(test):,}"
+            f"synthetic street scenes (GTA5){among}{' -> real ones (Cityscapes)' if config.target else ''}, "
+            f"{len(CLASSES)} classes, squares of {side}x{side}: source train/val {len(train):,}/{len(source_val):,}, "
+            f"{target_words}"
         ),
+        sources=tuple(names) if len(names) > 1 else (),
     )
+
+
+def _join(domains: Sequence[MapDomain], places: Sequence[Tensor], config: DataConfig) -> Stream:
+    """Return the images at some places of each domain, one domain after the other."""
+    parts: list[Stream] = []
+    for domain, chosen in zip(domains, places, strict=True):
+        first = sum(map(len, parts))
+        parts.append(FileMapStream(domain.files, chosen, config.image_size, mirror=True, first=first))
+    return join_streams(parts)
+
+
+def _split_target(domains: Sequence[MapDomain | Domain], config: DataConfig) -> tuple[dict[str, Stream], str]:
+    """Return the streams of the real images by name, and how many images each has, in words."""
+    parts: list[Stream] = []
+    streams: dict[str, Stream] = {}
+    words = []
+    for domain in domains:
+        first = sum(map(len, parts))
+        if isinstance(domain, MapDomain):
+            val, _ = share(find_split(domain, TRAIN), config.target_val_fraction, "target")
+            test = find_split(domain, VAL)
+            _refuse_empty(TARGET_VAL, len(val), f"{config.target}/{PICTURES}/{TRAIN}", config)
+            _refuse_empty(TARGET_TEST, len(test), f"{config.target}/{PICTURES}/{VAL}", config)
+            parts.append(FileMapStream(domain.files, val, config.image_size, mirror=True))
+            streams[TARGET_TEST] = FileMapStream(domain.files, test, config.image_size, mirror=True)
+            words.append(f"target val/test {len(val):,}/{len(test):,}")
+        else:
+            parts.append(PhotographStream(domain.files, config.image_size, mirror=True, first=first))
+            words.append(f"target val {pluralize(len(domain.files), 'photograph')} without labels")
+    return streams | ({TARGET_VAL: join_streams(parts)} if parts else {}), " and ".join(words) or "no real images"
+
+
+def _refuse_empty(name: str, images: int, where: str, config: DataConfig) -> None:
+    if not images:
+        raise UserError(f"data.name={config.name}: {name} needs images with label maps, found none in {where}")
 
 
 def share(places: Tensor, fraction: float, side: str) -> tuple[Tensor, Tensor]:
@@ -113,8 +158,8 @@ def share(places: Tensor, fraction: float, side: str) -> tuple[Tensor, Tensor]:
     return places[order[:count].sort().values], places[order[count:].sort().values]
 
 
-def _gta5(config: DataConfig) -> MapDomain:
-    folder = _folder(config, "source", "the folder of GTA5 with images/ and labels/", ("images", "labels"))
+def _read_source(given: str, config: DataConfig) -> MapDomain:
+    folder = _folder("data.source", given, GTA5, ("images", "labels"))
     labels = _list_images(folder, "labels")
     by_train_ids = _named(labels, "labels", TRAIN_IDS_END)
     others = {name: path for name, path in _named(labels, "labels", ".png").items() if not path.endswith(TRAIN_IDS_END)}
@@ -130,7 +175,9 @@ def read_target(config: DataConfig) -> MapDomain:
     """
     subfolders = tuple(f"{kind}/{split}" for kind in (PICTURES, LABELS) for split in (TRAIN, VAL))
     wanted = f"the folder of Cityscapes with {PICTURES}/ and {LABELS}/, in each {TRAIN}/ and {VAL}/"
-    folder = _folder(config, "target", wanted, subfolders)
+    if config.target is None:
+        raise UserError(f"data.target: expected {wanted}, found none; set --data.target DIR")
+    folder = _folder("data.target", config.target, wanted, subfolders)
     images: dict[str, str] = {}
     maps: dict[str, str] = {}
     for split in (TRAIN, VAL):
@@ -166,19 +213,17 @@ def _preferred(others: dict[str, str], by_train_ids: dict[str, str], ids: Ids) -
     return others | by_train_ids if ids == "train_ids" else by_train_ids | others
 
 
-def _folder(config: DataConfig, side: str, wanted: str, subfolders: tuple[str, ...]) -> Path:
-    given: str | None = getattr(config, side)
-    if given is None:
-        raise UserError(f"data.{side}: expected {wanted}, found none; set --data.{side} DIR")
+def _folder(setting: str, given: str, wanted: str, subfolders: tuple[str, ...]) -> Path:
     for folder in (Path(given), *(Path(given, name) for name in subfolders)):
         if not folder.is_dir():
             found = "a file" if folder.exists() else "nothing"
-            raise UserError(f"data.{side}: expected {wanted}, found {found} at {folder}")
+            hint = "; --data.target-unlabelled takes photographs without label maps" if setting == "data.target" else ""
+            raise UserError(f"{setting}: expected {wanted}, found {found} at {folder}{hint}")
     return Path(given)
 
 
 def _domain(side: str, folder: Path, images: dict[str, str], maps: dict[str, str], config: DataConfig) -> MapDomain:
-    limit, ids = PixelLimit(config.max_megapixels), config.source_ids if side == "source" else config.target_ids
+    limit, ids = PixelLimit.of(config), config.source_ids if side == "source" else config.target_ids
     files, faults = pair_maps(str(folder), images, maps, cache=cache_folder(config), limit=limit, ids=ids)
     if not len(files):
         passed_over = describe_passed_over(count_passed_over(list_files(folder), folder))

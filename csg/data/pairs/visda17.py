@@ -88,7 +88,7 @@ def _read_domain(folder: Path, side: Literal["source", "target"], config: DataCo
             raise
         raise UserError(f"{wanted}, cannot read {path} ({error.strerror})") from error
     listing = parse_list(content, str(path), spelling_below(folder))
-    limit = PixelLimit(config.max_megapixels)
+    limit = PixelLimit.of(config)
     files = ImageFiles.of(str(folder), listing.labels, cache=cache_folder(config), limit=limit)
     domain = Domain(side, CLASSES, files, listing.faults, listed_in=LIST, set_aside=listing.set_aside)
     if config.allow_missing_classes and listing.labels:

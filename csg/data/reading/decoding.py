@@ -41,11 +41,18 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 @dataclass(frozen=True)
 class PixelLimit:
-    """How many pixels an image may have, so that it fits into memory."""
+    """How many pixels an image may have, so that it fits into memory, and the largest value of a grey one."""
 
     megapixels: int = DataConfig.max_megapixels
     setting: str = "data.max_megapixels"
     """What raises the limit."""
+    grey_bits: int = DataConfig.grey_bits
+    """Bits that the values of 16-bit grey images use: with 12 of them, 4,095 is white."""
+
+    @classmethod
+    def of(cls, config: DataConfig) -> PixelLimit:
+        """Return the limit that settings name."""
+        return cls(config.max_megapixels, grey_bits=config.grey_bits)
 
     def refusal(self, size: tuple[int, int]) -> str | None:
         """Say why an image of this width and height is not decoded; None where it is."""
@@ -80,14 +87,18 @@ def decode(path: Path | str, side: int, limit: PixelLimit = USUAL_LIMIT) -> Tens
     return centre_crop(read_resized(path, side, limit)[0], side)
 
 
-def read_resized(path: Path | str, side: int, limit: PixelLimit = USUAL_LIMIT) -> tuple[Tensor, bool]:
+def read_resized(
+    path: Path | str, side: int, limit: PixelLimit = USUAL_LIMIT, content: bytes | None = None
+) -> tuple[Tensor, bool]:
     """Return an image whose shorter side is ``side``, as (3, H, W) uint8, and whether further frames or pages follow.
+
+    ``content`` is the file's, where it was read.
 
     Raises:
         BadImageError: see :func:`decode`.
     """
-    image = open_image(path, read_bytes(path), limit)
-    fitted, _ = _fitted(path, image, side)
+    image = open_image(path, read_bytes(path) if content is None else content, limit)
+    fitted, _ = _fitted(path, image, side, limit.grey_bits)
     pixels = torch.from_numpy(np.array(fitted)).permute(2, 0, 1).contiguous()
     return pixels, _has_several_frames(image)
 
@@ -105,7 +116,7 @@ def inspect(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) -
         BadImageError: :func:`decode` would raise it, at any side.
     """
     image = open_image(path, content, limit)
-    _, size = _fitted(path, image, side=1)
+    _, size = _fitted(path, image, 1, limit.grey_bits)
     return Inspection(size, _has_several_frames(image))
 
 
@@ -140,7 +151,7 @@ def read_whole(path: Path | str, limit: PixelLimit = USUAL_LIMIT) -> tuple[Image
         BadImageError: see :func:`decode`.
     """
     image = open_image(path, read_bytes(path), limit)
-    picture, orientation, _ = _pixels(path, image, side=None)
+    picture, orientation, _ = _pixels(path, image, None, limit.grey_bits)
     return turn_upright(picture, orientation), _has_several_frames(image)
 
 
@@ -150,7 +161,7 @@ def decode_stored(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LI
     Raises:
         BadImageError: see :func:`decode`.
     """
-    picture, orientation, _ = _pixels(path, open_image(path, content, limit), side=None)
+    picture, orientation, _ = _pixels(path, open_image(path, content, limit), None, limit.grey_bits)
     return picture, orientation
 
 
@@ -193,9 +204,9 @@ def _open(file: IO[bytes]) -> Image.Image:
     return Image.open(file, formats=list_image_formats())
 
 
-def _fitted(path: Path | str, image: Image.Image, side: int) -> tuple[Image.Image, tuple[int, int]]:
+def _fitted(path: Path | str, image: Image.Image, side: int, grey_bits: int) -> tuple[Image.Image, tuple[int, int]]:
     """Return an upright RGB image whose shorter side is ``side``, and width and height as they were."""
-    picture, orientation, size = _pixels(path, image, side)
+    picture, orientation, size = _pixels(path, image, side, grey_bits)
     if orientation in SIDEWAYS:
         size = size[::-1]
     with refuse_broken(path):
@@ -204,7 +215,9 @@ def _fitted(path: Path | str, image: Image.Image, side: int) -> tuple[Image.Imag
         return turn_upright(picture, orientation).resize((width, height), Image.Resampling.BILINEAR), size
 
 
-def _pixels(path: Path | str, image: Image.Image, side: int | None) -> tuple[Image.Image, int, tuple[int, int]]:
+def _pixels(
+    path: Path | str, image: Image.Image, side: int | None, grey_bits: int
+) -> tuple[Image.Image, int, tuple[int, int]]:
     """Decode to RGB as it is stored; return it with its orientation, and its full width and height.
 
     Photographs are decoded at the smallest JPEG scale that leaves ``side`` pixels, which is faster.
@@ -218,7 +231,7 @@ def _pixels(path: Path | str, image: Image.Image, side: int | None) -> tuple[Ima
         image.load()
         if image.size != expected:  # Pillow turns some TIFF files itself, and knows some sizes only now
             size = image.size
-        return convert_to_rgb(image, coding), read_orientation(image), size
+        return convert_to_rgb(image, coding, grey_bits), read_orientation(image), size
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from torch import Tensor
 from csg.data.fault import BadImageError
 from csg.data.pair import LabelledImages, Reading, count_labels
 from csg.data.reading.contents import Contents, Digests, Stamps, read_stamps
-from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, centre_crop, read_resized
+from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, centre_crop, read_bytes, read_resized
 from csg.data.reading.spelling import place_in_order
 from csg.randomness import generator
 
@@ -87,6 +87,14 @@ class ImageFiles:
     def path(self, index: int) -> Path:
         """Return a file's path."""
         return Path(self.folder, self.name(index))
+
+    def read(self, index: int) -> bytes:
+        """Return what a file holds.
+
+        Raises:
+            BadImageError: see :func:`csg.data.reading.decoding.read_bytes`.
+        """
+        return read_bytes(self.path(index))
 
     def subset(self, indices: Tensor) -> ImageFiles:
         """Return some of the files."""
@@ -198,7 +206,8 @@ class FileStream(LabelledImages):
         of_several = 0
         for index in indices.tolist():
             try:
-                image, several_frames = read_resized(self.files.path(index), self._side, self.files.limit)
+                content, files = self.files.read(index), self.files
+                image, several_frames = read_resized(files.path(index), self._side, files.limit, content)
             except BadImageError as error:
                 bad.append(error)
                 continue

@@ -1,18 +1,21 @@
 """Which files below a folder are images, by their names, and why the others are passed over.
 
-An image is what Pillow decodes by itself, or with a plug-in that has registered its suffix. Files and folders that a
+An image is what Pillow decodes by itself, or with a plug-in that has registered its suffix; pillow-heif is registered
+here where it is installed. Files and folders that a
 system keeps for itself (thumbnails, folder settings, waste baskets) hold no data, whatever their suffixes say.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from PIL import Image, features
 
@@ -83,6 +86,11 @@ def list_files(folder: Path | str) -> Iterator[Found]:
         UserError: ``folder`` is no folder.
         OSError: the machine lacks something, which is no fault of a folder's.
     """
+    return (Found(Path(place, name), reason) for place, name, reason in _walk(folder))
+
+
+def _walk(folder: Path | str) -> Iterator[tuple[str, str, str | None]]:
+    """Yield of every file its folder, its name and why it is passed over; of a folder that cannot be listed no name."""
     if not Path(folder).is_dir():
         raise UserError(
             f"{folder}: expected a folder with images, found {'a file' if Path(folder).exists() else 'nothing'}"
@@ -112,10 +120,10 @@ def list_files(folder: Path | str) -> Iterator[Found]:
         )
         for name in names:
             reason = OF_SYSTEM if inside or is_of_system(name) else _reason(get_suffix(name), suffixes)
-            yield Found(Path(place, name), reason)
+            yield place, name, reason
     for error in closed:
         place = os.fsdecode(error.filename)
-        yield Found(Path(place), OF_SYSTEM if of_system(place) else CLOSED)  # lost+found is closed to most
+        yield place, "", OF_SYSTEM if of_system(place) else CLOSED  # lost+found is closed to most
 
 
 def image_files(folder: Path | str) -> list[Path]:
@@ -127,6 +135,26 @@ def image_files(folder: Path | str) -> list[Path]:
     return images_among(list_files(folder))
 
 
+def image_names(folder: Path | str) -> list[str]:
+    """List the image files below a folder as paths below it, in no certain order: of a million in seconds.
+
+    Raises:
+        UserError: see :func:`image_files`.
+    """
+    root = os.path.join(folder, "")  # noqa: PTH118 (a Path a file would take longer than the listing)
+    names = []
+    for place, name, reason in _walk(folder):
+        if reason == CLOSED:
+            _refuse_closed(place)
+        if reason is None:
+            names.append(os.path.join(place, name)[len(root) :])  # noqa: PTH118
+    return names
+
+
+def _refuse_closed(place: Path | str) -> NoReturn:
+    raise UserError(f"{place}: expected a folder that can be listed; change its permissions or remove it")
+
+
 def images_among(found: Iterable[Found]) -> list[Path]:
     """Return the images among files, sorted.
 
@@ -136,7 +164,7 @@ def images_among(found: Iterable[Found]) -> list[Path]:
     images = []
     for one in found:
         if one.reason == CLOSED:
-            raise UserError(f"{one.path}: expected a folder that can be listed; change its permissions or remove it")
+            _refuse_closed(one.path)
         if one.reason is None:
             images.append(one.path)
     return sorted(images)
@@ -167,6 +195,13 @@ def describe_files(kinds: Iterable[PassedOver]) -> str:
     return f"{pluralize(files, 'file')} {is_or_are(files)}"
 
 
+@lru_cache(maxsize=1)
+def register_plug_ins() -> None:
+    """Let Pillow read HEIC photographs where the package pillow-heif is installed."""
+    if importlib.util.find_spec("pillow_heif") is not None:
+        importlib.import_module("pillow_heif").register_heif_opener()
+
+
 def list_image_suffixes() -> frozenset[str]:
     """Return the suffixes of files that are taken for images, in lower case, plug-ins' among them."""
     formats = {*list_image_formats(), "MPO"}  # which is opened as JPEG
@@ -176,6 +211,7 @@ def list_image_suffixes() -> frozenset[str]:
 def list_image_formats() -> tuple[str, ...]:
     """Return Pillow's names of the formats that are decoded: those that have suffixes, the usual ones first."""
     Image.init()
+    register_plug_ins()
     return _formats(tuple(Image.ID), frozenset(Image.EXTENSION.values()))
 
 

@@ -1,7 +1,7 @@
 """From what an image file holds to RGB as a viewer shows it: colours, transparency, orientation.
 
-Grey and palette images become RGB by their colours, 16-bit grey by its upper eight bits, CMYK by Pillow's conversion;
-transparent images lie over black. Gamma and colour profiles are not applied.
+Grey and palette images become RGB by their colours, 16-bit grey by the upper eight of the bits that it uses, CMYK by
+Pillow's conversion; transparent images lie over black. Gamma and colour profiles are not applied.
 """
 
 from __future__ import annotations
@@ -47,15 +47,16 @@ def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
-def convert_to_rgb(image: Image.Image, coding: str) -> Image.Image:
+def convert_to_rgb(image: Image.Image, coding: str, grey_bits: int = 16) -> Image.Image:
     """Convert a decoded image to RGB.
 
     Args:
         image: of any mode.
         coding: how Pillow names the file's pixels before they are decoded.
+        grey_bits: bits that the values of 16-bit grey images use.
 
     Raises:
-        ValueError: its pixels are fractions, or more than 16 bits.
+        ValueError: its pixels are fractions, or more than 16 bits, or of a 16-bit grey image more than it may use.
     """
     if image.mode == "F":
         raise ValueError("pixels are fractions, whose range is unknown")
@@ -64,11 +65,16 @@ def convert_to_rgb(image: Image.Image, coding: str) -> Image.Image:
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 0xFFFF:
             raise ValueError("more than 16 bits a pixel")
+        white = (1 << grey_bits) - 1
+        if values.max() > white:
+            raise ValueError(
+                f"a grey value of {values.max():,}, where data.grey_bits={grey_bits} means {white:,} for white"
+            )
         if clear is not None:
             values = np.where(values == clear, 0, values)
         if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:
-            values = 0xFFFF - values
-        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+            values = white - values
+        return Image.fromarray((values >> (grey_bits - 8)).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         if clear is not None:
             image.info["transparency"] = clear

@@ -22,6 +22,7 @@ from csg.training.run import Run
 from tests.csg.commands.test_cli import run as run_command
 from tests.finished_run import finished_run, new_run, write_images
 from tests.made_up_pair import labelled, made_up_pair
+from tests.published_trees import write_shards
 
 
 def evaluated(run: Run, pair: Pair) -> torch.Tensor:
@@ -292,3 +293,14 @@ def test_weights_that_are_not_finite_are_refused(
     state["encoder.conv1.weight"] = torch.full_like(state["encoder.conv1.weight"], torch.nan)
     code, said = predict(capsys, photos, "--checkpoint", edited(trained.selected.local, model=state))
     assert code == 2 and "edited.pt: expected finite weights, found nan in encoder.conv1.weight" in said
+
+
+def test_images_in_shards_are_predicted_as_files_are(
+    trained: Run, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_shards(tmp_path / "shards", photos)
+    for folder, output in ((photos, "files.csv"), (tmp_path / "shards", "shards.csv")):
+        assert predict(capsys, folder, "--checkpoint", trained.selected, "--output", output)[0] == 0
+    answers = [[(row["class"], row["probability"]) for row in rows(name)] for name in ("files.csv", "shards.csv")]
+    assert sorted(answers[0]) == sorted(answers[1]) and len(answers[0]) == 15
+    assert rows("shards.csv")[0]["file"] == "shard-000000.tar/00000000.png"

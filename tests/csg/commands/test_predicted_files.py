@@ -22,14 +22,14 @@ def test_what_is_passed_over_is_counted_and_frames_are_reported(
     frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "lime")]
     frames[0].save(photos / "moving.gif", save_all=True, append_images=frames[1:])
     frames[0].save(photos / "photo.jfif", "JPEG")
-    for name in ("notes.txt", "photo", "a/1.HEIC", "a/@eaDir/1.jpg/thumb.jpg", "@eaDir/2.jpg", "Thumbs.db"):
+    for name in ("notes.txt", "photo", "a/1.JXL", "a/@eaDir/1.jpg/thumb.jpg", "@eaDir/2.jpg", "Thumbs.db"):
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
         (photos / name).touch()
     code, said = predict(capsys, photos, "--checkpoint", trained.selected)
     assert code == 0 and "17 of 17 images are classified" in said
     for line in (
         "6 files are not used:",
-        "1 .heic (a format that Pillow reads only with a plug-in), such as a/1.HEIC",
+        "1 .jxl (a format that Pillow reads only with a plug-in), such as a/1.JXL",
         "1 .txt (no image format that is read), such as notes.txt",
         "1 without suffix (no suffix says what it is), such as photo",
         "2 .jpg (hidden, or kept by a system for itself), such as @eaDir/2.jpg",
@@ -37,9 +37,9 @@ def test_what_is_passed_over_is_counted_and_frames_are_reported(
     ):
         assert line in said
     (photos / "other").mkdir()
-    (photos / "other" / "1.heic").touch()
+    (photos / "other" / "1.jxl").touch()
     code, said = predict(capsys, photos / "other", "--checkpoint", trained.selected)
-    assert code == 2 and "found none; 1 file is not used: 1 .heic" in said
+    assert code == 2 and "found none; 1 file is not used: 1 .jxl" in said
 
 
 def test_a_pipe_among_images_is_named_and_not_waited_for(

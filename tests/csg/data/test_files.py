@@ -57,9 +57,9 @@ def test_each_view_is_cut_at_a_place_of_its_own_from_one_decoding(
     decoded: list[object] = []
     read = decoding.read_resized
 
-    def counting(path: Path, side: int, limit: PixelLimit) -> tuple[torch.Tensor, bool]:
+    def counting(path: Path, side: int, limit: PixelLimit, content: bytes) -> tuple[torch.Tensor, bool]:
         decoded.append(path)
-        return read(path, side, limit)
+        return read(path, side, limit, content)
 
     monkeypatch.setattr(files, "read_resized", counting)
     reading = stream.read_crops(torch.arange(8), seed=0, epoch=0, views=2)

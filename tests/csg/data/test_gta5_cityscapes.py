@@ -29,6 +29,7 @@ from csg.data.reading.listing import image_files
 from csg.data.reading.loading import map_in_order
 from csg.messages.errors import UserError
 from tests.checked_data import finds_only, forget, starts
+from tests.finished_run import finished_run
 from tests.published_maps import (
     MAP_FAULTS,
     SMALL,
@@ -40,6 +41,7 @@ from tests.published_maps import (
     write_gta5,
     write_maps,
 )
+from tests.published_trees import write_photographs
 
 WHOLE = {SOURCE_TRAIN: 6, SOURCE_VAL: 2, SOURCE_SHIFTED: 2, TARGET_VAL: 2, TARGET_TEST: 4}
 
@@ -314,16 +316,58 @@ def test_the_command_shows_images_and_shares_of_pixels(tree: Path, capsys: pytes
     assert "traffic light" in said and "%)" in said and "checked 17 of 17 images" in said
 
 
+def test_several_roots_are_several_sources(tree: Path) -> None:
+    write_gta5(tree / "more", images=4)
+    both = maps(tree, source=(str(tree / "gta5"), str(tree / "more")))
+    pair = load_pair(both)
+    assert pair.sources == ("gta5", "more") and "(GTA5) from 2 sources -> real ones" in pair.description
+    train, val = (pair.streams[name] for name in (SOURCE_TRAIN, SOURCE_VAL))
+    assert torch.bincount(train.sources).tolist() == [6, 3] and torch.bincount(val.sources).tolist() == [2, 1]
+    reading = train.read_crops(torch.tensor([8, 0]), seed=0, epoch=0, views=1)
+    alone = load_pair(maps(tree)).streams[SOURCE_TRAIN].read_crops(torch.tensor([0]), seed=0, epoch=0, views=1)
+    assert torch.equal(reading.views[0][1:], alone.views[0]) and torch.equal(reading.labels[1:], alone.labels)
+    report = check(both)
+    assert report.usable and list(report.domains) == ["source gta5", "source more", "target"]
+    counted = [report.domains[f"source {name}"]["pixels_per_class"]["road"] for name in pair.sources]
+    streams = [report.streams[name]["pixels_per_class"]["road"] for name in (SOURCE_TRAIN, SOURCE_VAL)]
+    assert sum(counted) == sum(streams) > 0
+
+
+def test_photographs_need_no_label_maps(tree: Path) -> None:
+    write_photographs(tree / "photos", nested=True)
+    mixed = load_pair(maps(tree, target_unlabelled=str(tree / "photos")))
+    assert len(mixed.streams[TARGET_VAL]) == 11 and len(mixed.streams[TARGET_TEST]) == 4
+    config = maps(tree, target=None, target_unlabelled=str(tree / "photos"))
+    pair = load_pair(config)
+    assert len(pair.streams[TARGET_VAL]) == 9 and TARGET_TEST not in pair.streams
+    assert not pair.streams[TARGET_VAL].has_labels and mixed.streams[TARGET_VAL].has_labels
+    assert TARGET_VAL not in load_pair(maps(tree, target=None)).streams
+    report = check(config)
+    assert report.usable and report.streams[TARGET_VAL]["without_label"] == 9
+    assert report.streams[TARGET_VAL]["images_per_class"] == {}
+
+
+def test_a_run_on_photographs_is_finished_without_a_figure_of_them(tree: Path, tmp_path: Path) -> None:
+    write_photographs(tree / "photos", images=3)
+    pair = load_pair(maps(tree, target=None, target_unlabelled=str(tree / "photos")))
+    small = {"data__window": 32, "model__aspp_rates": "1+2+3", "model__output_stride": 32, "train__batch_size": 2}
+    run = finished_run(tmp_path / "runs", pair, data__name="gta5_cityscapes", train__epochs=1, **small)
+    (epoch,) = run.record.epochs
+    assert "target/val/E0_mhe" in epoch and "source/val/mean_iou" in epoch and "target/val/mean_iou" not in epoch
+    assert run.record.status == "finished" and "selected/source/val/mean_iou" in run.record.final
+
+
 def test_wrong_folders_say_what_was_expected(tree: Path) -> None:
+    (tree / "photos").mkdir()
     for changed, message in (
         (
             {"source": None},
             r"data\.source: expected the folder of GTA5 with images/ and labels/, found none; set",
         ),
-        (
-            {"target": None},
-            r"data\.target: expected the folder of Cityscapes with leftImg8bit/ and gtFine/.*set",
-        ),
+        ({"target": str(tree / "photos")}, r"data\.target: .*leftImg8bit/train; --data\.target-unlabelled takes phot"),
+        ({"target_unlabelled": str(tree / "none")}, r"data\.target_unlabelled: expected .*found nothing at .*none"),
+        ({"source": (str(tree / "gta5"), str(tree / "gta5"))}, r"data\.source: expected folders that differ"),
+        ({"source": (str(tree / "gta5"), str(tree / "photos"))}, r"data\.source: .*found nothing at .*photos/images"),
         ({"source": str(tree / "none")}, r"data\.source: .*found nothing at .*none"),
         ({"target": str(tree / "gta5")}, r"data\.target: .*found nothing at .*leftImg8bit/train"),
         ({"root": str(tree)}, r"data\.root: expected data\.name=visda17 with it"),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from csg.data.fault import BadImageError
 from csg.data.reading.image_files import FileStream, ImageFiles
-from csg.data.reading.joined import JoinedStream, join_streams
+from csg.data.reading.joined import JoinedImages, join_images
 
 SIDE = 32
 
@@ -33,7 +33,7 @@ def parts(tmp_path: Path) -> list[FileStream]:
 
 
 def test_images_come_in_the_order_that_is_asked_for(parts: list[FileStream]) -> None:
-    joined = JoinedStream(parts)
+    joined = JoinedImages(parts)
     assert len(joined) == 7
     reading = joined.read(torch.tensor([5, 0, 6, 3]))
     expected = [parts[1].images(torch.tensor([1])), parts[0].images(torch.tensor([0]))]
@@ -43,19 +43,19 @@ def test_images_come_in_the_order_that_is_asked_for(parts: list[FileStream]) -> 
 
 
 def test_an_image_may_be_asked_for_twice(parts: list[FileStream]) -> None:
-    reading = JoinedStream(parts).read(torch.tensor([5, 1, 5]))
+    reading = JoinedImages(parts).read(torch.tensor([5, 1, 5]))
     assert reading.indices.tolist() == [5, 1, 5]
     assert torch.equal(reading.views[0][0], reading.views[0][2])
 
 
 def test_nothing_is_read_where_nothing_is_asked_for(parts: list[FileStream]) -> None:
-    reading = JoinedStream(parts).read_crops(torch.tensor([], dtype=torch.int64), seed=0, epoch=0, views=2)
+    reading = JoinedImages(parts).read_crops(torch.tensor([], dtype=torch.int64), seed=0, epoch=0, views=2)
     assert [tuple(view.shape) for view in reading.views] == [(0, 3, SIDE, SIDE)] * 2
 
 
 def test_a_broken_image_is_left_out_of_its_part_alone(parts: list[FileStream]) -> None:
     parts[0].files.path(1).write_bytes(b"")
-    joined = JoinedStream(parts)
+    joined = JoinedImages(parts)
     reading = joined.read(torch.tensor([1, 6, 0]))
     assert reading.indices.tolist() == [6, 0] and reading.labels.tolist() == [2, 0]
     assert [error.path for error in reading.bad] == [str(parts[0].files.path(1))]
@@ -64,10 +64,10 @@ def test_a_broken_image_is_left_out_of_its_part_alone(parts: list[FileStream]) -
 
 
 def test_no_two_images_share_their_random_draws(parts: list[FileStream]) -> None:
-    def crops(stream: FileStream | JoinedStream, places: list[int]) -> Tensor:
+    def crops(stream: FileStream | JoinedImages, places: list[int]) -> Tensor:
         return stream.read_crops(torch.tensor(places), seed=0, epoch=0, views=1).views[0]
 
-    joined = JoinedStream(parts)
+    joined = JoinedImages(parts)
     assert torch.equal(crops(joined, [4]), crops(parts[1], [0]))
     alone = FileStream(parts[1].files, SIDE)
     draws = [torch.equal(crops(parts[1], [place]), crops(alone, [place])) for place in range(3)]
@@ -75,6 +75,6 @@ def test_no_two_images_share_their_random_draws(parts: list[FileStream]) -> None
 
 
 def test_the_fingerprint_tells_order_and_content(parts: list[FileStream]) -> None:
-    joined = JoinedStream(parts)
-    assert joined.fingerprint == JoinedStream(parts).fingerprint != JoinedStream(parts[::-1]).fingerprint
-    assert join_streams(parts[:1]) is parts[0]
+    joined = JoinedImages(parts)
+    assert joined.fingerprint == JoinedImages(parts).fingerprint != JoinedImages(parts[::-1]).fingerprint
+    assert join_images(parts[:1]) is parts[0]

@@ -67,12 +67,22 @@ def test_a_format_without_its_decoder_is_counted(tmp_path: Path, monkeypatch: py
 
 
 def test_a_plug_in_makes_its_suffix_an_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    touch(tmp_path / "a.heic")
-    assert [(one.path.name, one.reason) for one in list_files(tmp_path)] == [("a.heic", NEEDS_PLUG_IN)]
+    touch(tmp_path / "a.jxl")
+    assert [(one.path.name, one.reason) for one in list_files(tmp_path)] == [("a.jxl", NEEDS_PLUG_IN)]
     Image.init()
-    for name, value in (("ID", [*Image.ID, "HEIF"]), ("EXTENSION", {**Image.EXTENSION, ".heic": "HEIF"})):
+    for name, value in (("ID", [*Image.ID, "JXL"]), ("EXTENSION", {**Image.EXTENSION, ".jxl": "JXL"})):
         monkeypatch.setattr(Image, name, value)
-    assert image_files(tmp_path) == [tmp_path / "a.heic"]
+    assert image_files(tmp_path) == [tmp_path / "a.jxl"]
+
+
+def test_photographs_of_telephones_are_images_where_the_plug_in_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    path = tmp_path / "IMG_0001.HEIC"
+    assert image_files(tmp_path) == []
+    Image.linear_gradient("L").convert("RGB").resize((64, 48)).save(path, "HEIF", quality=90)
+    assert image_files(tmp_path) == [path]
+    pixels = decode(path, 32).float()
+    assert pixels[:, 0].mean() < 20 and pixels[:, -1].mean() > 235
 
 
 def test_what_another_program_would_draw_is_no_image_whatever_its_suffix(tmp_path: Path) -> None:
@@ -91,7 +101,7 @@ def test_every_file_is_an_image_or_counted_by_suffix_and_reason(tmp_path: Path) 
             ("a/notes.txt", "b/NOTES.TXT", "b/2.txt", "a/data.json", "a/img.JPG.crdownload", "x.svg"), NO_IMAGE
         ),
         **dict.fromkeys(("photo", "a/photo."), NO_SUFFIX),
-        "a/p.HEIC": NEEDS_PLUG_IN,
+        "a/p.JXL": NEEDS_PLUG_IN,
         **dict.fromkeys(("Thumbs.db", "a/desktop.ini", ".DS_Store", "a/._1.png", "a/~$x.docx", "a/Icon\r"), OF_SYSTEM),
         **dict.fromkeys(("a/@eaDir/1.png/thumb.jpg", "@eaDir/x.png", "__MACOSX/a/._1.png"), OF_SYSTEM),
         **dict.fromkeys((".AppleDouble/1.png", "#recycle/old/1.png", ".ipynb_checkpoints/1.png"), OF_SYSTEM),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from csg.config import DataConfig
 from csg.data import load_pair
 from csg.data.check import check, read_report
-from csg.data.pair import IGNORED, TARGET_TEST, TARGET_VAL
+from csg.data.pair import IGNORED, SOURCE_TRAIN, TARGET_TEST, TARGET_VAL
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat
 from csg.training.protocol import check_protocol
@@ -149,7 +150,13 @@ def test_the_motivating_example_needs_labels(source: Path, tmp_path: Path) -> No
         load_pair(config)
 
 
+def test_only_labelled_photographs_are_trained_on(source: Path, labelled_target: Path, tmp_path: Path) -> None:
+    config = folders(source, labelled_target, write_photographs(tmp_path / "more"))
+    pair = load_pair(dataclasses.replace(config, trained_on="target"))
+    assert IGNORED not in labelled(pair, SOURCE_TRAIN).labels.tolist() and len(pair.streams[SOURCE_TRAIN]) == 6
+
+
 def test_a_pair_that_takes_no_photographs_refuses_their_folder(tmp_path: Path) -> None:
     write_image(tmp_path / "more" / "a.png", 0, 0, real=True)
-    with pytest.raises(UserError, match=r"data.target_unlabelled: expected data.name=folders with it"):
+    with pytest.raises(UserError, match=r"data.target_unlabelled: expected data.name=folders or gta5_"):
         load_pair(DataConfig(target_unlabelled=str(tmp_path / "more")))

@@ -14,7 +14,16 @@ import pytest
 import torch
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from csg.data.reading.decoding import decode, decode_stored, inspect, read_bytes, read_resized, read_whole
+from csg.data.fault import BadImageError
+from csg.data.reading.decoding import (
+    PixelLimit,
+    decode,
+    decode_stored,
+    inspect,
+    read_bytes,
+    read_resized,
+    read_whole,
+)
 from csg.data.reading.rgb import ORIENTATION, UPRIGHT
 
 
@@ -198,3 +207,21 @@ def test_grey_of_16_bits_is_read_in_either_byte_order_and_with_either_end_white(
     (tmp_path / "a.tif").write_bytes(content)
     assert Image.open(io.BytesIO(content)).mode == ("I;16" if order == "<" else "I;16B")
     assert set(decode(tmp_path / "a.tif", 32).flatten().tolist()) == {200 if white else 55}
+
+
+@pytest.mark.parametrize(
+    ("bits", "value", "grey"), [(16, 65535, 255), (12, 4095, 255), (12, 2048, 128), (10, 512, 128)]
+)
+def test_grey_of_fewer_than_16_bits_is_scaled_by_those_that_it_uses(
+    tmp_path: Path, bits: int, value: int, grey: int
+) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.full((40, 40), value, dtype=np.uint16)).save(path)
+    assert set(decode(path, 32, PixelLimit(grey_bits=bits)).flatten().tolist()) == {grey}
+
+
+def test_a_grey_value_beyond_the_bits_that_are_said_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.full((40, 40), 4096, dtype=np.uint16)).save(path)
+    with pytest.raises(BadImageError, match=r"a grey value of 4,096, where data\.grey_bits=12 means 4,095 for white"):
+        decode(path, 32, PixelLimit(grey_bits=12))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 
-from csg.config import DataConfig
+from csg.config import Config, DataConfig
 from csg.config.settings import find_places, flatten
 from csg.data import load_pair
 from csg.data.balance import APART, RepeatedStream, balance_stream, draw_order
@@ -27,6 +28,12 @@ from tests.published_trees import write_image
 CLASSES = ("car", "street sign", "vélo")
 SIZES = {"engine": 12, "pack": 6, "scans": 4}
 """Images a class of each source."""
+
+
+def without_pair(changes: Mapping[str, object]) -> Config:
+    """Return a configuration of the tiny network for a pair that is given beside it."""
+    base = {name: value for name, value in TINY.items() if not name.startswith(("method.", "data."))}
+    return config_from_flat({**base, "method.name": "source_only", **changes})
 
 
 @pytest.fixture(scope="module")
@@ -156,12 +163,9 @@ def test_an_image_that_comes_again_is_cut_out_elsewhere(sources: list[Path]) -> 
 
 
 def test_a_batch_says_which_source_each_image_is_from(sources: list[Path]) -> None:
-    base = {name: value for name, value in TINY.items() if not name.startswith(("method.", "data."))}
     pair = load_pair(settings(sources))
-    batches = []
-    for workers in (0, 2):
-        given = {"method.name": "source_only", "data.balance": "equally", "data.workers": workers}
-        batches.append(list(Training(config_from_flat({**base, **given}), pair).batches()))
+    given = [{"data.balance": "equally", "data.workers": workers} for workers in (0, 2)]
+    batches = [list(Training(without_pair(each), pair).batches()) for each in given]
     assert len(batches[0]) == 6
     for one, other in zip(*batches, strict=True):
         assert torch.equal(one.query, other.query) and torch.equal(one.sources, other.sources)

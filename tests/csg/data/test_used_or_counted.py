@@ -75,7 +75,7 @@ def test_files_of_class_folders_are_used_or_counted(tmp_path: Path, capsys: pyte
     add(
         source, "car/@eaDir/1.png/t.jpg", "@eaDir/x.jpg", "__MACOSX/car/._1.png", "#recycle/1.png", ".AppleDouble/1.png"
     )
-    add(source, "car/Thumbs.db", "car/notes.txt", "notes.TXT", "photo", "car/p.heic", "car/1.png.crdownload")
+    add(source, "car/Thumbs.db", "car/notes.txt", "notes.TXT", "photo", "car/p.jxl", "car/1.png.crdownload")
     report = check(config)
     assert report.domains["source"]["images_per_class"] == {"car": 8, "street sign": 5, "vélo": 5}
     all_are_told(report)
@@ -83,7 +83,7 @@ def test_files_of_class_folders_are_used_or_counted(tmp_path: Path, capsys: pyte
     assert cli.main(["data", "check", *flags, "--train.batch-size", "8"]) == 0
     said = capsys.readouterr().out
     assert "source: 11 files are not used:\n  2 .txt (no image format that is read), such as car/notes.txt\n" in said
-    assert "  1 .heic (a format that Pillow reads only with a plug-in), such as car/p.heic\n" in said
+    assert "  1 .jxl (a format that Pillow reads only with a plug-in), such as car/p.jxl\n" in said
     assert "usable; 5 files are not used" in said and "nothing is wrong" not in said
     settings = {f"data.{name}": getattr(config, name) for name in ("name", "source", "target")}
     open_pair(config_from_flat({**settings, "train.batch_size": 8}), Console())
@@ -104,11 +104,11 @@ def test_what_a_system_keeps_for_itself_leaves_nothing_wrong(
 def test_a_class_whose_files_are_all_passed_over_says_so(tmp_path: Path) -> None:
     config = folders(tmp_path)
     for path in (tmp_path / "renders" / "vélo").iterdir():
-        path.rename(path.with_suffix(".heic"))
+        path.rename(path.with_suffix(".jxl"))
     (fault,) = check(config).faults
     assert fault.kind == "class without images"
-    assert "images of 'vélo', found none (5 files are not used: 5 .heic (a format that Pillow reads" in fault.reason
-    assert "such as vélo/image 0.heic" in fault.reason
+    assert "images of 'vélo', found none (5 files are not used: 5 .jxl (a format that Pillow reads" in fault.reason
+    assert "such as vélo/image 0.jxl" in fault.reason
     for path in (tmp_path / "renders").rglob("*.png"):
         path.rename(path.with_suffix(""))
     forget()
@@ -119,7 +119,7 @@ def test_a_class_whose_files_are_all_passed_over_says_so(tmp_path: Path) -> None
 def test_files_beside_a_list_are_used_or_counted(tmp_path: Path) -> None:
     root = write_visda17(tmp_path / "tree")
     FAULTS["present but not listed"][1](root)
-    add(root / "train", "car/notes.txt", "car/@eaDir/1.png", "car/2.heic")
+    add(root / "train", "car/notes.txt", "car/@eaDir/1.png", "car/2.jxl")
     path = next((root / "train" / "car").glob("*.png"))
     list_file = root / "train" / "image_list.txt"
     list_file.write_text(list_file.read_text().replace(path.name, "listed.dat"))
@@ -140,9 +140,9 @@ def test_files_beside_label_maps_are_used_or_counted(tmp_path: Path) -> None:
     assert reasons[".json"].files == 10 and reasons[".json"].reason == reasons[".png"].reason == COMPANION
     assert {kind.suffix for kind in report.not_used} == {".mat", ".jpg"}
     for path in (source / "images").glob("*.png"):
-        path.rename(path.with_suffix(".heic"))
+        path.rename(path.with_suffix(".jxl"))
     forget()
-    with pytest.raises(UserError, match=r"found 0 images and 8 label maps .* \(.*8 \.heic \(a format that Pillow"):
+    with pytest.raises(UserError, match=r"found 0 images and 8 label maps .* \(.*8 \.jxl \(a format that Pillow"):
         load_pair(config)
 
 

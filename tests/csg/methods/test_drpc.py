@@ -271,8 +271,8 @@ def test_style_images_that_are_passed_over_or_too_large_are_named(
         prepared(it, images_of(it, 12))
     assert prepared(drpc(**settings), images_of(it, 12)).query.shape[0] == 12
     for path in styles.glob("*.png"):
-        path.rename(path.with_suffix(".heic"))
-    with pytest.raises(UserError, match=r"found none in .* \(4 files are not used: 3 \.heic .* plug-in"):
+        path.rename(path.with_suffix(".jxl"))
+    with pytest.raises(UserError, match=r"found none in .* \(4 files are not used: 3 \.jxl .* plug-in"):
         drpc(**settings)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from csg.data.pair import SOURCE_VAL, ArrayStream, Pair
-from csg.data.reading.joined import JoinedStream
+from csg.data.reading.joined import JoinedImages
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference
 from csg.training.source_figures import compute_source_figures
@@ -23,7 +23,7 @@ def with_two_sources(pair: Pair) -> Pair:
     images = other.images(torch.arange(15))[:, 0]
     wrong = ArrayStream(images, torch.cat([other.labels[:9], other.labels[9:].roll(1)]))
     assert isinstance(own, ArrayStream)
-    streams = {**pair.streams, SOURCE_VAL: JoinedStream([own, wrong]), "target/val": wrong}
+    streams = {**pair.streams, SOURCE_VAL: JoinedImages([own, wrong]), "target/val": wrong}
     return dataclasses.replace(pair, streams=streams, sources=("right", "wrong"))
 
 

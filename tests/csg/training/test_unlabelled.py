@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from csg.data.pair import IGNORED, TARGET_TEST, TARGET_VAL, ArrayStream, Pair
-from csg.data.reading.joined import JoinedStream
+from csg.data.reading.joined import JoinedImages
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference
 from csg.training.checkpoint import load_state
@@ -60,7 +60,7 @@ def test_photographs_change_neither_the_weights_nor_the_labelled_figures(tmp_pat
     pair = made_up_pair()
     target = labelled(pair, TARGET_VAL)
     assert isinstance(target, ArrayStream)
-    mixed = JoinedStream([target, without_labels(target)])
+    mixed = JoinedImages([target, without_labels(target)])
     runs = [
         finished_run(tmp_path / name, dataclasses.replace(pair, streams={**pair.streams, TARGET_VAL: stream}))
         for name, stream in (("alone", target), ("mixed", mixed))
