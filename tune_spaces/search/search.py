@@ -70,7 +70,7 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
             with SearchConsole(console, search, known) as table:
                 driver.run(
                     searcher,
-                    JournaledASHA(journal, epochs=epochs),
+                    JournaledASHA(journal, epochs=epochs, grace_epochs=max(1, epochs // 4)),
                     table,
                     lambda: slots,
                     trainable=trainable,
