@@ -1,7 +1,5 @@
 """Networks of transformers as encoders: DINOv2 and v3, ViT, CLIP's and SigLIP's image towers, ConvNeXt, Swin, ResNet.
 
-This file alone imports transformers, and only when such an encoder is made.
-
 CNNs and Swin have four stages, whose maps are taken before they are made smaller. Plain transformers have blocks:
 stages 1 to 4 end after a quarter, a half, three quarters and all of them, and a map is a block's tokens, laid out as
 patches behind the network's own last layer norm, without those that are no patch.
@@ -18,39 +16,32 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from csg.messages.errors import UserError
-from csg.messages.wording import name_first
 from csg.models.encoder import Encoder
-from csg.models.weights_folder import Preparation, describe_missing, list_files, read_preparation
-
-TOWERS: Final[dict[str, tuple[str, dict[str, Any], str]]] = {
-    "vit": ("ViTModel", {"add_pooling_layer": False}, "layernorm"),
-    "clip_vision_model": ("CLIPVisionModel", {}, "post_layernorm"),
-    "siglip_vision_model": ("SiglipVisionModel", {}, "post_layernorm"),
-}
-"""Plain transformers without a backbone class, by their type: model class, its arguments, its last layer norm."""
-OF_ONE_GRID: Final = ("dinov2", "dinov2_with_registers", "dinov3_vit", *TOWERS)
-"""Types of plain transformers."""
-CHANGED: Final[dict[str, Any]] = {
-    **dict.fromkeys(("pos_embed_shift", "pos_embed_jitter", "pos_embed_rescale")),
-    **dict.fromkeys(("apply_layernorm", "reshape_hidden_states"), True),
-    **dict.fromkeys(("return_class_token", "vision_use_head"), False),
-}
-"""Values of a network's settings, where it has them: no jitter, maps as described above, nothing behind them."""
-STAGES: Final = 4
+from csg.models.transformers_network import (
+    OF_ONE_GRID,
+    TOWERS,
+    choose_ends,
+    count_blocks,
+    load_network,
+    make_network,
+    read_config,
+    remake_config,
+)
+from csg.models.weights_folder import Preparation, list_files, read_preparation
 
 
 class TransformersEncoder(Encoder):
     """A network of transformers, with the names of its own parameters below ``network``."""
 
     def __init__(self, network: nn.Module, config: Any, preparation: Preparation) -> None:
-        """Take a network that :func:`make_network` made of its ``config``."""
+        """Take a network that was made of ``config``."""
         super().__init__()
         self.network = network
         self.mean, self.std = preparation.mean, preparation.std
@@ -59,8 +50,8 @@ class TransformersEncoder(Encoder):
         self.architecture = json.dumps({"config": config.to_dict(), "mean": self.mean, "std": self.std}, default=str)
         self._patch = _get_patch(config) if self.kind in OF_ONE_GRID else 1
         self._norm = TOWERS[self.kind][2] if self.kind in TOWERS else ""
-        self._ends = _choose_ends(config)
-        self._blocks = _find_blocks(network, _count_blocks(config))
+        self._ends = choose_ends(config)
+        self._blocks = _find_blocks(network, count_blocks(config))
         self.channels = self._try_out()
 
     def forward(self, images: Tensor, depth: int = 4) -> tuple[Tensor, ...]:
@@ -121,135 +112,25 @@ def load_transformers_encoder(folder: Path, setting: str, *, trained: bool = Tru
         UserError: transformers is not installed, or the folder's network is not known, has other stages than described
             above, or does not fit its weights; the message then names the first keys.
     """
-    config = _read_config(folder, setting)
+    config = read_config(folder, setting)
     preparation = read_preparation(folder, setting)
     if not trained:
         return TransformersEncoder(make_network(config, setting), config, preparation)
     if not list_files(folder, weights=True):
         raise UserError(f"{setting}: expected weights (model.safetensors or pytorch_model.bin) in {folder}, found none")
-    return TransformersEncoder(_load_network(folder, config, setting), config, preparation)
+    return TransformersEncoder(load_network(folder, config, setting), config, preparation)
 
 
 def remake_encoder(architecture: str, setting: str = "model.name") -> TransformersEncoder:
     """Make the encoder of a :attr:`~csg.models.encoder.Encoder.architecture`, with untrained weights.
 
     Raises:
-        UserError: transformers is not installed, or another version of it wrote the text.
+        UserError: see :func:`csg.models.transformers_network.remake_config`.
     """
-    transformers = _import_transformers(setting)
     about = json.loads(architecture)
-    try:
-        config = transformers.AutoConfig.for_model(**about["config"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{setting}: transformers {transformers.__version__} cannot make it again ({error})") from None
+    config = remake_config(about["config"], setting)
     preparation = Preparation(tuple(about["mean"]), tuple(about["std"]), None)
     return TransformersEncoder(make_network(config, setting), config, preparation)
-
-
-def make_network(config: Any, setting: str) -> nn.Module:
-    """Make a network with untrained weights.
-
-    Raises:
-        UserError: transformers has no backbone of this type.
-    """
-    make, arguments = _find_class(config, setting)
-    network: nn.Module = make(config, **arguments)
-    return network
-
-
-def _import_transformers(setting: str) -> Any:
-    try:
-        import transformers
-    except ImportError:
-        raise UserError(describe_missing(setting)) from None
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    return transformers
-
-
-def _read_config(folder: Path, setting: str) -> Any:
-    """Read a network's settings, of a model of images and text those of its image tower."""
-    transformers = _import_transformers(setting)
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # many types, for files that are damaged or of unknown models
-        raise UserError(
-            f"{setting}: transformers {transformers.__version__} cannot read config.json in {folder} "
-            f"({_get_first_sentence(error)})"
-        ) from None
-    config = getattr(config, "vision_config", config)
-    for name, value in CHANGED.items():
-        if hasattr(config, name):
-            setattr(config, name, value)
-    for name, value in config.to_dict().items():
-        if "drop" in name and isinstance(value, int | float) and not isinstance(value, bool):
-            setattr(config, name, 0.0)
-    if config.model_type not in TOWERS:
-        _check_backbone(config, setting)
-        config.out_indices = list(_choose_ends(config, setting))
-    else:
-        _choose_ends(config, setting)
-        config.tie_last_hidden_states = False  # the last state is a block's, as the others are
-    return config
-
-
-def _check_backbone(config: Any, setting: str) -> None:
-    transformers = _import_transformers(setting)
-    if type(config) not in transformers.MODEL_FOR_BACKBONE_MAPPING or not hasattr(config, "stage_names"):
-        raise UserError(
-            f"{setting}: transformers has no backbone of the type {config.model_type}; expected one of those that it "
-            f"has (DINOv2, DINOv3, ConvNeXt, Swin, ResNet, ...) or {', '.join(TOWERS)}"
-        )
-
-
-def _find_class(config: Any, setting: str) -> tuple[Any, dict[str, Any]]:
-    transformers = _import_transformers(setting)
-    if config.model_type in TOWERS:
-        name, arguments, _ = TOWERS[config.model_type]
-        return getattr(transformers, name), arguments
-    _check_backbone(config, setting)
-    return transformers.MODEL_FOR_BACKBONE_MAPPING[type(config)], {}
-
-
-def _load_network(folder: Path, config: Any, setting: str) -> nn.Module:
-    make, arguments = _find_class(config, setting)
-    options = {"dtype": torch.float32, "local_files_only": True, "output_loading_info": True, "weights_only": True}
-    try:
-        network, found = make.from_pretrained(folder, config=config, **options, **arguments)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"{setting}: cannot load the weights of a {config.model_type} from {folder} ({_get_first_sentence(error)})"
-        ) from None
-    missing = [
-        name for name in found["missing_keys"] if "hidden_states_norms." not in name and "mask_token" not in name
-    ]
-    parts = {"missing": missing, "of another shape": [str(key[0]) for key in found["mismatched_keys"]]}
-    if any(parts.values()):
-        wrong = "; ".join(f"{len(keys)} {name}: {name_first(sorted(keys))}" for name, keys in parts.items() if keys)
-        raise UserError(f"{setting}: the weights in {folder} do not fit its config.json ({wrong})")
-    assert isinstance(network, nn.Module)
-    return network
-
-
-def _get_first_sentence(error: Exception) -> str:
-    return " ".join(str(error).split()).partition(". ")[0][:300] or type(error).__name__
-
-
-def _count_blocks(config: Any) -> int:
-    return config.num_hidden_layers if config.model_type in TOWERS else len(config.stage_names) - 1
-
-
-def _choose_ends(config: Any, setting: str = "model.weights") -> tuple[int, int, int, int]:
-    """Return the blocks, from 1, after which stages 1 to 4 end.
-
-    Raises:
-        UserError: there are fewer than four blocks.
-    """
-    blocks = _count_blocks(config)
-    if blocks < STAGES:
-        raise UserError(f"{setting}: expected a network of at least {STAGES} stages or blocks, found {blocks}")
-    one, two, three, four = (math.ceil(blocks * stage / STAGES) for stage in range(1, STAGES + 1))
-    return one, two, three, four
 
 
 def _get_patch(config: Any) -> int:

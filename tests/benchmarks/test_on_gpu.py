@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import on_gpu
-from benchmarks.on_gpu import FULL, list_cells
+from benchmarks.card import FULL
+from benchmarks.on_gpu import list_cells
 
 ROOT = Path(__file__).parents[2]
 
