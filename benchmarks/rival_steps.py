@@ -9,13 +9,14 @@ source/val do so once an epoch, on a tenth as many images as are trained on.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import statistics
 
 from benchmarks.step_time import make_random_pair, make_step_settings, time_steps
 from csg.config.settings import flatten
 from csg.parsing import config_from_flat, overlay
-from tune_spaces.designs.shipped import RIVALS
+from tune_spaces.designs.shipped import make_rivals
 
 WARM_UP = 2
 """Rounds that do not count; a method's first epoch may differ from the others."""
@@ -38,8 +39,10 @@ def main() -> None:
         "averaging.evaluations_per_epoch": 1,
     }
     pair = make_random_pair(images, arguments.image_size, others=max(1, images // 10))
+    pair = dataclasses.replace(pair, sources=("one", "another"))
+    rivals = make_rivals("glyphs")
     configs = {
-        cell.name: config_from_flat(overlay(flatten(config_from_flat(shared)), cell.changes)) for cell in RIVALS.cells
+        cell.name: config_from_flat(overlay(flatten(config_from_flat(shared)), cell.changes)) for cell in rivals.cells
     }
     trainings = {name: time_steps(config, pair) for name, config in configs.items()}
     rounds = [
@@ -53,7 +56,7 @@ def main() -> None:
     longest = max(map(len, trainings))
     for name in trainings:
         milliseconds = 1000 * statistics.median(times[name] for times in rounds)
-        ratio = statistics.median(times[name] / times[RIVALS.base] for times in rounds)
+        ratio = statistics.median(times[name] / times[rivals.base] for times in rounds)
         print(f"{name:<{longest}} {milliseconds:8.1f} ms {ratio:6.2f}")
 
 
