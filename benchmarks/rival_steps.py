@@ -40,7 +40,7 @@ def main() -> None:
     }
     pair = make_random_pair(images, arguments.image_size, others=max(1, images // 10))
     pair = dataclasses.replace(pair, sources=("one", "another"))
-    rivals = make_rivals("glyphs")
+    rivals = make_rivals("glyphs", "mnist")
     configs = {
         cell.name: config_from_flat(overlay(flatten(config_from_flat(shared)), cell.changes)) for cell in rivals.cells
     }
