@@ -58,7 +58,11 @@ def search_script(
         from tune_spaces.search.summary import conclude, show_other_choices
 
         conclude(search, outcome, console)
-        done = outcome.ending != "interrupted" and confirm_and_count_failures(search, outcome, console)
+        try:
+            done = outcome.ending != "interrupted" and confirm_and_count_failures(search, outcome, console)
+        except RunsFailedError:
+            show_other_choices(search, outcome, console)
+            raise
         show_other_choices(search, outcome, console)
         return done
 

@@ -27,10 +27,10 @@ class StageChosen:
 
 
 LEARNING_RATES = (
-    Float("optim.lr", default=0.03, low=0.003, high=0.1, log=True, relative=True),
-    Float("optim.backbone_lr_factor", default=0.1, low=0.03, high=1.0, log=True),
+    Float("optim.lr", default=0.03, low=0.003, high=0.06, log=True, relative=True),
+    Float("optim.backbone_lr_factor", default=0.1, low=0.03, high=0.6, log=True),
 )
-"""What is searched of every method, around the configuration's own."""
+"""What is searched of every method, around the configuration's own; above these bounds losses become infinite."""
 AUGMENTATION = {
     "classification": Choice(
         "data.augmentation", "randaugment", options=("randaugment", "pasta", "colour_jitter", "none")
