@@ -77,7 +77,8 @@ def find_protocol(score: str) -> str:
 def describe_protocol(run: TrackedRun) -> str:
     """Return the protocol that selected a run's epoch; without ``selection.epoch=best`` none did."""
     if run.params.get("selection.epoch") == "best":
-        return str(run.params.get("selection.protocol"))
+        protocol = str(run.params.get("selection.protocol"))
+        return f"{protocol}, {run.params.get('selection.validator')}" if protocol == "unlabelled" else protocol
     return "none (last epoch)"
 
 

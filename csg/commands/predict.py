@@ -52,7 +52,7 @@ class PredictOptions:
     """Flags of ``csg predict``."""
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
-    """Folder with images, at any depth, or with shards (.tar as WebDataset writes them)."""
+    """Folder with images, at any depth; of classification also with shards (.tar as WebDataset writes them)."""
     checkpoint: str
     """Selected weights of a finished run (selected.pt; csg train prints where they are)."""
     output: Path | None = None

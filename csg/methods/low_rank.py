@@ -57,7 +57,8 @@ class LowRank(Method):
         """Make the parts of ``count`` domains.
 
         Raises:
-            UserError: there is one, whose part nothing could tell from the shared one.
+            UserError: there is one, whose part nothing could tell from the shared one; or the encoder has linear layers
+                on tokens, as transformers do, for which there are no such parts here.
         """
         if count < 2:
             raise UserError(
@@ -66,6 +67,11 @@ class LowRank(Method):
             )
         (model,) = self._models
         old_head = model.encoder.old_head()
+        if any(isinstance(each, nn.Linear) and each is not old_head for each in model.encoder.modules()):
+            raise UserError(
+                "method.name: low_rank expected an encoder of convolutions, found linear layers in it; use a ResNet or "
+                "EfficientNet, or another method"
+            )
         for name, layer in list_layers(model).items():
             if layer is not old_head:
                 with torch_seeded(self._seed, f"low rank {name}"):

@@ -8,7 +8,7 @@ from csg.metrics.rows import is_degenerate, order_rows, predict_classes, unit_ro
 
 WORST = -1.0
 """Below what adjusted mutual information can be."""
-STARTS = 10
+STARTS = 3
 """Starts of k-means, of which the best is kept."""
 
 

@@ -9,6 +9,8 @@ from csg.metrics.rows import is_degenerate, order_rows, predict_classes, unit_ro
 
 WORST = 0.0
 """The least that a share can be."""
+EARLIER = 1e-12
+"""By how much an image counts as nearer than the next one in the order; more than what rounding makes of equal ones."""
 
 
 def teacher_neighbours(logits: Tensor, teacher_features: Tensor, *, neighbours: int = 5) -> float:
@@ -32,5 +34,6 @@ def teacher_neighbours(logits: Tensor, teacher_features: Tensor, *, neighbours: 
     order, _ = order_rows(torch.column_stack([teacher_features.detach().to("cpu", torch.float64), predicted]))
     vectors, predicted = unit_rows(teacher_features[order]), predicted[order]
     similarities = (vectors @ vectors.T).fill_diagonal_(-torch.inf)
-    nearest = similarities.argsort(dim=1, descending=True, stable=True)[:, : min(neighbours, len(vectors) - 1)]
+    similarities -= EARLIER * torch.arange(len(vectors), dtype=torch.float64)
+    nearest = similarities.topk(min(neighbours, len(vectors) - 1), dim=1).indices
     return float((predicted[nearest] == predicted[:, None]).to(torch.float64).mean())

@@ -13,6 +13,7 @@ from csg.collective import gather_rows
 from csg.config import Config
 from csg.data.pair import IGNORED, Pair, Stream
 from csg.losses.attentional_pooling import average_pool
+from csg.messages.errors import BadDataError
 from csg.metrics.accuracy import accuracy, confusion_counts, mean_class_accuracy, per_class_accuracy
 from csg.metrics.mixval import choose_partners, mix_images
 from csg.metrics.subset import choose_images
@@ -20,11 +21,20 @@ from csg.models.classifier import Classifier
 from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
 from csg.models.model import Output
-from csg.tasks.measurement import Inference, Measurement, Mixtures, Rows, count_skipped, encode, read_batches
+from csg.tasks.measurement import (
+    Inference,
+    Measurement,
+    Mixtures,
+    Rows,
+    count_skipped,
+    encode,
+    read_batches,
+    read_whole_batch,
+)
 from csg.tasks.task import Task
 
 FlipAveraging = Literal["softmax", "sigmoid", "none"]
-MIXED: Final = 128
+MIXED: Final = 64
 """Images that are mixed with each other: each costs a forward pass an epoch."""
 
 
@@ -68,6 +78,8 @@ class Classification(Task):
             answers.append(torch.stack([reading.labels, scores.argmax(dim=1).cpu()], dim=1))
         labels, predicted = gather_rows(torch.cat(answers)).unbind(dim=1)
         left_out = count_skipped(images, len(labels), stream)
+        if images.has_labels and not (labels != IGNORED).any():
+            raise BadDataError(f"{stream}: expected images with a label, found none that can be read")
         joined = Rows.join(rows).gather()
         return Measurement(
             _count(labels, predicted, len(pair.classes)),
@@ -82,7 +94,7 @@ class Classification(Task):
     def encode_rows(self, encoder: FoldedEncoder, config: Config, images: Stream, rows: Rows) -> Tensor:
         """See :class:`~csg.tasks.task.Task`: the spatially averaged maps of the last stage."""
         batches = torch.split(rows.images, config.train.evaluation_batch_size)
-        read = (images.read(batch).views[0] for batch in batches)
+        read = (read_whole_batch(images, batch) for batch in batches)
         return torch.cat([average_pool(encode(encoder, config, views)).cpu() for views in read])
 
     def answer_mixtures(
@@ -91,7 +103,7 @@ class Classification(Task):
         """See :class:`~csg.tasks.task.Task`: each of at most MIXED images with another one of them."""
         first = rows.choose(choose_images(len(rows.images), limit=MIXED, seed=seed))
         partners = choose_partners(len(first.images), seed=seed)
-        inputs = inference.input(images.read(first.images).views[0])
+        inputs = inference.input(read_whole_batch(images, first.images))
         mixed = torch.split(mix_images(inputs, inputs[partners]), config.train.evaluation_batch_size)
         return Mixtures(first, first.logits[partners], torch.cat([inference(batch).logits.cpu() for batch in mixed]))
 

@@ -107,6 +107,18 @@ def read_batches(images: Stream, config: Config, *, batch: int) -> Iterator[Read
             yield reading
 
 
+def read_whole_batch(images: Stream, indices: Tensor) -> Tensor:
+    """Return images that could be read before, (n, 3, H, W) uint8.
+
+    Raises:
+        BadImageError: one of them cannot be read any more.
+    """
+    reading = images.read(indices)
+    if reading.bad:
+        raise reading.bad[0]
+    return reading.views[0]
+
+
 def count_skipped(images: Stream, answered: int, stream: str) -> int:
     """Return how many images of a stream have no answer, because they cannot be read.
 

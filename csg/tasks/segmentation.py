@@ -20,7 +20,17 @@ from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
 from csg.models.model import Output
 from csg.models.segmenter import Segmenter
-from csg.tasks.measurement import Inference, Measurement, Mixtures, Rows, count_skipped, encode, lay_out, read_batches
+from csg.tasks.measurement import (
+    Inference,
+    Measurement,
+    Mixtures,
+    Rows,
+    count_skipped,
+    encode,
+    lay_out,
+    read_batches,
+    read_whole_batch,
+)
 from csg.tasks.probe import choose_window, cut_window, find_cells, probe_window, read_points
 from csg.tasks.task import Task
 from csg.tasks.windows import list_windows, windowed_probabilities
@@ -177,4 +187,4 @@ def answer(inference: Inference, config: Config, image: Tensor, index: int) -> t
 
 def _read_window(images: Stream, number: int, config: Config) -> Tensor:
     """Read the (3, h, w) window that validators look at of an image."""
-    return cut_window(images.read(torch.tensor([number])).views[0][0], number, config.data)
+    return cut_window(read_whole_batch(images, torch.tensor([number]))[0], number, config.data)

@@ -23,6 +23,7 @@ from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
 from csg.messages.wording import is_or_are, pluralize
 from csg.methods import find_method_class
+from csg.models.handwriting import RECIPES, compute_identity
 from csg.models.own_encoder import find_own_class
 from csg.models.weights_folder import digest_folder, find_folder
 from csg.storage.address import is_address
@@ -69,6 +70,8 @@ def resolve_settings(config: Config) -> Flat:
         flat["selection.protocol"] = config.selection.protocol
         if config.selection.protocol == "unlabelled":
             flat["selection.validator"] = config.selection.validator
+    made = (name for name in ("model.weights", "model.teacher_weights") if flat.get(name) in RECIPES)
+    flat |= {name: f"{flat[name]} {_identify_handwriting()}" for name in made}
     flat |= {
         name: f"sha256:{_digest_place(name, path, config)}"
         for name, path in find_places(config).items()
@@ -94,6 +97,12 @@ def _digest_sources(name: str, *classes: type[Any]) -> Flat:
     modules = {cls.__module__ for of in classes for cls in of.__mro__ if cls.__module__.partition(".")[0] not in KNOWN}
     digests = sorted(_source_digest(module) for module in modules)
     return {name: "sha256:" + "+".join(digests)} if digests else {}
+
+
+@lru_cache(maxsize=1)
+def _identify_handwriting() -> str:
+    """Return what identifies the weights that are made on this machine, as it was when it was first asked for."""
+    return compute_identity()
 
 
 @lru_cache(maxsize=64)

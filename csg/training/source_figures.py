@@ -13,8 +13,10 @@ from csg.tasks.measurement import Measurement
 def compute_source_figures(stream: str, measurement: Measurement, config: Config, pair: Pair) -> dict[str, float]:
     """Name the task's score of each source on a stream: ``source/val/mean_class_accuracy/NAME``, a fraction.
 
-    Nothing where all images of the stream are from one source.
+    Nothing of real images, and where all images of the stream are from one source.
     """
+    if not stream.startswith("source/"):
+        return {}
     sources = pair.streams[stream].sources[measurement.places]
     if len(set(sources.tolist())) < 2:
         return {}

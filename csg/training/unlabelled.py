@@ -29,7 +29,8 @@ class UnlabelledScores:
         self._config = config
         self._task = find_task(config.data)
         self._pair = pair
-        self._frozen: torch.Tensor | None = None
+        self._frozen: tuple[torch.Tensor, torch.Tensor] | None = None
+        """Which images the frozen encoder has looked at, and its features."""
 
     def measure(self, inference: Inference, target: Rows, source: Measurement) -> dict[str, float]:
         """Compute every validator, on the first process of a group, which tells the others.
@@ -53,15 +54,15 @@ class UnlabelledScores:
     def _score(self, inference: Inference, target: Rows, source: Measurement) -> list[float]:
         images = self._pair.streams[TARGET_VAL]
         rows = target.choose(choose_images(len(target.images), limit=LIMIT, seed=SEED))
-        if self._frozen is None:
+        if self._frozen is None or not torch.equal(self._frozen[0], rows.images):
             encoder = FoldedEncoder(place(load_frozen_encoder(self._config), self._config))
-            self._frozen = self._task.encode_rows(encoder, self._config, images, rows)
+            self._frozen = rows.images, self._task.encode_rows(encoder, self._config, images, rows)
         labelled = source.row_labels != IGNORED
         mixtures = self._task.answer_mixtures(inference, self._config, images, rows, seed=SEED)
         view = TargetView(
             rows.logits,
             rows.features,
-            teacher_features=self._frozen,
+            teacher_features=self._frozen[1],
             source_logits=source.rows.logits[labelled],
             source_labels=source.row_labels[labelled],
         )

@@ -11,7 +11,6 @@ from analysis.runs.newest import CONFIRMATION
 from analysis.runs.trials import rank_trials
 from analysis.tables.cell_table import format_mean
 from analysis.tables.table import MISSING, Entry, Table, arrange_cells, write_tables
-from csg.config.settings import Flat
 from csg.data.pair import TARGET_TEST
 from csg.messages.console import Console
 from csg.messages.errors import UserError
@@ -50,6 +49,8 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
         best.setdefault(run.tags[Tag.CONFIG_ID], run)  # the sampler may suggest a configuration twice
     winners = list(best.values())[: search.confirmed]
     if not winners:
+        if search.options.confirm_top is None:
+            return True  # nobody asked, and what failed is said anyway
         raise UserError("--confirm-top: no trial of the space has finished, so there is nothing to confirm")
     design = make_design(search, winners)
     first = search.config.train.seed + 1
@@ -67,7 +68,7 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     console.print(heading, f": {size}", sep="")
     confirmed = run_ablation(ablation, console)
     runs = confirmed.tracker.read_children(confirmed.parent)
-    searched = {run.name: run for run in winners} | {
+    searched = {name_cell(run): run for run in winners} | {
         ROLE_NAMES[role]: run for run in trials if (role := run.tags.get(Tag.ROLE, "")) in ROLE_NAMES
     }
     table = make_confirmation_table(search, design, searched, runs)
@@ -86,13 +87,17 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
 
 def make_design(search: Search, best: Sequence[TrackedRun]) -> Design:
     """Return the best trials, and where they are others the default setting and source only, as cells of a design."""
-    cells = [Cell(run.name, {n: run.params[n] for n in search.space.names if n in run.params}) for run in best]
-    if all(run.tags.get(Tag.ROLE) != "default" for run in best):
-        defaults: Flat = search.space.defaults(search.base)
-        cells.append(Cell(DEFAULT, defaults))
-    if search.config.method.name != "source_only":
-        cells.append(Cell(SOURCE_ONLY, {"method.name": "source_only"}))
+    cells = [Cell(name_cell(run), {n: run.params[n] for n in search.space.names if n in run.params}) for run in best]
+    if all(cell.name != DEFAULT for cell in cells):
+        cells.append(Cell(DEFAULT, search.space.defaults(search.base)))
+    if search.reference is not None:
+        cells.append(Cell(SOURCE_ONLY, search.reference))
     return Design(title=f"Winners of {search.name} under fresh seeds", cells=tuple(cells), base=cells[-1].name)
+
+
+def name_cell(run: TrackedRun) -> str:
+    """Return the name of the cell that trains a trial again."""
+    return DEFAULT if run.tags.get(Tag.ROLE) == "default" else run.name
 
 
 def make_confirmation_table(
@@ -147,11 +152,10 @@ def _print_verdict(search: Search, best: TrackedRun, runs: Sequence[TrackedRun],
         chosen = [run for run in runs if run.tags.get(Tag.CELL) == cell and run.status == "finished"]
         return {int(run.params["train.seed"]): 100 * run.metrics[metric] for run in chosen if metric in run.metrics}
 
-    confirmed = Confirmed(
-        collect(best.name), {name: values for name in (SOURCE_ONLY, DEFAULT) if (values := collect(name))}
-    )
-    if not confirmed.best and any(run.status == "finished" for run in runs):
+    if not any(metric in run.metrics for run in runs) and any(run.status == "finished" for run in runs):
         return  # without target/test there is nothing that a verdict could rest on
+    others = (name for name in (SOURCE_ONLY, DEFAULT) if name != name_cell(best))
+    confirmed = Confirmed(collect(name_cell(best)), {name: values for name in others if (values := collect(name))})
     console.print()
     console.print(Text("Verdict", style="bold"))
     is_default = best.tags.get(Tag.ROLE) == "default"

@@ -42,6 +42,15 @@ ROLE_NAMES: Final = {"source_only": "source only", "default": "default setting"}
 """Names of the reference points, for people."""
 
 
+REFERENCE: Final[dict[str, Any]] = {"method.name": "source_only", "averaging.name": "none"}
+"""What makes a configuration the reference point source only."""
+
+
+def is_source_only(config: Config) -> bool:
+    """Whether a configuration is itself the reference point source only."""
+    return (config.method.name, config.averaging.name) == tuple(REFERENCE.values())
+
+
 @dataclasses.dataclass(frozen=True)
 class SearchOptions(StoreOptions):
     """Flags of a search."""
@@ -102,6 +111,14 @@ class Search:
         """What is searched on, for people."""
         kind = "bundled benchmark" if self.config.data.name in BUNDLED else "data"
         return f"{kind} {self.config.data.name}: {self.pair.description}"
+
+    @property
+    def reference(self) -> Mapping[str, Any] | None:
+        """What makes a trial source only, at the default trial's learning rates; None where that one is source only."""
+        if is_source_only(self.config):
+            return None
+        default = self.space.defaults(self.base).items()
+        return {n: value for n, value in default if not n.startswith(("method.", "averaging."))} | REFERENCE
 
     @property
     def confirmed(self) -> int:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from typing import cast
 
 from ray import tune
 
-from csg.config import Config
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
@@ -22,14 +21,6 @@ from tune_spaces.search.journal import Event, Journal, unfinished
 from tune_spaces.search.plan import Search
 from tune_spaces.search.scheduler import JournaledASHA
 from tune_spaces.search.searcher import JournaledOptunaSearch
-
-REFERENCES: Final = (("source_only", {"method.name": "source_only", "averaging.name": "none"}),)
-"""Trials that lie outside the space and come first."""
-
-
-def is_source_only(config: Config) -> bool:
-    """Whether a search's default setting is itself the reference."""
-    return (config.method.name, config.averaging.name) == ("source_only", "none")
 
 
 def run_search(search: Search, console: Console, trainable: type[tune.Trainable] = TrainingTrial) -> Outcome:
@@ -56,7 +47,7 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
         searcher = JournaledOptunaSearch(
             search.space,
             fixed=search.base,
-            references=() if is_source_only(search.config) else REFERENCES,
+            references=[] if search.reference is None else [("source_only", search.reference)],
             journal=journal,
             trials=options.num_samples,
             epochs=epochs,

@@ -10,7 +10,7 @@ from typing import Final
 
 from scipy.special import stdtrit
 
-from analysis.inference.t_tests import ALPHA, PairedDifference, paired_difference
+from analysis.inference.t_tests import ALPHA, PairedDifference, holm, paired_difference
 from csg.messages.wording import pluralize
 
 MOST_SEEDS: Final = 1000
@@ -29,6 +29,8 @@ class Confirmed:
 def make_verdict(confirmed: Confirmed, *, words: str, is_default: bool) -> list[str]:
     """Say how the best configuration compares with each reference, what is sure of that, and what would make it sure.
 
+    Significant is a paired t test at 5 %, Holm-corrected for the number of references.
+
     Args:
         confirmed: figures of finished runs.
         words: the figure's name.
@@ -40,6 +42,8 @@ def make_verdict(confirmed: Confirmed, *, words: str, is_default: bool) -> list[
     if not confirmed.best:
         return ["No run of the best configuration has finished under a fresh seed, so there is no verdict."]
     found = {name: paired_difference(confirmed.best, values) for name, values in confirmed.references.items()}
+    adjusted = dict(zip(found, holm([each.p for each in found.values()]), strict=True))
+    sure = {name for name, p in adjusted.items() if p is not None and p <= ALPHA}
     sentences = ["The best configuration is the default setting: the search has found nothing better."] * is_default
     sentences += [
         f"The best configuration is worse than {name}."
@@ -48,26 +52,24 @@ def make_verdict(confirmed: Confirmed, *, words: str, is_default: bool) -> list[
     ]
     mean = statistics.fmean(confirmed.best.values())
     seeds = pluralize(len(confirmed.best), "fresh seed")
-    compared = [said for name, each in found.items() if (said := _describe_difference(each, name))]
+    compared = [
+        said for name, each in found.items() if (said := _describe_difference(each, name, significant=name in sure))
+    ]
     sentences.append(
         f"Under {seeds} the best configuration has a real {words} of {mean:.1f} %" + "".join(compared) + "."
     )
-    unsure = {name: difference for name, difference in found.items() if not _is_significant(difference)}
+    unsure = {name: difference for name, difference in found.items() if name not in sure}
     sentences += [said for name, difference in unsure.items() if (said := _advise(difference, name))]
     return sentences
 
 
-def _describe_difference(difference: PairedDifference, name: str) -> str:
+def _describe_difference(difference: PairedDifference, name: str, *, significant: bool) -> str:
     if difference.mean is None:
         return ""
     interval = difference.interval
     sure = "" if interval is None else f" [{interval.low:+.1f}, {interval.high:+.1f}]"
-    mark = "significant" if _is_significant(difference) else "not significant"
+    mark = "significant" if significant else "not significant"
     return f", {difference.mean:+.1f} points{sure} against {name} ({mark})"
-
-
-def _is_significant(difference: PairedDifference) -> bool:
-    return difference.p is not None and difference.p <= ALPHA
 
 
 def _advise(difference: PairedDifference, name: str) -> str:

@@ -123,7 +123,7 @@ def test_what_failed_in_the_search_and_in_its_confirmation_is_said_together(
 
 def test_without_a_finished_trial_there_is_nothing_to_confirm(tmp_path: Path) -> None:
     stopped = TrackedRun("id", "001 csg", "stopped", {}, {"csg.trial": "1", "csg.role": "suggested"}, {})
-    search: Any = SimpleNamespace(options=SimpleNamespace(seeds=3), confirmed=2)
+    search: Any = SimpleNamespace(options=SimpleNamespace(seeds=3, confirm_top=2), confirmed=2)
     outcome: Any = SimpleNamespace(parent="id", tracker=SimpleNamespace(read_children=lambda _: [stopped]))
     with pytest.raises(UserError, match=r"^--confirm-top: no trial of the space has finished, so there is nothing to"):
         confirm(search, outcome, Console())

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import optuna
 import pytest
@@ -23,8 +23,8 @@ from csg.randomness import generator
 from csg.storage.disk import DiskPlace
 from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, get_settings
 from tune_spaces.search.journal import Event, Journal, list_in_flight, unfinished
+from tune_spaces.search.plan import REFERENCE, Search, is_source_only
 from tune_spaces.search.scheduler import JournaledASHA
-from tune_spaces.search.search import REFERENCES, is_source_only
 from tune_spaces.search.searcher import JournaledOptunaSearch
 from tune_spaces.spaces.narrowing import check_space, narrow_space
 from tune_spaces.spaces.shipped import SPACES, find_space
@@ -32,6 +32,7 @@ from tune_spaces.spaces.space import Choice, Space
 
 EPOCHS = 3
 DEFAULTS = flatten(config_from_flat({}))
+REFERENCES = (("source_only", REFERENCE),)
 BASE = {name: value for name, value in DEFAULTS.items() if name not in SPACES["csg"].names}
 
 
@@ -436,8 +437,19 @@ def test_an_averaging_is_searched_beside_what_it_is_around(method: str, averagin
     check_space(space, {k: v for k, v in flatten(config).items() if k not in space.names}, config)
 
 
+def test_source_only_trains_at_the_learning_rates_that_the_configuration_states() -> None:
+    config = config_from_flat({"data.name": "folders", "optim.lr": 1e-3, "data.augmentation": "none"})
+    space = narrow_space(find_space("", method="csg", data=config.data), config, given={})
+    base = {name: value for name, value in flatten(config).items() if name not in space.names}
+    get_reference = cast(Any, Search.reference).fget
+    reference = get_reference(SimpleNamespace(config=config, space=space, base=base))
+    trained = config_from_flat(overlay(base, reference))
+    assert (trained.method.name, trained.optim.lr, trained.data.augmentation) == ("source_only", 1e-3, "none")
+    assert get_reference(SimpleNamespace(config=trained, space=space, base=base)) is None, "the default setting is it"
+
+
 def test_a_searchs_reference_is_source_only_without_an_average() -> None:
-    (_, changes), *_ = REFERENCES
+    changes = REFERENCE
     averaged = config_from_flat({"averaging.name": "swad"})
     reference = config_from_flat(overlay(flatten(averaged), changes))
     assert is_source_only(reference) and not is_source_only(averaged)
