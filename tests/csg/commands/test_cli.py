@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from analysis.tables.published import CONFIGS
 from csg import cli
 from csg.models import make_encoder
+from csg.training.program import source_digest
 from tests.few_images import few_images
 from tune_spaces import visda_search
 
@@ -144,7 +146,11 @@ def test_a_loss_that_blows_up_ends_the_run_with_its_name(capsys: pytest.CaptureF
 
 def test_no_command_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(cli.main, [], capsys)[0] == 2
-    assert run(cli.main, ["--help"], capsys) == (
-        0,
-        "usage: csg {train,evaluate,predict,export,data,pretrain} [flags] (csg COMMAND --help shows them)",
-    )
+    code, said = run(cli.main, ["--help"], capsys)
+    assert code == 0 and said.startswith("usage: csg COMMAND [flags] (csg COMMAND --help shows them)")
+    assert all(f"{name} {does}" in said for name, does in cli.COMMANDS.items())
+
+
+def test_the_version_names_the_program_that_runs_are_known_by(capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = run(cli.main, ["--version"], capsys)
+    assert code == 0 and said == f"csg {version('csg-ablation')}, program {source_digest()}"
