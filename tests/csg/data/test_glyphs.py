@@ -65,10 +65,11 @@ def has_ten_digits(path: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_every_font_of_matplotlib_with_ten_digits_is_used_once() -> None:
+def test_every_font_of_matplotlib_with_ten_digits_is_used_once_but_for_stix() -> None:
     used = [name for split in glyphs.FONTS.values() for name in split]
-    assert len(used) == len(set(used)) == 22
-    assert set(used) == {path.stem for path in FOLDER.glob("*.ttf") if has_ten_digits(path)}
+    assert len(used) == len(set(used)) == 18
+    digits = {path.stem for path in FOLDER.glob("*.ttf") if has_ten_digits(path)}
+    assert set(used) == {name for name in digits if not name.startswith("STIX")}
 
 
 def test_no_held_out_font_is_of_a_family_that_trains() -> None:

@@ -229,4 +229,4 @@ def test_an_ablation_and_a_search_whose_winners_are_confirmed_train_a_method_fro
         assert " failed  " not in done.stdout and "Traceback" not in done.stderr
     tracker = Tracker(get_default_tracking_uri(str(tmp_path / "runs")), "folders")
     runs = tracker.client.search_runs([tracker.experiment_id])
-    assert len(runs) == 3 + 2 + 2 + 1 and {run.info.status for run in runs} == {"FINISHED"}
+    assert len(runs) == 3 + 2 + 2 + 2 and {run.info.status for run in runs} == {"FINISHED"}

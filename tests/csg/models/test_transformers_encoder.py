@@ -138,6 +138,7 @@ def test_a_family_segments(family: str, saved: Save, tmp_path: Path) -> None:
     settings = {
         "data__name": "glyph_scenes",
         "data__source_images": 24,
+        "model__output_stride": 16,
         "model__name": "transformers",
         "model__weights": str(saved(family)),
         "train__epochs": 1,

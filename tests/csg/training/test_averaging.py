@@ -178,6 +178,7 @@ REMEMBERING: dict[str, dict[str, Any]] = {
     "miro, swad that is closed": {
         **{"method__name": "miro", "averaging__name": "swad", "averaging__open_patience": 1},
         **{"averaging__close_patience": 1, "averaging__tolerance": 1.0, "optim__lr": 0.5},
+        **{"optim__backbone_lr_factor": 0.1},
     },
     "lp_ft, wise_ft, adamw": {
         **{"method__name": "lp_ft", "model__frozen_statistics": False},

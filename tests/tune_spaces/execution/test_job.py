@@ -160,7 +160,7 @@ def test_a_job_that_is_stopped_and_sent_again_finishes_the_search(head: Head, tm
     assert uploaded and not list((Path(head.environment["HOME"]) / "ray").rglob("large.bin")), "what git ignores stays"
     again = head.submit("--train.output", str(output), "--resume")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "Best configuration by source/val" in again.stdout and "succeeded" in again.stdout
+    assert "Best configuration by target/val" in again.stdout and "succeeded" in again.stdout
     _, parent, runs = tracked(output)
     assert [run.tags["csg.trial"] for run in runs] == [str(number) for number in range(TRIALS)] and parent
     assert {run.status for run in runs} <= {"finished", "stopped"}
@@ -180,7 +180,7 @@ def test_a_head_that_asks_for_no_token_takes_a_job_too(
     with started_head("disabled", tmp_path_factory) as head:
         done = head.submit("--train.output", str(output), "--num-samples", "2", "--data.source-images", "40")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Best configuration by source/val" in done.stdout and "succeeded" in done.stdout
+    assert "Best configuration by target/val" in done.stdout and "succeeded" in done.stdout
     assert {run.status for run in tracked(output)[2]} == {"finished"}
 
 

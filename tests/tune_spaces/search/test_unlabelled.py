@@ -34,7 +34,7 @@ class MislabelledTrial(TrainingTrial):
 
 
 def search(output: Path, trial: type[TrainingTrial]) -> tuple[list[Event], list[dict[str, float]]]:
-    """Search with three trials; return all that the search decided, and what was measured of target/val."""
+    """Search with three trials; return all that the search decided, trial by trial, and what target/val showed."""
     argv = command(output, "--num-samples", "3", "--protocol", "unlabelled")[2:]
     plan = plan_search(parse_flags(SearchOptions, argv, prog="", description=""), Console(file=io.StringIO()))
     run_search(plan, Console(file=io.StringIO()), trial)
@@ -42,7 +42,8 @@ def search(output: Path, trial: type[TrainingTrial]) -> tuple[list[Event], list[
         {name: value for name, value in run.metrics.items() if name.startswith("target/val/")}
         for run in tracked(output)[2]
     ]
-    return timeless(Journal(plan.folder / "journal.jsonl")), metrics
+    events = timeless(Journal(plan.folder / "journal.jsonl"))
+    return sorted(events, key=lambda event: (event.trial, event.epoch, event.kind)), metrics
 
 
 @pytest.mark.slow
