@@ -14,7 +14,7 @@ from csg.data.pair import TARGET_VAL
 from csg.messages.console import Console
 from csg.parsing import parse_flags
 from csg.training.run import Run
-from tests.tune_spaces.search.test_search import command, timeless, tracked
+from tests.tune_spaces.search.test_search import ROOT, command, timeless, tracked
 from tune_spaces.execution.trial import TrainingTrial
 from tune_spaces.search.journal import Event, Journal
 from tune_spaces.search.plan import SearchOptions, plan_search
@@ -47,7 +47,10 @@ def search(output: Path, trial: type[TrainingTrial]) -> tuple[list[Event], list[
 
 
 @pytest.mark.slow
-def test_permuted_labels_of_the_target_change_no_score_no_trial_and_no_choice(tmp_path: Path) -> None:
+def test_permuted_labels_of_the_target_change_no_score_no_trial_and_no_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # where Ray's processes find the trial of this file
     events, metrics = search(tmp_path / "labelled" / "runs", TrainingTrial)
     mislabelled, permuted = search(tmp_path / "mislabelled" / "runs", MislabelledTrial)
     assert mislabelled == events and len(events) > 6
