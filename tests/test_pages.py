@@ -39,6 +39,7 @@ def test_the_door_is_short_enough_to_be_read() -> None:
     text = PAGES[0].read_text()
     assert len(text.split()) <= 900
     assert max(map(len, text.splitlines())) <= 120
+    assert not re.search(r"@[A-Z]+@", text), "nothing is left to be filled in"
 
 
 def test_commands_of_the_pages_name_scripts_and_configurations_that_exist() -> None:
