@@ -16,7 +16,7 @@ from csg.messages.console import Console
 from csg.messages.wording import is_or_are, pluralize
 from csg.methods import find_method_class
 from csg.models.handwriting import RECIPES
-from csg.models.weights import check_weights
+from csg.models.weights import OWN_WEIGHTS, check_weights
 from csg.storage.layout import place_at
 from csg.training.identity import describe_earlier_runs
 from csg.training.loop import steps_per_epoch
@@ -50,9 +50,9 @@ def check_starting_weights(config: Config, console: Console) -> None:
     Raises:
         UserError: see :func:`csg.models.weights.check_weights`.
     """
-    for name in RECIPES:
-        if name in (config.model.weights, config.model.teacher_weights):
-            make_weights(name, console, left=NOTHING)
+    for encoder in filter(None, (config.model, config.model.teacher)):
+        if encoder.weights in RECIPES and encoder.weights in OWN_WEIGHTS.get(encoder.name, ()):
+            make_weights(encoder.weights, console, left=NOTHING)
     check_weights(config.model, old_head=find_method_class(config).uses_old_head(config.method))
 
 

@@ -20,11 +20,10 @@ from csg.config import MethodConfig
 from csg.config.settings import STRICT
 from csg.losses.attentional_pooling import attention, attentional_pool, average_pool
 from csg.losses.squared_distance import feature_distance
-from csg.messages.errors import UserError
 from csg.methods.method import Batch, Method, Term
 from csg.models.encoder import Encoder
 from csg.models.model import Model, Output
-from csg.models.teacher import Teacher
+from csg.models.teacher import Teacher, check_widths
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -52,13 +51,7 @@ class FeatureL2(Method):
 
     def __init__(self, config: FeatureL2Config, model: Model, *, teacher: Encoder, seed: int) -> None:
         super().__init__(config, model, teacher=teacher, seed=seed)
-        stage = config.stage
-        trained, frozen = model.encoder.channels[stage - 1], teacher.channels[stage - 1]
-        if trained != frozen:
-            raise UserError(
-                f"model.teacher_name: feature_l2 compares maps of one width; stage {stage} has {trained} channels "
-                f"in the encoder, {frozen} in the teacher"
-            )
+        check_widths("feature_l2", [config.stage], student=model.encoder, teacher=teacher)
         self.frozen["teacher"] = Teacher(teacher, model.encoder)
 
     def terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:

@@ -44,7 +44,7 @@ from csg.methods.queue import KeyQueue
 from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
 from csg.models.model import Model, Output
-from csg.models.teacher import Teacher
+from csg.models.teacher import Teacher, check_widths
 from csg.randomness import torch_seeded
 
 INVARIANCE_SETTINGS = ("temperature", "target_temperature", "queue_size", "follower_momentum", "projection_width")
@@ -119,13 +119,13 @@ class Gcisg(Method):
             self.follower.requires_grad_(requires_grad=False)
             self.frozen["follower"] = FoldedEncoder(model.encoder)
         if config.guidance_weight:
-            for stage in self.stages:
-                trained, frozen = model.encoder.channels[stage - 1], teacher.channels[stage - 1]
-                if trained != frozen:
-                    raise UserError(
-                        f"model.teacher_name: gcisg's guidance compares maps of one width; stage {stage} has {trained} "
-                        f"channels in the encoder, {frozen} in the teacher; choose another, or method.guidance_weight=0"
-                    )
+            check_widths(
+                "gcisg's guidance",
+                self.stages,
+                student=model.encoder,
+                teacher=teacher,
+                otherwise=", or method.guidance_weight=0",
+            )
             self.frozen["teacher"] = Teacher(teacher, model.encoder)
         self.to(next(model.parameters()))
         self._new_keys: dict[str, Tensor] = {}

@@ -27,12 +27,11 @@ from torch.nn import functional as F
 from csg.config import MethodConfig
 from csg.config.settings import STRICT
 from csg.losses.gaussian_bound import gaussian_bound
-from csg.messages.errors import UserError
 from csg.methods.csg import StageSet
 from csg.methods.method import Batch, Method, Term
 from csg.models.encoder import Encoder
 from csg.models.model import Model, Output
-from csg.models.teacher import Teacher
+from csg.models.teacher import Teacher, check_widths
 
 START: Final = 0.1
 """Variance of every channel at the start."""
@@ -66,14 +65,10 @@ class Miro(Method):
         self.stages = [int(stage) for stage in config.stages.split("+")]
         start = math.log(math.expm1(START - LEAST))  # softplus of it is START - LEAST
         self.spreads = nn.ParameterDict()
+        check_widths("miro", self.stages, student=model.encoder, teacher=teacher)
         for stage in self.stages:
-            trained, frozen = model.encoder.channels[stage - 1], teacher.channels[stage - 1]
-            if trained != frozen:
-                raise UserError(
-                    f"model.teacher_name: miro compares maps of one width; stage {stage} has {trained} channels in the "
-                    f"encoder, {frozen} in the teacher"
-                )
-            self.spreads[f"stage{stage}"] = nn.Parameter(torch.full((trained,), start, dtype=torch.float64))
+            spread = torch.full((model.encoder.channels[stage - 1],), start, dtype=torch.float64)
+            self.spreads[f"stage{stage}"] = nn.Parameter(spread)
         self.to(next(model.parameters()))
         self.frozen["teacher"] = Teacher(teacher, model.encoder)
 

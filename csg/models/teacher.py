@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
+from csg.messages.errors import UserError
 from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
 
@@ -37,3 +40,27 @@ class Teacher(FoldedEncoder):
         with torch.autocast(images.device.type, dtype=torch.bfloat16):
             maps = super().forward(images, depth)
         return tuple(each.to(images.dtype) for each in maps)
+
+
+def check_widths(
+    method: str, stages: Iterable[int], *, student: Encoder, teacher: Encoder, otherwise: str = ""
+) -> None:
+    """Check that what a method compares channel by channel has the same channels in both encoders.
+
+    Args:
+        method: what compares, as the message begins with it.
+        stages: whose maps are compared, 1 to 4.
+        student: the encoder that is trained.
+        teacher: the frozen one.
+        otherwise: what can be done beside choosing another teacher.
+
+    Raises:
+        UserError: a stage's maps differ in width.
+    """
+    for stage in stages:
+        trained, frozen = student.channels[stage - 1], teacher.channels[stage - 1]
+        if trained != frozen:
+            raise UserError(
+                f"model.teacher_name: {method} compares maps of one width; stage {stage} has {trained} channels in the "
+                f"encoder, {frozen} in the teacher; choose another{otherwise}"
+            )

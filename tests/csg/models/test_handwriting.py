@@ -163,9 +163,10 @@ def test_the_vocabulary_names_the_weights_that_there_are() -> None:
         ("resnet10", "imagenet", "no weights named imagenet come with resnet10; expected mnist, mnist_scenes, a torch"),
     ],
 )
-def test_weights_belong_to_their_encoder(name: str, weights: str, said: str) -> None:
+def test_weights_belong_to_their_encoder(few: None, name: str, weights: str, said: str) -> None:
     with pytest.raises(UserError, match=f"^model.weights: {said}"):
-        load_encoder(ModelConfig(name, weights))
+        check_starting_weights(config_from_flat({"model.name": name, "model.weights": weights}), Console())
+    assert not any(locate_weights(made).exists() for made in RECIPES), "nothing is trained only to be refused"
 
 
 def test_a_package_without_the_digits_is_named(few: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
