@@ -13,7 +13,7 @@ from rich.text import Text
 from analysis.runs.run_table import AblationRuns
 from analysis.tables.comparisons import make_ablation_table
 from analysis.tables.table import write_tables
-from csg.commands.opening import check_starting_weights, open_pair, show_earlier_runs
+from csg.commands.opening import check_starting_weights, open_pair, show_remarks
 from csg.commands.script import run_script
 from csg.config import Config, DataConfig
 from csg.config.settings import Count, flatten
@@ -170,7 +170,7 @@ def run_design(
             f"{ablation.runs[0].pair.description}",
             sep="",
         )
-        show_earlier_runs(flags.config, console)
+        show_remarks(ablation.runs[0].config, ablation.runs[0].pair, console)
         if flags.options.plan:
             show_plan(ablation, console)
             return True
