@@ -27,6 +27,7 @@ from csg.messages.text import get_first_line, make_one_line, make_printable
 from csg.messages.wording import pluralize
 from csg.parsing import ConfigOptions, parse_flags
 from csg.training.loop import steps_per_epoch
+from csg.training.protocol import check_streams
 
 USAGE = "usage: csg data check [flags] (csg data check --help shows them)"
 SHOWN = 100
@@ -67,7 +68,7 @@ def data(argv: Sequence[str], console: Console) -> int:
 
 
 def _check_schedule(config: Config) -> str:
-    """Refuse a batch size that a training would refuse, and return what is to be said of the schedule.
+    """Refuse what a training would refuse of streams and batch size, and return what is to be said of the schedule.
 
     If the data cannot be loaded, the check says why.
     """
@@ -75,6 +76,7 @@ def _check_schedule(config: Config) -> str:
         pair = load_pair(config.data)
     except UserError:
         return ""
+    check_streams(pair)
     steps_per_epoch(config, pair)
     return remark_on_warmup(config, images=len(pair.streams[SOURCE_TRAIN]))
 

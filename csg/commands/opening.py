@@ -21,7 +21,7 @@ from csg.models.weights import check_weights
 from csg.storage.layout import place_at
 from csg.training.identity import describe_earlier_runs
 from csg.training.loop import steps_per_epoch
-from csg.training.protocol import check_protocol
+from csg.training.protocol import check_protocol, check_streams
 from csg.training.run import Run
 
 NOTHING: Final = "nothing was trained"
@@ -61,10 +61,11 @@ def open_pair(config: Config, console: Console) -> Pair:
     """Load a pair that can be trained on. Images on disk are all looked at, unless they were before.
 
     Raises:
-        UserError: the data are not there, are at fault, lack what the selection protocol looks at, or are fewer than a
-            batch.
+        UserError: the data are not there, are at fault, lack what is measured or what the selection protocol looks at,
+            or are fewer than a batch.
     """
     pair = load_pair(config.data)
+    check_streams(pair)
     check_protocol(config, pair)
     steps_per_epoch(config, pair)
     if config.data.name in ON_DISK:

@@ -25,7 +25,7 @@ from csg.storage.layout import RECORD
 from csg.tasks import find_task
 from csg.training.dry_run import plan_run
 from csg.training.loop import EpochReport, steps_per_epoch
-from csg.training.protocol import check_protocol
+from csg.training.protocol import check_protocol, check_streams
 from csg.training.run import Run
 from csg.workers.run import train_run
 
@@ -124,6 +124,7 @@ def _show_plan(config: Config, console: Console) -> int:
         console.print(f"data.root is not set: counts are the published ones of {visda17.title(config.data)}")
     else:
         pair = load_pair(config.data)
+        check_streams(pair)
         check_protocol(config, pair)
         steps_per_epoch(config, pair)
         images, classes, sources = len(pair.streams[SOURCE_TRAIN]), len(pair.classes), pair.source_count
