@@ -113,7 +113,7 @@ def _list_next(run: Run, argv: Sequence[str]) -> dict[str, str]:
     again = " ".join(map(quote_for_shell, drop_flag(argv, "train.seed")))
     return {
         "Another seed": f"{program} train {again} --train.seed {run.config.train.seed + 1}".replace("  ", " "),
-        "Classify images": f"{program} predict FOLDER --checkpoint {weights}",
+        "Predict": f"{program} predict FOLDER --checkpoint {weights}",
         "Export": f"{program} export --checkpoint {weights} --output model.onnx",
     }
 

@@ -12,7 +12,8 @@ from analysis.runs.trials import rank_trials
 from analysis.tables.search_summary import format_wilson
 from csg.commands.figures import NO_LABELLED_TARGET
 from csg.commands.next_commands import find_program, print_next, show_in_mlflow
-from csg.data.pair import TARGET_TEST
+from csg.commands.remarks import print_remarks, remark_on_chance
+from csg.data.pair import SOURCE_VAL, TARGET_TEST
 from csg.messages.console import Console
 from csg.messages.text import quote_for_shell
 from csg.messages.wording import pluralize
@@ -150,6 +151,8 @@ def _print_result(
         *[("source only", r) for r in source_only],
     ]:
         console.print(f"  {label:<16} {format_real_figures(run, task, Unit.of(search.score_metric))}")
+    counts = {"classes": len(search.pair.classes), "held_out": len(search.pair.streams[SOURCE_VAL])}
+    print_remarks([remark_on_chance(best.metrics, search.config, **counts)], console)
 
 
 def show_other_choices(search: Search, outcome: Outcome, console: Console) -> None:
