@@ -39,7 +39,7 @@ def test_a_dry_run_refuses_a_batch_larger_than_the_data_and_remarks_on_the_warmu
     small = ["train", "--dry-run", "--data.source-images", "40"]
     assert cli.main([*small, "--train.batch-size", "41"]) == 2
     assert "train.batch_size: expected at most data.source_images (40), found 41" in capsys.readouterr().err
-    assert cli.main([*small, "--train.epochs", "3"]) == 0
+    assert cli.main([*small, "--train.epochs", "3", "--optim.warmup-steps", "20"]) == 0
     assert "a warm-up of 20 steps does not end within the 3 steps of the run" in capsys.readouterr().out
 
 
