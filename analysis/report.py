@@ -29,7 +29,7 @@ from csg.messages.wording import format_numbers, pluralize
 from csg.storage.files import check_file, replacing
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
-from csg.tracking.view import make_run_address
+from csg.tracking.view import make_run_address, read_description
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; }
@@ -126,7 +126,7 @@ def _write_origins(table: RunTable, link: Callable[[str], str]) -> Iterator[str]
 
 
 def _write_note(run: TrackedRun) -> str:
-    return html.escape(run.tags.get(Tag.NOTE, run.name).partition("\n\n[")[0])
+    return html.escape(read_description(run.tags.get(Tag.NOTE, run.name)))
 
 
 @make_main(ReportOptions, __file__, __doc__)

@@ -12,12 +12,13 @@ from rich.text import Text
 from csg.commands import check_command
 from csg.commands.passed_over import print_not_used
 from csg.commands.progress import show_image_progress
+from csg.commands.remarks import print_remarks, remark_on_warmup
 from csg.config import Config, yaml_text
 from csg.config.flags import HELP
 from csg.data import load_pair
 from csg.data.check import Report, check
 from csg.data.fault import KINDS_IN_WORDS
-from csg.data.pair import SOURCE_SHIFTED
+from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN
 from csg.data.pairs.class_map import propose_names
 from csg.data.reading.listing import describe_files
 from csg.messages.console import Console
@@ -26,6 +27,7 @@ from csg.messages.text import get_first_line, make_one_line, make_printable
 from csg.messages.wording import pluralize
 from csg.parsing import ConfigOptions, parse_flags
 from csg.training.loop import steps_per_epoch
+from csg.training.protocol import check_streams
 
 USAGE = "usage: csg data check [flags] (csg data check --help shows them)"
 SHOWN = 100
@@ -51,7 +53,7 @@ def data(argv: Sequence[str], console: Console) -> int:
         prog="csg data check",
         description="Look at every image of a pair on disk, and say what is wrong with it.",
     )
-    _refuse_a_batch_too_large(flags.config)
+    remark = _check_schedule(flags.config)
     with show_image_progress(console, "checking", "checked", left="nothing was kept") as progress:
         report = check(flags.config.data, progress)
     _print_counts(report, console)
@@ -60,17 +62,23 @@ def data(argv: Sequence[str], console: Console) -> int:
     _print_faults(report, console)
     _propose_class_map(report, console)
     _print_verdict(report, console)
+    print_remarks([remark], console)
     console.print(f"report: {report.path}")
     return 0 if report.usable else 1
 
 
-def _refuse_a_batch_too_large(config: Config) -> None:
-    """Refuse a batch size that a training would refuse. If the data cannot be loaded, the check says why."""
+def _check_schedule(config: Config) -> str:
+    """Refuse what a training would refuse of streams and batch size, and return what is to be said of the schedule.
+
+    If the data cannot be loaded, the check says why.
+    """
     try:
         pair = load_pair(config.data)
     except UserError:
-        return
+        return ""
+    check_streams(pair)
     steps_per_epoch(config, pair)
+    return remark_on_warmup(config, images=len(pair.streams[SOURCE_TRAIN]))
 
 
 def _print_counts(report: Report, console: Console) -> None:

@@ -32,13 +32,13 @@ HOW: Final = (
     *("data.on_bad_image", "data.max_megapixels", "data.grey_bits", "data.workers"),
     *("train.device", "train.threads", "train.evaluation_batch_size", "train.energy_samples"),
 )
-"""Settings of the measuring, which a flag may set beside the weights' own."""
+"""Settings of the measuring, which a flag or --config may set beside the weights' own."""
 WHERE: Final = (
     *("data.name", "data.root", "data.target", "data.target_split", "data.target_ids", "data.class_map", "data.cache"),
 )
 """Settings that say where the set is."""
 LAID_OUT_AS: Final = {"classification": "folders", "segmentation": "gta5_cityscapes"}
-"""``data.name`` of a set unless a flag says it, by the task."""
+"""``data.name`` of a set unless a flag or --config says it, by the task."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +133,9 @@ def _refuse_other_settings(flags: Flags[Any]) -> None:
     """Refuse settings that come with the weights."""
     other = next((name for name in sorted(flags.stated) if name not in (*HOW, *WHERE)), None)
     if other is not None:
+        where = format_flag(other) if other in flags.given else f"--config: {other}"
         raise UserError(
-            f"{format_flag(other)}: expected only where the set lies and how it is measured "
+            f"{where}: expected only where the set lies and how it is measured "
             f"({', '.join(map(format_flag, (*WHERE, *HOW)))}) with --checkpoint, whose weights bring all other settings"
         )
     if flags.options.streams:
@@ -147,8 +148,9 @@ def _find_set(flags: Flags[Any]) -> Flat:
     Raises:
         UserError: none does.
     """
-    given = {name.removeprefix("data."): value for name, value in flags.given.items() if name in WHERE}
-    if not given.keys() & {"target", "root"}:
+    flat = flatten(flags.config)
+    given = {name.removeprefix("data."): flat[name] for name in flags.stated if name in WHERE}
+    if given.get("target") is None and given.get("root") is None:
         raise UserError(
             "--checkpoint: expected a labelled set to measure on, found none; name it: --data.target DIR with one "
             "sub-folder a class, or --data.name visda17 --data.root DIR"
@@ -173,8 +175,9 @@ def _name_set(options: SetOptions, where: Flat) -> str:
 
 def _configure(selected: Selected, flags: Flags[Any]) -> Config:
     """Return a run's configuration, to be measured as the flags say."""
-    given = {name: value for name, value in flags.given.items() if name in HOW}
-    return config_from_flat(flatten(selected.on(given.get("train.device"))) | given)
+    flat = flatten(flags.config)
+    stated = {name: flat[name] for name in flags.stated if name in HOW}
+    return config_from_flat(flatten(selected.on(stated.get("train.device"))) | stated)
 
 
 def _print_run(found: Evaluated, name: str, console: Console) -> None:

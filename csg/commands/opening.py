@@ -6,11 +6,12 @@ from typing import Final
 
 from csg.commands.pretrain import make_weights
 from csg.commands.progress import show_image_progress
+from csg.commands.remarks import print_remarks, remark_on_warmup
 from csg.config import Config
 from csg.data import ON_DISK, load_pair
 from csg.data.check import verify
 from csg.data.fault import UNREADABLE
-from csg.data.pair import Pair
+from csg.data.pair import SOURCE_TRAIN, Pair
 from csg.data.reading.listing import describe_files
 from csg.messages.console import Console
 from csg.messages.wording import is_or_are, pluralize
@@ -20,7 +21,7 @@ from csg.models.weights import OWN_WEIGHTS, check_weights
 from csg.storage.layout import place_at
 from csg.training.identity import describe_earlier_runs
 from csg.training.loop import steps_per_epoch
-from csg.training.protocol import check_protocol
+from csg.training.protocol import check_protocol, check_streams
 from csg.training.run import Run
 
 NOTHING: Final = "nothing was trained"
@@ -40,7 +41,7 @@ def open_run(config: Config, console: Console, *, writing: bool = True) -> Run:
     run = Run(config, pair)
     if not writing:
         return run
-    show_earlier_runs(config, console)
+    show_remarks(config, pair, console)
     return run.create()
 
 
@@ -60,10 +61,11 @@ def open_pair(config: Config, console: Console) -> Pair:
     """Load a pair that can be trained on. Images on disk are all looked at, unless they were before.
 
     Raises:
-        UserError: the data are not there, are at fault, lack what the selection protocol looks at, or are fewer than a
-            batch.
+        UserError: the data are not there, are at fault, lack what is measured or what the selection protocol looks at,
+            or are fewer than a batch.
     """
     pair = load_pair(config.data)
+    check_streams(pair)
     check_protocol(config, pair)
     steps_per_epoch(config, pair)
     if config.data.name in ON_DISK:
@@ -83,8 +85,12 @@ def _verify(config: Config, console: Console) -> None:
         console.print(f"{what}: {report.path}")
 
 
-def show_earlier_runs(config: Config, console: Console) -> None:
-    """Print how many runs on record belong to an earlier program; nothing where none does."""
-    earlier = describe_earlier_runs(config.train.output)
-    if earlier:
-        console.print(earlier, style="yellow")
+def show_remarks(config: Config, pair: Pair, console: Console) -> None:
+    """Print what does not hinder a training and should be known before it; nothing where all is as expected."""
+    print_remarks(
+        [
+            describe_earlier_runs(config.train.output),
+            remark_on_warmup(config, images=len(pair.streams[SOURCE_TRAIN])),
+        ],
+        console,
+    )

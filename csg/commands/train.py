@@ -6,20 +6,27 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from csg.commands.figures import print_figures
+from csg.commands.next_commands import find_program, print_next, show_in_mlflow
 from csg.commands.opening import open_run
 from csg.commands.progress import CountProgress
+from csg.commands.remarks import print_remarks, remark_on_chance, remark_on_idle_selection, remark_on_warmup
 from csg.config import Config
+from csg.config.flags import drop_flag
 from csg.data import load_pair
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_VAL
 from csg.data.pairs import visda17
 from csg.messages.console import Console
 from csg.messages.faults import find_outside_fault
-from csg.messages.text import get_first_line, make_one_line
+from csg.messages.text import get_first_line, quote_for_shell
 from csg.messages.wording import is_or_are, pluralize
-from csg.parsing import StoreOptions, parse_flags
+from csg.parsing import Flags, StoreOptions, parse_flags
+from csg.storage.layout import RECORD
 from csg.tasks import find_task
 from csg.training.dry_run import plan_run
-from csg.training.loop import EpochReport
+from csg.training.loop import EpochReport, steps_per_epoch
+from csg.training.protocol import check_protocol, check_streams
+from csg.training.run import Run
 from csg.workers.run import train_run
 
 if TYPE_CHECKING:
@@ -40,21 +47,11 @@ class TrainOptions(StoreOptions):
 def train(argv: Sequence[str], console: Console) -> int:
     """Train one configuration, continue its training, or show its result."""
     flags = parse_flags(TrainOptions, argv, prog="csg train", description="Train and measure one configuration.")
+    print_remarks([remark_on_idle_selection(flags.config, flags.given)], console)
     if flags.options.dry_run:
         return _show_plan(flags.config, console)
     run = open_run(flags.config, console)
-    options = flags.options
-    track: RunTracker | None = None
-    uri = options.tracking_uri or ""
-    if options.tracking_uri != "none":
-        from csg import tracking
-
-        uri = uri or tracking.get_default_tracking_uri(flags.config.train.output)
-        try:
-            store = tracking.Tracker(uri, options.experiment or flags.config.data.name)
-            track = tracking.RunTracker(store, run)
-        except tracking.TrackingError as error:
-            raise tracking.make_recording_error(get_first_line(str(error)), tracking.describe_refusal(error)) from None
+    track = None if flags.options.tracking_uri == "none" else _open_tracker(flags, run)
     known, epochs = len(run.record.epochs), flags.config.train.epochs
     if known:
         of_all = f"{known} of {pluralize(epochs, 'epoch')} {is_or_are(epochs)}"
@@ -64,7 +61,7 @@ def train(argv: Sequence[str], console: Console) -> int:
             for report in train_run(run, progress, lambda text: console.print(text, style="yellow")):
                 console.print(_format_epoch(report, flags.config))
                 _log(track, console)
-        final = run.finish()
+        run.finish()
     except KeyboardInterrupt:
         run.close("interrupted")
         console.print("Interrupted. The same command goes on from the last checkpoint.")
@@ -77,12 +74,48 @@ def train(argv: Sequence[str], console: Console) -> int:
         raise
     finally:
         recorded = _log(track, console)
-    for name, value in final.items():
-        console.print(f"{make_one_line(name):<36} {value:.6g}")
-    console.print(f"weights: {run.selected}")
+    _print_end(run, console)
+    shown = {"All figures": show_in_mlflow(track.uri, track.page) if track and recorded else str(run.folder / RECORD)}
+    print_next(_list_next(run, argv) | shown, console)
     if track is not None and not recorded:
-        raise tracking.make_recording_error(uri, track.refusal)
+        from csg.tracking import make_recording_error
+
+        raise make_recording_error(track.uri, track.refusal)
     return 0
+
+
+def _open_tracker(flags: Flags[TrainOptions], run: Run) -> RunTracker:
+    """Find or make the run in MLflow.
+
+    Raises:
+        UserError, TrackingAwayError: the store refuses, or is away.
+    """
+    from csg import tracking
+
+    uri = flags.options.tracking_uri or tracking.get_default_tracking_uri(flags.config.train.output)
+    try:
+        store = tracking.Tracker(uri, flags.options.experiment or flags.config.data.name)
+        return tracking.RunTracker(store, run)
+    except tracking.TrackingError as error:
+        raise tracking.make_recording_error(get_first_line(str(error)), tracking.describe_refusal(error)) from None
+
+
+def _print_end(run: Run, console: Console) -> None:
+    """Print what the run came to, with a remark where that is nothing."""
+    print_figures(run, console)
+    counts = {"classes": len(run.pair.classes), "held_out": len(run.pair.streams[SOURCE_VAL])}
+    print_remarks([remark_on_chance(run.record.final, run.config, **counts)], console)
+
+
+def _list_next(run: Run, argv: Sequence[str]) -> dict[str, str]:
+    """Return what may come next, as commands by what they do."""
+    program, weights = find_program("csg"), quote_for_shell(str(run.selected))
+    again = " ".join(map(quote_for_shell, drop_flag(argv, "train.seed")))
+    return {
+        "Another seed": f"{program} train {again} --train.seed {run.config.train.seed + 1}".replace("  ", " "),
+        "Predict": f"{program} predict FOLDER --checkpoint {weights}",
+        "Export": f"{program} export --checkpoint {weights} --output model.onnx",
+    }
 
 
 def _show_plan(config: Config, console: Console) -> int:
@@ -91,6 +124,9 @@ def _show_plan(config: Config, console: Console) -> int:
         console.print(f"data.root is not set: counts are the published ones of {visda17.title(config.data)}")
     else:
         pair = load_pair(config.data)
+        check_streams(pair)
+        check_protocol(config, pair)
+        steps_per_epoch(config, pair)
         images, classes, sources = len(pair.streams[SOURCE_TRAIN]), len(pair.classes), pair.source_count
         console.print(pair.description)
     plan = plan_run(config, images=images, classes=classes, sources=sources)
@@ -112,6 +148,7 @@ def _show_plan(config: Config, console: Console) -> int:
     ]
     for line in lines:
         console.print(line)
+    print_remarks([remark_on_warmup(config, images=images)], console)
     return 0
 
 

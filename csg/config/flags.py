@@ -179,6 +179,16 @@ def _parse_one(word: str, argument: Argument, what: str) -> Any:
     return resolve_user_path(value, what) if isinstance(value, Path) else value
 
 
+def drop_flag(argv: Sequence[str], name: str) -> list[str]:
+    """Return a command line without the setting ``name``."""
+    line = CommandLine.parse(argv)
+    words = list(line.words)
+    for flag in line.flags:
+        if flag.name != name:
+            words += [flag.typed if flag.value is None else f"{flag.typed}={flag.value}", *flag.words]
+    return words
+
+
 def list_arguments(options: type[Any]) -> dict[str, Argument]:
     """Return the arguments that the fields of a dataclass declare, by name."""
     arguments = {}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError, find_outside_fault
+from csg.messages.interrupts import answer_interrupts
 
 
 class RunsFailedError(Exception):
@@ -18,7 +20,7 @@ def run_to_exit_code(body: Callable[[], int], *, resumes: bool) -> int:
 
     Args:
         body: returns an exit code.
-        resumes: whether the same command continues the work. The message then says so.
+        resumes: whether the same command continues the work. The message then says so, and Ctrl-C is answered at once.
 
     Returns:
         The exit code of ``body``; 1 when runs failed; 2 when a flag, a setting or the data cannot be used; 3 when
@@ -27,7 +29,8 @@ def run_to_exit_code(body: Callable[[], int], *, resumes: bool) -> int:
     """
     errors = Console(stderr=True)
     try:
-        return body()
+        with answer_interrupts() if resumes else nullcontext():
+            return body()
     except UserError as error:
         errors.complain(error)
         return 2

@@ -8,12 +8,14 @@ from csg.tracking.refusals import describe_refusal, make_recording_error
 from csg.tracking.run_tracker import RunTracker
 from csg.tracking.store import TrackingError, get_default_tracking_uri
 from csg.tracking.tracker import Tracker
+from csg.tracking.view import View
 
 __all__ = [
     "RunTracker",
     "TrackedRun",
     "Tracker",
     "TrackingError",
+    "View",
     "add_histories",
     "describe_refusal",
     "get_default_tracking_uri",

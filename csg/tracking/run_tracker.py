@@ -9,6 +9,7 @@ from functools import partial
 from csg.tracking.refusals import is_lasting
 from csg.tracking.store import TrackingError
 from csg.tracking.tracker import Tracker
+from csg.tracking.view import make_run_address
 from csg.training.record import Record
 from csg.training.run import Run
 from csg.training.selection import SELECTION_SCORE, score_after
@@ -33,6 +34,16 @@ class RunTracker:
         self._open()
         self.refusal = ""
         """Refusal of the store at the last attempt to write, and what to do; empty if there was none."""
+
+    @property
+    def uri(self) -> str:
+        """The store."""
+        return self._tracker.uri
+
+    @property
+    def page(self) -> str:
+        """The address of the run's page, to append to the server's."""
+        return make_run_address(self._tracker.experiment_id, self.run_id)
 
     def _open(self) -> None:
         self.run_id = self._find()

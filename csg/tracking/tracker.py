@@ -27,14 +27,14 @@ from csg.tracking.reading import TrackedRun, convert_run, format_setting, read_h
 from csg.tracking.refusals import describe_deleted_experiment, describe_refusal
 from csg.tracking.store import DELETED, TrackingError, connect, resolve_uri
 from csg.tracking.tags import PARENT_KEYS, Tag
-from csg.tracking.view import make_view_address, make_view_state
+from csg.tracking.view import View, make_note, make_view_address
 from csg.training.identity import Identity
 from csg.training.record import Record, Status
 
 MLFLOW_STATUS: dict[Status, str] = {
     "running": "RUNNING",
     "finished": "FINISHED",
-    "stopped": "KILLED",
+    "stopped": "FINISHED",
     "interrupted": "KILLED",
     "failed": "FAILED",
 }
@@ -133,17 +133,21 @@ class Tracker:
     def _make_parent_tags(self, kind: str, key: str, folder: Place) -> dict[str, str]:
         return {Tag.KIND: kind, PARENT_KEYS[kind]: key, Tag.FOLDER: self._name_folder(folder)}
 
-    def share_view(self, parent: str, settings: Sequence[str], score: str) -> str:
-        """Make a view of the runs below ``parent`` with columns for ``settings`` and for ``score``.
+    def share_view(self, view: View, description: str, verdict: Sequence[str] = ()) -> str:
+        """Make a view of the runs below a parent, whose description links to it and goes on with the verdict.
+
+        Args:
+            view: what the page shows.
+            description: what the parent is.
+            verdict: sentences on what came of it; none while there is no verdict.
 
         Returns:
-            The address of the view, to append to the server's. The description of the parent links to it.
+            The address of the view, to append to the server's.
         """
-        key = f"csg-{parent[:12]}"
-        self.client.set_experiment_tag(self.experiment_id, f"{Tag.VIEW}{key}", make_view_state(parent, settings, score))
+        key = f"csg-{view.parent[:12]}"
+        self.client.set_experiment_tag(self.experiment_id, f"{Tag.VIEW}{key}", view.make_state())
         address = make_view_address(self.experiment_id, key)
-        note = self.client.get_run(parent).data.tags.get(Tag.NOTE, "").partition("\n\n[")[0]
-        self.client.set_tag(parent, Tag.NOTE, f"{note}\n\n[All its runs, the best first]({address[1:]})")
+        self.client.set_tag(view.parent, Tag.NOTE, make_note(address, verdict, make_printable(description)))
         return address
 
     def open_run(
@@ -210,7 +214,11 @@ class Tracker:
         return max((metric.step for metric in history), default=0), status
 
     def set_status(self, run_id: str, status: Status) -> None:
-        """Set the status that MLflow shows. A stopped run is KILLED there."""
+        """Set the status that MLflow shows.
+
+        A stopped run is FINISHED there, since a scheduler ended it as it should: MLflow's pages mark every other ending
+        with a red cross. The tag ``status`` tells them apart.
+        """
         if status == "running":
             self.client.update_run(run_id, status="RUNNING")
         else:

@@ -1,41 +1,100 @@
-"""A view of the runs of a search or an ablation in MLflow's pages: the columns, the rows and their order.
+"""A view of the runs of a search or an ablation in MLflow's pages: the columns, the rows, their order and the charts.
 
-MLflow keeps a shared view as a tag of the experiment. The address of the page names the view.
+MLflow keeps a shared view as a tag of the experiment, in the form in which its pages keep their own state. The address
+of the page names the view.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from csg.tracking.tags import Tag
 from csg.training.selection import SELECTION_SCORE
 
-TAGS = (Tag.STATUS, Tag.BEST, Tag.CELL)
+TAGS: Final = (Tag.STATUS, Tag.BEST, Tag.CELL)
+CHARTS: Final = "&compareRunsMode=CHART"
+"""What the address of a view ends with, where the page shows charts beside the names of the runs."""
+SECTION: Final = "csg"
+"""Identifies the section of the charts, which stands above those that MLflow makes of all metrics."""
 
 
-def make_view_state(parent: str, settings: Sequence[str], score: str) -> str:
-    """Return the state of a page with the runs below ``parent``, the best first.
+@dataclass(frozen=True)
+class View:
+    """What a page with the runs below a parent shows."""
 
-    The columns are ``settings``, the selection score, ``score`` and E_0 on real images, and some tags. MLflow orders
-    the columns itself: metrics, settings, tags.
+    parent: str
+    """The parent's run id."""
+    settings: Sequence[str]
+    """Settings that have a column."""
+    score: str
+    """The metric that is drawn by epoch."""
+    real: str
+    """The metric on real images that sums up a run."""
+    axes: Sequence[str] = ()
+    """Settings that every run has, for parallel coordinates; none for a bar chart of ``real``."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns in their order, as MLflow names them."""
+        return [
+            *(f"metrics.`{name}`" for name in (SELECTION_SCORE, self.real, "target/test/E0_mhe")),
+            *(f"tags.`{name}`" for name in TAGS),
+            *(f"params.`{name}`" for name in self.settings),
+        ]
+
+    def make_state(self) -> str:
+        """Return the state of the page, the best runs first."""
+        state = {
+            "searchFilter": f"tags.`{Tag.PARENT}` = '{self.parent}'",
+            "orderByKey": f"metrics.`{SELECTION_SCORE}`",
+            "orderByAsc": False,
+            "selectedColumns": self.columns,
+            "columnOrder": self.columns,
+            "runsHiddenMode": "FIRST_20_RUNS",
+            "compareRunCharts": self._make_charts(),
+            "compareRunSections": [_make_section()],
+            "isAccordionReordered": True,
+        }
+        return json.dumps(state)
+
+    def _make_charts(self) -> list[dict[str, Any]]:
+        line = {"type": "LINE", "metricKey": self.score, "selectedMetricKeys": [self.score], "xAxisKey": "step"}
+        line |= {"displayName": f"{self.score} by epoch", "scaleType": "linear", "xAxisScaleType": "linear"}
+        parallel = {"type": "PARALLEL", "selectedParams": list(self.axes), "showAllRuns": True}
+        parallel |= {"selectedMetrics": [SELECTION_SCORE, self.real], "displayName": "settings and scores"}
+        bars = {"type": "BAR", "metricKey": self.real, "runsCountToCompare": 20}
+        charts = [line, *([parallel] if self.axes else []), bars]
+        fixed = {"metricSectionId": SECTION, "deleted": False, "isGenerated": False}
+        return [{**chart, **fixed, "uuid": f"{SECTION}-{place}"} for place, chart in enumerate(charts)]
+
+
+def _make_section() -> dict[str, Any]:
+    flags = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
+    return {"uuid": SECTION, "name": "In short", **flags}
+
+
+def make_note(view: str, verdict: Sequence[str], description: str) -> str:
+    """Write the description of a parent run: links to its view, the verdict, and what it is, a paragraph each.
+
+    Args:
+        view: the address of the view.
+        verdict: sentences; none while there is no verdict.
+        description: what the parent is.
     """
-    columns = [
-        *(f"metrics.`{name}`" for name in (SELECTION_SCORE, f"target/test/{score}", "target/test/E0_mhe")),
-        *(f"params.`{name}`" for name in settings),
-        *(f"tags.`{name}`" for name in TAGS),
-    ]
-    state = {
-        "searchFilter": f"tags.`{Tag.PARENT}` = '{parent}'",
-        "orderByKey": f"metrics.`{SELECTION_SCORE}`",
-        "orderByAsc": False,
-        "selectedColumns": columns,
-    }
-    return json.dumps(state)
+    links = f"[All its runs, the best first]({view[1:]}), and [their charts]({view[1:]}{CHARTS})"
+    return "\n\n".join([links, *([" ".join(verdict)] if verdict else []), description])
+
+
+def read_description(note: str) -> str:
+    """Return what a note of :func:`make_note` says that the run is."""
+    return note.partition("\n\n[")[0].rpartition("\n\n")[2]
 
 
 def make_view_address(experiment_id: str, key: str) -> str:
-    """Return the address of the view ``key``, to append to the server's."""
+    """Return the address of the view ``key``, to append to the server's; its charts are at CHARTS behind that."""
     return f"/#/experiments/{experiment_id}/runs?viewStateShareKey={key}"
 
 

@@ -1,4 +1,4 @@
-"""Whether a pair has what a selection protocol looks at."""
+"""Whether a pair has the images that a training and its selection protocol look at."""
 
 from __future__ import annotations
 
@@ -31,4 +31,18 @@ def check_protocol(config: Config, pair: Pair) -> None:
         raise UserError(
             f"selection.protocol: {protocol!r} looks at the labels of real images, found {len(real):,} photographs "
             f"without labels; give labelled ones (data.target with one sub-folder a class), {REMEDY}"
+        )
+
+
+def check_streams(pair: Pair) -> None:
+    """Refuse a pair with a stream that has no image, which would end the first measurement of a run.
+
+    Raises:
+        UserError: it has one. Missing classes were allowed, and no class has two images to be parted.
+    """
+    empty = [name for name, stream in pair.streams.items() if not len(stream)]
+    if empty:
+        raise UserError(
+            f"data.allow_missing_classes: expected a class with two images or more, one for each part that data.name="
+            f"{pair.name} is split into, found none, which leaves {', '.join(empty)} empty; give more images"
         )

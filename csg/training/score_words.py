@@ -57,3 +57,17 @@ class Unit:
     def name_axis(self, words: str) -> str:
         """Write a figure's name with the unit in brackets, for axes."""
         return f"{words} ({self.sign})" if self.sign else words
+
+
+def compute_wilson(share: float, images: int) -> tuple[float, float]:
+    """Return the ends of the 95 % Wilson interval of a share of independent images, as fractions."""
+    from scipy.stats import binomtest  # takes a second, which only a finished run has to wait for
+
+    interval = binomtest(round(share * images), images).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def format_wilson(share: float, images: int) -> str:
+    """Write the 95 % Wilson interval of a share of independent images, in percent: ``[71.7, 76.5]``."""
+    low, high = compute_wilson(share, images)
+    return f"[{100 * low:.1f}, {100 * high:.1f}]"

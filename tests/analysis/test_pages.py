@@ -20,7 +20,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from analysis import report
 from csg.storage.disk import DiskPlace
-from csg.tracking import RunTracker, Tracker
+from csg.tracking import RunTracker, Tracker, View
+from csg.tracking.view import CHARTS
 from csg.training.run import Run
 from tests.analysis.tables.test_tables import GOLDEN
 from tests.csg.training.test_training import tiny
@@ -111,8 +112,11 @@ def test_the_view_of_a_search_shows_its_trials_with_the_searched_settings_and_no
         run.finish()
         run.record.final["target/test/accuracy"] = 0.25 + 0.5 * number
         RunTracker(store, run, parent=parent, name=f"{number:03d} trial").log()
-    address = store.share_view(parent, ["method.temperature", "optim.lr"], "mean_class_accuracy")
+    searched = ["method.temperature", "optim.lr"]
+    view = View(parent, searched, "source/val/mean_class_accuracy", "target/test/accuracy", searched)
+    address = store.share_view(view, "A search", ["The verdict: +1.0 points [+0.5, +1.5]."])
     with mlflow_pages(store) as server, browser_page() as page:
+        page.set_viewport_size({"width": 1280, "height": 900})
         page.goto(server + address)
         page.get_by_text("000 trial").first.wait_for(timeout=60_000)
         page.get_by_text("method.temperature").first.wait_for(timeout=60_000)
@@ -122,7 +126,12 @@ def test_the_view_of_a_search_shows_its_trials_with_the_searched_settings_and_no
         assert any("method.temperature" in heading for heading in headings) or "method.temperature" in text
         assert "train.threads" not in text, "constants are out of the way"
         page.goto(f"{server}/#/experiments/{store.experiment_id}/runs/{parent}")
-        page.get_by_text("All its runs, the best first").first.wait_for(timeout=60_000)
+        note = page.get_by_text("All its runs, the best first").first
+        note.wait_for(timeout=60_000)
+        verdict = page.get_by_text("The verdict: +1.0 points [+0.5, +1.5].").first
+        places = [each.bounding_box() for each in (note, verdict, page.get_by_text("A search", exact=True).first)]
+        heights = [place["y"] for place in places if place is not None]
+        assert heights == sorted(heights) and len(heights) == 3 and heights[1] < 900, "on the first screen"
         children = store.read_children(parent)
         compared = json.dumps([run.run_id for run in children])
         page.goto(
@@ -133,7 +142,7 @@ def test_the_view_of_a_search_shows_its_trials_with_the_searched_settings_and_no
         page.locator(".parcoords, .parallel-coordinates-plot, .js-plotly-plot").first.wait_for(timeout=60_000)
         differing = page.locator("tr", has_text="method.temperature").first.inner_text().split()
         assert differing[-2:] == ["0.07", "0.5"], "a setting has one name, here too"
-        page.goto(f"{server}{address}&compareRunsMode=CHART")
-        page.get_by_placeholder("Search metric charts").fill("source/val/mean_class_accuracy", timeout=60_000)
-        page.get_by_text("source/val/mean_class_accuracy").first.wait_for(timeout=60_000)
+        page.goto(f"{server}{address}{CHARTS}")
+        page.get_by_text("source/val/mean_class_accuracy by epoch").first.wait_for(timeout=60_000)
+        page.get_by_text("settings and scores").first.wait_for(timeout=60_000)
         page.locator(".js-plotly-plot").first.wait_for(timeout=60_000)

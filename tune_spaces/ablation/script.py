@@ -13,11 +13,11 @@ from rich.text import Text
 from analysis.runs.run_table import AblationRuns
 from analysis.tables.comparisons import make_ablation_table
 from analysis.tables.table import write_tables
-from csg.commands.opening import check_starting_weights, open_pair, show_earlier_runs
+from csg.commands.opening import check_starting_weights, open_pair, show_remarks
 from csg.commands.script import run_script
 from csg.config import Config, DataConfig
 from csg.config.settings import Count, flatten
-from csg.data.pair import Pair
+from csg.data.pair import TARGET_TEST, Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError
@@ -26,9 +26,10 @@ from csg.messages.wording import pluralize
 from csg.parsing import Flags, StoreOptions, parse_flags
 from csg.storage.layout import place_at
 from csg.tasks import find_task
-from csg.tracking import get_default_tracking_uri
+from csg.tracking import TrackedRun, View, get_default_tracking_uri
 from csg.training.dry_run import check_buildable
 from csg.training.identity import Identity
+from csg.training.selection import score_metric
 from tune_spaces.ablation.ablation import Ablation, CellRun, configure_cells, estimate_seconds, run_ablation
 from tune_spaces.designs.design import Design
 from tune_spaces.execution.driver import Outcome
@@ -121,15 +122,20 @@ def conclude(ablation: Ablation, outcome: Outcome, console: Console) -> None:
     table = make_ablation_table(AblationRuns(tracker.read(outcome.parent), runs))
     for path in write_tables([table], runs, ablation.folder):
         tracker.log_artifact(outcome.parent, path)
-    logged = {name for run in runs for name in run.params}
-    varied = sorted(ablation.design.varied & logged - {"method.name"})
-    tracker.share_view(outcome.parent, varied, find_task(ablation.runs[0].config.data).score)
+    tracker.share_view(make_view(ablation, outcome.parent, runs), ablation.study.description)
     console.print()
     console.print(table.to_rich())
     console.print(table.caption)
     console.print(f"Tables: {ablation.folder}")
     if outcome.ending != "complete":
         console.print(f"The ablation {outcome.reason}. The same command goes on with it.")
+
+
+def make_view(ablation: Ablation, parent: str, runs: Sequence[TrackedRun]) -> View:
+    """Say what MLflow's page of the runs shows."""
+    config, logged = ablation.runs[0].config, {name for run in runs for name in run.params}
+    varied = sorted(ablation.design.varied & logged - {"method.name"})
+    return View(parent, varied, score_metric(config), f"{TARGET_TEST}/{find_task(config.data).headline}")
 
 
 def check_no_run_failed(ablation: Ablation) -> None:
@@ -170,7 +176,7 @@ def run_design(
             f"{ablation.runs[0].pair.description}",
             sep="",
         )
-        show_earlier_runs(flags.config, console)
+        show_remarks(ablation.runs[0].config, ablation.runs[0].pair, console)
         if flags.options.plan:
             show_plan(ablation, console)
             return True

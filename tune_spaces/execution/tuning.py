@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final, Protocol
 
 from ray import tune
@@ -15,6 +16,7 @@ from ray.tune import TuneError
 
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError, find_outside_fault, walk_causes
+from csg.messages.interrupts import announce_stop
 from csg.training.program import source_digest
 from csg.workers.slots import list_resources
 from tune_spaces.execution.trial import NUMBER, configure_trial
@@ -29,6 +31,21 @@ class DriverCallback(tune.Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+class InterruptAnswer(DriverCallback):
+    """Has Ctrl-C answered on the console before Tune, which writes its answer to its log, ends the trials."""
+
+    def setup(self, **info: Any) -> None:
+        """Take the place of Tune's own handler, which stands by now."""
+        tunes = signal.getsignal(signal.SIGINT)
+
+        def answer(number: int, frame: FrameType | None) -> None:
+            if callable(tunes):
+                tunes(number, frame)  # first, since it restores the handler before it
+            announce_stop()
+
+        signal.signal(signal.SIGINT, answer)
 
 
 class TrialSource(Protocol):
@@ -81,7 +98,7 @@ def run_trials(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(folder),
-            callbacks=list(callbacks),
+            callbacks=[InterruptAnswer(), *callbacks],
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),

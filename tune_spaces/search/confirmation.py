@@ -23,7 +23,7 @@ from csg.tracking.tags import Tag
 from csg.training.score_words import Unit
 from csg.training.selection import SELECTION_SCORE
 from tune_spaces.ablation.ablation import Ablation, run_ablation
-from tune_spaces.ablation.script import check_no_run_failed, make_cell_runs
+from tune_spaces.ablation.script import check_no_run_failed, make_cell_runs, make_view
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.execution.driver import Outcome
 from tune_spaces.search.plan import ROLE_NAMES, Search
@@ -68,7 +68,7 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     console.print(heading, f": {size}", sep="")
     confirmed = run_ablation(ablation, console)
     runs = confirmed.tracker.read_children(confirmed.parent)
-    searched = {name_cell(run): run for run in winners} | {
+    searched = {name_cell(search, run): run for run in winners} | {
         ROLE_NAMES[role]: run for run in trials if (role := run.tags.get(Tag.ROLE, "")) in ROLE_NAMES
     }
     table = make_confirmation_table(search, design, searched, runs)
@@ -80,14 +80,23 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     if confirmed.ending != "complete":
         console.print(f"The confirmation {confirmed.reason}. The same command goes on with it.")
         return False
-    _print_verdict(search, winners[0], runs, console)
+    confirmed.tracker.share_view(make_view(ablation, confirmed.parent, runs), ablation.study.description)
+    verdict = find_verdict(search, winners[0], runs)
+    if verdict:
+        outcome.tracker.share_view(search.make_view(outcome.parent, trials), search.study.description, verdict)
+        console.print()
+        console.print(Text("Verdict", style="bold"))
+        for sentence in verdict:
+            console.print(sentence)
     check_no_run_failed(ablation)
     return True
 
 
 def make_design(search: Search, best: Sequence[TrackedRun]) -> Design:
     """Return the best trials, and where they are others the default setting and source only, as cells of a design."""
-    cells = [Cell(name_cell(run), {n: run.params[n] for n in search.space.names if n in run.params}) for run in best]
+    cells = [
+        Cell(name_cell(search, run), {n: run.params[n] for n in search.space.names if n in run.params}) for run in best
+    ]
     if all(cell.name != DEFAULT for cell in cells):
         cells.append(Cell(DEFAULT, search.space.defaults(search.base)))
     if search.reference is not None:
@@ -95,9 +104,9 @@ def make_design(search: Search, best: Sequence[TrackedRun]) -> Design:
     return Design(title=f"Winners of {search.name} under fresh seeds", cells=tuple(cells), base=cells[-1].name)
 
 
-def name_cell(run: TrackedRun) -> str:
-    """Return the name of the cell that trains a trial again."""
-    return DEFAULT if run.tags.get(Tag.ROLE) == "default" else run.name
+def name_cell(search: Search, run: TrackedRun) -> str:
+    """Return the name of the cell that trains a trial again; of the default setting also where it was suggested."""
+    return DEFAULT if run.tags[Tag.CONFIG_ID] == search.default_id else run.name
 
 
 def make_confirmation_table(
@@ -144,7 +153,8 @@ def make_confirmation_table(
     return Table("confirmation", f"What survives of {search.name}", arrange_cells(headings, rows), caption)
 
 
-def _print_verdict(search: Search, best: TrackedRun, runs: Sequence[TrackedRun], console: Console) -> None:
+def find_verdict(search: Search, best: TrackedRun, runs: Sequence[TrackedRun]) -> list[str]:
+    """Return the verdict's sentences on the best trial by its fresh ``runs``; none where no real image has a label."""
     task = find_task(search.config.data)
     metric = f"{TARGET_TEST}/{task.headline}"
 
@@ -153,11 +163,8 @@ def _print_verdict(search: Search, best: TrackedRun, runs: Sequence[TrackedRun],
         return {int(run.params["train.seed"]): 100 * run.metrics[metric] for run in chosen if metric in run.metrics}
 
     if not any(metric in run.metrics for run in runs) and any(run.status == "finished" for run in runs):
-        return  # without target/test there is nothing that a verdict could rest on
-    others = (name for name in (SOURCE_ONLY, DEFAULT) if name != name_cell(best))
-    confirmed = Confirmed(collect(name_cell(best)), {name: values for name in others if (values := collect(name))})
-    console.print()
-    console.print(Text("Verdict", style="bold"))
-    is_default = best.tags.get(Tag.ROLE) == "default"
-    for sentence in make_verdict(confirmed, words=task.headline_words, is_default=is_default):
-        console.print(sentence)
+        return []
+    chosen = name_cell(search, best)
+    references = {name: collect(name) for name in (SOURCE_ONLY, DEFAULT) if name != chosen}
+    confirmed = Confirmed(collect(chosen), {name: values for name, values in references.items() if values})
+    return make_verdict(confirmed, words=task.headline_words, is_default=chosen == DEFAULT)

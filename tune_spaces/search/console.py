@@ -13,10 +13,10 @@ from rich.table import Table
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
 from csg.training.score_words import Unit, describe_score
-from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, configure_trial, get_ending
+from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, get_ending
 from tune_spaces.execution.tuning import DriverCallback
 from tune_spaces.search.journal import Event
-from tune_spaces.search.plan import ROLE_NAMES, Search
+from tune_spaces.search.plan import Search
 
 STYLES = {"running": "cyan", "finished": "green", "stopped": "dim", "failed": "red"}
 
@@ -40,7 +40,7 @@ class SearchConsole(DriverCallback):
         """Draw on ``console``; ``known`` says which trials ended before an interruption."""
         config = search.config
         self._console = console
-        self._base = search.base
+        self._search = search
         self._epochs = config.train.epochs
         self._trials = search.options.num_samples
         self._score_name = describe_score(config)
@@ -50,11 +50,12 @@ class SearchConsole(DriverCallback):
         suggested = {event.trial: event for event in known if event.kind == "suggested"}
         for event in known:
             if event.kind == "ended":
-                what = self._describe(suggested[event.trial].role, suggested[event.trial].settings)
+                begun = suggested[event.trial]
+                what = self._describe({**begun.settings, ROLE: begun.role})
                 self._rows[event.trial] = Row(what, event.epoch, event.score, event.decision)
 
-    def _describe(self, role: str, trial_config: Mapping[str, Any]) -> str:
-        return ROLE_NAMES.get(role) or configure_trial(self._base, trial_config).summary.removeprefix("csg ")
+    def _describe(self, trial_config: Mapping[str, Any]) -> str:
+        return self._search.label(trial_config).removeprefix("csg ")
 
     def __enter__(self) -> SearchConsole:
         if self._console.is_terminal:
@@ -72,7 +73,7 @@ class SearchConsole(DriverCallback):
 
     def on_trial_start(self, *, trial: Any, **info: Any) -> None:
         """Show a trial that starts."""
-        what = self._describe(trial.config[ROLE], trial.config)
+        what = self._describe(trial.config)
         self._rows[trial.config[NUMBER]] = Row(what, began=time.monotonic())
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **info: Any) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Final
 
@@ -18,22 +18,24 @@ from csg.config.names import make_folder_name
 from csg.config.pairs import BUNDLED
 from csg.config.settings import Count, flatten
 from csg.data import load_pair
-from csg.data.pair import Pair
+from csg.data.pair import TARGET_TEST, Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.parsing import Flags, StoreOptions, config_from_flat
+from csg.parsing import Flags, StoreOptions, config_from_flat, overlay
 from csg.storage.layout import SEARCHES, place_at
 from csg.storage.place import Place
-from csg.tracking import get_default_tracking_uri
+from csg.tasks import find_task
+from csg.tracking import TrackedRun, View, get_default_tracking_uri
 from csg.tracking.tags import Tag
 from csg.training.dry_run import check_buildable
-from csg.training.identity import resolve_settings
+from csg.training.identity import config_id, resolve_settings
 from csg.training.program import source_digest
 from csg.training.run import Run
 from csg.training.selection import ASKS, PROTOCOLS, Protocol, score_metric
 from tune_spaces.execution.driver import Study
 from tune_spaces.execution.recorder import Entry
-from tune_spaces.execution.trial import NUMBER, ROLE, configure_trial
+from tune_spaces.execution.trial import NUMBER, ROLE, configure_trial, get_settings
+from tune_spaces.search.labels import label_trial
 from tune_spaces.spaces.narrowing import check_space, narrow_space
 from tune_spaces.spaces.shipped import find_space
 from tune_spaces.spaces.space import Space
@@ -120,6 +122,11 @@ class Search:
         default = self.space.defaults(self.base).items()
         return {n: value for n, value in default if not n.startswith(("method.", "averaging."))} | REFERENCE
 
+    @cached_property
+    def default_id(self) -> str:
+        """The identity of the default setting, which the sampler may suggest too."""
+        return config_id(config_from_flat(overlay(self.base, self.space.defaults(self.base))))
+
     @property
     def confirmed(self) -> int:
         """How many of the best trials are trained again under fresh seeds."""
@@ -174,13 +181,31 @@ class Search:
             find_entry=self.find_entry,
         )
 
+    def label(self, trial_config: Mapping[str, Any]) -> str:
+        """Name a trial for people, by its Tune configuration."""
+        settings = get_settings(trial_config)
+        named = {name: settings[name] for name in self.space.names if name in settings}
+        role = ROLE_NAMES.get(trial_config[ROLE])
+        return role or label_trial(configure_trial(self.base, trial_config), named)
+
+    def make_view(self, parent: str, trials: Sequence[TrackedRun]) -> View:
+        """Say what MLflow's page of the trials shows."""
+        searched = [run for run in trials if run.tags.get(Tag.ROLE) != "source_only"]
+        return View(
+            parent=parent,
+            settings=self.space.names,
+            score=self.score_metric,
+            real=f"{TARGET_TEST}/{find_task(self.config.data).headline}",
+            axes=[name for name in self.space.names if all(name in run.params for run in searched)],
+        )
+
     def find_entry(self, trial_config: Mapping[str, Any]) -> Entry:
         """Find a trial's run by the trial's Tune configuration."""
         config = configure_trial(self.base, trial_config)
         number, role = trial_config[NUMBER], trial_config[ROLE]
         return Entry(
             Run(config, load_pair(config.data)),
-            name=f"{number:03d} {ROLE_NAMES.get(role, config.summary)}",
+            name=f"{number:03d} {self.label(trial_config)}",
             tags={Tag.TRIAL: str(number), Tag.ROLE: role},
         )
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from csg.commands.opening import show_earlier_runs
+from csg.commands.opening import show_remarks
 from csg.commands.script import run_script
 from csg.messages.console import Console
 from csg.messages.errors import UserError
@@ -52,7 +52,7 @@ def search_script(
         search = plan_search(parse_flags(options, given, prog=prog, description=description, base=start), console)
         console.print(search.where, style="bold")
         console.print(search.selects_by)
-        show_earlier_runs(search.config, console)
+        show_remarks(search.config, search.pair, console)
         outcome = run_search(search, console)
         # What draws figures and tables takes seconds to import: a search does not start later for it.
         from tune_spaces.search.summary import conclude, show_other_choices

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import statistics
-import sys
-from pathlib import Path
 
 from rich.text import Text
 
@@ -14,13 +10,15 @@ from analysis.figures.search_figures import write_search_figures
 from analysis.runs.metrics import has_metrics, make_selectors
 from analysis.runs.trials import rank_trials
 from analysis.tables.search_summary import format_wilson
-from csg.data.pair import TARGET_TEST
+from csg.commands.figures import NO_LABELLED_TARGET
+from csg.commands.next_commands import find_program, print_next, show_in_mlflow
+from csg.commands.remarks import print_remarks, remark_on_chance
+from csg.data.pair import SOURCE_VAL, TARGET_TEST
 from csg.messages.console import Console
 from csg.messages.text import quote_for_shell
 from csg.messages.wording import pluralize
 from csg.parsing import config_from_flat, overlay, to_yaml
 from csg.storage.layout import JOURNAL
-from csg.storage.place import Place
 from csg.tasks import find_task
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
@@ -31,9 +29,6 @@ from tune_spaces.execution.driver import Outcome
 from tune_spaces.execution.recorder import UNKNOWN_ERROR
 from tune_spaces.search.journal import Event, Journal
 from tune_spaces.search.plan import Search
-
-LOCAL_SERVER = "http://127.0.0.1:5000"
-"""Where ``mlflow ui`` listens unless told otherwise."""
 
 
 def conclude(search: Search, outcome: Outcome, console: Console) -> None:
@@ -70,8 +65,10 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> None:
     tracker.set_tags(outcome.parent, {"best.run_id": best.run_id, "best.config_id": best.tags[Tag.CONFIG_ID]})
     tracker.mark_best(runs, best)
     _print_result(search, console, best, finished, queries=queries)
-    view = tracker.share_view(outcome.parent, search.space.names, find_task(search.config.data).score)
-    _print_next(tracker.uri, console, folder, view)
+    view = tracker.share_view(search.make_view(outcome.parent, runs), search.study.description)
+    again = f"{find_program('csg')} train --config {quote_for_shell(str(best_place))} --train.seed 1"
+    compare = show_in_mlflow(tracker.uri, view)
+    print_next({"Compare the runs": compare, "Train it again": again, "Figures": str(folder)}, console)
 
 
 def count_target_queries(events: list[Event], protocol: str) -> int:
@@ -140,7 +137,7 @@ def _print_result(
     task = find_task(search.config.data)
     images = best.metrics.get(f"{TARGET_TEST}/images")
     if images is None:
-        console.print("There is no target/test: no label says how right these are on real images.")
+        console.print(NO_LABELLED_TARGET)
     else:
         console.print(
             f"On the {pluralize(int(images), 'real image')} of target/test, which no search has seen"
@@ -154,6 +151,8 @@ def _print_result(
         *[("source only", r) for r in source_only],
     ]:
         console.print(f"  {label:<16} {format_real_figures(run, task, Unit.of(search.score_metric))}")
+    counts = {"classes": len(search.pair.classes), "held_out": len(search.pair.streams[SOURCE_VAL])}
+    print_remarks([remark_on_chance(best.metrics, search.config, **counts)], console)
 
 
 def show_other_choices(search: Search, outcome: Outcome, console: Console) -> None:
@@ -193,28 +192,3 @@ def format_real_figures(run: TrackedRun, task: Task, unit: Unit) -> str:
         f"{100 * overall:5.1f} %{f' {format_wilson(run, overall)}' if task.one_label else ''}   {task.score_words} "
         f"{100 * score:5.1f} %   E_0 (mhe) {'-' if energy is None else f'{energy:.3f}'}"
     )
-
-
-def _print_next(uri: str, console: Console, folder: Place, view: str) -> None:
-    console.print()
-    command = f"{_program('mlflow')} ui --backend-store-uri {quote_for_shell(uri)} --workers 1"
-    ui = f"{command}, then open " if uri.startswith("sqlite") else ""
-    server = uri if uri.startswith("http") else LOCAL_SERVER
-    for label, text in (
-        ("Compare the runs:", f"{ui}{server}{view}"),
-        (
-            "Train it again:",
-            f"{_program('csg')} train --config {quote_for_shell(str(folder / 'best.yaml'))} --train.seed 1",
-        ),
-        ("Figures:", str(folder)),
-    ):
-        console.print(f"{label:<20}{text}")
-
-
-def _program(name: str) -> str:
-    """Return how to call a program of this environment from here."""
-    here = Path(sys.executable).parent / name
-    found = shutil.which(name)
-    if found and Path(found) == here:
-        return name
-    return quote_for_shell(os.path.relpath(here) if here.is_relative_to(Path.cwd()) else str(here))

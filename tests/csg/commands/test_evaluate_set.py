@@ -135,6 +135,17 @@ def test_what_cannot_be_measured_is_refused(
     assert code == 2 and message in said.replace(f"{photos.parent}/", "")
 
 
+def test_a_file_of_settings_may_name_the_set_and_nothing_that_the_weights_bring(
+    runs: list[Run], photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("set.yaml").write_text(f"data.target: {photos.name}\ntrain.threads: 1\n")
+    code, said = evaluate(capsys, runs[:1], "--config", "set.yaml", "--tracking-uri", "none")
+    assert code == 0 and ACCURACY in said
+    Path("set.yaml").write_text(f"data.target: {photos.name}\ntrain.epochs: 3\n")
+    code, said = evaluate(capsys, runs[:1], "--config", "set.yaml")
+    assert code == 2 and "--config: train.epochs: expected only where the set lies" in said
+
+
 def test_weights_need_a_set_and_a_set_needs_weights(runs: list[Run], capsys: pytest.CaptureFixture[str]) -> None:
     code, said = evaluate(capsys, runs)
     assert code == 2 and "--checkpoint: expected a labelled set to measure on, found none" in said

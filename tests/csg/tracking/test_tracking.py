@@ -139,7 +139,7 @@ def test_stopped_and_failed_runs_say_so(store: Tracker, tmp_path: Path) -> None:
     runs = store.read_children(parent)
     assert [run.status for run in runs] == ["stopped", "failed", "interrupted"]
     assert runs[1].tags["error"] == "loss_task is nan"
-    assert [store.client.get_run(run.run_id).info.status for run in runs] == ["KILLED", "FAILED", "KILLED"]
+    assert [store.client.get_run(run.run_id).info.status for run in runs] == ["FINISHED", "FAILED", "KILLED"]
 
 
 def test_parameters_of_inactive_settings_are_not_logged() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import grimp
 import pytest
 
-from csg.commands.opening import show_earlier_runs
+from csg.commands.opening import show_remarks
 from csg.messages.console import Console
 from csg.training.identity import describe_earlier_runs
 from csg.training.program import NOT_COMPUTING, ROOT, ROOTS, compute_source_digest, find_computing_files, source_digest
@@ -136,7 +136,7 @@ def test_runs_of_an_earlier_program_are_counted(tmp_path: Path, capsys: pytest.C
     folder.with_name(".other").mkdir()
     console = Console()
     console.width = 300
-    show_earlier_runs(run.config, console)
+    show_remarks(run.config, run.pair, console)
     assert capsys.readouterr().out.strip() == (
         f"3 runs below {tmp_path} are from an earlier program (digest 0123456789; now {source_digest()}): kept, and "
         "not reused."

@@ -54,12 +54,13 @@ def end(
         options=options,
         confirmed=0 if confirmed is None else 2,
         config=None,
+        pair=None,
         folder=DiskPlace(folder),
     )
     gone = dict.fromkeys(range(lost), "the trial's process died")
     outcome = SimpleNamespace(ending=ending, lost=gone)
     monkeypatch.setattr(search_script, "plan_search", lambda *_: search)
-    monkeypatch.setattr(search_script, "show_earlier_runs", lambda *_: None)
+    monkeypatch.setattr(search_script, "show_remarks", lambda *_: None)
     monkeypatch.setattr(search_script, "run_search", lambda *_: outcome)
     monkeypatch.setattr(summary, "conclude", lambda *_: None)
     monkeypatch.setattr(summary, "show_other_choices", lambda *_: None)

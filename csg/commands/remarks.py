@@ -1,0 +1,71 @@
+"""What a person would want to know of a run that can be trained all the same, in a sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from csg.config import Config
+from csg.config.settings import format_flag
+from csg.data.pair import SOURCE_VAL, TARGET_TEST
+from csg.messages.console import Console
+from csg.messages.wording import pluralize
+from csg.tasks import find_task
+from csg.training.optimiser import lr_factor
+from csg.training.score_words import compute_wilson, describe_score
+
+
+def print_remarks(remarks: Collection[str], console: Console) -> None:
+    """Print the remarks that are not empty, a line each."""
+    for remark in filter(None, remarks):
+        console.print(remark, style="yellow")
+
+
+def remark_on_warmup(config: Config, *, images: int) -> str:
+    """Say that a warm-up does not end within a run over ``images`` training images; empty where it does."""
+    optim, total = config.optim, images // config.train.batch_size * config.train.epochs
+    if optim.schedule != "warmup_poly" or optim.warmup_steps < total:
+        return ""
+    highest = max((lr_factor(optim, step, total) for step in range(total)), default=0.0)
+    return (
+        f"optim.warmup_steps: a warm-up of {pluralize(optim.warmup_steps, 'step')} does not end within the "
+        f"{pluralize(total, 'step')} of the run, whose learning rate reaches {100 * highest:.0f} % of optim.lr at "
+        "most; use a shorter warm-up or more epochs"
+    )
+
+
+def remark_on_idle_selection(config: Config, given: Collection[str]) -> str:
+    """Say that a flag about selection selects nothing in a single run; empty where it does, or none was given."""
+    flags = [name for name in ("selection.protocol", "selection.validator") if name in given]
+    if not flags or config.selection.epoch == "best":
+        return ""
+    return (
+        f"{format_flag(flags[0])} selects nothing in a single training, which measures the last epoch's weights; "
+        f"--selection.epoch best measures those of the epoch with the best {describe_score(config)}"
+    )
+
+
+def remark_on_chance(metrics: Mapping[str, float], config: Config, *, classes: int, held_out: int) -> str:
+    """Say that a finished run answers no better than by chance; empty where it does better, or maps classes.
+
+    Args:
+        metrics: of the finished run.
+        config: its configuration.
+        classes: how many there are.
+        held_out: images of source/val.
+    """
+    task = find_task(config.data)
+
+    def is_chance(metric: str, images: float) -> bool:
+        return metric in metrics and images > 0 and compute_wilson(metrics[metric], int(images))[0] <= 1 / classes
+
+    if not task.one_label:
+        return ""
+    chance = f"chance level, {100 / classes:.3g} % with {pluralize(classes, 'class')}"
+    if is_chance(f"selected/{SOURCE_VAL}/{task.score}", held_out):
+        return (
+            f"The {task.score_words} on held-out synthetic images is at {chance}: nothing was learned; try more epochs "
+            "or another optim.lr"
+        )
+    if is_chance(task.real_score, metrics.get(f"{TARGET_TEST}/images", 0.0)):
+        return f"The {task.score_words} on real images is at {chance}: what was learned does not reach them."
+    return ""
