@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from csg.commands.opening import open_run
-from csg.commands.progress import CountProgress
+from csg.commands.tracked_training import make_unrecorded_error, open_tracker, train_to_end
 from csg.config import Config
 from csg.data import load_pair
-from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_VAL
+from csg.data.pair import SOURCE_TRAIN
 from csg.data.pairs import visda17
 from csg.messages.console import Console
-from csg.messages.faults import find_outside_fault
-from csg.messages.text import get_first_line, make_one_line
-from csg.messages.wording import is_or_are, pluralize
+from csg.messages.text import make_one_line
+from csg.messages.wording import pluralize
 from csg.parsing import StoreOptions, parse_flags
-from csg.tasks import find_task
 from csg.training.dry_run import plan_run
-from csg.training.loop import EpochReport
-from csg.workers.run import train_run
-
-if TYPE_CHECKING:
-    from csg.tracking import RunTracker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,45 +35,13 @@ def train(argv: Sequence[str], console: Console) -> int:
     if flags.options.dry_run:
         return _show_plan(flags.config, console)
     run = open_run(flags.config, console)
-    options = flags.options
-    track: RunTracker | None = None
-    uri = options.tracking_uri or ""
-    if options.tracking_uri != "none":
-        from csg import tracking
-
-        uri = uri or tracking.get_default_tracking_uri(flags.config.train.output)
-        try:
-            store = tracking.Tracker(uri, options.experiment or flags.config.data.name)
-            track = tracking.RunTracker(store, run)
-        except tracking.TrackingError as error:
-            raise tracking.make_recording_error(get_first_line(str(error)), tracking.describe_refusal(error)) from None
-    known, epochs = len(run.record.epochs), flags.config.train.epochs
-    if known:
-        of_all = f"{known} of {pluralize(epochs, 'epoch')} {is_or_are(epochs)}"
-        console.print(f"{of_all} on record in {run.folder}")
-    try:
-        with CountProgress(console, doing="training steps", line="step {}/{}".format, lines=20) as progress:
-            for report in train_run(run, progress, lambda text: console.print(text, style="yellow")):
-                console.print(_format_epoch(report, flags.config))
-                _log(track, console)
-        final = run.finish()
-    except KeyboardInterrupt:
-        run.close("interrupted")
-        console.print("Interrupted. The same command goes on from the last checkpoint.")
-        return 130
-    except Exception as error:
-        fault = find_outside_fault(error)
-        if fault is not None:
-            raise fault from error  # the run is not to blame, and its record stays as it is
-        run.fail(error)
-        raise
-    finally:
-        recorded = _log(track, console)
-    for name, value in final.items():
+    track = open_tracker(run, uri=flags.options.tracking_uri, experiment=flags.options.experiment)
+    recorded = train_to_end(run, track, console)
+    for name, value in run.record.final.items():
         console.print(f"{make_one_line(name):<36} {value:.6g}")
     console.print(f"weights: {run.selected}")
-    if track is not None and not recorded:
-        raise tracking.make_recording_error(uri, track.refusal)
+    if not recorded:
+        raise make_unrecorded_error(track)
     return 0
 
 
@@ -113,31 +73,3 @@ def _show_plan(config: Config, console: Console) -> int:
     for line in lines:
         console.print(line)
     return 0
-
-
-def _log(track: RunTracker | None, console: Console) -> bool:
-    """Write what the store lacks, and return whether it has all. Training goes on if the store does not answer."""
-    if track is None:
-        return True
-    before = track.refusal
-    if track.try_to_log():
-        return True
-    if not before or track.refusal != before:
-        said = track.refusal or "The MLflow store is away; the next epoch, or the same command again, fills it in."
-        console.print(said)
-    return False
-
-
-def _format_epoch(report: EpochReport, config: Config) -> str:
-    metrics, score = report.metrics, find_task(config.data).score
-    figures = [f"loss {metrics['train/loss']:.3f}"]
-    figures += [
-        f"{stream} {100 * metrics[f'{stream}/{score}']:.1f} %"
-        for stream in (SOURCE_VAL, SOURCE_SHIFTED, TARGET_VAL)
-        if f"{stream}/{score}" in metrics
-    ]
-    energy = metrics.get(f"{TARGET_VAL}/E0_mhe")
-    if energy is not None:  # absent if features are not finite, or all zero
-        figures.append(f"E_0 (mhe) {energy:.3f}")
-    figures.append(f"{metrics['train/images_per_second']:.0f} images/s")
-    return f"epoch {report.epoch}: " + ", ".join(figures)

@@ -38,6 +38,11 @@ class RunTracker:
         self.run_id = self._find()
         self._logged, self._status = self._tracker.read_progress(self.run_id)
 
+    @property
+    def uri(self) -> str:
+        """Address of the store."""
+        return self._tracker.uri
+
     def try_to_log(self) -> bool:
         """Call :meth:`log`, and return whether the store has everything. If it refuses, :attr:`refusal` says why."""
         try:
