@@ -17,7 +17,7 @@ import pandas as pd
 from analysis.runs.metrics import get_task_name
 from csg.messages.errors import UserError
 from csg.storage.layout import OUTPUTS, PICTURES
-from csg.tracking import TrackedRun, list_artifact_places, read_artifact, read_experiment
+from csg.tracking import TrackedRun, list_artifact_places, make_frame, read_artifact, read_experiment
 from csg.tracking.tags import Tag
 
 RUNS: Final = "runs.jsonl"
@@ -134,14 +134,8 @@ class RunTable:
     runs: tuple[TrackedRun, ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the runs as a DataFrame, indexed by run id, the oldest first.
-
-        The columns have the names that ``mlflow.search_runs`` gives them: ``params.method.temperature``,
-        ``metrics.target/test/accuracy``, ``tags.csg.cell``. Parameters keep their types.
-        """
-        columns = ("run_id", "name", "status", "params", "tags", "metrics")
-        rows = [{name: getattr(run, name) for name in columns} for run in self.runs]
-        return pd.json_normalize(rows, max_level=1).set_index("run_id")
+        """Return the runs as a DataFrame, the oldest first; see :func:`csg.tracking.make_frame`."""
+        return make_frame(self.runs)
 
     def ablations(self) -> list[AblationRuns]:
         """Return the ablations, the oldest first."""

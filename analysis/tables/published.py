@@ -11,18 +11,16 @@ from typing import Final
 import pandas as pd
 
 from csg.config.settings import Flat
-from csg.parsing import config_from_flat, read_yaml
-from csg.storage.disk import DiskPlace
+from csg.parsing import config_from_flat, find_recipe, read_yaml
 from csg.tracking import TrackedRun
 from csg.training.identity import resolve_settings
 
 FIGURES: Final = Path(__file__).with_name("published_figures.csv")
-CONFIGS: Final = Path(__file__).parents[2] / "configs"
 RECIPES: Final = {
-    "visda17": ("visda17_csg.yaml", "VisDA-17 validation", "mean_class_accuracy_percent"),
-    "gta5_cityscapes": ("gta5_cityscapes_csg.yaml", "Cityscapes val", "mean_iou_percent"),
+    "visda17": ("visda17_csg", "VisDA-17 validation", "mean_class_accuracy_percent"),
+    "gta5_cityscapes": ("gta5_cityscapes_csg", "Cityscapes val", "mean_iou_percent"),
 }
-"""For each pair the file of the published recipe, and the target data and metric of the published figures."""
+"""For each pair the published recipe, and the target data and metric of the published figures."""
 OTHER_BASELINES: Final = {"gta5_cityscapes": ("ibn_net", "drpc")}
 """Methods whose published figure rests on another source-only baseline than that of these runs."""
 FREE: Final = ("model.name", "model.weights", "train.energy_samples")
@@ -76,4 +74,4 @@ def _get_kind(run: TrackedRun) -> tuple[str, str, str, str] | None:
 @lru_cache(maxsize=len(RECIPES))
 def _read_recipe(name: str) -> Flat:
     """Read the settings of a published recipe, with defaults resolved."""
-    return resolve_settings(config_from_flat(read_yaml(DiskPlace(CONFIGS / name))))
+    return resolve_settings(config_from_flat(read_yaml(find_recipe(name))))

@@ -13,38 +13,20 @@ import numpy as np
 import torch
 import tyro
 from PIL import Image
-from torch import Tensor
 
 from csg.commands.passed_over import print_not_used
+from csg.commands.prediction import COLUMNS, FoundImages, Predictor, complain_of_bad, find_images
 from csg.commands.progress import CountProgress, show_image_progress
-from csg.config import Config
 from csg.config.flags import read_options
 from csg.config.settings import Count
 from csg.data.fault import BadImageError
-from csg.data.reading.decoding import PixelLimit, read_whole
-from csg.data.reading.image_files import FileStream, ImageFiles
-from csg.data.reading.listing import (
-    USUAL,
-    PassedOver,
-    count_passed_over,
-    describe_passed_over,
-    images_among,
-    list_files,
-)
-from csg.data.reading.loading import map_in_order
-from csg.data.reading.shards import find_shards, list_shards
+from csg.data.reading.decoding import read_whole
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.messages.text import make_one_line
 from csg.messages.wording import is_or_are, pluralize
 from csg.storage.files import check_file, make_folder, replacing
 from csg.storage.layout import place_to_read
-from csg.tasks import find_task
-from csg.tasks.classification import class_scores
-from csg.tasks.measurement import Inference
-from csg.training.selected import Selected, load_selected
-
-COLUMNS = ("file", "class", "probability")
+from csg.training.selected import load_selected
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,22 +46,6 @@ class PredictOptions:
     """Pixels that an image may have, in millions; a larger one is left out (default: the run's data.max_megapixels)."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """What is predicted, by what, and where the answers go."""
-
-    folder: Path
-    files: ImageFiles
-    """The images below it."""
-    output: Path
-    selected: Selected
-    config: Config
-    """The run's, on the device to compute on."""
-    inference: Inference
-    limit: PixelLimit
-    progress: CountProgress
-
-
 def predict(argv: Sequence[str], console: Console) -> int:
     """Write the class of every image below a folder to a CSV file, or its class map to a folder.
 
@@ -93,68 +59,28 @@ def predict(argv: Sequence[str], console: Console) -> int:
         description="Write the class of every image in a folder to a CSV file, or of its every pixel to an image.",
     )
     selected = load_selected(place_to_read(options.checkpoint, "--checkpoint"))
-    data = selected.config.data
-    limit = PixelLimit(options.max_megapixels or data.max_megapixels, "--max-megapixels", data.grey_bits)
     dense = selected.config.data.task == "segmentation"
-    shards = None if dense or not options.folder.is_dir() else _list_shards(options.folder, limit)
-    names, passed_over = _list_names(options.folder) if shards is None else ([], ())
-    files = shards or ImageFiles.of(str(options.folder), dict.fromkeys(names, 0), limit=limit)
+    found = find_images(options.folder, selected.config, max_megapixels=options.max_megapixels)
     output = options.output or Path("predictions" if dense else "predictions.csv")
     if dense and output.resolve().is_relative_to(options.folder.resolve()):
         raise UserError(f"--output: expected a folder outside {options.folder}, which is read; found {output}")
     make_folder(output, "--output") if dense else check_file(output, "--output")
     left = f"the maps so far are in {output}" if dense else "nothing was written"
-    config = selected.on(options.device)
-    torch.set_num_threads(config.train.threads)
-    inference = Inference(selected.model(config), config)
+    predictor = Predictor.of(selected, options.device)
+    torch.set_num_threads(predictor.config.train.threads)
     with show_image_progress(console, "classifying", "classified", left=left) as progress:
-        work = Work(options.folder, files, output, selected, config, inference, limit, progress)
-        bad, several_frames = _write_maps(work) if dense else _write_table(work)
-    images = f"{pluralize(len(files), 'image')} {is_or_are(len(files))}"
-    console.print(f"{len(files) - len(bad):,} of {images} classified: {output}")
-    print_not_used(passed_over, several_frames, console)
-    if bad:
-        errors = Console(stderr=True)
-        errors.complain(f"{pluralize(len(bad), 'image')} cannot be read and {is_or_are(len(bad))} left out:")
-        for error in bad:
-            errors.print(f"  {make_one_line(str(error))}")
+        write = _write_maps if dense else _write_table
+        bad, several_frames = write(output, found, predictor, progress)
+    count = len(found.files)
+    console.print(f"{count - len(bad):,} of {pluralize(count, 'image')} {is_or_are(count)} classified: {output}")
+    print_not_used(found.passed_over, several_frames, console)
+    complain_of_bad(bad)
     return 1 if bad else 0
 
 
-def _list_shards(folder: Path, limit: PixelLimit) -> ImageFiles | None:
-    """Return the images in the shards of a folder; None where it has none.
-
-    Raises:
-        UserError: a shard is cut short, or there are no images in them.
-    """
-    if not find_shards(folder):
-        return None
-    shards = list_shards(folder, cache=None)
-    files = shards.make_files(dict.fromkeys((None, *shards.names), 0), cache=None, limit=limit)
-    if not len(files):
-        raise UserError(f"{folder}: expected images in the shards, found none")
-    return files
-
-
-def _list_names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
-    """List the image files below ``folder`` as relative paths, and count the files that are not images by name.
-
-    Raises:
-        UserError: there is no such folder, or it has no images.
-    """
-    found = list(list_files(folder))
-    names = [path.relative_to(folder).as_posix() for path in images_among(found)]
-    passed_over = count_passed_over(found, folder)
-    if not names:
-        instead = f"; {describe_passed_over(passed_over)}" if passed_over else ""
-        raise UserError(
-            f"{folder}: expected images ({', '.join(USUAL)} and other formats that Pillow reads) in it or below it, "
-            f"found none{instead}"
-        )
-    return names, passed_over
-
-
-def _write_table(work: Work) -> tuple[list[BadImageError], int]:
+def _write_table(
+    output: Path, found: FoundImages, predictor: Predictor, progress: CountProgress
+) -> tuple[list[BadImageError], int]:
     """Write a row for every image that can be read, in the order of their names.
 
     Returns:
@@ -162,40 +88,21 @@ def _write_table(work: Work) -> tuple[list[BadImageError], int]:
     """
     bad: list[BadImageError] = []
     several_frames = done = 0
-    files = work.files
-    stream = FileStream(files, work.config.data.image_size)
-    batches = torch.split(torch.arange(len(stream)), work.config.train.evaluation_batch_size)
-    numbers, workers = range(len(batches)), work.config.data.workers
-    with replacing(work.output) as file:
+    with replacing(output) as file:
         table = csv.writer(codecs.getwriter("utf-8")(file, "surrogateescape"), lineterminator="\n")
         table.writerow(COLUMNS)
-        for reading in map_in_order(lambda n: stream.read(batches[n]), numbers, workers=workers):
-            names = [files.name(index) for index in reading.indices.tolist()]
-            if names:
-                table.writerows(zip(names, *_classify(reading.views[0], work), strict=True))
-            bad += reading.bad
-            several_frames += reading.several_frames
-            done += len(names) + len(reading.bad)
-            work.progress(done, len(stream))
+        for answered in predictor.classify_files(found):
+            table.writerows((name, of, f"{chance:.6f}") for name, of, chance in answered.rows)
+            bad += answered.bad
+            several_frames += answered.several_frames
+            done += len(answered.rows) + len(answered.bad)
+            progress(done, len(found.files))
     return bad, several_frames
 
 
-def _classify(images: Tensor, work: Work) -> tuple[list[str], list[str]]:
-    """Return the class of each of (N, 3, H, W) images, as an evaluation finds it, and its probability.
-
-    The probability is averaged over the image and its mirror image if the evaluation of the run does so. With
-    ``data.flip_averaging=sigmoid``, probabilities do not sum to one.
-    """
-    averaging = work.config.data.flip_averaging if work.selected.flip_averaging else "none"
-    scores, _ = class_scores(work.inference, work.inference.input(images), averaging)
-    probabilities = scores.softmax(dim=1) if averaging == "none" else scores
-    predicted = scores.argmax(dim=1, keepdim=True)
-    chances = probabilities.gather(1, predicted).flatten().tolist()
-    names = [work.selected.classes[label] for label in predicted.flatten().tolist()]
-    return names, [f"{chance:.6f}" for chance in chances]
-
-
-def _write_maps(work: Work) -> tuple[list[BadImageError], int]:
+def _write_maps(
+    output: Path, found: FoundImages, predictor: Predictor, progress: CountProgress
+) -> tuple[list[BadImageError], int]:
     """Write NAME.png for every image NAME. It is grey; a pixel's value is its class.
 
     A map has the size of its image, turned upright by the EXIF orientation. The model sees the image in windows, as in
@@ -207,18 +114,18 @@ def _write_maps(work: Work) -> tuple[list[BadImageError], int]:
     """
     bad: list[BadImageError] = []
     of_several = 0
-    names = [work.files.name(index) for index in range(len(work.files))]
+    names = [found.files.name(index) for index in range(len(found.files))]
     for done, name in enumerate(names, start=1):
         try:
-            picture, several_frames = read_whole(work.folder / name, work.limit)
+            picture, several_frames = read_whole(found.folder / name, found.limit)
         except BadImageError as error:
             bad.append(error)
         else:
             of_several += several_frames
             pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
-            (classes,) = find_task(work.config.data).predict(work.inference, work.config, pixels.unsqueeze(0))
-            path = make_folder((work.output / name).parent, "--output") / f"{Path(name).name}.png"
+            (classes,) = predictor.predict(pixels.unsqueeze(0))
+            path = make_folder((output / name).parent, "--output") / f"{Path(name).name}.png"
             with replacing(path) as file:
-                Image.fromarray(classes.numpy().astype(np.uint8)).save(file, format="PNG")
-        work.progress(done, len(names))
+                Image.fromarray(classes.astype(np.uint8)).save(file, format="PNG")
+        progress(done, len(names))
     return bad, of_several

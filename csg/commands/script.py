@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from csg.messages.console import Console
 from csg.messages.exit_codes import run_to_exit_code
@@ -25,9 +26,20 @@ def run_script(body: Callable[[Console], bool], *, resumes: bool = False) -> int
     console = Console()
 
     def call() -> int:
-        try:
+        with explain_store_errors():
             return 0 if body(console) else 130
-        except TrackingError as error:
-            raise make_recording_error(get_first_line(str(error)), describe_refusal(error)) from None
 
     return run_to_exit_code(call, resumes=resumes)
+
+
+@contextmanager
+def explain_store_errors() -> Iterator[None]:
+    """Turn errors of the MLflow store into ones that say what to do.
+
+    Raises:
+        UserError, TrackingAwayError: the store refuses for good, or does not answer.
+    """
+    try:
+        yield
+    except TrackingError as error:
+        raise make_recording_error(get_first_line(str(error)), describe_refusal(error)) from None

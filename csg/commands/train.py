@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from csg.commands.figures import print_figures
 from csg.commands.next_commands import find_program, print_next, show_in_mlflow
 from csg.commands.opening import open_run
-from csg.commands.progress import CountProgress
 from csg.commands.remarks import print_remarks, remark_on_chance, remark_on_idle_selection, remark_on_warmup
+from csg.commands.tracked_training import make_unrecorded_error, open_tracker, train_to_end
 from csg.config import Config
 from csg.config.flags import drop_flag
 from csg.data import load_pair
-from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_VAL
+from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL
 from csg.data.pairs import visda17
 from csg.messages.console import Console
-from csg.messages.faults import find_outside_fault
-from csg.messages.text import get_first_line, quote_for_shell
-from csg.messages.wording import is_or_are, pluralize
-from csg.parsing import Flags, StoreOptions, parse_flags
+from csg.messages.text import quote_for_shell
+from csg.messages.wording import pluralize
+from csg.parsing import StoreOptions, parse_flags
 from csg.storage.layout import RECORD
-from csg.tasks import find_task
 from csg.training.dry_run import plan_run
-from csg.training.loop import EpochReport, steps_per_epoch
+from csg.training.loop import steps_per_epoch
 from csg.training.protocol import check_protocol, check_streams
 from csg.training.run import Run
-from csg.workers.run import train_run
-
-if TYPE_CHECKING:
-    from csg.tracking import RunTracker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,53 +44,14 @@ def train(argv: Sequence[str], console: Console) -> int:
     if flags.options.dry_run:
         return _show_plan(flags.config, console)
     run = open_run(flags.config, console)
-    track = None if flags.options.tracking_uri == "none" else _open_tracker(flags, run)
-    known, epochs = len(run.record.epochs), flags.config.train.epochs
-    if known:
-        of_all = f"{known} of {pluralize(epochs, 'epoch')} {is_or_are(epochs)}"
-        console.print(f"{of_all} on record in {run.folder}")
-    try:
-        with CountProgress(console, doing="training steps", line="step {}/{}".format, lines=20) as progress:
-            for report in train_run(run, progress, lambda text: console.print(text, style="yellow")):
-                console.print(_format_epoch(report, flags.config))
-                _log(track, console)
-        run.finish()
-    except KeyboardInterrupt:
-        run.close("interrupted")
-        console.print("Interrupted. The same command goes on from the last checkpoint.")
-        return 130
-    except Exception as error:
-        fault = find_outside_fault(error)
-        if fault is not None:
-            raise fault from error  # the run is not to blame, and its record stays as it is
-        run.fail(error)
-        raise
-    finally:
-        recorded = _log(track, console)
+    track = open_tracker(run, uri=flags.options.tracking_uri, experiment=flags.options.experiment)
+    recorded = train_to_end(run, track, console)
     _print_end(run, console)
     shown = {"All figures": show_in_mlflow(track.uri, track.page) if track and recorded else str(run.folder / RECORD)}
     print_next(_list_next(run, argv) | shown, console)
-    if track is not None and not recorded:
-        from csg.tracking import make_recording_error
-
-        raise make_recording_error(track.uri, track.refusal)
+    if not recorded:
+        raise make_unrecorded_error(track)
     return 0
-
-
-def _open_tracker(flags: Flags[TrainOptions], run: Run) -> RunTracker:
-    """Find or make the run in MLflow.
-
-    Raises:
-        UserError, TrackingAwayError: the store refuses, or is away.
-    """
-    from csg import tracking
-
-    uri = flags.options.tracking_uri or tracking.get_default_tracking_uri(flags.config.train.output)
-    try:
-        store = tracking.Tracker(uri, flags.options.experiment or flags.config.data.name)
-        return tracking.RunTracker(store, run)
-    except tracking.TrackingError as error:
-        raise tracking.make_recording_error(get_first_line(str(error)), tracking.describe_refusal(error)) from None
 
 
 def _print_end(run: Run, console: Console) -> None:
@@ -150,31 +104,3 @@ def _show_plan(config: Config, console: Console) -> int:
         console.print(line)
     print_remarks([remark_on_warmup(config, images=images)], console)
     return 0
-
-
-def _log(track: RunTracker | None, console: Console) -> bool:
-    """Write what the store lacks, and return whether it has all. Training goes on if the store does not answer."""
-    if track is None:
-        return True
-    before = track.refusal
-    if track.try_to_log():
-        return True
-    if not before or track.refusal != before:
-        said = track.refusal or "The MLflow store is away; the next epoch, or the same command again, fills it in."
-        console.print(said)
-    return False
-
-
-def _format_epoch(report: EpochReport, config: Config) -> str:
-    metrics, score = report.metrics, find_task(config.data).score
-    figures = [f"loss {metrics['train/loss']:.3f}"]
-    figures += [
-        f"{stream} {100 * metrics[f'{stream}/{score}']:.1f} %"
-        for stream in (SOURCE_VAL, SOURCE_SHIFTED, TARGET_VAL)
-        if f"{stream}/{score}" in metrics
-    ]
-    energy = metrics.get(f"{TARGET_VAL}/E0_mhe")
-    if energy is not None:  # absent if features are not finite, or all zero
-        figures.append(f"E_0 (mhe) {energy:.3f}")
-    figures.append(f"{metrics['train/images_per_second']:.0f} images/s")
-    return f"epoch {report.epoch}: " + ", ".join(figures)

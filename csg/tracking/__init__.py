@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from csg.tracking.evaluations import read_evaluated_sets, record_evaluation
-from csg.tracking.reading import TrackedRun, add_histories, list_artifact_places, read_artifact, read_experiment
+from csg.tracking.reading import (
+    TrackedRun,
+    add_histories,
+    list_artifact_places,
+    make_frame,
+    read_artifact,
+    read_experiment,
+)
 from csg.tracking.refusals import describe_refusal, make_recording_error
 from csg.tracking.run_tracker import RunTracker
 from csg.tracking.store import TrackingError, get_default_tracking_uri
@@ -20,6 +27,7 @@ __all__ = [
     "describe_refusal",
     "get_default_tracking_uri",
     "list_artifact_places",
+    "make_frame",
     "make_recording_error",
     "read_artifact",
     "read_evaluated_sets",

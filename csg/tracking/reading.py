@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
+import pandas as pd
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
@@ -41,6 +42,17 @@ class TrackedRun:
     """Values by epoch of the requested metrics."""
     experiment_id: str = ""
     """The store's identifier of the experiment."""
+
+
+def make_frame(runs: Sequence[TrackedRun]) -> pd.DataFrame:
+    """Return runs as a DataFrame, indexed by run id, in their order.
+
+    The columns have the names that ``mlflow.search_runs`` gives them: ``params.method.temperature``,
+    ``metrics.target/test/accuracy``, ``tags.csg.cell``. Parameters keep their types.
+    """
+    columns = ("run_id", "name", "status", "params", "tags", "metrics")
+    rows = [{name: getattr(run, name) for name in columns} for run in runs]
+    return pd.json_normalize(rows, max_level=1).set_index("run_id")
 
 
 def read_runs(client: MlflowClient, experiment_id: str, condition: str) -> Iterator[TrackedRun]:

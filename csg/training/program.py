@@ -12,13 +12,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-import csg
-
-ROOT: Final = Path(csg.__file__).parent
-ROOTS: Final = ("csg.training.loop", "csg.training.outputs", "csg.training.pictures")
-"""Modules that train, measure and keep what was measured; all that they import computes too."""
-NOT_COMPUTING: Final = ("messages", "storage")
-"""Rooms that they use for words and for files, which no number depends on."""
+ROOT: Final = Path(__file__).parents[1]
+ROOTS: Final = ("csg.training.loop", "csg.training.outputs", "csg.training.pictures", "csg.environment")
+"""Modules that train, measure and keep what was measured, and what libraries are told before; all that they import
+computes too."""
+NOT_COMPUTING: Final = ("messages", "storage", "__init__.py")
+"""Rooms that they use for words and for files, and the names that the package offers: no number depends on these."""
 
 
 def find_computing_files(root: Path = ROOT) -> list[Path]:

@@ -155,6 +155,11 @@ class Search:
         return self.above / self.name
 
     @property
+    def best(self) -> Place:
+        """File of the settings of the best trial, once one has finished."""
+        return self.folder / "best.yaml"
+
+    @property
     def score_metric(self) -> str:
         """The metric that the protocol selects by."""
         return score_metric(self.config)

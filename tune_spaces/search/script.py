@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from csg.commands.opening import show_remarks
@@ -23,6 +24,8 @@ from tune_spaces.search.search import run_search
 THREADS: Final = min(2, os.cpu_count() or 1)
 """On two cores, one trial at a time uses both: no core is idle while the last trial ends, and the sampler knows every
 trial before it suggests the next."""
+START: Final = {"train.threads": THREADS}
+"""Settings of a search unless somebody sets them."""
 
 
 def search_script(
@@ -46,27 +49,45 @@ def search_script(
         An exit code; see :func:`~csg.commands.script.run_script`.
     """
 
-    def search_and_conclude(console: Console) -> bool:
+    def body(console: Console) -> bool:
         given = sys.argv[1:] if argv is None else argv
-        start = {"data.name": pair, "train.threads": THREADS}
-        search = plan_search(parse_flags(options, given, prog=prog, description=description, base=start), console)
-        console.print(search.where, style="bold")
-        console.print(search.selects_by)
-        show_remarks(search.config, search.pair, console)
-        outcome = run_search(search, console)
-        # What draws figures and tables takes seconds to import: a search does not start later for it.
-        from tune_spaces.search.summary import conclude, show_other_choices
+        flags = parse_flags(options, given, prog=prog, description=description, base=START | {"data.name": pair})
+        return search_and_conclude(plan_search(flags, console), console).done
 
-        conclude(search, outcome, console)
-        try:
-            done = outcome.ending != "interrupted" and confirm_and_count_failures(search, outcome, console)
-        except RunsFailedError:
-            show_other_choices(search, outcome, console)
-            raise
+    return run_script(body, resumes=True)
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What came of a search."""
+
+    outcome: Outcome
+    done: bool
+    """Whether nothing interrupted it or its confirmation."""
+
+
+def search_and_conclude(search: Search, console: Console) -> Conclusion:
+    """Run what is missing of a search, write and print what came of it, and confirm its best trials if that was asked.
+
+    Raises:
+        UserError, RunsFailedError: see :func:`~tune_spaces.search.search.run_search` and
+            :func:`confirm_and_count_failures`.
+    """
+    console.print(search.where, style="bold")
+    console.print(search.selects_by)
+    show_remarks(search.config, search.pair, console)
+    outcome = run_search(search, console)
+    # What draws figures and tables takes seconds to import: a search does not start later for it.
+    from tune_spaces.search.summary import conclude, show_other_choices
+
+    conclude(search, outcome, console)
+    try:
+        done = outcome.ending != "interrupted" and confirm_and_count_failures(search, outcome, console)
+    except RunsFailedError:
         show_other_choices(search, outcome, console)
-        return done
-
-    return run_script(search_and_conclude, resumes=True)
+        raise
+    show_other_choices(search, outcome, console)
+    return Conclusion(outcome, done)
 
 
 def confirm_and_count_failures(search: Search, outcome: Outcome, console: Console) -> bool:

@@ -57,7 +57,7 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> None:
     if best is None:
         console.print("No trial of the space has finished yet, so there is no best configuration.")
         return
-    best_place = folder / "best.yaml"
+    best_place = search.best
     with best_place.replacing() as file:
         file.write(format_best(search, best).encode())
     tracker.log_artifact(outcome.parent, best_place)
@@ -83,7 +83,7 @@ def format_best(search: Search, best: TrackedRun) -> str:
     head = (
         f"# {best.name}, the best of search {search.name}\n"
         f"# selected by {search.score_metric} = {best.metrics[SELECTION_SCORE]:.4f}\n"
-        f"# csg train --config {quote_for_shell(str(search.folder / 'best.yaml'))} --train.seed 1\n"
+        f"# csg train --config {quote_for_shell(str(search.best))} --train.seed 1\n"
     )
     return head + to_yaml(config)
 

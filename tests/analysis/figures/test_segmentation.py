@@ -22,11 +22,10 @@ from analysis.runs.provenance import write_command
 from analysis.runs.run_table import RunTable, read_runs
 from analysis.tables.comparisons import make_ablation_table, make_class_table, make_main_comparison
 from analysis.tables.paper import make_tables
-from analysis.tables.published import CONFIGS
 from analysis.tables.table import Table
 from csg.messages.errors import UserError
 from csg.metrics.iou import mean_iou
-from csg.parsing import config_from_flat, read_yaml
+from csg.parsing import config_from_flat, find_recipe, read_yaml
 from csg.storage.disk import DiskPlace
 from csg.storage.layout import PICTURES
 from csg.tracking import TrackedRun, Tracker
@@ -131,7 +130,7 @@ def test_two_tasks_are_never_in_one_table_or_figure(tmp_path: Path) -> None:
 
 
 def test_the_papers_mean_iou_stands_only_beside_runs_of_its_own_kind(scenery: RunTable) -> None:
-    recipe = resolve_settings(config_from_flat(read_yaml(DiskPlace(CONFIGS / "gta5_cityscapes_csg.yaml"))))
+    recipe = resolve_settings(config_from_flat(read_yaml(find_recipe("gta5_cityscapes_csg"))))
     recipe = {name: value for name, value in recipe.items() if name != "method.name"} | {"model.name": "resnet50"}
     (plain,) = scenery.ablations()
     assert "paper %" not in make_main_comparison(scenery, plain).cells

@@ -24,11 +24,10 @@ from analysis.runs.trials import rank_trials
 from analysis.tables.cell_table import format_mean
 from analysis.tables.comparisons import make_ablation_table, make_main_comparison
 from analysis.tables.paper import make_tables
-from analysis.tables.published import CONFIGS, find_published_score
+from analysis.tables.published import find_published_score
 from analysis.tables.table import Entry, Table, arrange_cells, escape_latex, escape_markdown
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat, read_yaml
-from csg.storage.disk import DiskPlace
+from csg.parsing import config_from_flat, find_recipe, read_yaml
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
 from csg.training.identity import resolve_settings
@@ -211,7 +210,7 @@ def test_two_runs_of_one_seed_are_refused(runs: RunTable) -> None:
 
 
 def test_the_papers_figures_stand_only_beside_runs_of_its_own_kind(runs: RunTable) -> None:
-    published = resolve_settings(config_from_flat(read_yaml(DiskPlace(CONFIGS / "visda17_csg.yaml")))) | {
+    published = resolve_settings(config_from_flat(read_yaml(find_recipe("visda17_csg")))) | {
         "model.weights": "r101.pth"
     }
     others = {name: value for name, value in published.items() if not name.startswith(("method.", "data.augmentation"))}

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis.tables.published import CONFIGS
 from csg import cli
 from csg.models import make_encoder
 from csg.training.program import source_digest
 from tests.few_images import few_images
 from tune_spaces import visda_search
 
-PAPER = str(CONFIGS / "visda17_csg.yaml")
+PAPER = "visda17_csg"
 Main = Callable[[list[str]], int]
 SMALL = ["--data.source-images", "40", "--data.image-size", "32", "--train.epochs", "1", "--train.batch-size", "8"]
 

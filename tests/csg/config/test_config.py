@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from csg.config import Config
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat, overlay, parse_flags, read_yaml, to_yaml
+from csg.parsing import config_from_flat, find_recipe, overlay, parse_flags, read_yaml, to_yaml
 from csg.storage.disk import DiskPlace
 from csg.training.identity import config_id, resolve_settings
 from tune_spaces.search.plan import SearchOptions
 
-RECIPE = Path(__file__).parents[3] / "configs" / "gta5_cityscapes_csg.yaml"
+RECIPE = find_recipe("gta5_cityscapes_csg")
 floats = st.floats(1e-6, 1, exclude_min=True)
 
 
@@ -185,7 +185,7 @@ def test_a_pair_of_maps_has_defaults_of_its_own_and_flags_win() -> None:
 
 
 def test_a_pairs_defaults_of_a_method_are_those_of_that_method_alone() -> None:
-    recipe = {name: value for name, value in read_yaml(DiskPlace(RECIPE)).items() if name != "data.source_images"}
+    recipe = {name: value for name, value in read_yaml(RECIPE).items() if name != "data.source_images"}
     published = resolve_settings(config_from_flat(recipe))
     default = resolve_settings(config_from_flat({"data.name": "gta5_cityscapes"}))
     assert {name for name, value in published.items() if default.get(name) != value} == {

@@ -18,7 +18,6 @@ from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
 from csg.models.weights import load_encoder
 from csg.parsing import config_from_flat, read_yaml
-from csg.storage.disk import DiskPlace
 from csg.training.step import make_learner
 from tests.csg.methods.test_methods import batch_of
 from tests.csg.training.test_dry_run import RECIPE
@@ -117,7 +116,7 @@ def test_resnet101_trains_at_224_from_a_file_as_torchvision_publishes_it(tmp_pat
         norms = [name.removesuffix("running_var") for name in published if name.endswith("running_var")]
         published |= {f"{name}num_batches_tracked": torch.tensor(0) for name in norms}
     torch.save(published, tmp_path / "resnet101.pth")
-    recipe = {**read_yaml(DiskPlace(RECIPE)), "model.weights": str(tmp_path / "resnet101.pth"), "train.batch_size": 2}
+    recipe = {**read_yaml(RECIPE), "model.weights": str(tmp_path / "resnet101.pth"), "train.batch_size": 2}
     learner = make_learner(config_from_flat(recipe), classes=12)
     loaded = {name: tensor.clone() for name, tensor in learner.model.encoder.state_dict().items()}
     assert all(torch.equal(loaded[name], tensor) for name, tensor in published.items())

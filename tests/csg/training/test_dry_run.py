@@ -15,18 +15,17 @@ from csg.data.pairs import visda17
 from csg.messages.errors import UserError
 from csg.methods import METHODS
 from csg.methods.method import Method, Term
-from csg.parsing import config_from_flat, read_yaml
-from csg.storage.disk import DiskPlace
+from csg.parsing import config_from_flat, find_recipe, read_yaml
 from csg.training.dry_run import check_buildable, plan_run
 from csg.training.step import make_learner
 from tests.csg.methods.test_methods import batch
 from tests.published_maps import write_cityscapes, write_gta5
 
-RECIPE = Path(__file__).parents[3] / "configs" / "visda17_csg.yaml"
+RECIPE = find_recipe("visda17_csg")
 
 
 def test_the_papers_recipe_is_planned_as_published() -> None:
-    config = config_from_flat(read_yaml(DiskPlace(RECIPE)))
+    config = config_from_flat(read_yaml(RECIPE))
     images = visda17.published_train_images(config.data)
     assert images == 152_397 - 1_524, "one per cent is held out as source/val"
     plan = plan_run(config, images=images, classes=12)
@@ -43,7 +42,7 @@ def test_the_papers_recipe_is_planned_as_published() -> None:
 
 
 def test_csg_train_prints_the_plan_without_weights_or_data(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["train", "--config", str(RECIPE), "--dry-run"]) == 0
+    assert cli.main(["train", "--config", "visda17_csg", "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "counts are the published ones" in said
     assert "150,873 source training images / batches of 32 = 4,714 iterations per epoch" in said
@@ -121,9 +120,9 @@ def test_the_recipes_of_dinov2_are_planned_from_its_settings_alone(
     if recipe == "gta5_cityscapes":
         source, target = write_gta5(tmp_path / "gta5"), write_cityscapes(tmp_path / "cityscapes")
         data = ("--data.source", str(source), "--data.target", str(target), "--data.cache", str(tmp_path / "cache"))
-    path = RECIPE.with_name(f"{recipe}_csg_dinov2.yaml")
-    assert "Not measured here" in path.read_text()
-    command = ["train", "--config", str(path), "--model.weights", str(tmp_path / "network"), *data, "--dry-run"]
+    name = f"{recipe}_csg_dinov2"
+    assert "Not measured here" in find_recipe(name).local.read_text()
+    command = ["train", "--config", name, "--model.weights", str(tmp_path / "network"), *data, "--dry-run"]
     assert cli.main(command) == 0
     said = capsys.readouterr().out
     factors = [float(found) for found in re.findall(r"stage\d .* factor (\S+)", said)]

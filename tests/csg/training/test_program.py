@@ -18,10 +18,11 @@ from csg.training.identity import describe_earlier_runs
 from csg.training.program import NOT_COMPUTING, ROOT, ROOTS, compute_source_digest, find_computing_files, source_digest
 from tests.finished_run import new_run
 
-ASIDE = {"messages", "storage", "tracking", "commands", "workers"}
-"""Rooms of which no file computes: words, files, MLflow, the command line and Ray."""
+ASIDE = {"messages", "storage", "tracking", "commands", "workers", "parsing", "__init__.py", "notebook.py"}
+"""Rooms of which no file computes: words, files, MLflow, the command line, Ray, settings as they are written, and what
+a notebook is offered."""
 NOT_DIGESTED = {
-    *("__main__.py", "cli.py", "parsing.py"),  # what is typed; what comes of it is in a run's configuration
+    *("__main__.py", "cli.py"),  # what is typed; what comes of it is in a run's configuration
     *("config/flags.py", "config/names.py", "config/words.py"),
     *("data/check.py", "data/description.py", "training/protocol.py"),  # before training
     *("data/labelled_set.py", "models/deployable.py", "training/dry_run.py"),  # before and after training
@@ -101,7 +102,11 @@ def test_a_file_that_somebody_is_editing_is_another_program_and_no_error(copy: P
 
 
 @pytest.mark.parametrize(
-    "file", ["commands/progress.py", "messages/wording.py", "tracking/store.py", "workers/distributed.py", "cli.py"]
+    "file",
+    [
+        *("commands/progress.py", "messages/wording.py", "tracking/store.py", "workers/distributed.py", "cli.py"),
+        *("__init__.py", "notebook.py"),
+    ],
 )
 def test_another_message_is_no_other_program(copy: Path, file: str) -> None:
     (copy / file).write_text((copy / file).read_text() + '\nNEW = "a message"\n')

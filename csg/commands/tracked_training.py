@@ -1,0 +1,115 @@
+"""A run trained to its end, with its progress on a console and its figures in MLflow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from csg.commands.progress import CountProgress
+from csg.config import Config
+from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, TARGET_VAL
+from csg.messages.console import Console
+from csg.messages.faults import find_outside_fault
+from csg.messages.text import get_first_line
+from csg.messages.wording import is_or_are, pluralize
+from csg.tasks import find_task
+from csg.training.loop import EpochReport
+from csg.training.run import Run
+from csg.workers.run import train_run
+
+if TYPE_CHECKING:
+    from csg.tracking import RunTracker
+
+
+def open_tracker(run: Run, *, uri: str | None, experiment: str) -> RunTracker | None:
+    """Find or make a run in MLflow.
+
+    Args:
+        run: what is to be tracked.
+        uri: the store; None for the SQLite file below ``train.output``, "none" for no store.
+        experiment: its name; an empty one takes the data set's.
+
+    Raises:
+        UserError, TrackingAwayError: the store refuses, or does not answer.
+    """
+    if uri == "none":
+        return None
+    from csg import tracking  # takes seconds to import
+
+    try:
+        store = tracking.Tracker(
+            uri or tracking.get_default_tracking_uri(run.config.train.output), experiment or run.config.data.name
+        )
+        return tracking.RunTracker(store, run)
+    except tracking.TrackingError as error:
+        raise tracking.make_recording_error(get_first_line(str(error)), tracking.describe_refusal(error)) from None
+
+
+def train_to_end(run: Run, track: RunTracker | None, console: Console) -> bool:
+    """Train what is missing of a run, and measure it on target/test.
+
+    Returns:
+        Whether the store has everything; see :func:`make_unrecorded_error`.
+
+    Raises:
+        NonFiniteLossError: the run has failed.
+        OutsideFaultError: something outside ended it; the run goes on where it was.
+        KeyboardInterrupt: the same.
+    """
+    known, epochs = len(run.record.epochs), run.config.train.epochs
+    if known:
+        of_all = f"{known} of {pluralize(epochs, 'epoch')} {is_or_are(epochs)}"
+        console.print(f"{of_all} on record in {run.folder}")
+    try:
+        with CountProgress(console, doing="training steps", line="step {}/{}".format, lines=20) as progress:
+            for report in train_run(run, progress, lambda text: console.print(text, style="yellow")):
+                console.print(_format_epoch(report, run.config))
+                _log(track, console)
+        run.finish()
+    except KeyboardInterrupt:
+        run.close("interrupted")
+        raise KeyboardInterrupt("the same command goes on from the last checkpoint") from None
+    except Exception as error:
+        fault = find_outside_fault(error)
+        if fault is not None:
+            raise fault from error  # the run is not to blame, and its record stays as it is
+        run.fail(error)
+        raise
+    finally:
+        recorded = _log(track, console)
+    return recorded
+
+
+def make_unrecorded_error(track: RunTracker | None) -> Exception:
+    """Return the error of a store that lacks figures of a run that is trained."""
+    from csg.tracking import make_recording_error
+
+    assert track is not None, "without a store nothing is missing"
+    return make_recording_error(track.uri, track.refusal)
+
+
+def _log(track: RunTracker | None, console: Console) -> bool:
+    """Write what the store lacks, and return whether it has all. Training goes on if the store does not answer."""
+    if track is None:
+        return True
+    before = track.refusal
+    if track.try_to_log():
+        return True
+    if not before or track.refusal != before:
+        said = track.refusal or "The MLflow store is away; the next epoch, or the same command again, fills it in."
+        console.print(said)
+    return False
+
+
+def _format_epoch(report: EpochReport, config: Config) -> str:
+    metrics, score = report.metrics, find_task(config.data).score
+    figures = [f"loss {metrics['train/loss']:.3f}"]
+    figures += [
+        f"{stream} {100 * metrics[f'{stream}/{score}']:.1f} %"
+        for stream in (SOURCE_VAL, SOURCE_SHIFTED, TARGET_VAL)
+        if f"{stream}/{score}" in metrics
+    ]
+    energy = metrics.get(f"{TARGET_VAL}/E0_mhe")
+    if energy is not None:  # absent if features are not finite, or all zero
+        figures.append(f"E_0 (mhe) {energy:.3f}")
+    figures.append(f"{metrics['train/images_per_second']:.0f} images/s")
+    return f"epoch {report.epoch}: " + ", ".join(figures)
