@@ -10,6 +10,7 @@ from csg.commands.opening import open_run
 from csg.commands.progress import CountProgress
 from csg.config import Config
 from csg.data import load_pair
+from csg.data.held_out import HELD_OUT
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_VAL
 from csg.data.pairs import visda17
 from csg.messages.console import Console
@@ -133,7 +134,7 @@ def _format_epoch(report: EpochReport, config: Config) -> str:
     figures = [f"loss {metrics['train/loss']:.3f}"]
     figures += [
         f"{stream} {100 * metrics[f'{stream}/{score}']:.1f} %"
-        for stream in (SOURCE_VAL, SOURCE_SHIFTED, TARGET_VAL)
+        for stream in (SOURCE_VAL, SOURCE_SHIFTED, HELD_OUT, TARGET_VAL)
         if f"{stream}/{score}" in metrics
     ]
     energy = metrics.get(f"{TARGET_VAL}/E0_mhe")

@@ -52,6 +52,8 @@ def search_script(
         search = plan_search(parse_flags(options, given, prog=prog, description=description, base=start), console)
         console.print(search.where, style="bold")
         console.print(search.selects_by)
+        if search.cost:
+            console.print(search.cost)
         show_earlier_runs(search.config, console)
         outcome = run_search(search, console)
         # What draws figures and tables takes seconds to import: a search does not start later for it.
