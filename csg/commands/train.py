@@ -44,6 +44,10 @@ def train(argv: Sequence[str], console: Console) -> int:
     if flags.options.dry_run:
         return _show_plan(flags.config, console)
     run = open_run(flags.config, console)
+    if flags.config.selection.protocol == "held_out_source" and HELD_OUT not in run.pair.streams:
+        console.print(
+            "This training is on all sources; under held_out_source those without each (data.held_out) score."
+        )
     options = flags.options
     track: RunTracker | None = None
     uri = options.tracking_uri or ""

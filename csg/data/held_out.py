@@ -17,10 +17,12 @@ HELD_OUT: Final = "held_out"
 """The stream of the source that is left out."""
 
 
-def list_trained_sources(pair: Pair) -> tuple[str, ...]:
-    """Return the sources that source/train has images of, each of which can be left out; none where there is one."""
-    numbers = torch.unique(pair.streams[SOURCE_TRAIN].sources).tolist() if pair.sources else []
-    return tuple(pair.sources[number] for number in numbers) if len(numbers) > 1 else ()
+def list_removable_sources(pair: Pair) -> tuple[str, ...]:
+    """Return the sources that are trained on and leave something in source/train and source/val without them."""
+    if not pair.sources:
+        return ()
+    trained, measured = ({*torch.unique(pair.streams[name].sources).tolist()} for name in (SOURCE_TRAIN, SOURCE_VAL))
+    return tuple(pair.sources[number] for number in sorted(trained) if trained - {number} and measured - {number})
 
 
 def hold_out(pair: Pair, name: str) -> Pair:
@@ -30,30 +32,19 @@ def hold_out(pair: Pair, name: str) -> Pair:
     (glyphs, whose source/val is a source of its own).
 
     Raises:
-        UserError: it is none of several sources that are trained on, or source/val would be empty.
+        UserError: it is no source that can be left out; see :func:`list_removable_sources`.
     """
-    names = list_trained_sources(pair)
-    if not names:
-        raise UserError(
-            f"data.held_out: expected one of several sources, found {name!r} where all images of source/train are from "
-            "one; give several (data.source A B), or leave it unset"
-        )
+    names = list_removable_sources(pair)
     if name not in names:
-        raise UserError(
-            f"data.held_out: expected a source that source/train has images of ({', '.join(names)}), found {name!r}"
-        )
+        which = f"one that can be left out ({', '.join(names)})" if names else "several to be given (data.source A B)"
+        raise UserError(f"data.held_out: expected of the sources {which}, found {name!r}")
     number = pair.sources.index(name)
     others = [each for each in range(len(pair.sources)) if each != number]
     train, val = (choose_sources(pair.streams[stream], others) for stream in (SOURCE_TRAIN, SOURCE_VAL))
     held_out = choose_sources(pair.streams[SOURCE_VAL], [number]) or choose_sources(
         pair.streams[SOURCE_TRAIN], [number]
     )
-    assert train is not None and held_out is not None
-    if val is None:
-        raise UserError(
-            f"data.held_out: expected images of another source in source/val, found those of {name!r} alone; hold out "
-            "more (data.source_val_fraction)"
-        )
+    assert train is not None and val is not None and held_out is not None
     shifted = shift_stream(val) if isinstance(val, LabelledImages) else ShiftedMaps(val)
     sources = tuple(pair.sources[each] for each in others)
     return dataclasses.replace(
@@ -69,7 +60,7 @@ def hold_out(pair: Pair, name: str) -> Pair:
 
 def hold_out_each(pair: Pair) -> Pair:
     """Return a pair that stands for trainings without each source in turn: its ``held_out`` has the images of all."""
-    parts = [hold_out(pair, name).streams[HELD_OUT] for name in list_trained_sources(pair)]
+    parts = [hold_out(pair, name).streams[HELD_OUT] for name in list_removable_sources(pair)]
     return dataclasses.replace(
         pair,
         streams={**pair.streams, HELD_OUT: join_streams(parts)},

@@ -15,7 +15,7 @@ import torch
 
 from csg.config import Config
 from csg.config.settings import flatten
-from csg.data.held_out import HELD_OUT, hold_out, hold_out_each, list_trained_sources
+from csg.data.held_out import HELD_OUT, hold_out, hold_out_each, list_removable_sources
 from csg.data.pair import Pair
 from csg.messages.errors import UserError
 from csg.storage.place import Place
@@ -42,7 +42,7 @@ def list_parts(config: Config, pair: Pair) -> dict[str, Run]:
         name: Run(
             dataclasses.replace(config, data=dataclasses.replace(config.data, held_out=name)), hold_out(pair, name)
         )
-        for name in list_trained_sources(pair)
+        for name in list_removable_sources(pair)
     }
 
 

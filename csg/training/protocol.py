@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from csg.config import Config
-from csg.data.held_out import HELD_OUT, list_trained_sources
+from csg.data.held_out import HELD_OUT, list_removable_sources
 from csg.data.pair import TARGET_VAL, Pair
 from csg.messages.errors import UserError
 from csg.training.selection import ASKS
@@ -20,10 +20,10 @@ def check_protocol(config: Config, pair: Pair) -> None:
         UserError: it would.
     """
     protocol = config.selection.protocol
-    if protocol == "held_out_source" and HELD_OUT not in pair.streams and not list_trained_sources(pair):
+    if protocol == "held_out_source" and HELD_OUT not in pair.streams and not list_removable_sources(pair):
         raise UserError(
-            f"selection.protocol: {protocol!r} leaves out one of several sources at a time, and all images of "
-            "source/train are from one; give several (data.source A B), or select by source or shifted"
+            f"selection.protocol: {protocol!r} leaves out one source at a time, so it expects several, found one that "
+            "is trained on; give more (data.source A B), or select by source or shifted"
         )
     if ASKS[protocol] == "nothing":
         return

@@ -14,7 +14,7 @@ from analysis.figures.search_figures import write_search_figures
 from analysis.runs.metrics import has_metrics, make_selectors
 from analysis.runs.trials import rank_trials
 from analysis.tables.search_summary import format_wilson
-from csg.data.held_out import list_trained_sources
+from csg.data.held_out import list_removable_sources
 from csg.data.pair import TARGET_TEST
 from csg.messages.console import Console
 from csg.messages.text import quote_for_shell
@@ -186,7 +186,7 @@ def show_other_choices(search: Search, outcome: Outcome, console: Console) -> No
         said = ", ".join(names).replace("unlabelled, ", "")
         cost = 100 * (runs[0].metrics[metric] - run.metrics[metric])
         console.print(f"  {100 * run.metrics[metric]:5.1f} %  cost {cost:+5.1f}  {run.name}: {said}")
-    if lacking and list_trained_sources(search.pair):
+    if lacking and list_removable_sources(search.pair):
         console.print(
             f"What held_out_source would have chosen was not measured: {pluralize(lacking, 'trial')} of {len(runs)} "
             f"{'has' if lacking == 1 else 'have'} no trainings without each source on record (--protocol "

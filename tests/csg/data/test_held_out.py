@@ -12,7 +12,7 @@ import torch
 from csg.config import DataConfig
 from csg.data import load_pair
 from csg.data.check import check
-from csg.data.held_out import HELD_OUT, hold_out_each, list_trained_sources
+from csg.data.held_out import HELD_OUT, hold_out_each, list_removable_sources
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat
@@ -27,7 +27,7 @@ from tests.published_maps import write_gta5
 def test_what_a_source_has_of_source_val_is_held_out_and_its_other_images_are_not_used(sources: list[Path]) -> None:
     whole = load_pair(settings(sources))
     pair = load_pair(settings(sources, held_out="pack"))
-    assert list_trained_sources(whole) == tuple(SIZES) and pair.sources == ("engine", "scans")
+    assert list_removable_sources(whole) == tuple(SIZES) and pair.sources == ("engine", "scans")
     train, val, held_out = (labelled(pair, name) for name in (SOURCE_TRAIN, SOURCE_VAL, HELD_OUT))
     assert torch.bincount(train.sources).tolist() == [27, 9] and torch.bincount(val.sources).tolist() == [9, 3]
     theirs = labelled(whole, SOURCE_VAL)
@@ -50,13 +50,13 @@ def test_the_images_of_a_source_that_stays_are_drawn_as_before(sources: list[Pat
 def test_of_two_sources_one_is_left(sources: list[Path]) -> None:
     pair = load_pair(settings(sources[:2], held_out="engine"))
     assert pair.sources == () and set(labelled(pair, SOURCE_TRAIN).sources.tolist()) == {0}
-    assert list_trained_sources(pair) == ()
+    assert list_removable_sources(pair) == ()
 
 
 def test_of_the_bundled_digits_a_family_that_is_trained_on_is_held_out(tmp_path: Path) -> None:
     config = DataConfig(source_images=320, cache=str(tmp_path))
     whole = load_pair(config)
-    names = list_trained_sources(whole)
+    names = list_removable_sources(whole)
     assert names == ("DejaVu Sans Mono", "DejaVu Sans", "DejaVu Serif")
     parts = [load_pair(dataclasses.replace(config, held_out=name)) for name in names]
     assert [len(part.streams[HELD_OUT]) + len(part.streams[SOURCE_TRAIN]) for part in parts] == [320] * 3
@@ -65,7 +65,7 @@ def test_of_the_bundled_digits_a_family_that_is_trained_on_is_held_out(tmp_path:
     assert set(labelled(parts[0], SOURCE_TRAIN).sources.tolist()) == {0, 1}
     assert parts[0].sources == ("DejaVu Sans", "DejaVu Serif", "Computer Modern")
     with pytest.raises(
-        UserError, match=r"^data\.held_out: expected a source that .* \(DejaVu Sans Mono, .*, found 'Co"
+        UserError, match=r"^data\.held_out: expected of the sources one .* \(DejaVu Sans Mono, .*\), found .Comp"
     ):
         load_pair(dataclasses.replace(config, held_out="Computer Modern"))
 
@@ -85,7 +85,10 @@ def test_maps_are_held_out_too_and_a_check_counts_them(tmp_path: Path) -> None:
 
 
 def test_one_source_cannot_be_held_out_nor_one_that_there_is_not(sources: list[Path]) -> None:
-    with pytest.raises(UserError, match=r"^data\.held_out: expected one of several sources, found 'engine' where all "):
+    with pytest.raises(
+        UserError,
+        match=r"^data\.held_out: expected of the sources several to be given \(data\.source A B\), found 'engine'",
+    ):
         load_pair(settings(sources[:1], held_out="engine"))
     with pytest.raises(UserError, match=r"^data\.held_out: expected .* \(engine, pack, scans\), found 'engines'$"):
         load_pair(settings(sources, held_out="engines"))

@@ -139,9 +139,7 @@ def test_one_that_fails_is_named_and_the_other_is_left_to_go_on_with(tmp_path: P
 
 
 def test_what_cannot_be_scored_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"^selection\.protocol: 'held_out_source' leaves out one of several sources at"
-    ):
+    with pytest.raises(UserError, match=r"^selection\.protocol: 'held_out_source' leaves out one source at a time, so"):
         new_run(tmp_path, made_up_pair(), **PROTOCOL)
     with pytest.raises(UserError, match=r"^selection\.epoch: expected last with selection\.protocol=held_out_source"):
         new_run(tmp_path, TWO, **PROTOCOL, selection__epoch="best")
