@@ -11,7 +11,7 @@ from analysis.figures import style
 from analysis.figures.diversity_accuracy import correlate_with_real, format_rho
 from analysis.inference.rank_correlation import INTERVAL_FROM, RankCorrelation, rho_lead
 from analysis.runs.comparable import NoDataError, keep_comparable, keep_distinct
-from analysis.runs.metrics import Selector, get_task, has_metrics, make_selectors
+from analysis.runs.metrics import Selector, find_measured_selectors, get_task, has_metrics, make_selectors
 from csg.messages.wording import pluralize
 from csg.tracking import TrackedRun
 from csg.training.selection import PROTOCOLS
@@ -29,11 +29,7 @@ def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> 
     """
     chosen = keep_comparable(keep_distinct(runs), mix=mix)
     task = get_task(chosen.runs)
-    selectors = {
-        name: each
-        for name, each in make_selectors(task).items()
-        if each.protocol != "unlabelled" or any(has_metrics(run, each.metric) for run in chosen.runs)
-    }
+    selectors = find_measured_selectors(task, chosen.runs)
     scored = {name: [run for run in chosen.runs if has_metrics(run, each.metric)] for name, each in selectors.items()}
     if max(map(len, scored.values())) < 3:
         raise NoDataError(f"fewer than 3 comparable finished runs have the score of a protocol.{chosen.remedy}")

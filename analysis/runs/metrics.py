@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,6 +63,15 @@ def make_selectors(task: Task) -> dict[str, Selector]:
         else:
             selectors[protocol] = Selector(protocol, f"{selected}/{task.score}")
     return selectors
+
+
+def find_measured_selectors(task: Task, runs: Collection[TrackedRun]) -> dict[str, Selector]:
+    """Return the selectors of :func:`make_selectors`, but for what no run has: a validator, a held-out source."""
+    return {
+        name: each
+        for name, each in make_selectors(task).items()
+        if each.protocol not in ("unlabelled", "held_out_source") or any(has_metrics(run, each.metric) for run in runs)
+    }
 
 
 def find_protocol(score: str) -> str:

@@ -12,6 +12,8 @@ from csg.tracking.tags import Tag
 
 CONFIRMATION: Final = "confirm-"
 """Begins the design's name of an ablation that trains the winners of a search again."""
+WITHOUT_SOURCES: Final = "-held-out"
+"""Ends the design's name of an ablation over trainings without each source, which score those of another one."""
 FamilyT = TypeVar("FamilyT", AblationRuns, SearchRuns)
 
 
@@ -52,7 +54,11 @@ def choose_main(ablations: Sequence[AblationRuns], name: str) -> Newest:
     """
     named = [each for each in ablations if name in (each.design, each.key)]
     rivals = [each for each in ablations if each.design == "rivals"]
-    designed = [each for each in ablations if not each.design.startswith(CONFIRMATION)]
+    designed = [
+        each
+        for each in ablations
+        if not (each.design.startswith(CONFIRMATION) or each.design.endswith(WITHOUT_SOURCES))
+    ]
     choices = [named] if named else [rivals, designed, list(ablations)]
     filled = [among for among in choices if any(each.finished for each in among)]
     return choose_newest(next(iter([*filled, *filter(None, choices)])))

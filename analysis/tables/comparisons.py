@@ -18,6 +18,7 @@ from analysis.tables.evaluated_sets import describe_sets, find_set_metrics
 from analysis.tables.published import find_published_score
 from analysis.tables.table import MISSING, Entry, Table
 from csg.config.names import make_metric_name
+from csg.data.held_out import HELD_OUT
 from csg.data.pair import SOURCE_VAL, TARGET_TEST
 from csg.messages.text import make_one_line
 from csg.tracking import TrackedRun
@@ -37,16 +38,23 @@ def make_ablation_table(ablation: AblationRuns, *, mix: Collection[str] = ()) ->
     on_source = Column(f"{source} %", f"selected/{SOURCE_VAL}/{task.headline}", 100, 1)
     if ablation.finished and not is_measured(ablation):
         on_source = dataclasses.replace(on_source, better="higher", tested=True)
+    held_out = Column(
+        f"held-out source {task.headline_words} %", f"selected/{HELD_OUT}/{task.headline}", 100, 1, "higher"
+    )
+    on_held_out = (held_out,) if any(held_out.metric in run.metrics for run in ablation.runs) else ()
     sets = find_set_metrics(ablation.runs, mix=mix)
     columns = (
         Column(f"real {task.headline_words} %", f"{TARGET_TEST}/{task.headline}", 100, 1, "higher", tested=True),
         *(() if task.one_label else (Column(f"real {task.overall_words} %", task.real_overall, 100, 1),)),
         *(Column(f"{name} %", metric, 100, 1, "higher") for name, metric in sets.items()),
         on_source,
+        *on_held_out,
         dataclasses.replace(E0_COLUMN, better=""),
         SECONDS,
     )
     note = f"{source[0].upper() + source[1:]} on source/val, of the same weights. {describe_sets(sets)}".rstrip()
+    if on_held_out:
+        note += " Held-out source: on a source that was not trained on; of trainings on all, the mean without each."
     name = f"ablation_{ablation.design}"
     return make_cell_table(ablation, columns, name=name, title=ablation.title, mix=mix, note=note)
 

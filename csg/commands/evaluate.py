@@ -8,6 +8,7 @@ from typing import Final
 
 from csg.commands.evaluate_set import SetOptions, evaluate_set
 from csg.commands.opening import open_run
+from csg.data.held_out import HELD_OUT
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, TARGET_TEST, TARGET_VAL
 from csg.messages.console import Console
 from csg.messages.errors import UserError
@@ -18,7 +19,7 @@ from csg.tasks.measurement import Inference
 from csg.training.evaluation import compute_energies, compute_figures
 from csg.training.source_figures import compute_source_figures
 
-STREAMS: Final = (SOURCE_VAL, SOURCE_SHIFTED, TARGET_VAL, TARGET_TEST)
+STREAMS: Final = (SOURCE_VAL, SOURCE_SHIFTED, HELD_OUT, TARGET_VAL, TARGET_TEST)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,8 @@ class EvaluateOptions(SetOptions):
     """Flags of ``csg evaluate``."""
 
     streams: tuple[str, ...] = ()
-    """Streams to measure (default: source/val, source/shifted, and of target/val and target/test what there is)."""
+    """Streams to measure (default: source/val, source/shifted, and of held_out, target/val and target/test what there
+    is)."""
 
 
 def evaluate(argv: Sequence[str], console: Console) -> int:

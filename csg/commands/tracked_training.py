@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from csg.commands.progress import CountProgress
 from csg.config import Config
+from csg.data.held_out import HELD_OUT
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, TARGET_VAL
 from csg.messages.console import Console
 from csg.messages.faults import find_outside_fault
@@ -105,7 +106,7 @@ def _format_epoch(report: EpochReport, config: Config) -> str:
     figures = [f"loss {metrics['train/loss']:.3f}"]
     figures += [
         f"{stream} {100 * metrics[f'{stream}/{score}']:.1f} %"
-        for stream in (SOURCE_VAL, SOURCE_SHIFTED, TARGET_VAL)
+        for stream in (SOURCE_VAL, SOURCE_SHIFTED, HELD_OUT, TARGET_VAL)
         if f"{stream}/{score}" in metrics
     ]
     energy = metrics.get(f"{TARGET_VAL}/E0_mhe")

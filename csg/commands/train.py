@@ -13,6 +13,7 @@ from csg.commands.tracked_training import make_unrecorded_error, open_tracker, t
 from csg.config import Config
 from csg.config.flags import drop_flag
 from csg.data import load_pair
+from csg.data.held_out import HELD_OUT
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL
 from csg.data.pairs import visda17
 from csg.messages.console import Console
@@ -44,6 +45,10 @@ def train(argv: Sequence[str], console: Console) -> int:
     if flags.options.dry_run:
         return _show_plan(flags.config, console)
     run = open_run(flags.config, console)
+    if flags.config.selection.protocol == "held_out_source" and HELD_OUT not in run.pair.streams:
+        console.print(
+            "This training is on all sources; under held_out_source those without each (data.held_out) score."
+        )
     track = open_tracker(run, uri=flags.options.tracking_uri, experiment=flags.options.experiment)
     recorded = train_to_end(run, track, console)
     _print_end(run, console)

@@ -91,6 +91,9 @@ class DataConfig(Section):
     balance: Literal["by_size", "equally"] = "by_size"
     """Several sources (of glyphs: families of fonts): by_size lets every image come once an epoch, equally lets every
     source give an epoch as many images as the others."""
+    held_out: str | None = None
+    """Several sources: the name of one that is left out of source/train and source/val. What source/val would have of
+    it (of glyphs: what source/train would have) is measured as held_out."""
     source_val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the synthetic images on disk that form source/val (glyphs and glyph_scenes hold out fonts instead)."""
     target_val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
@@ -162,6 +165,7 @@ class DataConfig(Section):
         flat = flatten(self) | {"source_images": self.source_images_asked, "window": self.window_side}
         unused = ["source_images"] if self.trained_on == "target" else []
         unused += ["balance"] if self.name not in BUNDLED and len(self.sources) < 2 else []
+        unused += ["held_out"] if self.held_out is None else []
         unused += [] if self.on_bad_image == "skip" else ["max_megapixels"]  # an image is refused, not left out
         unused += [] if self.augmentation == "randaugment" else ["augmentation_ops", "augmentation_magnitude"]
         unused += [] if self.augmentation == "pasta" else ["pasta_alpha", "pasta_k", "pasta_beta"]
@@ -313,10 +317,13 @@ class TrainConfig(Section):
 class SelectionConfig(Section):
     """Which stream may select, and which epoch is measured on target/test."""
 
-    protocol: Annotated[Literal["source", "shifted", "unlabelled", "oracle", "paper"], NOT_IDENTITY] = "source"
-    """source: held-out synthetic; shifted: held-out synthetic under unseen distortions; unlabelled: the images of
-    target/val without their labels; oracle: target/val; paper: all real images, only to select an epoch, and in no
-    search."""
+    protocol: Annotated[
+        Literal["source", "shifted", "held_out_source", "unlabelled", "oracle", "paper"], NOT_IDENTITY
+    ] = "source"
+    """source: held-out synthetic; shifted: held-out synthetic under unseen distortions; held_out_source: of several
+    sources each in turn, by trainings without it (a training by itself: the one that data.held_out names); unlabelled:
+    the images of target/val without their labels; oracle: target/val; paper: all real images, only to select an epoch,
+    and in no search."""
     validator: Annotated[ValidatorName, NOT_IDENTITY] = "class_ami"
     """With protocol unlabelled: the score that needs no label (csg/metrics/validators.py)."""
     epoch: Literal["last", "best"] = "last"
@@ -380,6 +387,19 @@ class Config:
             raise UserError(
                 "data.trained_on: target/val is what is trained on, so nothing can be selected by it; expected "
                 f"selection.protocol=source or shifted, found {self.selection.protocol}"
+            )
+        if self.data.trained_on == "target" and self.data.held_out is not None:
+            raise UserError(
+                "data.held_out: expected None with data.trained_on=target, which trains on no source, found "
+                f"{self.data.held_out!r}"
+            )
+        if (self.selection.protocol, self.selection.epoch) == (
+            "held_out_source",
+            "best",
+        ) and self.data.held_out is None:
+            raise UserError(
+                "selection.epoch: expected last with selection.protocol=held_out_source, since a training on all "
+                "sources holds none out to select an epoch by, or data.held_out with it; found best"
             )
         if self.data.task == "segmentation" and self.data.augmentation == "randaugment":
             raise UserError(

@@ -13,6 +13,7 @@ from csg.config import DataConfig
 from csg.config.pairs import IDLE
 from csg.data.domain import Domain
 from csg.data.fault import Kind, name_faults
+from csg.data.held_out import hold_out
 from csg.data.maps.domain import MapDomain
 from csg.data.pair import SOURCE_TRAIN, TARGET_VAL, Pair
 from csg.data.pairs import folders, glyph_scenes, glyphs, gta5_cityscapes, visda17
@@ -92,13 +93,16 @@ PAIRS: Final[dict[str, Callable[[DataConfig], Pair]]] = {
 def load_pair(config: DataConfig) -> Pair:
     """Return the pair that ``config`` names; a process keeps the last two, so that trials do not load it again.
 
+    Those that differ only in the source that is left out are parts of one.
+
     Raises:
         UserError: the name is unknown, or the pair cannot be made from these settings.
     """
     if config.name not in PAIRS:
         raise UserError(f"data.name: no such pair; expected one of {', '.join(PAIRS)}, found {config.name!r}")
     _refuse_idle_paths(config)
-    return _loaded(_shared(config, source_images=config.source_images_asked))
+    pair = _loaded(_shared(config, source_images=config.source_images_asked))
+    return pair if config.held_out is None else hold_out(pair, config.held_out)
 
 
 def _refuse_idle_paths(config: DataConfig) -> None:
@@ -122,6 +126,7 @@ def _shared(config: DataConfig, **changes: int | None) -> DataConfig:
         flip_averaging="none",
         on_bad_image="error",
         workers=0,
+        held_out=None,
         **changes,  # type: ignore[arg-type]
     )
 

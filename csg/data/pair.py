@@ -129,6 +129,10 @@ class ArrayStream(LabelledImages):
         """See :class:`Stream`."""
         return super().sources if self._sources is None else self._sources
 
+    def choose(self, places: Tensor, sources: Tensor) -> ArrayStream:
+        """Return the images at (M,) places, which count as from the (M,) ``sources``."""
+        return ArrayStream(self._grey[places], self.labels[places], sources)
+
     def images(self, indices: Tensor) -> Tensor:
         """See :class:`Stream`."""
         return self._grey[indices].unsqueeze(1).expand(-1, 3, -1, -1)
@@ -141,8 +145,8 @@ class Pair:
     name: str
     classes: tuple[str, ...]
     streams: Mapping[str, Stream]
-    """By name: source/train, source/val and source/shifted; target/val where there are real images, of which some or
-    all may have no label; target/test where enough have one."""
+    """By name: source/train, source/val and source/shifted; held_out where a source is left out of these; target/val
+    where there are real images, of which some or all may have no label; target/test where enough have one."""
     flip_averaging: bool
     """Whether an image and its mirror image show the same class, so that evaluation may average over both."""
     description: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from functools import partial
 
@@ -10,9 +11,10 @@ from csg.tracking.refusals import is_lasting
 from csg.tracking.store import TrackingError
 from csg.tracking.tracker import Tracker
 from csg.tracking.view import make_run_address
+from csg.training.mean_run import MeanRun, read_held_out_figures
 from csg.training.record import Record
 from csg.training.run import Run
-from csg.training.selection import SELECTION_SCORE, score_after
+from csg.training.selection import SELECTION_SCORE, score_after, score_metric
 
 
 class RunTracker:
@@ -21,7 +23,7 @@ class RunTracker:
     def __init__(
         self,
         tracker: Tracker,
-        run: Run,
+        run: Run | MeanRun,
         *,
         parent: str | None = None,
         name: str = "",
@@ -74,14 +76,23 @@ class RunTracker:
             self._open()
             self._log(record)
 
+    def _find_scores(self, record: Record) -> dict[str, float]:
+        """Return what is not on record: the selection score, as it depends on the protocol, which training does not.
+
+        And what the trainings without each source say of one on all sources, where they are finished.
+        """
+        held_out = read_held_out_figures(self._run) if isinstance(self._run, Run) else {}
+        score = score_after(record.epochs, self._run.config)
+        if math.isnan(score):
+            score = held_out.get(f"selected/{score_metric(self._run.config)}", math.nan)
+        return held_out | ({} if math.isnan(score) else {SELECTION_SCORE: score})
+
     def _log(self, record: Record) -> None:
         if self._status == record.status == "finished":
             return  # all is there, and a metric has one value a step
         if record.final:
-            # It is not on record, because it depends on the protocol, which training does not.
-            score = score_after(record.epochs, self._run.config)
-            record = dataclasses.replace(record, final={**record.final, SELECTION_SCORE: score})
-        for file in (self._run.outputs, self._run.pictures) if record.status == "finished" else ():
+            record = dataclasses.replace(record, final={**record.final, **self._find_scores(record)})
+        for file in self._run.artifacts if record.status == "finished" else ():
             if file.exists():
                 self._tracker.log_artifact(self.run_id, file)
         self._tracker.log_record(self.run_id, record, known_epochs=self._logged)

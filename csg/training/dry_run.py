@@ -13,7 +13,9 @@ from csg.config import Config
 from csg.data.pair import IGNORED
 from csg.methods.method import Batch
 from csg.tasks import find_task
+from csg.training.loop import steps_per_epoch
 from csg.training.optimiser import lr_factor
+from csg.training.run import Run
 from csg.training.step import Learner, make_learner
 
 MEGABYTE = 1e6
@@ -83,6 +85,16 @@ def check_buildable(config: Config, *, classes: int, sources: int = 1) -> None:
         batch = Batch(images, images, nothing, indices=none, epoch=0, sources=none, source_count=sources)
         batch = learner.method.prepared(batch)
         learner.method.terms(batch, learner.model(batch.query), learner.model)
+
+
+def check_trainable(run: Run) -> None:
+    """Check what shows before a run starts: that its images make a batch, and see :func:`check_buildable`.
+
+    Raises:
+        UserError: they do not, or what it says there.
+    """
+    steps_per_epoch(run.config, run.pair)
+    check_buildable(run.config, classes=len(run.pair.classes), sources=run.pair.source_count)
 
 
 def _make_untrained(config: Config, classes: int, sources: int) -> Learner:

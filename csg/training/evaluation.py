@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from csg.config import Config
+from csg.data.held_out import HELD_OUT
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.metrics.hyperspherical_energy import hyperspherical_energy
 from csg.models.model import Model
@@ -47,7 +48,8 @@ def measure_validation(model: Model, config: Config, pair: Pair, unlabelled: Unl
     Only under the ``paper`` protocol, which selects an epoch on all real images, does it enter: as part of target/all.
     """
     inference, task = Inference(model, config), find_task(config.data)
-    measured = {stream: task.measure(inference, config, pair, stream) for stream in (SOURCE_VAL, SOURCE_SHIFTED)}
+    streams = [stream for stream in (SOURCE_VAL, SOURCE_SHIFTED, HELD_OUT) if stream in pair.streams]
+    measured = {stream: task.measure(inference, config, pair, stream) for stream in streams}
     metrics: dict[str, float] = {}
     for stream, each in measured.items():
         metrics |= compute_figures(stream, each, config) | compute_source_figures(stream, each, config, pair)

@@ -46,7 +46,7 @@ class EpochReport:
     epoch: int
     """1 for the first."""
     metrics: dict[str, float]
-    """By name: train/..., source/val/..., source/shifted/..., target/val/..."""
+    """By name: train/..., source/val/..., source/shifted/..., held_out/..., target/val/..."""
 
 
 @dataclass

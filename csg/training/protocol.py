@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from csg.config import Config
+from csg.data.held_out import HELD_OUT, list_removable_sources
 from csg.data.pair import TARGET_VAL, Pair
 from csg.messages.errors import UserError
 from csg.training.selection import ASKS
@@ -13,12 +14,17 @@ REMEDY: Final = "or select without real images, by selection.protocol=source or 
 
 
 def check_protocol(config: Config, pair: Pair) -> None:
-    """Refuse a selection protocol that would look at images, or at labels, that the pair does not have.
+    """Refuse a selection protocol that would look at sources, images or labels that the pair does not have.
 
     Raises:
         UserError: it would.
     """
     protocol = config.selection.protocol
+    if protocol == "held_out_source" and HELD_OUT not in pair.streams and not list_removable_sources(pair):
+        raise UserError(
+            f"selection.protocol: {protocol!r} leaves out one source at a time, so it expects several, found one that "
+            "is trained on; give more (data.source A B), or select by source or shifted"
+        )
     if ASKS[protocol] == "nothing":
         return
     real = pair.streams.get(TARGET_VAL)

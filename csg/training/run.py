@@ -15,6 +15,7 @@ from csg.messages.errors import UserError
 from csg.messages.wording import is_or_are, pluralize
 from csg.models.model import Model
 from csg.storage.layout import CHECKPOINT, OUTPUTS, PICTURES, RECORD, SELECTED, get_run_folder
+from csg.storage.place import Place
 from csg.tasks.measurement import Inference
 from csg.training.checkpoint import load_state
 from csg.training.evaluation import measure_test
@@ -79,6 +80,11 @@ class Run:
         self.create().reread()
         with self.locked(wait=True):
             yield from self.work(on_step)
+
+    @property
+    def artifacts(self) -> tuple[Place, ...]:
+        """Files of a finished run, those of them that exist, which are worth keeping with what it showed."""
+        return self.outputs, self.pictures
 
     @property
     def is_measured(self) -> bool:

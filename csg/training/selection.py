@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, get_args
 
 from csg.config import Config
+from csg.data.held_out import HELD_OUT
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, TARGET_VAL
 from csg.metrics.validators import VALIDATORS
 from csg.tasks import find_task
 
 SELECTION_SCORE: Final = "selection/score"
 """The selection score of a finished run, taken on the weights that target/test was measured with."""
-Protocol = Literal["source", "shifted", "unlabelled", "oracle"]
+Protocol = Literal["source", "shifted", "held_out_source", "unlabelled", "oracle"]
 PROTOCOLS: Final[tuple[str, ...]] = get_args(Protocol)
 """The protocols by which configurations may be chosen; ``paper`` would show a search the images that are reported."""
 TARGET_ALL: Final = "target/all"
@@ -20,6 +22,7 @@ TARGET_ALL: Final = "target/all"
 PROTOCOL_STREAMS: Final = {
     "source": SOURCE_VAL,
     "shifted": SOURCE_SHIFTED,
+    "held_out_source": HELD_OUT,
     "unlabelled": TARGET_VAL,
     "oracle": TARGET_VAL,
     "paper": TARGET_ALL,
@@ -30,6 +33,7 @@ PROTOCOL_STREAMS: Final = {
 ASKS: Final[Mapping[str, Literal["nothing", "images", "labels"]]] = {
     "source": "nothing",
     "shifted": "nothing",
+    "held_out_source": "nothing",
     "unlabelled": "images",
     "oracle": "labels",
     "paper": "labels",
@@ -50,9 +54,13 @@ def selection_score(metrics: Mapping[str, float], config: Config) -> float:
 
 
 def score_after(epochs: Sequence[Mapping[str, float]], config: Config) -> float:
-    """Return the selection score of the weights that would be measured after ``epochs``."""
-    scores = [selection_score(metrics, config) for metrics in epochs]
-    return max(scores) if config.selection.epoch == "best" else scores[-1]
+    """Return the selection score of the weights that would be measured after ``epochs``.
+
+    NaN of a training on all sources under ``held_out_source``, whose score those without each source have.
+    """
+    if config.selection.epoch == "last":
+        return epochs[-1].get(score_metric(config), math.nan)
+    return max(selection_score(metrics, config) for metrics in epochs)
 
 
 def selects_newest(epochs: Sequence[Mapping[str, float]], config: Config) -> bool:
@@ -66,7 +74,9 @@ def describe_selected(epochs: Sequence[Mapping[str, float]], config: Config) -> 
     """Return which of all epochs was selected, and what the validation streams showed of its weights."""
     task = find_task(config.data)
     kept = (task.score, task.overall, *VALIDATORS)
-    scores = [selection_score(metrics, config) for metrics in epochs]
-    number = scores.index(max(scores)) + 1 if config.selection.epoch == "best" else len(scores)
+    number = len(epochs)
+    if config.selection.epoch == "best":
+        scores = [selection_score(metrics, config) for metrics in epochs]
+        number = scores.index(max(scores)) + 1
     shown = {f"selected/{name}": value for name, value in epochs[number - 1].items() if name.rpartition("/")[2] in kept}
     return {"selected/epoch": float(number), **shown}

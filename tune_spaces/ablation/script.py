@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 from rich.text import Text
@@ -23,7 +23,7 @@ from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError
 from csg.messages.text import make_printable
 from csg.messages.wording import pluralize
-from csg.parsing import Flags, StoreOptions, parse_flags
+from csg.parsing import Flags, StoreOptions, config_from_flat, parse_flags
 from csg.storage.layout import place_at
 from csg.tasks import find_task
 from csg.tracking import TrackedRun, View, get_default_tracking_uri
@@ -31,6 +31,7 @@ from csg.training.dry_run import check_buildable
 from csg.training.identity import Identity
 from csg.training.selection import score_metric
 from tune_spaces.ablation.ablation import Ablation, CellRun, configure_cells, estimate_seconds, run_ablation
+from tune_spaces.ablation.held_out import plan_parts
 from tune_spaces.designs.design import Design
 from tune_spaces.execution.driver import Outcome
 
@@ -45,6 +46,9 @@ class AblationOptions(StoreOptions):
     """Print what is on record, what is missing and how long it may take; train nothing."""
     concurrency: Annotated[int, Field(ge=0)] = 0
     """Runs at a time; 0 fills the CPUs."""
+    protocol: Literal["held_out_source"] | None = None
+    """held_out_source: train every cell without each of several sources too, and show its figure on what was held out
+    (short for --selection.protocol; the other protocols need no more trainings, and their figures are always there)."""
 
 
 OptionsT = TypeVar("OptionsT", bound=AblationOptions)
@@ -83,6 +87,8 @@ def plan_ablation(flags: Flags[OptionsT], name: str, design: Design, console: Co
         UserError: says which flag, what was expected and what was found.
     """
     options, config = flags.options, flags.config
+    if options.protocol is not None:
+        config = config_from_flat(flatten(config) | {"selection.protocol": options.protocol})
     refused = [setting for setting in flags.given if setting in design.varied]
     if refused:
         raise UserError(f"--{refused[0]}: this design sets it cell by cell; leave it out, or declare a design")
@@ -177,14 +183,19 @@ def run_design(
             sep="",
         )
         show_remarks(ablation.runs[0].config, ablation.runs[0].pair, console)
+        ablations = [*plan_parts(ablation), ablation]
         if flags.options.plan:
-            show_plan(ablation, console)
+            for each in ablations:
+                show_plan(each, console)
             return True
-        outcome = run_ablation(ablation, console)
-        conclude(ablation, outcome, console)
-        if outcome.ending != "complete":
-            return False
-        check_no_run_failed(ablation)
+        for each in ablations:
+            outcome = run_ablation(each, console)
+            if each is ablation or outcome.ending != "complete":
+                conclude(each, outcome, console)
+            if outcome.ending != "complete":
+                return False
+        for each in ablations:
+            check_no_run_failed(each)
         return True
 
     return run_script(body, resumes=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from csg.tracking import RunTracker, Tracker
 from csg.tracking.tags import Tag
+from csg.training.mean_run import MeanRun
 from csg.training.record import Status
 from csg.training.run import Run
 from tune_spaces.execution.trial import EPOCH, FAILED, NUMBER, OUTDATED, get_ending
@@ -23,7 +24,7 @@ UNKNOWN_ERROR = "the trial's process died; see tune.log"
 class Entry:
     """A trial's run, and how MLflow shows it."""
 
-    run: Run
+    run: Run | MeanRun
     name: str
     tags: Mapping[str, str]
 

@@ -15,6 +15,7 @@ from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError, find_outside_fault, is_process_fault
 from csg.parsing import config_from_flat, overlay
 from csg.training.loop import EpochReport
+from csg.training.mean_run import MeanRun, open_trial_run
 from csg.training.program import source_digest
 from csg.training.run import Run
 from csg.workers.run import train_run
@@ -59,7 +60,7 @@ def configure_trial(base: Mapping[str, Any], trial_config: Mapping[str, Any]) ->
     return config_from_flat(overlay(base, get_settings(trial_config)))
 
 
-def open_run(base: Mapping[str, Any], trial_config: Mapping[str, Any], fingerprint: str) -> Run:
+def open_run(base: Mapping[str, Any], trial_config: Mapping[str, Any], fingerprint: str) -> Run | MeanRun:
     """Open the run that the driver means, on this machine's data, weights and method.
 
     A run on other data would have another identity, and the driver would never find its record.
@@ -75,7 +76,8 @@ def open_run(base: Mapping[str, Any], trial_config: Mapping[str, Any], fingerpri
     """
     try:
         config = configure_trial(base, trial_config)
-        run = Run(config, load_pair(config.data))
+        open_it = open_trial_run if ROLE in trial_config else Run  # a cell of an ablation is one training
+        run = open_it(config, load_pair(config.data))
     except UserError as error:
         if not fingerprint:
             raise
@@ -113,11 +115,11 @@ class TrainingTrial(tune.Trainable):
         self._is_outdated = source_digest() != program
         self._base = base
         self._data = data
-        self._run: Run | None = None
+        self._run: Run | MeanRun | None = None
         self._reports: Generator[EpochReport] = (report for report in list[EpochReport]())
         self._trial_config: Mapping[str, Any] = config
 
-    def _open(self) -> Run:
+    def _open(self) -> Run | MeanRun:
         """Open the trial that was given to this process.
 
         Raises:
@@ -126,7 +128,7 @@ class TrainingTrial(tune.Trainable):
         fingerprint = self._data.get(self._trial_config[NUMBER], "")
         run = open_run(self._base, self._trial_config, fingerprint).create()
         self._known = len(run.record.epochs)
-        self._reports = train_run(run)
+        self._reports = train_run(run) if isinstance(run, Run) else run.epochs()
         return run
 
     def step(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from csg.tracking.tags import Tag
 from csg.training.score_words import Unit
 from csg.training.selection import SELECTION_SCORE
 from tune_spaces.ablation.ablation import Ablation, run_ablation
+from tune_spaces.ablation.held_out import plan_parts
 from tune_spaces.ablation.script import check_no_run_failed, make_cell_runs, make_view
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.execution.driver import Outcome
@@ -66,6 +67,12 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     heading = Text(f"\n{make_printable(design.title)}", style="bold")
     size = f"{pluralize(len(design.cells), 'configuration')} x {pluralize(seeds, 'seed')}, from seed {first}"
     console.print(heading, f": {size}", sep="")
+    parts = plan_parts(ablation)
+    for each in parts:
+        before = run_ablation(each, console)
+        if before.ending != "complete":
+            console.print(f"The confirmation {before.reason}. The same command goes on with it.")
+            return False
     confirmed = run_ablation(ablation, console)
     runs = confirmed.tracker.read_children(confirmed.parent)
     searched = {name_cell(search, run): run for run in winners} | {
@@ -88,7 +95,8 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
         console.print(Text("Verdict", style="bold"))
         for sentence in verdict:
             console.print(sentence)
-    check_no_run_failed(ablation)
+    for each in (*parts, ablation):
+        check_no_run_failed(each)
     return True
 
 
@@ -126,7 +134,7 @@ def make_confirmation_table(
     rows: dict[str, tuple[Entry, ...]] = {}
     for cell in design.cells:
         again = [run for run in runs if run.tags.get(Tag.CELL) == cell.name and run.status == "finished"]
-        scores = {run.run_id: run.metrics[SELECTION_SCORE] for run in again}
+        scores = {run.run_id: run.metrics[SELECTION_SCORE] for run in again if SELECTION_SCORE in run.metrics}
         real = {run.run_id: run.metrics[metric] for run in again if is_measured}
         fresh = format_mean([unit.factor * score for score in scores.values()], unit.decimals)
         trial = searched.get(cell.name)
@@ -148,6 +156,11 @@ def make_confirmation_table(
         "mean ± sample standard deviation over n seeds that the search has not seen. "
         f"{f'Real: {task.headline_words} on target/test' if is_measured else 'The data have no target/test'}."
     )
+    if search.cost:
+        caption += (
+            " A score is the mean over trainings without each source"
+            f"{', and so is real, searched; real, fresh is of trainings on all sources' if is_measured else ''}."
+        )
     headings = ["trial", "n", unit.name("searched"), unit.name("fresh"), "change"]
     headings += ["real, searched %", "real, fresh %"] if is_measured else []
     return Table("confirmation", f"What survives of {search.name}", arrange_cells(headings, rows), caption)

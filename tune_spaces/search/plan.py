@@ -21,16 +21,18 @@ from csg.data import load_pair
 from csg.data.pair import TARGET_TEST, Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
+from csg.messages.wording import pluralize
 from csg.parsing import Flags, StoreOptions, config_from_flat, overlay
 from csg.storage.layout import SEARCHES, place_at
 from csg.storage.place import Place
 from csg.tasks import find_task
 from csg.tracking import TrackedRun, View, get_default_tracking_uri
 from csg.tracking.tags import Tag
-from csg.training.dry_run import check_buildable
+from csg.training.dry_run import check_trainable
 from csg.training.identity import config_id, resolve_settings
+from csg.training.loop import steps_per_epoch
+from csg.training.mean_run import MeanRun, open_trial_run
 from csg.training.program import source_digest
-from csg.training.run import Run
 from csg.training.selection import ASKS, PROTOCOLS, Protocol, score_metric
 from tune_spaces.execution.driver import Study
 from tune_spaces.execution.recorder import Entry
@@ -145,6 +147,27 @@ class Search:
         return f"Selects by {self.score_metric} (protocol {protocol}): looks at {looked[ASKS[protocol]]}."
 
     @property
+    def cost(self) -> str:
+        """How many trainings the search takes, for people; empty where a trial is one."""
+        run = open_trial_run(self.config, self.pair)
+        if not isinstance(run, MeanRun):
+            return ""
+        parts, trials = len(run.parts), self.options.num_samples
+        steps = sum(steps_per_epoch(part.config, part.pair) for part in run.parts.values())
+        whole = steps / steps_per_epoch(self.config, self.pair)
+        said = (
+            f"A trial is {parts} trainings, each without one source ({', '.join(run.parts)}), in all {whole:.1f} times "
+            f"the steps of one on all sources: at most {parts * trials} for {trials} trials"
+        )
+        if self.confirmed:
+            cells, seeds = self.confirmed + 2, self.options.seeds
+            said += (
+                f", and at most {cells * seeds * (parts + 1)} to confirm {cells} configurations under "
+                f"{pluralize(seeds, 'seed')} ({parts} and one on all sources)"
+            )
+        return f"{said}. What is on record is not trained again."
+
+    @property
     def above(self) -> Place:
         """Folder of the experiment's searches."""
         return place_at(self.config.train.output) / SEARCHES / make_folder_name(self.experiment)
@@ -182,7 +205,7 @@ class Search:
             tags={Tag.SCORE: self.score_metric, Tag.SPACE: json.dumps(self.space.names)},
             description=f"Search over {', '.join(self.space.names)} on {self.where}",
             base=self.base,
-            fingerprints=dict.fromkeys(numbers, self.pair.fingerprint),
+            fingerprints=dict.fromkeys(numbers, open_trial_run(self.config, self.pair).pair.fingerprint),
             find_entry=self.find_entry,
         )
 
@@ -209,7 +232,7 @@ class Search:
         config = configure_trial(self.base, trial_config)
         number, role = trial_config[NUMBER], trial_config[ROLE]
         return Entry(
-            Run(config, load_pair(config.data)),
+            open_trial_run(config, load_pair(config.data)),
             name=f"{number:03d} {self.label(trial_config)}",
             tags={Tag.TRIAL: str(number), Tag.ROLE: role},
         )
@@ -247,7 +270,9 @@ def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
     place_at(config.train.output).reach("train.output", writing=True)
     check_starting_weights(config, console)
     pair = open_pair(config, console)
-    check_buildable(config, classes=len(pair.classes), sources=pair.source_count)
+    run = open_trial_run(config, pair)
+    for each in run.parts.values() if isinstance(run, MeanRun) else [run]:
+        check_trainable(each)
     return Search(
         config=config,
         options=options,

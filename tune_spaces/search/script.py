@@ -75,6 +75,8 @@ def search_and_conclude(search: Search, console: Console) -> Conclusion:
     """
     console.print(search.where, style="bold")
     console.print(search.selects_by)
+    if search.cost:
+        console.print(search.cost)
     show_remarks(search.config, search.pair, console)
     outcome = run_search(search, console)
     # What draws figures and tables takes seconds to import: a search does not start later for it.

@@ -13,6 +13,7 @@ from analysis.tables.search_summary import format_wilson
 from csg.commands.figures import NO_LABELLED_TARGET
 from csg.commands.next_commands import find_program, print_next, show_in_mlflow
 from csg.commands.remarks import print_remarks, remark_on_chance
+from csg.data.held_out import list_removable_sources
 from csg.data.pair import SOURCE_VAL, TARGET_TEST
 from csg.messages.console import Console
 from csg.messages.text import quote_for_shell
@@ -143,6 +144,8 @@ def _print_result(
             f"On the {pluralize(int(images), 'real image')} of target/test, which no search has seen"
             f"{' (95 % Wilson interval of the accuracy)' if task.one_label else ''}:"
         )
+    if search.cost:
+        console.print("Each figure is the mean over trainings without each source; a verdict rests on all sources.")
     source_only = [run for run in finished if run.tags[Tag.ROLE] == "source_only"]
     default = [run for run in finished if run.tags[Tag.ROLE] == "default" and run is not best]
     for label, run in [
@@ -163,9 +166,13 @@ def show_other_choices(search: Search, outcome: Outcome, console: Console) -> No
     if len(runs) < 2 or metric not in runs[0].metrics:
         return
     choices: dict[str, list[str]] = {}
+    lacking = 0
     by_id = {run.run_id: run for run in runs}
     for name, selector in make_selectors(task).items():
         scores = {run.run_id: run.metrics[selector.metric] for run in runs if has_metrics(run, selector.metric)}
+        if selector.protocol == "held_out_source" and len(scores) < len(runs):
+            lacking = len(runs) - len(scores)
+            continue
         if scores and ASKS[selector.protocol] != "labels" and selector.metric != f"selected/{search.score_metric}":
             choices.setdefault(max(scores, key=lambda run_id: scores[run_id]), []).append(name)
     console.print()
@@ -178,6 +185,12 @@ def show_other_choices(search: Search, outcome: Outcome, console: Console) -> No
         said = ", ".join(names).replace("unlabelled, ", "")
         cost = 100 * (runs[0].metrics[metric] - run.metrics[metric])
         console.print(f"  {100 * run.metrics[metric]:5.1f} %  cost {cost:+5.1f}  {run.name}: {said}")
+    if lacking and list_removable_sources(search.pair):
+        console.print(
+            f"What held_out_source would have chosen was not measured: {pluralize(lacking, 'trial')} of {len(runs)} "
+            f"{'has' if lacking == 1 else 'have'} no trainings without each source on record (--protocol "
+            "held_out_source makes them)."
+        )
 
 
 def format_real_figures(run: TrackedRun, task: Task, unit: Unit) -> str:

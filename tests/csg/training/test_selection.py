@@ -94,6 +94,7 @@ def test_each_protocol_selects_by_a_metric_of_its_own_stream(protocol: Any, tmp_
         == {
             "source": "source/val/mean_class_accuracy",
             "shifted": "source/shifted/mean_class_accuracy",
+            "held_out_source": "held_out/mean_class_accuracy",
             "unlabelled": "target/val/snd",
             "oracle": "target/val/mean_class_accuracy",
         }[protocol]

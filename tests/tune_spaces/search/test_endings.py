@@ -51,6 +51,7 @@ def end(
     search = SimpleNamespace(
         where="data bars",
         selects_by="Selects by a score.",
+        cost="",
         options=options,
         confirmed=0 if confirmed is None else 2,
         config=None,
