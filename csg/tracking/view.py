@@ -61,11 +61,16 @@ class View:
         return json.dumps(state)
 
     def _make_charts(self) -> list[dict[str, Any]]:
-        line = {"type": "LINE", "metricKey": self.score, "selectedMetricKeys": [self.score], "xAxisKey": "step"}
+        line: dict[str, Any] = {
+            "type": "LINE",
+            "metricKey": self.score,
+            "selectedMetricKeys": [self.score],
+            "xAxisKey": "step",
+        }
         line |= {"displayName": f"{self.score} by epoch", "scaleType": "linear", "xAxisScaleType": "linear"}
-        parallel = {"type": "PARALLEL", "selectedParams": list(self.axes), "showAllRuns": True}
+        parallel: dict[str, Any] = {"type": "PARALLEL", "selectedParams": list(self.axes), "showAllRuns": True}
         parallel |= {"selectedMetrics": [SELECTION_SCORE, self.real], "displayName": "settings and scores"}
-        bars = {"type": "BAR", "metricKey": self.real, "runsCountToCompare": 20}
+        bars: dict[str, Any] = {"type": "BAR", "metricKey": self.real, "runsCountToCompare": 20}
         charts = [line, *([parallel] if self.axes else []), bars]
         fixed = {"metricSectionId": SECTION, "deleted": False, "isGenerated": False}
         return [{**chart, **fixed, "uuid": f"{SECTION}-{place}"} for place, chart in enumerate(charts)]

@@ -26,6 +26,7 @@ class MislabelledTrial(TrainingTrial):
 
     def _open(self) -> Run:
         run = super()._open()
+        assert isinstance(run, Run)
         stream: Any = copy.copy(run.pair.streams[TARGET_VAL])
         stream.labels = (stream.labels + 1) % len(run.pair.classes)
         stream.files = dataclasses.replace(stream.files, labels=stream.labels)
