@@ -46,7 +46,7 @@ def test_import_csg_imports_neither_torch_nor_ray_nor_mlflow() -> None:
 def test_the_packages_offer_what_their_rooms_for_notebooks_describe(package: object, room: object) -> None:
     assert getattr(package, "__all__") == getattr(room, "__all__")  # noqa: B009 (of any module)
     assert all(getattr(package, name) is getattr(room, name) for name in getattr(package, "__all__"))  # noqa: B009
-    assert set(getattr(package, "__all__")) <= set(dir(package))  # noqa: B009
+    assert set(getattr(package, "__all__")) == set(dir(package))  # noqa: B009
     with pytest.raises(AttributeError, match="has no attribute 'tarin'"):
         _ = getattr(package, "tarin")  # noqa: B009
 
