@@ -157,8 +157,7 @@ def find_progress(ablation: Ablation, ended: Collection[int]) -> dict[int, Progr
     """
     progress = {}
     for number, cell_run in enumerate(ablation.runs):
-        entry = cell_run.entry()
-        run = entry.run
+        entry, run = cell_run.entry(), cell_run.run()
         if number in ended:
             if run.record.status not in ("finished", "failed"):
                 raise OutsideFaultError(
