@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import statistics
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from analysis.tables.protocol_table import make_protocol_table
+from analysis.tables.table import Entry
+from csg.data.pair import Pair
+from csg.messages.console import Console
+from csg.parsing import config_from_flat
+from csg.tracking import TrackedRun
 from tests.few_images import few_images
+from tests.made_up_pair import made_up_pair
 from tests.published_trees import write_image
 from tests.tune_spaces.search.test_search import (
     ROOT,
@@ -24,6 +34,7 @@ from tests.tune_spaces.search.test_search import (
     tracked,
     what_happened,
 )
+from tune_spaces.search.summary import show_other_choices
 
 SCORE = "selected/held_out/mean_class_accuracy"
 
@@ -44,6 +55,42 @@ def find_mean(output: Path, method: str, figure: str) -> float:
     chosen = [r for r in records if r["config"]["data.held_out"] and wanted.items() <= r["config"].items()]
     assert sorted(record["config"]["data.held_out"] for record in chosen) == ["renders", "scans"]
     return statistics.fmean(record["final"][figure] for record in chosen)
+
+
+def make_trial(number: int, *, held_out: float | None) -> TrackedRun:
+    """Return a finished trial that is the better the higher its number."""
+    real = 0.5 + number / 10
+    metrics = {"target/test/accuracy": real, "target/test/mean_class_accuracy": real, "selection/score": real}
+    metrics |= {"selected/source/val/mean_class_accuracy": 1 - real} | ({} if held_out is None else {SCORE: held_out})
+    params = {"data.name": "glyphs", "method.name": "csg", "train.seed": 0}
+    return TrackedRun(f"id{number}", f"{number:03d} csg", "finished", params, {"csg.run": str(number)}, metrics)
+
+
+def say_other_choices(runs: list[TrackedRun], pair: Pair) -> str:
+    console = Console(file=io.StringIO())
+    search: Any = SimpleNamespace(config=config_from_flat({}), score_metric="target/val/class_ami", pair=pair)
+    outcome: Any = SimpleNamespace(parent="id", tracker=SimpleNamespace(read_children=lambda _: runs))
+    show_other_choices(search, outcome, console)
+    assert isinstance(console.file, io.StringIO)
+    return " ".join(console.file.getvalue().split())
+
+
+def test_what_held_out_sources_would_have_chosen_is_said_where_it_was_measured_and_only_there() -> None:
+    several = made_up_pair(sources=("a", "b"))
+    measured = [make_trial(number, held_out=1 - number / 10) for number in range(3)]
+    assert "cost +20.0 000 csg: source, held_out_source" in say_other_choices(measured, several)
+    unmeasured = [*measured[:1], *(make_trial(number, held_out=None) for number in (1, 2))]
+    said = say_other_choices(unmeasured, several)
+    assert "cost +20.0 000 csg: source What held_out_source would have chosen was not measured: 2 trials of 3" in said
+    assert "held_out_source" not in say_other_choices(unmeasured, made_up_pair())
+
+
+def test_the_table_of_protocols_has_a_row_of_held_out_sources_where_any_run_was_measured_so() -> None:
+    cells = make_protocol_table([make_trial(n, held_out=n / 10 if n else None) for n in range(4)]).cells
+    assert list(cells.index) == ["source", "shifted", "held_out_source", "oracle"]
+    row: dict[str, Entry] = cells.T["held_out_source"].to_dict()
+    assert [row[name].text for name in ("looks at", "n", "rho")] == ["held_out", "3", "1.00"]
+    assert "held_out_source" not in make_protocol_table([make_trial(n, held_out=None) for n in range(4)]).cells.index
 
 
 @pytest.mark.slow

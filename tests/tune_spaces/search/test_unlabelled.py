@@ -13,6 +13,7 @@ import pytest
 from csg.data.pair import TARGET_VAL
 from csg.messages.console import Console
 from csg.parsing import parse_flags
+from csg.training.mean_run import MeanRun
 from csg.training.run import Run
 from tests.tune_spaces.search.test_search import ROOT, command, timeless, tracked
 from tune_spaces.execution.trial import TrainingTrial
@@ -24,7 +25,7 @@ from tune_spaces.search.search import run_search
 class MislabelledTrial(TrainingTrial):
     """A trial whose images of target/val have each other's labels."""
 
-    def _open(self) -> Run:
+    def _open(self) -> Run | MeanRun:
         run = super()._open()
         assert isinstance(run, Run)
         stream: Any = copy.copy(run.pair.streams[TARGET_VAL])
