@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
+from analysis.runs.names import ROLE_NAMES
 from analysis.runs.newest import CONFIRMATION
 from analysis.runs.trials import rank_trials
 from analysis.tables.cell_table import format_mean
@@ -26,7 +27,7 @@ from tune_spaces.ablation.ablation import Ablation, run_ablation
 from tune_spaces.ablation.script import check_no_run_failed, make_cell_runs
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.execution.driver import Outcome
-from tune_spaces.search.plan import ROLE_NAMES, Search
+from tune_spaces.search.plan import Search
 from tune_spaces.search.verdict import Confirmed, make_verdict
 
 SOURCE_ONLY, DEFAULT = ROLE_NAMES["source_only"], ROLE_NAMES["default"]
@@ -80,7 +81,12 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     if confirmed.ending != "complete":
         console.print(f"The confirmation {confirmed.reason}. The same command goes on with it.")
         return False
-    _print_verdict(search, winners[0], runs, console)
+    if verdict := _judge(search, winners[0], runs):
+        confirmed.tracker.set_tags(outcome.parent, {Tag.VERDICT: "\n".join(verdict)})
+        console.print()
+        console.print(Text("Verdict", style="bold"))
+        for sentence in verdict:
+            console.print(sentence)
     check_no_run_failed(ablation)
     return True
 
@@ -144,7 +150,8 @@ def make_confirmation_table(
     return Table("confirmation", f"What survives of {search.name}", arrange_cells(headings, rows), caption)
 
 
-def _print_verdict(search: Search, best: TrackedRun, runs: Sequence[TrackedRun], console: Console) -> None:
+def _judge(search: Search, best: TrackedRun, runs: Sequence[TrackedRun]) -> list[str]:
+    """Return the verdict's sentences; none without target/test, for then there is nothing that it could rest on."""
     task = find_task(search.config.data)
     metric = f"{TARGET_TEST}/{task.headline}"
 
@@ -153,11 +160,8 @@ def _print_verdict(search: Search, best: TrackedRun, runs: Sequence[TrackedRun],
         return {int(run.params["train.seed"]): 100 * run.metrics[metric] for run in chosen if metric in run.metrics}
 
     if not any(metric in run.metrics for run in runs) and any(run.status == "finished" for run in runs):
-        return  # without target/test there is nothing that a verdict could rest on
+        return []
     others = (name for name in (SOURCE_ONLY, DEFAULT) if name != name_cell(best))
     confirmed = Confirmed(collect(name_cell(best)), {name: values for name in others if (values := collect(name))})
-    console.print()
-    console.print(Text("Verdict", style="bold"))
     is_default = best.tags.get(Tag.ROLE) == "default"
-    for sentence in make_verdict(confirmed, words=task.headline_words, is_default=is_default):
-        console.print(sentence)
+    return make_verdict(confirmed, words=task.headline_words, is_default=is_default)

@@ -10,13 +10,14 @@ from typing import Any
 from rich.live import Live
 from rich.table import Table
 
+from analysis.runs.names import ROLE_NAMES
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
 from csg.training.score_words import Unit, describe_score
 from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, configure_trial, get_ending
 from tune_spaces.execution.tuning import DriverCallback
 from tune_spaces.search.journal import Event
-from tune_spaces.search.plan import ROLE_NAMES, Search
+from tune_spaces.search.plan import Search
 
 STYLES = {"running": "cyan", "finished": "green", "stopped": "dim", "failed": "red"}
 
