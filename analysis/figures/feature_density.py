@@ -12,10 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from scipy.stats import gaussian_kde
 from sklearn.decomposition import PCA
 
@@ -27,6 +29,11 @@ COLUMNS = 3
 """Panels side by side in a paper's column."""
 GRID = 120
 """The points on each side of the grid on which densities are evaluated."""
+COLOURS = style.PALETTE[:-1]
+"""Of classes; without black, which is the density's."""
+KEYS_A_ROW, KEYS_A_COLUMN = 5, 8
+"""Classes side by side in the legend above the panels, and below each other where it has a panel's place."""
+LEGEND: Final[dict[str, Any]] = {"handletextpad": 0, "columnspacing": 0.8}
 SHADES = 6
 """Each is twice as dense as the one before; the darkest ends at the highest density of all panels."""
 
@@ -81,12 +88,15 @@ def fit_plane(groups: Sequence[Floats]) -> PCA:
     return PCA(2, svd_solver="covariance_eigh").fit(pooled)
 
 
-def draw_feature_density(panels: Sequence[Panel], *, note: str = "") -> style.RunFigure:
+def draw_feature_density(
+    panels: Sequence[Panel], *, note: str = "", class_names: Sequence[str] = ()
+) -> style.RunFigure:
     """Draw panels side by side in one plane, each with its density and, below, its energies.
 
     Args:
         panels: at least one; their features have one width.
         note: the first sentence of the caption, which says what the features are.
+        class_names: by class index; a class beyond them has its number.
 
     Raises:
         ValueError: no panel, or features that :func:`fit_plane` refuses.
@@ -101,19 +111,27 @@ def draw_feature_density(panels: Sequence[Panel], *, note: str = "") -> style.Ru
     rows = math.ceil(len(panels) / columns)
     names = [style.balance_lines(panel.name, 62 // columns) for panel in panels]
     lines = sum(max(name.count("\n") + 1 for name in names[row * columns :][:columns]) for row in range(rows))
-    height = 0.95 + 0.13 * lines + rows * (0.32 + 3.1 / columns)
+    classes = np.unique(np.concatenate(labels))
+    keys = _make_legend(classes, class_names)
+    beside = rows * columns > len(panels) and len(keys) <= 2 * KEYS_A_COLUMN
+    above = 0 if beside else math.ceil(len(keys) / KEYS_A_ROW)
+    height = 0.1 + 0.13 * (lines + above) + rows * (0.42 + 3.1 / columns)
     figure, grid = style.make_panels(rows, columns, height=height, share_x=True)
     centre, half = _fit_frame(np.concatenate(places))
     densities = [_estimate_density(placed, centre, half) for placed in places]
     top = max((float(density.max()) for density in densities if density is not None), default=0.0)
-    classes = np.unique(np.concatenate(labels))
     for axes, placed, label, density in zip(grid, places, labels, densities, strict=False):
         _draw_density(axes, density, top, centre, half)
         _draw_points(axes, placed, label, classes)
     for axes, panel, name in zip(grid, panels, names, strict=False):
         _frame_axes(axes, panel, name, centre, half)
-    for axes in grid[len(panels) :]:
-        axes.remove()
+    empty = grid[len(panels) :]
+    for axes in empty:
+        axes.set_axis_off()
+    if keys and beside:
+        empty[0].legend(handles=keys, loc="center", ncols=math.ceil(len(keys) / KEYS_A_COLUMN), **LEGEND)
+    elif keys:
+        figure.legend(handles=keys, loc="outside upper center", ncols=KEYS_A_ROW, **LEGEND)
     dropped = sum(int((~directed).sum()) for _, directed in made)
     sentences = _describe(plane, list(map(len, places)), densities, dropped, coloured=len(classes) > 1)
     style.set_caption(figure, " ".join(filter(None, [note, *sentences])))
@@ -142,15 +160,28 @@ def _draw_density(axes: Axes, density: Floats | None, top: float, centre: Floats
         return
     steps = np.linspace(-half, half, GRID)
     levels = [top * 2.0 ** (step - SHADES) for step in range(SHADES + 1)]
-    shades = [str(round(0.98 - 0.45 * (step + 1) / SHADES, 3)) for step in range(SHADES)]
+    shades = [str(round(0.98 - 0.25 * (step + 1) / SHADES, 3)) for step in range(SHADES)]
     axes.contourf(centre[0] + steps, centre[1] + steps, density, levels=levels, colors=shades, zorder=1)
 
 
 def _draw_points(axes: Axes, places: Floats, labels: Ints, classes: Ints) -> None:
     for index, name in enumerate(classes):
-        shape, colour = style.choose_mark(index, style.PALETTE[:-1])  # without black, which is the density's
+        shape, colour = style.choose_mark(index, COLOURS)
         chosen = places[labels == name]
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=2, marker=shape, c=colour, alpha=0.55, lw=0, zorder=2)
+        area = style.scale_mark(4, len(places))
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=area, marker=shape, c=colour, alpha=0.8, lw=0, zorder=2)
+
+
+def _make_legend(classes: Ints, names: Sequence[str]) -> list[Line2D]:
+    """Return the mark of each class with its name; none for a single class, or more than have marks of their own."""
+    if not 1 < len(classes) <= len(COLOURS) * len(style.SHAPES):
+        return []
+    keys = []
+    for index, number in enumerate(classes):
+        shape, colour = style.choose_mark(index, COLOURS)
+        name = names[number] if number < len(names) else str(number)
+        keys.append(Line2D([], [], ls="", marker=shape, ms=3, color=colour, label=name))
+    return keys
 
 
 def _frame_axes(axes: Axes, panel: Panel, name: str, centre: Floats, half: float) -> None:
@@ -180,7 +211,7 @@ def _describe(
         f"Points: l2-normalised features of {images} real test images a panel{colours}, on the first two principal "
         f"components of all panels' features pooled ({first:.1f} % and {second:.1f} % of the variance); axes are the "
         "same in all panels.",
-        "Grey: Gaussian kernel density (Scott's rule); each darker shade is twice as dense, alike in all panels.",
+        "Grey: Gaussian kernel density (Scott's rule); from shade to shade it doubles, alike in all panels.",
         "Below: hyperspherical energy of the whole features of all test images, E_0 in the convention mhe, log(1/d²); "
         "lower is more diverse.",
     ]

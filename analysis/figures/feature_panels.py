@@ -14,6 +14,7 @@ from analysis.runs.metrics import E0_METRIC
 from analysis.runs.run_table import AblationRuns, RunTable
 from csg.messages.errors import UserError
 from csg.tracking import TrackedRun
+from csg.tracking.classes import read_classes
 
 
 def draw_features(table: RunTable, ablation: AblationRuns, *, mix: Collection[str] = ()) -> RunFigure:
@@ -43,7 +44,8 @@ def draw_features(table: RunTable, ablation: AblationRuns, *, mix: Collection[st
     if missing:
         note += f" Not shown, without stored features of this seed: {', '.join(missing)}."
     try:
-        figure = draw_feature_density(panels, note=note)
+        class_names = read_classes(found[seed][0][0].tags)
+        figure = draw_feature_density(panels, note=note, class_names=class_names)
     except ValueError as error:
         raise UserError(f"{ablation.key}: {error}") from None
     figure.runs = [run for run, _ in found[seed]]

@@ -20,13 +20,18 @@ from analysis.figures import style
 from analysis.figures.setting_scale import Scale, format_category
 from analysis.inference.bootstrap import percentile_interval
 from analysis.inference.t_tests import Interval
+from analysis.runs.names import name_metric, name_setting
 from analysis.runs.trials import Trial, list_trials
 from csg.tracking import TrackedRun
 
 MINIMUM_TRIALS = 8
 """The number of trials that must have been measured at the same epoch."""
+NOISE = "Noise: too few trials to say which setting matters"
+"""Stands above shares that say nothing."""
 SEED = 0
 """The seed of the random forests."""
+LOWEST_R_SQUARED = 0.1
+"""A forest that predicts less of the scores it has not seen says nothing about the settings."""
 TREES, REFITTED_TREES = 64, 16
 """The size of a forest. A refitted one has fewer trees, whose noise makes the interval wider rather than narrower."""
 
@@ -43,11 +48,16 @@ class Importance:
     """The share of the score's variance that each setting explains by itself, the largest first. Their sum is below 1,
     because settings explain the rest together."""
     r_squared: float | None
-    """R squared of the forest on trials that it was not fitted to; at 0 or below, the shares are noise."""
+    """R squared of the forest on trials that it was not fitted to."""
     note: str
     """Sentences on what was computed, on which trials, and what was left out."""
     intervals: dict[str, Interval] = field(default_factory=dict)
     """The middle 95 % of the shares over resampled trials; empty without refits."""
+
+    @property
+    def says_something(self) -> bool:
+        """Whether the forest predicts trials that it has not seen; otherwise the shares are noise."""
+        return (self.r_squared or 0.0) >= LOWEST_R_SQUARED
 
 
 def estimate_importance(runs: Iterable[TrackedRun], score: str, names: Sequence[str], *, refits: int = 0) -> Importance:
@@ -85,12 +95,12 @@ def estimate_importance(runs: Iterable[TrackedRun], score: str, names: Sequence[
     values, r_squared = _compute_shares(settings, scores, varied), _compute_r_squared(settings, scores, varied)
     trust = (
         f"The forest predicts trials it has not seen with R squared = {r_squared:.2f}."
-        if r_squared > 0
+        if r_squared >= LOWEST_R_SQUARED
         else f"The forest cannot predict trials it has not seen (R squared = {r_squared:.2f}): read the bars as noise."
     )
     intervals = _refit(settings, scores, varied, refits)
     lines = f" Lines: the middle 95 % over {refits} refits to resampled trials." if intervals else ""
-    note = f"Share of the variance of {score} {where}, that a setting explains by itself (fANOVA). {trust}"
+    note = f"Share of the variance of {name_metric(score)} {where}, that a setting explains by itself (fANOVA). {trust}"
     return Importance(epoch, len(compared), values, r_squared, note + lines + left_out, intervals)
 
 
@@ -113,12 +123,12 @@ def _explain_too_few(counts: Mapping[int, int]) -> str:
     best = f"so far the most is {most}, at epoch {nearest}" if counts else "so far there is none"
     return (
         f"No importance yet: it compares trials at the same epoch and needs at least {MINIMUM_TRIALS} there "
-        f"(source_only not counted); {best}. Run more trials."
+        f"(source only not counted); {best}. Run more trials."
     )
 
 
 def _name_left_out(reason: str, names: Sequence[str]) -> str:
-    return f" Left out, because {reason}: {', '.join(names)}." if names else ""
+    return f" Left out, because {reason}: {', '.join(map(name_setting, names))}." if names else ""
 
 
 def _encode(trial: Trial, name: str, scale: Scale) -> str | float:
@@ -193,13 +203,15 @@ def _compute_r_squared(
 def draw_importance(found: Importance) -> style.RunFigure:
     """Draw the shares as horizontal bars, the largest on top, with the note below; or the note alone.
 
-    The bars are grey if the forest cannot predict trials that it has not seen. Intervals are lines across the ends of
-    the bars, and are written in brackets.
+    If the forest cannot predict trials that it has not seen, the bars are grey and a heading says so. Intervals are
+    lines across the ends of the bars, and are written in brackets.
     """
     if not found.values:
         return style.make_note(found.note)
-    figure, axes = style.make_figure(height=1.4 + 0.17 * len(found.values))
-    colour = style.BLUE if (found.r_squared or 0) > 0 else style.GREY
+    figure, axes = style.make_figure(height=0.75 + 0.17 * len(found.values))
+    colour = style.BLUE if found.says_something else style.GREY
+    if not found.says_something:
+        axes.set_title(NOISE, fontsize=style.TEXT_SIZE, loc="left")
     axes.barh(range(len(found.values)), list(found.values.values()), color=colour, height=0.7)
     furthest = 0.0
     for place, (name, share) in enumerate(found.values.items()):
@@ -212,7 +224,7 @@ def draw_importance(found: Importance) -> style.RunFigure:
             text, (end, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=style.SMALL_SIZE
         )
         furthest = max(furthest, end)
-    axes.set_yticks(range(len(found.values)), list(found.values))
+    axes.set_yticks(range(len(found.values)), list(map(name_setting, found.values)))
     axes.invert_yaxis()
     axes.set_xlim(0, max((1.6 if found.intervals else 1.15) * furthest, 0.1))
     axes.set_xlabel(f"share of variance explained\n(epoch {found.epoch}, {found.trials} trials)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection
 from functools import partial
+from typing import Final
 
 from analysis.figures.diversity_accuracy import draw_diversity_accuracy
 from analysis.figures.feature_panels import draw_features
@@ -23,6 +24,28 @@ from analysis.runs.trials import read_scores
 Maker = Callable[[], RunFigure]
 REFITS = 100
 """The number of forests that are refitted for the intervals of importances."""
+
+
+TITLES: Final = {
+    "features": "Features of real images",
+    "diversity_accuracy": "Diversity against accuracy",
+    "sensitivity": "Sensitivity to temperature and weights",
+    "search_budget": "What a search finds with fewer trials",
+    "selection_protocols": "Which score predicts real accuracy",
+    "importance": "Which settings matter",
+    "pictures": "Class maps of real images",
+    "attention": "Attention of A-pool",
+    "parallel": "Every trial of the search",
+    "history": "The search, trial by trial",
+}
+"""What a figure is called, by the beginning of its files' name."""
+
+
+def name_figure(name: str) -> str:
+    """Return a figure's title: what it shows, and where there are several of the kind, of what."""
+    kind = next((kind for kind in TITLES if name == kind or name.startswith(f"{kind}_")), name)
+    rest = name[len(kind) + 1 :].replace("_", " ")
+    return ", ".join(filter(None, [TITLES.get(kind, kind), rest]))
 
 
 def plan_figures(table: RunTable, *, mix: Collection[str] = (), refits: int = REFITS) -> dict[str, Maker]:

@@ -132,8 +132,8 @@ def draw_pictures(table: RunTable, *, mix: Collection[str] = ()) -> style.RunFig
     if (first["labels"][:count] == IGNORED).any():
         handles.append(Patch(facecolor=VOID, hatch=HATCH, label="void (not counted)"))
     figure.legend(handles=handles, loc="outside upper center", ncols=4)
-    style.set_caption(figure, f"Images of target/test. {_describe_choice(shown)}{note}")
     _set_height(figure, first["images"], headings, count, above=0.1 + 0.13 * legend_rows)
+    style.set_caption(figure, f"Images of target/test. {_describe_choice(shown)}{note}")
     figure.runs = [each.run for each in shown]
     return figure
 
@@ -178,8 +178,8 @@ def draw_attention(table: RunTable, *, mix: Collection[str] = ()) -> style.RunFi
         f"of average pooling; one scale for all panels, which ends at 2 or at their 99.5th percentile. "
         f"{_describe_choice(shown)}{note}"
     )
-    style.set_caption(figure, caption)
     _set_height(figure, first["images"], headings, count, above=0.42)
+    style.set_caption(figure, caption)
     figure.runs = [each.run for each in shown]
     return figure
 
@@ -198,11 +198,11 @@ def _make_grid(headings: Sequence[str], count: int) -> tuple[style.RunFigure, li
 def _set_height(
     figure: style.RunFigure, images: npt.NDArray[Any], headings: Sequence[str], count: int, *, above: float
 ) -> None:
-    """Make room for panels with the images' aspect ratio, the headings, the caption, and ``above`` inches."""
+    """Make room for panels with the images' aspect ratio, the headings, and ``above`` inches."""
     height, width = images.shape[-2:]
     panel = (style.COLUMN - 0.1) / len(headings) * height / width + 0.03
-    lines = max(heading.count("\n") for heading in headings) + 1 + figure.get_supxlabel().count("\n") + 1
-    figure.set_figheight(above + count * panel + 0.107 * lines + 0.1)
+    lines = max(heading.count("\n") for heading in headings) + 1
+    figure.set_figheight(above + count * panel + style.LINE_HEIGHT * lines + 0.1)
 
 
 def _draw_map(axes: Axes, labels: npt.NDArray[Any], void: npt.NDArray[np.bool_]) -> None:

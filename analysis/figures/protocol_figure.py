@@ -12,6 +12,7 @@ from analysis.figures.diversity_accuracy import correlate_with_real, format_rho
 from analysis.inference.rank_correlation import INTERVAL_FROM, RankCorrelation, rho_lead
 from analysis.runs.comparable import NoDataError, keep_comparable, keep_distinct
 from analysis.runs.metrics import Selector, find_measured_selectors, get_task, has_metrics, make_selectors
+from analysis.runs.names import name_metric, name_selector
 from csg.messages.wording import pluralize
 from csg.tracking import TrackedRun
 from csg.training.selection import PROTOCOLS
@@ -36,7 +37,7 @@ def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> 
     found = {name: correlate_with_real(drawn, selectors[name].metric) for name, drawn in scored.items()}
     above = {each.protocol: name for name, each in reversed(selectors.items())}  # of unlabelled its first validator
     names = [above[protocol] for protocol in PROTOCOLS if protocol in above]
-    figure, panels = style.make_panels(2, len(names), height=3.95 + 0.14 * max(0, len(selectors) - 4))
+    figure, panels = style.make_panels(2, len(names), height=3.15 + 0.14 * max(0, len(selectors) - 4))
     for axes, name in zip(panels[: len(names)], names, strict=True):
         _draw_runs(axes, selectors[name], scored[name], found[name])
     panels[0].set_ylabel(style.balance_lines(f"real {task.score_words} (%)", 16))
@@ -78,10 +79,13 @@ def describe_best_selector(scored: Mapping[str, Sequence[TrackedRun]], found: Ma
         first, second = ([run.metrics[metric] for run in both] for metric in metrics)
         lead, interval = rho_lead(first, second, [run.metrics[task.real_score] for run in both])
         mark = "" if interval.low > 0 else ", not distinguishable"
-        leads.append(f"{other} {lead:.2f} [{interval.low:.2f}, {interval.high:.2f}]{mark}")
+        leads.append(f"{name_selector(other)} {lead:.2f} [{interval.low:.2f}, {interval.high:.2f}]{mark}")
     if not leads:
-        return f"Largest rho without labels: {best}; too few runs to say by how much."
-    return f"Largest rho without labels: {best}. Its lead (the same runs drawn for both) over {'; over '.join(leads)}."
+        return f"Largest rho without labels: {name_selector(best)}; too few runs to say by how much."
+    return (
+        f"Largest rho without labels: {name_selector(best)}. Its lead (the same runs drawn for both) over "
+        f"{'; over '.join(leads)}."
+    )
 
 
 def _draw_runs(axes: Axes, selector: Selector, runs: Sequence[TrackedRun], found: RankCorrelation) -> None:
@@ -90,8 +94,8 @@ def _draw_runs(axes: Axes, selector: Selector, runs: Sequence[TrackedRun], found
     real = [100 * run.metrics[task.real_score] for run in runs]
     axes.scatter(scores, real, s=style.scale_mark(8, len(runs)), c=style.BLUE, alpha=0.6, lw=0)
     axes.set_title(f"{selector.protocol}\n{format_rho(found)}")
-    looked = selector.stream if selector.protocol != "unlabelled" else selector.metric.removeprefix("selected/")
-    axes.set_xlabel(selector.unit.name_axis(looked.replace("/val/", "/val\n")), fontsize=style.SMALL_SIZE)
+    words = selector.unit.name_axis(name_metric(selector.metric.removeprefix("selected/")))
+    axes.set_xlabel(style.balance_lines(words, 18), fontsize=style.SMALL_SIZE)
     axes.xaxis.set_major_locator(MaxNLocator(3))
 
 
@@ -103,7 +107,7 @@ def _draw_correlations(axes: Axes, found: Mapping[str, RankCorrelation], words: 
             axes.plot([each.rho], [place], marker="o", ms=4, color=style.BLUE, zorder=3)
             if each.shown_interval is not None:
                 axes.plot([each.shown_interval.low, each.shown_interval.high], [place, place], color=style.BLUE, lw=1.2)
-    axes.set_yticks(range(len(found)), list(found))
+    axes.set_yticks(range(len(found)), list(map(name_selector, found)))
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlim(-1.02, 1.02)
     axes.set_xticks([-1, -0.5, 0, 0.5, 1], ["-1", "-0.5", "0", "0.5", "1"])

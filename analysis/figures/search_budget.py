@@ -15,6 +15,7 @@ from analysis.inference.expected_best import ExpectedBest, expected_best
 from analysis.inference.t_tests import Interval
 from analysis.runs.comparable import Comparable, NoDataError, keep_comparable
 from analysis.runs.metrics import get_task, has_metrics
+from analysis.runs.names import name_method
 from analysis.runs.newest import make_unique_key
 from analysis.runs.run_table import SearchRuns
 from analysis.runs.trials import REFERENCES
@@ -23,6 +24,8 @@ from csg.tracking.tags import Tag
 from csg.training.score_words import Unit
 from csg.training.selection import SELECTION_SCORE
 
+FEWEST_TRIALS = 8
+"""Finished trials from which on a search has a curve."""
 BUDGETS = 40
 """The largest number of budgets at which a curve is computed."""
 LINEAR_UP_TO = 100
@@ -62,7 +65,7 @@ def list_candidates(search: SearchRuns) -> list[TrackedRun]:
 def compute_curves(
     searches: Sequence[SearchRuns], *, mix: Collection[str] = ()
 ) -> tuple[list[BudgetCurve], Comparable]:
-    """Compute a curve for each search with 2 or more finished trials, over trials that may be compared.
+    """Compute a curve for each search with enough finished trials, over trials that may be compared.
 
     Returns:
         The curves, and the trials of all searches that may be compared.
@@ -71,7 +74,7 @@ def compute_curves(
     chosen = keep_comparable(everything, mix=mix)
     kept = {run.run_id for run in chosen.runs}
     trials = [[run for run in list_candidates(search) if run.run_id in kept] for search in searches]
-    drawn = [(search, runs) for search, runs in zip(searches, trials, strict=True) if len(runs) > 1]
+    drawn = [(search, runs) for search, runs in zip(searches, trials, strict=True) if len(runs) >= FEWEST_TRIALS]
     labels = _choose_labels([search for search, _ in drawn])
     return [
         _compute_curve(label, Unit.of(search.score), runs) for label, (search, runs) in zip(labels, drawn, strict=True)
@@ -88,7 +91,7 @@ def _compute_curve(label: str, unit: Unit, runs: Sequence[TrackedRun]) -> Budget
 
 def _choose_labels(searches: Sequence[SearchRuns]) -> list[str]:
     """Return the method of each search, with the protocol or the key if the method alone is ambiguous."""
-    methods = [_get_method(search) for search in searches]
+    methods = [name_method(_get_method(search)) for search in searches]
     full = [f"{method}, {search.protocol}" for method, search in zip(methods, searches, strict=True)]
     if len({search.protocol for search in searches}) < 2:
         full = methods
@@ -107,13 +110,15 @@ def draw_search_budget(searches: Sequence[SearchRuns], *, mix: Collection[str] =
     """Draw the expected best score and the expected real score of that choice, by the number of finished trials.
 
     Raises:
-        NoDataError: no search has 2 finished trials of its own.
+        NoDataError: no search has ``FEWEST_TRIALS`` finished trials of its own.
     """
     curves, chosen = compute_curves(searches, mix=mix)
     if not curves:
-        raise NoDataError(f"no search has 2 comparable finished trials besides its reference trials.{chosen.remedy}")
+        raise NoDataError(
+            f"no search has {FEWEST_TRIALS} comparable finished trials besides its reference trials.{chosen.remedy}"
+        )
     rows = math.ceil(len(curves) / 2)
-    figure, (left, right) = style.make_panels(1, 2, height=3.15 + 0.14 * rows, share_y=False)
+    figure, (left, right) = style.make_panels(1, 2, height=2.15 + 0.14 * rows, share_y=False)
     for index, curve in enumerate(curves):
         colour = style.choose_mark(index)[1]
         dashes = ("-", "--", ":", "-.")[index % 4]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import accumulate
 from typing import Final
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import style
 from analysis.figures.importance import draw_importance, estimate_importance
-from analysis.figures.parallel_coordinates import draw_parallel_coordinates, write_parallel_coordinates
+from analysis.figures.parallel_coordinates import draw_parallel_coordinates, name_score
+from analysis.figures.parallel_page import write_parallel_coordinates
 from analysis.runs.metrics import find_protocol
+from analysis.runs.names import name_role
 from analysis.runs.trials import REFERENCES, Trial, list_trials
 from csg.messages.text import make_printable
 from csg.storage.place import Place
@@ -33,7 +34,7 @@ MANY: Final = 100
 NO_RESULTS: Final = "This search has no trials with a result yet."
 
 
-def draw_optimisation_history(runs: Iterable[TrackedRun], score: str) -> Figure:
+def draw_optimisation_history(runs: Iterable[TrackedRun], score: str) -> style.RunFigure:
     """Draw every trial's score in the order of the trials, and the best so far.
 
     A filled mark is a finished trial's score at its last epoch. A hollow mark is a trial that the scheduler stopped, or
@@ -118,7 +119,7 @@ def _draw_trials(axes: Axes, trials: Sequence[Trial], factor: float, *, filled: 
 def _decorate(axes: Axes, trials: Sequence[Trial], score: str) -> None:
     protocol = find_protocol(score)
     selected_by = f"\nselection protocol: {protocol}" if protocol else ""
-    axes.set_ylabel(f"{Unit.of(score).name_axis(score)}{selected_by}", fontsize=style.SMALL_SIZE)
+    axes.set_ylabel(f"{name_score(score)}{selected_by}", fontsize=style.SMALL_SIZE)
     axes.set_xlabel("trial")
     axes.set_xlim(trials[0].number - 0.7, trials[-1].number + 0.7)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -140,7 +141,7 @@ def _name_references(axes: Axes, trials: Sequence[Trial], factor: float) -> None
             axes.axhline(level, color=colour, lw=0.8, ls=(0, (4, 2)), zorder=1)
         status = "" if trial.run.status == "finished" else f"\n({trial.run.status}, epoch {trial.epoch})"
         axes.annotate(
-            trial.role + status,
+            name_role(trial.role) + status,
             xy=(1, level),
             xycoords=axes.get_yaxis_transform(),
             xytext=(1.03, place),
@@ -153,7 +154,13 @@ def _name_references(axes: Axes, trials: Sequence[Trial], factor: float) -> None
 
 
 def write_search_figures(
-    runs: Iterable[TrackedRun], *, score: str, names: Sequence[str], title: str, folder: Place
+    runs: Iterable[TrackedRun],
+    *,
+    score: str,
+    names: Sequence[str],
+    title: str,
+    folder: Place,
+    logarithmic: Collection[str] = (),
 ) -> list[Place]:
     """Write a search's figures into ``folder``, and return the files.
 
@@ -165,6 +172,7 @@ def write_search_figures(
         names: the searched settings, in the order in which they are shown.
         title: stands above each figure.
         folder: to write to.
+        logarithmic: the settings that are searched logarithmically.
     """
     runs = list(runs)
     folder.make_folder("train.output")
@@ -172,7 +180,7 @@ def write_search_figures(
     figures = {
         "optimisation_history.png": draw_optimisation_history(runs, score),
         "parameter_importance.png": draw_importance(found),
-        "parallel_coordinates.png": draw_parallel_coordinates(runs, score, names),
+        "parallel_coordinates.png": draw_parallel_coordinates(runs, score, names, logarithmic=logarithmic),
     }
     for name, figure in figures.items():
         style.set_title(figure, title)
@@ -180,7 +188,9 @@ def write_search_figures(
             figure.savefig(file, format="png")
     texts = {
         "parameter_importance.json": json.dumps({"score": score, **dataclasses.asdict(found)}, indent=2) + "\n",
-        "parallel_coordinates.html": write_parallel_coordinates(runs, score, names, title=title),
+        "parallel_coordinates.html": write_parallel_coordinates(
+            runs, score, names, title=title, logarithmic=logarithmic
+        ),
     }
     for name, text in texts.items():
         (folder / name).write(make_printable(text).encode())

@@ -26,6 +26,7 @@ from analysis.runs.comparable import (
     keep_distinct,
 )
 from analysis.runs.metrics import get_task
+from analysis.runs.names import name_setting
 from analysis.runs.newest import describe_empty
 from analysis.runs.run_table import AblationRuns, SearchRuns
 from csg.messages.wording import pluralize
@@ -36,6 +37,8 @@ SWEEPS: Final = {
     "method.stage*.weight": re.compile(r"method\.stage\d\.weight"),
 }
 """The settings of each panel."""
+TITLES: Final = {"method.temperature": "temperature", "method.stage*.weight": "weight of a stage"}
+"""What these are called below the panels."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +125,8 @@ def draw_sensitivity(
         if len(values) > 1:
             shown[title] = (curve, points)
     if not shown:
-        raise NoDataError(f"no two values of {' or '.join(SWEEPS)} among ablations and finished trials")
-    figure, panels = style.make_panels(1, len(shown), height=2.9)
+        raise NoDataError(f"no two values of {' or '.join(TITLES.values())} among ablations and finished trials")
+    figure, panels = style.make_panels(1, len(shown), height=2.3)
     for axes, (title, (curve, points)) in zip(panels, shown.items(), strict=True):
         _draw_panel(axes, title, curve, points)
     style.set_caption(figure, _write_caption(list(shown.values())))
@@ -196,7 +199,7 @@ def _draw_panel(axes: Axes, title: str, curve: Curve | None, points: Comparable)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.set_xlabel(title)
+    axes.set_xlabel(TITLES[title])
     style.set_legend_marks(axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2))
 
 
@@ -224,7 +227,7 @@ def _get_settings(run: TrackedRun, pattern: re.Pattern[str]) -> dict[str, float]
 def _shorten(name: str) -> str:
     """Return a setting's name within its panel: its stage, or the setting itself."""
     found = re.fullmatch(r"method\.stage(\d)\.weight", name)
-    return f"stage {found[1]}" if found else name.removeprefix("method.")
+    return f"stage {found[1]}" if found else name_setting(name)
 
 
 def _write_caption(shown: Sequence[tuple[Curve | None, Comparable]]) -> str:

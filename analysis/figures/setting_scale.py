@@ -28,13 +28,20 @@ class Scale:
     """The labels of a category, in alphabetical order."""
 
     @classmethod
-    def of(cls, values: Iterable[Any]) -> Scale:
-        """Derive the scale: linear or logarithmic for numbers, categorical for anything else."""
+    def of(cls, values: Iterable[Any], *, logarithmic: bool = False) -> Scale:
+        """Derive the scale: linear or logarithmic for numbers, categorical for anything else.
+
+        Args:
+            values: those that occur.
+            logarithmic: whether the setting is searched logarithmically, so that positive numbers have such a scale
+                however few decades they span.
+        """
         values = list(values)
         if not all(_is_number(value) for value in values):
             return cls("category", categories=tuple(sorted({format_category(value) for value in values})))
         numbers = tuple(sorted(set(values)))
-        wide = bool(numbers) and numbers[0] > 0 and math.log10(numbers[-1] / numbers[0]) >= DECADES
+        fewest = 0 if logarithmic else DECADES
+        wide = bool(numbers) and numbers[0] > 0 and math.log10(numbers[-1] / numbers[0]) >= fewest
         return cls("log" if wide else "linear", numbers=numbers)
 
     @property

@@ -6,6 +6,7 @@ import json
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -23,6 +24,8 @@ COLUMN = 3.5
 TEXT_SIZE = 7.0
 SMALL_SIZE = 6.0
 """Points; legible if the figure is printed at its own width."""
+LINE_HEIGHT = 0.107
+"""Inches; of a line of a caption."""
 DOTS_PER_INCH = 200
 PRINTED_DOTS_PER_INCH = 300
 mpl.rcParams.update(
@@ -57,6 +60,8 @@ class RunFigure(Figure):
     """A figure with the runs that it was drawn from."""
 
     runs: Sequence[TrackedRun] = ()
+    caption: str = ""
+    """What the picture shows. It stands below it, unless :func:`remove_caption` took it away."""
 
 
 def make_figure(*, width: float = COLUMN, height: float) -> tuple[RunFigure, Axes]:
@@ -66,7 +71,13 @@ def make_figure(*, width: float = COLUMN, height: float) -> tuple[RunFigure, Axe
 
 
 def make_panels(
-    rows: int, columns: int, *, width: float = COLUMN, height: float, share_x: bool = False, share_y: bool = True
+    rows: int,
+    columns: int,
+    *,
+    width: float = COLUMN,
+    height: float,
+    share_x: bool = False,
+    share_y: bool | Literal["row"] = True,
 ) -> tuple[RunFigure, list[Axes]]:
     """Return a figure of ``width`` x ``height`` inches, with plain axes row by row."""
     figure = RunFigure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
@@ -118,10 +129,24 @@ def set_title(figure: Figure, title: str) -> None:
     figure.suptitle(text, fontsize=TEXT_SIZE + 1)
 
 
-def set_caption(figure: Figure, caption: str) -> None:
-    """Write ``caption`` below a figure, in as many lines as it needs."""
+def set_caption(figure: RunFigure, caption: str) -> None:
+    """Write ``caption`` below a figure, which grows by as many lines as it needs."""
+    figure.caption = caption
     text = _wrap(caption, figure.get_figwidth(), SMALL_SIZE)
     figure.supxlabel(text, fontsize=SMALL_SIZE, x=0.01, ha="left")
+    figure.set_figheight(figure.get_figheight() + _measure_caption(figure))
+
+
+def remove_caption(figure: RunFigure) -> None:
+    """Take the caption away from below a figure, with its room, for a page that sets the caption as its own text."""
+    figure.set_figheight(figure.get_figheight() - _measure_caption(figure))
+    figure.supxlabel("")
+
+
+def _measure_caption(figure: RunFigure) -> float:
+    """Return the height of the caption below a figure, in inches."""
+    text = figure.get_supxlabel()
+    return LINE_HEIGHT * (text.count("\n") + 1) + 0.05 if text else 0.0
 
 
 def write_figure(figure: RunFigure, folder: Path, name: str) -> list[Path]:
@@ -162,14 +187,9 @@ def balance_lines(text: str, width: int) -> str:
     return "\n".join(lines)
 
 
-def break_name(name: str) -> str:
-    """Break a dotted name into short lines, without a change of its characters."""
-    lines = [""]
-    for part in name.replace(".", ".\0").replace("/", "/\0").replace("_", "_\0").split("\0"):
-        if lines[-1].endswith((".", "/")) or len(lines[-1] + part) > 11:
-            lines.append("")
-        lines[-1] += part
-    return "\n".join(line for line in lines if line)
+def break_words(name: str) -> str:
+    """Break a name between words into short lines, without a change of its words."""
+    return textwrap.fill(name, 12, break_long_words=False, break_on_hyphens=False)
 
 
 def move_apart(positions: Sequence[float], gap: float) -> list[float]:

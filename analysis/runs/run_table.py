@@ -119,6 +119,16 @@ class SearchRuns:
         return tuple(json.loads(self.parent.tags[Tag.SPACE]))
 
     @property
+    def logarithmic(self) -> tuple[str, ...]:
+        """Those of them that are searched logarithmically; none if the search did not say."""
+        return tuple(json.loads(self.parent.tags.get(Tag.LOGARITHMIC, "[]")))
+
+    @property
+    def verdict(self) -> list[str]:
+        """What fresh seeds say of the best trial, in sentences; none if it was not trained again."""
+        return self.parent.tags.get(Tag.VERDICT, "").splitlines()
+
+    @property
     def protocol(self) -> str:
         """The selection protocol."""
         return str(self.parent.params.get("selection.protocol", ""))

@@ -70,6 +70,25 @@ def rank_trials(runs: Iterable[TrackedRun]) -> list[TrackedRun]:
     return sorted(candidates, key=lambda run: -run.metrics[SELECTION_SCORE])
 
 
+def find_best(trials: Iterable[Trial]) -> Trial | None:
+    """Return the finished trial that :func:`rank_trials` puts first, from the scores by epoch where a run has no other.
+
+    None if no trial of the space has finished with a score.
+    """
+    candidates = [
+        trial
+        for trial in trials
+        if trial.run.status == "finished" and trial.role != "source_only" and trial.score is not None
+    ]
+    return max(candidates, key=_get_selection_score, default=None)
+
+
+def _get_selection_score(trial: Trial) -> float:
+    if has_metrics(trial.run, SELECTION_SCORE):
+        return trial.run.metrics[SELECTION_SCORE]
+    return -math.inf if trial.score is None else trial.score
+
+
 def read_scores(table: RunTable, search: SearchRuns) -> list[TrackedRun]:
     """Return a search's trials with the history of its score.
 

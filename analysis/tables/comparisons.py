@@ -84,7 +84,8 @@ def make_main_comparison(table: RunTable, ablation: AblationRuns, *, mix: Collec
         f"Over images: 95 % bootstrap interval of the {task.score_words} averaged over the seeds, test images drawn "
         f"anew. E_0 in the convention mhe, log(1/d²); E_s: lower is more diverse. {describe_sets(sets)}"
     ).rstrip()
-    made = make_cell_table(ablation, columns, name="main_comparison", title=ablation.title, mix=mix, note=note)
+    title = f"{ablation.title}: {task.score_words} and diversity"
+    made = make_cell_table(ablation, columns, name="main_comparison", title=title, mix=mix, note=note)
     made.cells.insert(2, "over images %", [_bootstrap_images(table, runs) for runs in ablation.finished_cells.values()])
     return _add_published(made, ablation.finished_cells)
 

@@ -9,6 +9,7 @@ from analysis.inference.rank_correlation import INTERVAL_FROM, rank_correlation
 from analysis.inference.regret import estimate_regret
 from analysis.runs.comparable import keep_comparable, keep_distinct
 from analysis.runs.metrics import Selector, find_measured_selectors, get_task, has_metrics
+from analysis.runs.names import name_selector
 from analysis.tables.table import MISSING, Entry, Table, arrange_cells
 from csg.messages.wording import pluralize
 from csg.tasks.task import Task
@@ -36,7 +37,7 @@ def make_protocol_table(runs: Iterable[TrackedRun], *, mix: Collection[str] = ()
         f"with its 95 % bootstrap interval over runs.{compared.note}"
     )
     selectors = find_measured_selectors(task, compared.runs)
-    rows = {name: _make_entries(selector, compared.runs, task) for name, selector in selectors.items()}
+    rows = {name_selector(name): _make_entries(selector, compared.runs, task) for name, selector in selectors.items()}
     return Table("selection_protocols", "Selection protocols", arrange_cells(HEADINGS, rows), caption)
 
 

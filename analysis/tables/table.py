@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +14,6 @@ from rich.text import Text
 
 from analysis.runs.provenance import SUFFIX, describe_runs
 from csg.messages.text import make_one_line, make_printable
-from csg.messages.wording import pluralize
 from csg.storage.place import Place
 from csg.tracking import TrackedRun
 
@@ -84,20 +82,6 @@ class Table:
         rows = [[cells.columns.name, *cells.columns], ["---", *["---:"] * cells.shape[1]], *cells.itertuples()]
         lines = "\n".join("| " + " | ".join(row) + " |" for row in rows)
         return f"**{escape_markdown(self.title)}**\n\n{lines}\n\n{escape_markdown(self.caption)}\n"
-
-    def to_html(self, link: Callable[[str], str]) -> str:
-        """Return the table for a page.
-
-        Args:
-            link: returns a run's address, by its id. A figure links to its first run, and its tooltip names all.
-        """
-        cells = self._write(lambda entry: _write_html(entry, link), html.escape)
-        with pd.option_context("display.max_colwidth", None):
-            table = cells.to_html(escape=False, border=0)
-        return (
-            f"<figure id='{html.escape(self.name)}'><figcaption><strong>{html.escape(self.title)}.</strong> "
-            f"{html.escape(self.caption)}</figcaption>\n<div class='scroll'>{table}</div></figure>"
-        )
 
     def to_latex(self) -> str:
         """Return the table as a float for LaTeX, to be set with booktabs (and graphicx, if it is wide)."""
@@ -192,17 +176,6 @@ def _write_markdown(entry: Entry) -> str:
 def _write_latex(entry: Entry) -> str:
     text = "--" if entry.text == MISSING else escape_latex(entry.marked)
     return rf"\textbf{{{text}}}" if entry.emphasis == "best" else text
-
-
-def _write_html(entry: Entry, link: Callable[[str], str]) -> str:
-    text = html.escape(make_printable(entry.marked))
-    text = f"<strong>{text}</strong>" if entry.emphasis == "best" else text
-    if not entry.values:
-        return text
-    runs = html.escape(
-        f"{entry.metric} of {pluralize(len(entry.values), 'run')}: {', '.join(entry.values)}", quote=True
-    )
-    return f'<a href="{html.escape(link(next(iter(entry.values))), quote=True)}" title="{runs}">{text}</a>'
 
 
 def _write_rich(entry: Entry) -> Text:

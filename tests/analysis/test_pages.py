@@ -34,6 +34,10 @@ CALM = [
     *("--disable-component-update", "--disable-sync"),
 ]
 SERVER_SECONDS = 120
+LINKS_TO_NOTHING = """[...document.querySelectorAll('a[href^="#"]')]
+    .filter(each => !document.getElementById(each.hash.slice(1))).map(each => each.hash)"""
+WIDER_THAN_THEIR_PLACE = """[document.documentElement, ...document.querySelectorAll('.scroll, pre, figure')]
+    .filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.outerHTML.slice(0, 80))"""
 
 
 @contextmanager
@@ -63,13 +67,20 @@ def test_the_report_shows_its_tables_and_figures_without_a_network(tmp_path: Pat
         cell = page.locator("#ablation_components tbody tr", has_text="+ A-pool").locator("td").nth(1)
         assert "±" in cell.inner_text()
         href = cell.locator("a").get_attribute("href")
-        assert href is not None and href.startswith("http://127.0.0.1:5000/#/experiments/")
+        assert href is not None and href.startswith("#run-"), "it works wherever the page lies"
+        run = page.locator(f".run:has({href})")
+        assert "csg train" in run.inner_text()
+        in_mlflow = run.locator("a").first.get_attribute("href")
+        assert in_mlflow is not None and in_mlflow.startswith("http://127.0.0.1:5000/#/experiments/")
+        assert page.evaluate(LINKS_TO_NOTHING) == []
         pictures = page.locator("img")
         assert pictures.count() >= 2
         broken = pictures.evaluate_all("found => found.filter(each => each.naturalWidth === 0).length")
         assert broken == 0
-        wide = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
-        assert not wide, "the page itself does not scroll sideways"
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            wide = page.evaluate(WIDER_THAN_THEIR_PLACE)
+            assert wide == [], f"nothing is cut off or scrolls sideways at {width} pixels"
     assert errors == []
 
 

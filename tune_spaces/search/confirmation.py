@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
+from analysis.runs.names import ROLE_NAMES
 from analysis.runs.newest import CONFIRMATION
 from analysis.runs.trials import rank_trials
 from analysis.tables.cell_table import format_mean
@@ -27,7 +28,7 @@ from tune_spaces.ablation.held_out import plan_parts
 from tune_spaces.ablation.script import check_no_run_failed, make_cell_runs, make_view
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.execution.driver import Outcome
-from tune_spaces.search.plan import ROLE_NAMES, Search
+from tune_spaces.search.plan import Search
 from tune_spaces.search.verdict import Confirmed, make_verdict
 
 SOURCE_ONLY, DEFAULT = ROLE_NAMES["source_only"], ROLE_NAMES["default"]
@@ -91,6 +92,7 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     verdict = find_verdict(search, winners[0], runs)
     if verdict:
         outcome.tracker.share_view(search.make_view(outcome.parent, trials), search.study.description, verdict)
+        outcome.tracker.set_tags(outcome.parent, {Tag.VERDICT: "\n".join(verdict)})
         console.print()
         console.print(Text("Verdict", style="bold"))
         for sentence in verdict:

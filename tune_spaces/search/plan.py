@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from analysis.runs.names import ROLE_NAMES
 from csg.commands.opening import check_starting_weights, open_pair
 from csg.config import Config
 from csg.config.names import make_folder_name
@@ -41,10 +42,6 @@ from tune_spaces.search.labels import label_trial
 from tune_spaces.spaces.narrowing import check_space, narrow_space
 from tune_spaces.spaces.shipped import find_space
 from tune_spaces.spaces.space import Space
-
-ROLE_NAMES: Final = {"source_only": "source only", "default": "default setting"}
-"""Names of the reference points, for people."""
-
 
 REFERENCE: Final[dict[str, Any]] = {"method.name": "source_only", "averaging.name": "none"}
 """What makes a configuration the reference point source only."""
@@ -202,7 +199,11 @@ class Search:
             tracking_uri=self.tracking_uri,
             experiment=self.experiment,
             params={"num_samples": options.num_samples, "sampler_seed": options.seed} | known,
-            tags={Tag.SCORE: self.score_metric, Tag.SPACE: json.dumps(self.space.names)},
+            tags={
+                Tag.SCORE: self.score_metric,
+                Tag.SPACE: json.dumps(self.space.names),
+                Tag.LOGARITHMIC: json.dumps(self.space.logarithmic),
+            },
             description=f"Search over {', '.join(self.space.names)} on {self.where}",
             base=self.base,
             fingerprints=dict.fromkeys(numbers, open_trial_run(self.config, self.pair).pair.fingerprint),

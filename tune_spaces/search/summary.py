@@ -44,7 +44,10 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> None:
     tracker.log_metrics(
         outcome.parent, {"trials": float(len(runs)), "trials_finished": float(len(finished)), "target_queries": queries}
     )
-    for path in write_search_figures(runs, score=metric, names=search.space.names, title=search.name, folder=folder):
+    space = search.space
+    for path in write_search_figures(
+        runs, score=metric, names=space.names, logarithmic=space.logarithmic, title=search.name, folder=folder
+    ):
         tracker.log_artifact(outcome.parent, path)
     counts = {status: sum(run.status == status for run in runs) for status in ("finished", "stopped", "failed")}
     console.print()

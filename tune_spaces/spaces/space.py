@@ -119,6 +119,14 @@ class Choice:
         return any(value == option and isinstance(option, bool) == kind for option in self.options)
 
     @property
+    def log(self) -> bool:
+        """Whether the options are numbers above 0, each at least twice the one before."""
+        numbers = [each for each in self.options if isinstance(each, (int, float)) and not isinstance(each, bool)]
+        if len(numbers) < max(2, len(self.options)) or min(numbers) <= 0:
+            return False
+        return all(2 * low <= high for low, high in itertools.pairwise(sorted(numbers)))
+
+    @property
     def extent(self) -> str:
         """What can be drawn, for people."""
         return ", ".join(map(repr, self.options))
@@ -189,6 +197,11 @@ class Space:
     def names(self) -> tuple[str, ...]:
         """The searched settings."""
         return tuple(parameter.name for parameter in self.parameters)
+
+    @property
+    def logarithmic(self) -> tuple[str, ...]:
+        """The searched settings that are drawn log-uniformly, or from numbers each at least twice the one before."""
+        return tuple(each.name for each in self.parameters if each.log)
 
     def without(self, pinned: Collection[str]) -> Space:
         """Leave out what the user has set."""

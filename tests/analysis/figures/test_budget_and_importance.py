@@ -28,14 +28,14 @@ ACCURACY = "target/test/mean_class_accuracy"
 
 
 def test_expected_best_is_the_mean_over_all_draws(table: RunTable, tmp_path: Path) -> None:
-    small = write_experiment(search("csg-small", suggested=9), tmp_path)
+    small = write_experiment(search("csg-small", suggested=13), tmp_path)
     ((curve,), _) = compute_curves(small.searches())
     trials = [
         (run.metrics["selection/score"], run.metrics[ACCURACY])
         for run in small.runs
         if run.tags.get("csg.role") == "suggested" and run.status == "finished"
     ]
-    assert curve.trials == len(trials) == 7 and [each.budget for each in curve.found] == list(range(1, 8))
+    assert curve.trials == len(trials) == 10 and [each.budget for each in curve.found] == list(range(1, 11))
     for each in curve.found:
         chosen = [max(draw) for draw in itertools.combinations(trials, each.budget)]
         assert each.score == pytest.approx(statistics.fmean(score for score, _ in chosen))
@@ -47,7 +47,7 @@ def test_expected_best_is_the_mean_over_all_draws(table: RunTable, tmp_path: Pat
 
 def test_bands_end_at_a_tenth_of_the_trials(table: RunTable, figures: dict[str, Figure]) -> None:
     curves, _ = compute_curves(table.searches())
-    assert [(curve.label, curve.trials) for curve in curves] == [("csg", 30), ("asg", 10)]
+    assert [(curve.label, curve.trials) for curve in curves] == [("CSG", 30), ("ASG", 10)]
     assert [each.budget for each in curves[0].band] == [1, 2, 3] and curves[1].band == ()
     assert "up to a tenth of the trials" in words(figures["search_budget"])
 
@@ -59,9 +59,11 @@ def test_searches_of_one_method_are_told_apart_by_protocol_or_key(tmp_path: Path
         for run in runs
     ]
     curves, _ = compute_curves(write_experiment(oracle, tmp_path).searches())
-    assert [curve.label for curve in curves] == ["csg, source (one)", "csg, oracle", "csg, source (three)"]
-    with pytest.raises(NoDataError, match="no search has 2"):
+    assert [curve.label for curve in curves] == ["CSG, source (one)", "CSG, oracle", "CSG, source (three)"]
+    with pytest.raises(NoDataError, match="no search has 8"):
         draw_search_budget([])
+    with pytest.raises(NoDataError, match="no search has 8"):
+        draw_search_budget(write_experiment(search("small", suggested=9), tmp_path / "small").searches())
 
 
 @pytest.mark.slow

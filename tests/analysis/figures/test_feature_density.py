@@ -33,7 +33,9 @@ def test_features_are_projected_onto_the_principal_components_of_all_panels(tabl
     assert plane.explained_variance_ratio_ == pytest.approx(reference.explained_variance_ratio_)
     assert np.abs(plane.components_ @ reference.components_.T) == pytest.approx(np.eye(2), abs=1e-9)
 
-    figure = draw_feature_density(panels)
+    figure = draw_feature_density(panels, class_names=["zero", "one"])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["zero", "one", *"23456789"]
     first, second = (100 * share for share in reference.explained_variance_ratio_)
     assert f"({first:.1f} % and {second:.1f} % of the variance)" in words(figure)
     for axes, group in zip(figure.axes, groups, strict=True):

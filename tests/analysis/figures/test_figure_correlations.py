@@ -43,15 +43,43 @@ def test_energy_and_accuracy_carry_spearmans_rho_over_distinct_comparable_runs(
 @pytest.mark.parametrize(
     ("found", "says"),
     [
-        (RankCorrelation(20, -0.5, 0.02, rho_interval=Interval(-0.8, -0.1)), "holds over these runs"),
-        (RankCorrelation(20, 0.5, 0.02, rho_interval=Interval(0.1, 0.8)), "the reverse holds"),
-        (RankCorrelation(20, -0.2, 0.4, rho_interval=Interval(-0.6, 0.3)), "not shown by these runs"),
-        (RankCorrelation(6, -0.9, 0.03, rho_interval=Interval(-1, -0.4)), "not to be judged from 6 runs (p = 0.03)"),
-        (RankCorrelation(4, reason="all 4 values of x are equal"), "no answer, all 4 values of x are equal"),
+        (
+            RankCorrelation(20, -0.5, 0.02, rho_interval=Interval(-0.8, -0.1)),
+            "Over these runs more diverse features (lower E_0) have a higher mean class accuracy",
+        ),
+        (
+            RankCorrelation(20, 0.5, 0.02, rho_interval=Interval(0.1, 0.8)),
+            "Over these runs more diverse features (lower E_0) have a lower mean class accuracy",
+        ),
+        (
+            RankCorrelation(20, -0.2, 0.4, rho_interval=Interval(-0.6, 0.3)),
+            "These runs do not show that more diverse features",
+        ),
+        (
+            RankCorrelation(6, -0.9, 0.03, rho_interval=Interval(-1, -0.4)),
+            "6 runs are too few to say whether more diverse features (lower E_0) have a higher",
+        ),
+        (RankCorrelation(4, reason="all 4 values of x are equal"), "cannot be said: all 4 values of x are equal."),
     ],
 )
 def test_the_thesis_is_judged_by_rule(found: RankCorrelation, says: str) -> None:
     assert says in judge_thesis(found)
+
+
+def test_encoders_are_never_correlated_together(table: RunTable) -> None:
+    """Features of another encoder have other energies, whatever their accuracy."""
+    finished = [run for run in table.runs if run.status == "finished" and "csg.cell" in run.tags][:20]
+    runs = [
+        dataclasses.replace(run, params={**run.params, "model.name": "vit" if place % 2 else "resnet"})
+        for place, run in enumerate(finished)
+    ]
+    figure = draw_diversity_accuracy(runs)
+    assert [axes.get_ylabel().partition("\n")[0] for axes in figure.axes[::3]] == ["resnet", "vit"]
+    assert all("n = 10" in axes.get_title() for axes in figure.axes)
+    said = words(figure)
+    assert said.count("more diverse features (lower E_0)") == 2 and "resnet: " in said and "vit: " in said
+    few = words(draw_diversity_accuracy([*runs[::2], runs[1]]))
+    assert "1 run of encoders with fewer than 3 left out." in few and "11" not in few
 
 
 def test_few_runs_have_no_interval_and_fewer_no_figure(table: RunTable) -> None:

@@ -12,8 +12,9 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 
 from analysis import paper_figures, trace
+from analysis.figures.captions import write_caption
 from analysis.figures.paper import plan_figures
-from analysis.figures.style import COLUMN, GREY, PALETTE, SMALL_SIZE, RunFigure, write_figure
+from analysis.figures.style import COLUMN, GREY, PALETTE, SMALL_SIZE, RunFigure, set_caption, write_figure
 from analysis.runs.run_table import RunTable
 from tests.analysis.figure_reading import changed, output_of, retagged, shown
 from tests.analysis.made_up_experiment import ablation, write_experiment
@@ -31,6 +32,20 @@ def test_each_figure_is_written_as_pdf_and_png(table: RunTable, tmp_path: Path) 
     expected = sorted(f"{name}.{suffix}" for name in names for suffix in ("pdf", "png", "provenance.json"))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == expected
     assert (tmp_path / "out" / "sensitivity.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_captions_stand_beside_the_pictures_where_a_paper_sets_its_own(
+    figures: dict[str, RunFigure], tmp_path: Path
+) -> None:
+    figure = figures["diversity_accuracy"]
+    caption, height, below = figure.caption, figure.get_figheight(), figure.get_supxlabel()
+    plain, latex = write_caption(figure, tmp_path, "diversity_accuracy")
+    assert figure.get_supxlabel() == "" and figure.get_figheight() < height, "the picture is lower without it"
+    set_caption(figure, caption)
+    assert (figure.get_supxlabel(), figure.get_figheight()) == (below, pytest.approx(height)), "for the other tests"
+    assert plain.read_text() == f"Diversity against accuracy. {caption}\n"
+    assert r"\label{fig:diversity-accuracy}" in latex.read_text().replace("_", "-")
+    assert "$E_0$" in latex.read_text() and r"95 \%" in latex.read_text()
 
 
 def test_every_figure_names_the_runs_it_was_drawn_from(

@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from analysis.figures.importance import draw_importance, estimate_importance
-from analysis.figures.parallel_coordinates import draw_parallel_coordinates, write_parallel_coordinates
+from analysis.figures.parallel_coordinates import BEST_COLOUR, draw_parallel_coordinates, make_axes
+from analysis.figures.parallel_page import STROKES, write_parallel_coordinates
 from analysis.figures.search_figures import draw_optimisation_history, write_search_figures
+from analysis.figures.style import GREY
+from analysis.runs.names import name_setting
+from analysis.runs.trials import list_trials
 from csg.storage.disk import DiskPlace
 from csg.tracking import TrackedRun
 from csg.training.record import Status
@@ -27,6 +32,9 @@ FILES = [
     "parameter_importance.json",
     "parameter_importance.png",
 ]
+
+HUMAN_NAMES = [name_setting(name) for name in NAMES]
+HUMAN_SCORE = "mean class accuracy on real images (%)"
 
 
 def planted(value: Callable[[np.ndarray], float], *, trials: int = 24, noise: float = 0.01) -> list[TrackedRun]:
@@ -71,6 +79,11 @@ def test_importance_finds_the_setting_that_matters(value: Callable[[np.ndarray],
 
 def test_importance_says_when_there_is_nothing_but_noise() -> None:
     found = estimate_importance(planted(lambda row: 0.7, noise=0.02), SCORE, NAMES)
+    weak = dataclasses.replace(found, r_squared=0.05)
+    (axes,) = draw_importance(weak).axes
+    assert {to_hex(bar.get_facecolor()) for bar in axes.patches} == {GREY.lower()}
+    assert axes.get_title(loc="left").startswith("Noise: ")
+    assert draw_importance(dataclasses.replace(found, r_squared=0.5)).axes[0].get_title(loc="left") == ""
     assert found.r_squared is not None
     assert found.r_squared < 0
     assert "read the bars as noise" in found.note
@@ -128,8 +141,8 @@ def test_importance_leaves_conditional_and_constant_settings_out_and_says_so() -
         run.params["method.queue_size"] = 4096
     found = estimate_importance(runs, SCORE, NAMES)
     assert set(found.values) == {"method.stages", "method.temperature", "optim.lr", "optim.backbone_lr_factor"}
-    assert "not set in every trial: method.stage3.weight, method.stage3.pooling." in found.note
-    assert "the same in every trial: method.queue_size." in found.note
+    assert "not set in every trial: stage 3 weight, stage 3 pooling." in found.note
+    assert "the same in every trial: queue size." in found.note
 
 
 def test_importance_is_deterministic_and_ignores_the_order_of_runs() -> None:
@@ -159,7 +172,7 @@ def test_history_tells_finished_stopped_and_failed_apart() -> None:
     assert offsets(figure, "failed") == [(3, 0)]
     (best,) = [line for line in axes.lines if str(line.get_label()).startswith("best")]
     assert np.asarray(best.get_ydata()).tolist() == [60, 60, 70, 70]
-    assert SCORE in axes.get_ylabel()
+    assert "mean class accuracy on real images (%)" in axes.get_ylabel()
     assert "oracle" in axes.get_ylabel()
 
 
@@ -173,7 +186,7 @@ def test_the_best_so_far_may_be_the_papers_configuration_but_not_source_only() -
 
 
 def test_history_names_the_references() -> None:
-    assert texts(draw_optimisation_history(made_up_search(4), SCORE).axes[0]).split() == ["source_only", "default"]
+    assert texts(draw_optimisation_history(made_up_search(4), SCORE).axes[0]) == "source only default setting"
 
 
 def test_parallel_coordinates_show_every_trial_conditional_settings_and_the_rung() -> None:
@@ -181,9 +194,36 @@ def test_parallel_coordinates_show_every_trial_conditional_settings_and_the_rung
     (axes,) = draw_parallel_coordinates(runs, SCORE, NAMES).axes
     lines = [collection for collection in axes.collections if collection.get_zorder() < 3]
     assert len(lines) == len(runs)
-    shown = texts(axes).replace("\n", "")
-    for name in (*NAMES, "epoch reached", SCORE, "not set", "source_only", "default", "2+3+4", "apool", "0.1"):
+    shown = texts(axes).replace("\n", " ")
+    for name in (*HUMAN_NAMES, "epoch reached", HUMAN_SCORE, "not set", "source only", "default setting", "2+3+4"):
         assert name in shown
+
+
+def test_the_best_trial_stands_out_among_the_lines() -> None:
+    runs = [
+        made_up_run(number, {"optim.lr": 0.01 * (number + 1)}, [score]) for number, score in enumerate((0.5, 0.9, 0.7))
+    ]
+    runs.append(made_up_run(3, {"optim.lr": 0.1}, [0.95], status="stopped"))
+    runs.append(made_up_run(4, {"optim.lr": 0.1}, [0.99], role="source_only"))
+    (axes,) = draw_parallel_coordinates(runs, SCORE, ["optim.lr"]).axes
+    lines = [each for each in axes.collections if isinstance(each, LineCollection) and each.get_zorder() < 3]
+    (best,) = [line for line in lines if to_hex(line.get_colors()[0]) == BEST_COLOUR.lower()]  # type: ignore[index]
+    others = [line for line in lines if line is not best]
+    assert best.get_zorder() > max(line.get_zorder() for line in others)
+    assert best.get_linewidths()[0] > max(line.get_linewidths()[0] for line in others)
+    assert "best: trial 1" in texts(axes) and "source only" in texts(axes)
+    page = write_parallel_coordinates(runs, SCORE, ["optim.lr"])
+    assert "Red, the best: trial 1." in page
+    (colours,) = re.findall(r'"color":(\[.*?\])', page)
+    shown = json.loads(colours)
+    assert shown[1] == max(shown) and shown.count(max(shown)) == STROKES
+
+
+def test_what_is_searched_logarithmically_is_drawn_so_over_less_than_two_decades() -> None:
+    runs = [made_up_run(number, {"optim.lr": lr}, [0.5]) for number, lr in enumerate((0.01, 0.02, 0.04))]
+    trials = list_trials(runs, SCORE)
+    assert make_axes(trials, SCORE, ["optim.lr"], ["optim.lr"])[0].positions == pytest.approx([0, 0.5, 1])
+    assert make_axes(trials, SCORE, ["optim.lr"])[0].positions == pytest.approx([0, 1 / 3, 1])
 
 
 def dimensions(page: str) -> list[dict[str, object]]:
@@ -205,16 +245,15 @@ def test_the_page_needs_no_network_and_offers_no_upload() -> None:
 def test_the_page_holds_every_trial_on_every_axis() -> None:
     runs = made_up_search(22)
     axes = dimensions(write_parallel_coordinates(runs, SCORE, NAMES))
-    assert [axis["label"] for axis in axes] == [
-        "trial", "role", "status", *NAMES, "epoch reached", f"{SCORE} (%)",
-    ]  # fmt: skip
+    labels = [str(axis["label"]).replace("<br>", " ").replace("&#x27;", "'") for axis in axes]
+    assert labels == [HUMAN_SCORE, "epoch reached", *HUMAN_NAMES, "trial"]
     for axis in axes:
         values, ticks, labels = axis["values"], axis["tickvals"], axis["ticktext"]
         assert isinstance(values, list)
         assert isinstance(ticks, list)
         assert isinstance(labels, list)
-        assert len(values) == len(runs)
-        assert set(values) <= set(ticks), "plotly selects from tick to tick"
+        assert len(values) == len(runs) + STROKES - 1, "the best trial has several lines, next to each other"
+        assert len(set(values) - set(ticks)) == STROKES - 1, "plotly selects from tick to tick"
         assert len(set(labels)) == len(labels) == len(ticks), "plotly takes equal texts for one tick"
 
 

@@ -241,7 +241,7 @@ def test_the_report_and_the_figures_script_show_them(scenery: RunTable, tmp_path
     place = ["--runs", scenery.place]
     assert report.main([*place, "--out", str(tmp_path / "report.html")]) == 0
     page = (tmp_path / "report.html").read_text()
-    assert "<img alt='pictures'" in page and "<img alt='attention'" in page and "mean IoU" in page
+    assert "<figure id='figure-pictures'" in page and "<figure id='figure-attention'" in page and "mean IoU" in page
     assert paper_figures.main([*place, "--out", str(tmp_path), "--importance-refits", "0"]) == 0
     written = {path.name for path in tmp_path.iterdir()}
     assert {f"{name}.{suffix}" for name in ("pictures", "attention") for suffix in ("pdf", "png")} <= written

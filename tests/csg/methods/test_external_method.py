@@ -21,6 +21,7 @@ from csg.methods import find_method
 from csg.methods.method import Method
 from csg.parsing import config_from_flat, parse_flags
 from csg.tracking import Tracker, get_default_tracking_uri
+from csg.tracking.tags import Tag
 from csg.training.identity import config_id
 from tests.few_images import few_images
 from tests.finished_run import write_images
@@ -230,3 +231,5 @@ def test_an_ablation_and_a_search_whose_winners_are_confirmed_train_a_method_fro
     tracker = Tracker(get_default_tracking_uri(str(tmp_path / "runs")), "folders")
     runs = tracker.client.search_runs([tracker.experiment_id])
     assert len(runs) == 3 + 2 + 2 + 2 and {run.info.status for run in runs} == {"FINISHED"}
+    [verdict] = [run.data.tags[Tag.VERDICT] for run in runs if Tag.VERDICT in run.data.tags]
+    assert verdict.splitlines() == done.stdout.partition("Verdict\n")[2].split("\n\n")[0].strip().splitlines()

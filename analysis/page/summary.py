@@ -1,0 +1,228 @@
+"""The top of the page: what was asked, the answer, the best configuration, and how sure that is."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from analysis.page.tables import Link, name_anchor
+from analysis.runs.metrics import get_task, has_metrics
+from analysis.runs.names import name_method, name_metric, name_setting
+from analysis.runs.newest import CONFIRMATION, choose_main, name_ablation
+from analysis.runs.provenance import write_command
+from analysis.runs.run_table import AblationRuns, RunTable, SearchRuns
+from analysis.runs.trials import rank_trials
+from analysis.tables.cell_table import format_mean
+from analysis.tables.comparisons import is_measured, make_ablation_table
+from analysis.tables.search_summary import format_wilson
+from analysis.tables.table import MISSING
+from csg.messages.errors import UserError
+from csg.messages.wording import is_or_are, name_first, pluralize
+from csg.tasks.task import Task
+from csg.tracking import TrackedRun
+from csg.tracking.tags import Tag
+from csg.training.score_words import Unit, describe_queries
+from csg.training.selection import SELECTION_SCORE
+
+NO_VERDICT: Final = (
+    "No verdict: the best configuration was not trained again under fresh seeds, and a search's own figures flatter "
+    "its winner. The same command with --confirm-top 1 adds it."
+)
+ASKED, VERDICT, BEST, SURE = "What was asked", "Verdict", "Best configuration", "How sure"
+LOOKS: Final = {BEST: "best", VERDICT: "verdict"}
+"""The class of an answer's element, if it looks otherwise than text."""
+
+
+def write_summary(table: RunTable, link: Link, *, main: str = "", mix: Collection[str] = ()) -> str:
+    """Return what the newest search and the main ablation of each task came to.
+
+    Args:
+        table: the runs.
+        link: returns the address of a run within the page, by the run's id.
+        main: the ablation that counts, a design or a key; see :func:`analysis.runs.newest.choose_main`.
+        mix: in what the runs of one ablation may differ.
+    """
+    cards = []
+    parts = table.divide_by_task()
+    for task, part in parts.items():
+        suffix = f"_{task}" if len(parts) > 1 else ""
+        searches = [search for search in part.searches() if search.runs]
+        cards += [_write_search(part, search, link, suffix) for search in searches[-1:]]
+        own = [each for each in part.ablations() if not each.design.startswith(CONFIRMATION) and is_measured(each)]
+        if own:
+            cards.append(_write_ablation(part, choose_main(own, main).ablation, mix, suffix))
+    return "\n".join(cards) or "<p>No search and no ablation has finished a run yet.</p>"
+
+
+def _write_search(table: RunTable, search: SearchRuns, link: Link, suffix: str) -> str:
+    """Return what a search came to; ``suffix`` ends the names of its task's tables."""
+    task = get_task(search.runs)
+    best = next(iter(rank_trials(search.runs)), None)
+    rows = {ASKED: _write_question(search, task)}
+    if best is None:
+        rows[VERDICT] = _paragraphs(["No trial of the space has finished yet."])
+        return _fill(f"Search {search.key}", rows)
+    verdict = search.verdict or [*_describe_trials(search, best, task), NO_VERDICT]
+    rows[VERDICT] = _paragraphs(_lead(verdict))
+    default = next((run for run in search.runs if run.tags.get(Tag.ROLE) == "default"), None)
+    rows[BEST] = (
+        f"<p><a href='{html.escape(link(best.run_id))}'>Trial {html.escape(best.name)}</a></p>"
+        f"{_write_settings(search.names, best, default)}"
+        f"<details><summary>The command that trains it</summary><pre>{html.escape(write_command(best.params))}</pre>"
+        "</details>"
+    )
+    rows[SURE] = _write_evidence(table, search, suffix)
+    return _fill(f"Search {search.key}", rows)
+
+
+def _write_question(search: SearchRuns, task: Task) -> str:
+    """Say what the search looked for, where, and by what it chose."""
+    methods = Counter(
+        str(run.params.get("method.name")) for run in search.runs if run.tags.get(Tag.ROLE) != "source_only"
+    )
+    method = name_method(next(iter(methods.most_common(1)))[0]) if methods else "the method"
+    data = next((text for run in search.runs if (text := run.tags.get("data.description"))), "")
+    statuses = Counter(run.status for run in search.runs)
+    ended = ", ".join(f"{count} {status}" for status, count in statuses.items())
+    looks = describe_queries(int(search.parent.metrics.get("target_queries", 0)), [search.protocol])
+    varied = _join(list(map(name_setting, search.names)))
+    return _paragraphs([f"Which settings of {method} are best on real images?"]) + _write_note(
+        f"{f'{data}. ' if data else ''}{pluralize(len(search.runs), 'trial')} ({ended}) varied {varied}. "
+        f"The search chose by {name_metric(search.score)} (protocol {search.protocol}, {looks}); real "
+        f"{task.headline_words} is measured on images that no search sees."
+    )
+
+
+def _describe_trials(search: SearchRuns, best: TrackedRun, task: Task) -> Iterator[str]:
+    """Say how right the best trial and source only are under the search's one seed."""
+    metric = f"target/test/{task.headline}"
+    if not has_metrics(best, metric):
+        yield f"{best.name} has the best score, {Unit.of(search.score).format_whole(best.metrics[SELECTION_SCORE])}."
+        return
+    finished = [run for run in search.runs if run.status == "finished" and has_metrics(run, metric)]
+    source_only = next((run for run in finished if run.tags.get(Tag.ROLE) == "source_only"), None)
+    beside = f", source only {_format_real(source_only, task)}" if source_only else ""
+    yield f"Under one seed the best trial has a real {task.headline_words} of {_format_real(best, task)}{beside}."
+
+
+def _format_real(run: TrackedRun, task: Task) -> str:
+    value = run.metrics[f"target/test/{task.headline}"]
+    return f"{100 * value:.1f} %" + (f" {format_wilson(run, value)}" if task.one_label else "")
+
+
+def _lead(verdict: Sequence[str]) -> list[str]:
+    """Put the sentence with the figures first: it alone can be understood without the others."""
+    return sorted(verdict, key=lambda sentence: not sentence.startswith("Under"))
+
+
+def _write_settings(names: Sequence[str], best: TrackedRun, default: TrackedRun | None) -> str:
+    """Return the searched settings of the best trial, beside the default's."""
+    beside = [default] if default is not None and default.run_id != best.run_id else []
+    rows = {
+        f"{html.escape(name_setting(name))}<br><code>--{html.escape(name)}</code>": [
+            _format_value(run.params, name) for run in (best, *beside)
+        ]
+        for name in names
+        if best.params.get(name) is not None
+    }
+    return _write_small_table(["setting", "best", "default"][: 2 + len(beside)], rows)
+
+
+def _write_small_table(headings: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
+    """Return a table; the labels and values of ``rows`` are HTML."""
+    head = "".join(f"<th scope='col'>{html.escape(each)}</th>" for each in headings)
+    body = "".join(
+        f"<tr><th scope='row'>{label}</th>{''.join(f'<td>{value}</td>' for value in values)}</tr>"
+        for label, values in rows.items()
+    )
+    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _format_value(params: Mapping[str, Any], name: str) -> str:
+    value = params.get(name)
+    if value is None:
+        return MISSING
+    return f"{value:.3g}" if isinstance(value, float) else html.escape(str(value))
+
+
+def _write_evidence(table: RunTable, search: SearchRuns, suffix: str) -> str:
+    """Return the figures under fresh seeds that the verdict rests on, or those of the search where there are none."""
+    task = get_task(search.runs)
+    ablations = table.ablations()
+    again = [each for each in ablations if each.design == f"{CONFIRMATION}{search.key}" and each.finished]
+    if not again:
+        return _paragraphs(
+            ["One seed a trial: the spread over seeds is unknown, and intervals are over the test images alone."]
+        )
+    metric = f"target/test/{task.headline}"
+    rows = {}
+    for cell, runs in again[-1].finished_cells.items():
+        values = [100 * run.metrics[metric] for run in runs if has_metrics(run, metric)]
+        rows[html.escape(cell)] = [format_mean(values, 1), ", ".join(f"{value:.1f}" for value in values)]
+    name = name_anchor(f"ablation_{name_ablation(again[-1], ablations)}{suffix}")
+    return (
+        f"{_write_small_table(['', f'real {task.headline_words} %', 'seed by seed'], rows)}"
+        f"<p class='note'>Mean ± sample standard deviation over fresh seeds; <a href='#{name}'>the tests</a>. These "
+        "seeds and the images of target/test had no part in the choice.</p>"
+    )
+
+
+def _write_ablation(table: RunTable, ablation: AblationRuns, mix: Collection[str], suffix: str) -> str:
+    """Return what an ablation compares, its best cell, and what cannot be told from that."""
+    seeds = {run.params.get("train.seed") for run in ablation.runs}
+    runs = f"{len(ablation.finished)} of {pluralize(len(ablation.runs), 'run')} finished"
+    asked = (
+        f"{ablation.title}: {pluralize(len(ablation.comparisons), 'configuration')} under "
+        f"{pluralize(len(seeds), 'seed')} each, {runs}."
+    )
+    rows = {ASKED: _paragraphs([asked])}
+    try:
+        made = make_ablation_table(ablation, mix=mix)
+    except UserError as error:
+        rows[VERDICT] = _paragraphs([f"None: {error}."])
+        return _fill(f"Ablation {ablation.design}", rows)
+    heading = made.cells.columns[1]
+    entries = made.cells[heading]
+    best = [str(cell) for cell, entry in entries.items() if entry.emphasis == "best"]
+    alike = [str(cell) for cell, entry in entries.items() if entry.emphasis == "not distinguishable"]
+    if not best:
+        rows[VERDICT] = _paragraphs(["None: no configuration has a figure under every seed."])
+        return _fill(f"Ablation {ablation.design}", rows)
+    name = name_anchor(f"ablation_{name_ablation(ablation, table.ablations())}{suffix}")
+    figure = f"{heading.removesuffix(' %')} of {entries[best[0]].text} %"
+    rows[VERDICT] = _paragraphs([f"{_join(_quote(best))} {is_or_are(len(best))} best, with a {figure}."])
+    sure = (
+        f"{name_first(_quote(alike))} cannot be told from {'it' if len(best) == 1 else 'them'} by these seeds."
+        if alike
+        else "By these seeds it differs from all others (paired t tests, Holm-corrected, 5 %)."
+        if len(seeds) > 1
+        else "One seed: nothing can be tested."
+    )
+    rows[SURE] = f"{_paragraphs([sure])}<p class='note'><a href='#{name}'>The table</a> has every test.</p>"
+    return _fill(f"Ablation {ablation.design}", rows)
+
+
+def _join(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
+
+
+def _quote(names: Sequence[str]) -> list[str]:
+    return [f"“{name}”" for name in names]
+
+
+def _write_note(text: str) -> str:
+    return f"<p class='note'>{html.escape(text)}</p>"
+
+
+def _paragraphs(sentences: Sequence[str]) -> str:
+    return "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
+
+
+def _fill(title: str, rows: Mapping[str, str]) -> str:
+    """Return a card; the values of ``rows`` are HTML."""
+    entries = "".join(
+        f"<div class='{LOOKS.get(name, '')}'><dt>{name}</dt><dd>{text}</dd></div>" for name, text in rows.items()
+    )
+    return f"<section class='summary'><h3>{html.escape(title)}</h3><dl>{entries}</dl></section>"
