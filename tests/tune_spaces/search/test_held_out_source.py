@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from analysis.tables.protocol_table import make_protocol_table
-from analysis.tables.table import Entry
 from csg.data.pair import Pair
 from csg.messages.console import Console
 from csg.parsing import config_from_flat
@@ -88,7 +87,7 @@ def test_what_held_out_sources_would_have_chosen_is_said_where_it_was_measured_a
 def test_the_table_of_protocols_has_a_row_of_held_out_sources_where_any_run_was_measured_so() -> None:
     cells = make_protocol_table([make_trial(n, held_out=n / 10 if n else None) for n in range(4)]).cells
     assert list(cells.index) == ["source", "shifted", "held_out_source", "oracle"]
-    row: dict[str, Entry] = cells.T["held_out_source"].to_dict()
+    row = cells.loc["held_out_source"]
     assert [row[name].text for name in ("looks at", "n", "rho")] == ["held_out", "3", "1.00"]
     assert "held_out_source" not in make_protocol_table([make_trial(n, held_out=None) for n in range(4)]).cells.index
 
