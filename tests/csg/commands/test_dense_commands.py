@@ -99,8 +99,10 @@ def test_a_published_tree_trains_and_what_is_wrong_in_it_is_left_out_or_named(
     plant_map_fault(tmp_path, "size of a GTA5 label")
     code, said = train_on_tree(tmp_path, capsys)
     assert code == 0, said
+    assert "real mean IoU" in said
+    (record,) = (path.read_text() for path in tmp_path.rglob("record.json"))
     for figure in ("mean_iou", "pixel_accuracy", "class_iou/traffic light", "E0_mhe"):
-        assert f"target/test/{figure}" in said
+        assert f'"target/test/{figure}"' in record
     assert "00002.png" in caplog.text, "a pair of different sizes is left out, and said to be"
     code, said = train_on_tree(tmp_path / "nowhere", capsys)
     assert code == 2 and "data.source: expected" in said

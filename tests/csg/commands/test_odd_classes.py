@@ -98,6 +98,8 @@ def test_folders_of_any_name_are_checked_and_trained_on(tmp_path: Path, capsys: 
     method = ["--method.name", "source_only", "--tracking-uri", "none"]
     assert main(["train", *data, *rest, *small, *method]) == 0
     shown = capsys.readouterr().out
-    assert "target/test/class_accuracy/car [old]" in shown and "class_accuracy/stra\\xdfe" in shown
+    assert "o [x]/trained" in shown, "brackets are no markup of the console's"
+    final = json.loads(next(tmp_path.glob("o*/trained/*/record.json")).read_text())["final"]
+    assert {f"target/test/class_accuracy/{name}" for name in names} <= set(final)
     selected = load_selected(DiskPlace(next(tmp_path.glob("o*/trained/*/selected.pt"))))
     assert selected.classes == tuple(sorted(names))

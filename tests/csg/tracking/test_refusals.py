@@ -205,7 +205,7 @@ def test_training_goes_on_without_its_experiment_and_ends_with_2(
     flags = ["--train.output", str(tmp_path), "--experiment", "mine", "--tracking-uri", uri]
     assert cli.main(["train", *flags]) == 2
     said, errors = capsys.readouterr()
-    assert said.count("experiments restore") == 1 and "weights: " in said
+    assert said.count("experiments restore") == 1 and "Predict: " in said
     assert new_run(tmp_path).record.status == "finished"
     assert "error: --experiment: 'mine' was deleted in the MLflow store; restore it" in errors
     monkeypatch.setattr(tracked_training, "_format_epoch", line)
