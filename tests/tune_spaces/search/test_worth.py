@@ -1,0 +1,51 @@
+"""What a search says of its own score: its rank correlation with real accuracy over the runs on record."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from csg.parsing import config_from_flat
+from csg.tracking import TrackedRun
+from csg.training.selection import score_metric
+from tune_spaces.search.worth import describe_worth
+
+
+def say_worth(scores: list[float], protocol: str, real: list[float] | None = None) -> str:
+    """Return what is said of runs with these scores, whose accuracy on real images rises from run to run."""
+    config = config_from_flat({"selection.protocol": protocol})
+    search: Any = SimpleNamespace(config=config, score_metric=score_metric(config))
+    runs = []
+    for number, score in enumerate(scores):
+        metrics = {f"selected/{search.score_metric}": score}
+        if real is None:
+            metrics["target/test/mean_class_accuracy"] = 0.5 + number / 100
+        params = {"data.name": "glyphs", "method.name": "csg", "train.seed": number}
+        runs.append(TrackedRun(f"id{number}", f"{number}", "finished", params, {"csg.run": str(number)}, metrics))
+    return describe_worth(search, runs)
+
+
+@pytest.mark.parametrize(
+    ("scores", "rho"),
+    [([number / 10 for number in range(8)], "1.00 [1.00, 1.00]"), ([-3.0 * n for n in range(8)], "-1.00")],
+)
+def test_a_score_is_said_to_rank_runs_as_it_does(scores: list[float], rho: str) -> None:
+    for protocol, name in (("source", "source/val"), ("shifted", "source/shifted"), ("unlabelled", "class_ami")):
+        said = say_worth(scores, protocol)
+        assert said.startswith("Over 8 comparable finished runs on record, ") and name in said
+        assert f"has a rank correlation of {rho}" in said
+
+
+def test_where_few_runs_or_no_difference_can_tell_that_is_said() -> None:
+    for scores in ([0.1, 0.2, 0.3], [0.5] * 9):
+        assert (
+            f"is not known on these data yet: that takes 7 finished runs that differ, found {len(scores)}"
+            in say_worth(scores, "source")
+        )
+
+
+def test_nothing_is_said_without_labels_and_under_a_protocol_that_looks_at_them() -> None:
+    assert say_worth([0.1 * n for n in range(9)], "oracle") == ""
+    assert say_worth([0.1 * n for n in range(9)], "source", real=[]) == ""
