@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from analysis.runs.provenance import describe_runs, write_commands
 from analysis.tables.protocol_table import make_protocol_table
 from analysis.tables.table import Entry
 from csg.data.pair import Pair
@@ -91,6 +93,15 @@ def test_the_table_of_protocols_has_a_row_of_held_out_sources_where_any_run_was_
     row: dict[str, Entry] = cells.T["held_out_source"].to_dict()
     assert [row[name].text for name in ("looks at", "n", "rho")] == ["held_out", "3", "1.00"]
     assert "held_out_source" not in make_protocol_table([make_trial(n, held_out=None) for n in range(4)]).cells.index
+
+
+def test_the_trainings_behind_a_mean_are_named() -> None:
+    trial = dataclasses.replace(make_trial(0, held_out=0.5), tags={"csg.without": '{"a": "run a", "b b": "run b"}'})
+    described = describe_runs([trial])["id0"]
+    assert described["without"] == {"a": "run a", "b b": "run b"}
+    commands = write_commands(described)
+    assert [command.partition("--data.held_out ")[2].partition(" --")[0] for command in commands] == ["a", "'b b'"]
+    assert "without" not in describe_runs([make_trial(0, held_out=None)])["id0"]
 
 
 @pytest.mark.slow
