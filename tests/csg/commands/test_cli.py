@@ -97,7 +97,7 @@ def test_an_output_folder_that_cannot_be_written_to_is_refused(
     ("argv", "message"),
     [
         (["--resume", *SMALL], "--resume: no search with these flags"),
-        (["--protocol", "paper"], "--protocol: expected one of source, shifted, unlabelled, oracle"),
+        (["--protocol", "paper"], "--protocol: expected one of source, shifted, held_out_source, unlabelled, oracle"),
         (["--config", PAPER], "would hand them to the search; choose one with --protocol"),
         (["--config", PAPER, "--protocol", "source", "--data.root", "nowhere"], "model.weights: no weights named"),
         (["--selection.protocol", "paper", "--selection.epoch", "best"], "would hand them to the search"),

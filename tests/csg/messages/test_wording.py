@@ -67,7 +67,7 @@ def test_every_kind_of_fault_has_a_singular_and_a_plural() -> None:
 
 def test_a_search_offers_the_protocols_that_it_takes() -> None:
     offered, _ = get_args(get_type_hints(SearchOptions)["protocol"])
-    assert get_args(offered) == PROTOCOLS == ("source", "shifted", "unlabelled", "oracle")
+    assert get_args(offered) == PROTOCOLS == ("source", "shifted", "held_out_source", "unlabelled", "oracle")
 
 
 @pytest.mark.parametrize(("name", "said"), [("+ A-pool seed 0", "+ A-pool seed 0"), ("003 csg", "003 csg, seed 0")])
