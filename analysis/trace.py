@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from analysis.runs.provenance import IDENTITY, SUFFIX, write_command
+from analysis.runs.provenance import IDENTITY, SUFFIX, write_commands
 from analysis.runs.source import make_main
 from csg.messages.console import Console
 from csg.messages.errors import UserError
@@ -100,7 +100,7 @@ def main(options: TraceOptions, console: Console) -> None:
         value = f": {run['value']:.6g}" if "value" in run else ""
         lines.append(f"run {run['run_id']} ({run['name']}){value}")
         lines.append("  " + "  ".join(f"{name} {run[name] or 'none'}" for name in (*IDENTITY, "selection.protocol")))
-        lines += [f"  {line}" for line in write_command(run["settings"]).split("\n")]
+        lines += [f"  {line}" for command in write_commands(run) for line in command.split("\n")]
     for line in lines:
         console.print(line)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -19,16 +20,27 @@ IDENTITY: Final = (Tag.CONFIG_ID, Tag.SEED, Tag.COMMIT, Tag.PROGRAM, Tag.DATA)
 
 
 def describe_runs(runs: Iterable[TrackedRun]) -> dict[str, dict[str, Any]]:
-    """Return the name, identity, selection protocol and settings of each run, by its id."""
+    """Return the name, identity, selection protocol and settings of each run, by its id.
+
+    Of a mean over trainings without each source also the names of their runs.
+    """
     return {
         run.run_id: {
             "name": run.name,
             **{name: run.tags.get(name, "") for name in IDENTITY},
             "selection.protocol": run.params.get("selection.protocol", ""),
             "settings": dict(run.params),
+            **({"without": json.loads(run.tags[Tag.WITHOUT])} if Tag.WITHOUT in run.tags else {}),
         }
         for run in runs
     }
+
+
+def write_commands(run: Mapping[str, Any]) -> list[str]:
+    """Return the commands that train what :func:`describe_runs` describes: several of a mean over trainings."""
+    if "without" not in run:
+        return [write_command(run["settings"])]
+    return [write_command({**run["settings"], "data.held_out": source}) for source in run["without"]]
 
 
 def write_command(settings: Mapping[str, Any]) -> str:

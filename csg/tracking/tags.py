@@ -36,6 +36,8 @@ class Tag:
     """Cells of an ablation with the cells they are compared with, as JSON."""
     CELL: Final = "csg.cell"
     """Cell that a run belongs to."""
+    WITHOUT: Final = "csg.without"
+    """Of a mean over trainings without each source: the names of their runs, by source, as JSON."""
     CLASSES: Final = "csg.classes"
     """Names of the classes, as JSON; long ones go on in ``csg.classes.1`` and so on."""
     EVALUATED: Final = "csg.evaluated"

@@ -232,11 +232,11 @@ class Search:
         """Find a trial's run by the trial's Tune configuration."""
         config = configure_trial(self.base, trial_config)
         number, role = trial_config[NUMBER], trial_config[ROLE]
-        return Entry(
-            open_trial_run(config, load_pair(config.data)),
-            name=f"{number:03d} {self.label(trial_config)}",
-            tags={Tag.TRIAL: str(number), Tag.ROLE: role},
-        )
+        run = open_trial_run(config, load_pair(config.data))
+        tags = {Tag.TRIAL: str(number), Tag.ROLE: role}
+        if isinstance(run, MeanRun):
+            tags[Tag.WITHOUT] = json.dumps({name: part.identity.name for name, part in run.parts.items()})
+        return Entry(run, name=f"{number:03d} {self.label(trial_config)}", tags=tags)
 
 
 def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:

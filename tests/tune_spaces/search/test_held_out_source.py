@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from analysis.runs.provenance import describe_runs, write_commands
 from analysis.tables.protocol_table import make_protocol_table
 from csg.data.pair import Pair
 from csg.messages.console import Console
@@ -92,22 +94,32 @@ def test_the_table_of_protocols_has_a_row_of_held_out_sources_where_any_run_was_
     assert "held_out_source" not in make_protocol_table([make_trial(n, held_out=None) for n in range(4)]).cells.index
 
 
+def test_the_trainings_behind_a_mean_are_named() -> None:
+    trial = dataclasses.replace(make_trial(0, held_out=0.5), tags={"csg.without": '{"a": "run a", "b b": "run b"}'})
+    described = describe_runs([trial])["id0"]
+    assert described["without"] == {"a": "run a", "b b": "run b"}
+    commands = write_commands(described)
+    assert [command.partition("--data.held_out ")[2].partition(" --")[0] for command in commands] == ["a", "'b b'"]
+    assert "without" not in describe_runs([make_trial(0, held_out=None)])["id0"]
+
+
 @pytest.mark.slow
 def test_a_search_by_held_out_sources_scores_by_their_mean_shares_trainings_and_resumes(tmp_path: Path) -> None:
     given = flags(tmp_path)
     output = tmp_path / "undisturbed" / "runs"
     done = search(output, *given, "--confirm-top", "1", "--seeds", "1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "A trial is 2 trainings, each without one source (renders, scans), in all 1.0 times the steps" in done.stdout
+    assert "A trial is 2 trainings, each without one source (renders, scans), in all 0.7 times the steps" in done.stdout
     assert "at most 6 for 3 trials, and at most 9 to confirm 3 configurations under 1 seed" in done.stdout
     assert "(protocol held_out_source, 0 target queries)" in done.stdout
     assert "Verdict" in done.stdout and "was not measured" not in done.stdout
     trials = tracked(output)[2]
     assert trials[0].metrics["selection/score"] == find_mean(output, "source_only", SCORE)
-    kept = finished_records(output)
+    kept, happened = {path: path.read_text() for path in finished_records(output)}, what_happened(output)
     again = run([*command(output, *given), "--experiment", "another"], output.parent)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept == finished_records(output), "trained again"
+    found = {path: path.read_text() for path in finished_records(output)}
+    assert found == kept, "a training was repeated, which takes another time"
     other = tmp_path / "killed" / "runs"
 
     def has_begun() -> bool:
@@ -116,7 +128,7 @@ def test_a_search_by_held_out_sources_scores_by_their_mean_shares_trainings_and_
     assert interrupted(command(other, *given), other.parent, has_begun, signal.SIGKILL) == -signal.SIGKILL
     resumed = search(other, *given, "--resume")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert what_happened(other) == what_happened(output)
+    assert what_happened(other) == happened
     assert [everything(each) for each in tracked(other)[2]] == [everything(each) for each in trials]
 
 
