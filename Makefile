@@ -1,12 +1,13 @@
 # make search: install what is missing and search the bundled benchmark.   make test: install and check everything.
 # make test-quick: the same without the tests that take minutes.   make ui: MLflow's pages of what was run.
+# make wheel: what pip installs where there is no clone, in dist/.
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo -n)
 
-.PHONY: install browser search ui test test-quick
+.PHONY: install browser search ui test test-quick wheel
 
 install: $(STAMP)
 
@@ -35,3 +36,8 @@ test: install browser
 
 test-quick: install
 	$(BIN)/python -m tests.parts --quick $(ARGS)
+
+# What an earlier build left would be packed too.
+wheel: install
+	rm -rf build/lib
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -24,4 +24,4 @@ if not TYPE_CHECKING:  # a type checker would otherwise accept every name
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return list(__all__)

@@ -2,7 +2,7 @@
 
 Without arguments it runs on the bundled benchmark, glyph_scenes (digits from fonts over drawn backgrounds -> real
 handwritten digits over photographs). For GTA5 -> Cityscapes start from the published recipe:
-``--config configs/gta5_cityscapes_csg.yaml --protocol source --data.source DIR --data.target DIR``.
+``--config gta5_cityscapes_csg --protocol source --data.source DIR --data.target DIR``.
 """
 
 from __future__ import annotations

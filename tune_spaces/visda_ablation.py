@@ -2,7 +2,7 @@
 
 Without further arguments it runs on the bundled benchmark, glyphs (digits from fonts -> real handwritten digits). The
 designs serve segmentation too: ``--data.name glyph_scenes`` for its bundled pair, ``--config
-configs/gta5_cityscapes_csg.yaml --data.source DIR --data.target DIR`` for GTA5 -> Cityscapes.
+gta5_cityscapes_csg --data.source DIR --data.target DIR`` for GTA5 -> Cityscapes.
 """
 
 from __future__ import annotations
