@@ -99,6 +99,9 @@ def read_keywords(
     if unknown:
         raise UserError(describe_unknown(unknown[0], [*own, *SECTIONS]))
     settings = {name: value for name, value in keywords.items() if name not in own}
+    for name, value in settings.items():
+        if name in SECTIONS and not isinstance(value, dict):
+            raise UserError(f"{name}: expected settings by name, such as {name}={{'name': ...}}, found {value!r}")
     named = flatten_names(settings, what="settings", where="among the arguments")
     given = {name: _write_paths(value) for name, value in named.items()}
     options_given = {name: value for name, value in keywords.items() if name in own and value is not None}

@@ -72,7 +72,7 @@ def test_a_file_of_a_recipes_name_goes_before_the_recipe() -> None:
             r"method\.temprature: no such setting; the nearest valid name is method\.tem",
         ),
         ({"methd": {"temperature": 0.1}}, "methd: no such setting; the nearest valid name is method"),
-        ({"method": "asg"}, r"method: no such setting; the nearest valid name is method\.name"),
+        ({"method": "asg"}, "method: expected settings by name, such as method={'name': ...}, found 'asg'"),
         ({"train": {"epochs": 0}}, r"train\.epochs: expected at least 1.*, found 0"),
         ({"train": {"epochs": 2}, "train.epochs": 3}, r"settings: expected train\.epochs once among the arguments"),
     ],
