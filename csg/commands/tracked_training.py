@@ -60,7 +60,8 @@ def train_to_end(run: Run, track: RunTracker | None, console: Console) -> bool:
         of_all = f"{known} of {pluralize(epochs, 'epoch')} {is_or_are(epochs)}"
         console.print(f"{of_all} on record in {run.folder}")
     try:
-        with CountProgress(console, doing="training steps", line="step {}/{}".format, lines=20) as progress:
+        lines = 4 if console.is_jupyter else 20  # a notebook keeps them
+        with CountProgress(console, doing="training steps", line="step {}/{}".format, lines=lines) as progress:
             for report in train_run(run, progress, lambda text: console.print(text, style="yellow")):
                 console.print(_format_epoch(report, run.config))
                 _log(track, console)
