@@ -175,7 +175,7 @@ def test_an_interrupt_leaves_the_file_of_before(
         raise KeyboardInterrupt
 
     Path("predictions.csv").write_text("of before")
-    monkeypatch.setattr("csg.commands.predict.class_scores", interrupted)
+    monkeypatch.setattr("csg.commands.prediction.class_scores", interrupted)
     code, said = predict(capsys, photos, "--checkpoint", trained.selected)
     assert code == 130
     assert "nothing was written" in said

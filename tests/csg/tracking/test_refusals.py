@@ -12,7 +12,7 @@ from mlflow.protos import databricks_pb2 as codes
 from sqlalchemy.exc import IntegrityError, InterfaceError
 
 from csg import cli
-from csg.commands import script
+from csg.commands import script, tracked_training
 from csg.commands import train as train_module
 from csg.messages.console import Console
 from csg.messages.errors import UserError
@@ -191,7 +191,7 @@ def test_training_goes_on_without_its_experiment_and_ends_with_2(
 ) -> None:
     uri = get_default_tracking_uri(str(tmp_path))
     monkeypatch.setattr(train_module, "open_run", lambda *_: new_run(tmp_path).create())
-    line = train_module._format_epoch
+    line = tracked_training._format_epoch
 
     def deleting(*given: object) -> str:
         client = Tracker(uri, "other").client
@@ -201,14 +201,14 @@ def test_training_goes_on_without_its_experiment_and_ends_with_2(
             client.delete_experiment(found.experiment_id)
         return line(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(train_module, "_format_epoch", deleting)
+    monkeypatch.setattr(tracked_training, "_format_epoch", deleting)
     flags = ["--train.output", str(tmp_path), "--experiment", "mine", "--tracking-uri", uri]
     assert cli.main(["train", *flags]) == 2
     said, errors = capsys.readouterr()
     assert said.count("experiments restore") == 1 and "weights: " in said
     assert new_run(tmp_path).record.status == "finished"
     assert "error: --experiment: 'mine' was deleted in the MLflow store; restore it" in errors
-    monkeypatch.setattr(train_module, "_format_epoch", line)
+    monkeypatch.setattr(tracked_training, "_format_epoch", line)
     client = Tracker(uri, "other").client
     found = client.get_experiment_by_name("mine")
     assert found is not None
