@@ -6,6 +6,7 @@ A setting has one name everywhere, and a run that is on record is never trained 
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ from csg.training.run import Run
 from csg.training.selected import load_selected
 
 __all__ = ["Config", "FinishedRun", "Predictor", "UserError", "configure", "load", "read_runs", "train"]
+
+warnings.filterwarnings("ignore", "IProgress not found")  # tqdm's, of a bar that nobody would see
 
 
 def configure(config: str | os.PathLike[str] | None = None, /, **settings: Any) -> Config:

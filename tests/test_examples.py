@@ -19,6 +19,11 @@ NOTEBOOK = ROOT / "examples" / "csg_in_python.ipynb"
 PAGE = ROOT / "docs" / "python.md"
 
 
+def read_notebook() -> nbformat.NotebookNode:
+    """Read the notebook as it is kept."""
+    return nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+
+
 def count_figures(notebook: nbformat.NotebookNode) -> int:
     """Count the figures that a notebook shows."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
@@ -26,7 +31,7 @@ def count_figures(notebook: nbformat.NotebookNode) -> int:
 
 
 def test_the_notebook_shows_what_came_of_its_cells() -> None:
-    kept = nbformat.read(NOTEBOOK, as_version=4)
+    kept = read_notebook()
     nbformat.validate(kept)
     counts = [cell.execution_count for cell in kept.cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1)), "it was run once, from its first cell to its last"
@@ -35,7 +40,7 @@ def test_the_notebook_shows_what_came_of_its_cells() -> None:
 
 @pytest.mark.slow
 def test_the_notebook_and_the_page_run_from_their_first_line_to_their_last(tmp_path: Path) -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = read_notebook()
     NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert count_figures(notebook) == 3
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -35,6 +35,9 @@ from csg.tasks import find_task
 from csg.tasks.classification import class_scores
 from csg.tasks.measurement import Inference
 from csg.training.selected import Selected
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ("file", "class", "probability")
 
@@ -122,6 +125,8 @@ class Predictor:
         answers = list(self.classify_files(found))
         print_not_used(found.passed_over, sum(each.several_frames for each in answers), Console())
         complain_of_bad([error for each in answers for error in each.bad])
+        import pandas as pd  # the command does without it, and starts sooner
+
         return pd.DataFrame([row for each in answers for row in each.rows], columns=list(COLUMNS))
 
     def classify_files(self, found: FoundImages) -> Iterator[Answers]:

@@ -86,7 +86,7 @@ def test_a_setting_that_cannot_be_used_is_refused_with_the_nearest_name(
 
 def test_a_missing_file_is_refused_with_the_names_of_the_recipes() -> None:
     with pytest.raises(
-        csg.UserError, match=r"cannot read visda .* recipes by name: gta5_cityscapes_csg, .*visda17_csg"
+        csg.UserError, match=r"cannot read visda (.*) recipes by name: gta5_cityscapes_csg, .*visda17_csg"
     ):
         csg.configure("visda")
 
