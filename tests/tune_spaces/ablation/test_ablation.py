@@ -13,8 +13,8 @@ import pytest
 from csg.config.settings import flatten
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat, parse_flags
 from csg.messages.interrupts import ANSWER
+from csg.parsing import config_from_flat, parse_flags
 from csg.tracking import TrackedRun, Tracker, get_default_tracking_uri
 from csg.tracking.tracker import list_active_settings
 from csg.training.identity import config_id
