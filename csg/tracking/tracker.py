@@ -134,12 +134,7 @@ class Tracker:
         return {Tag.KIND: kind, PARENT_KEYS[kind]: key, Tag.FOLDER: self._name_folder(folder)}
 
     def share_view(self, view: View, description: str, verdict: Sequence[str] = ()) -> str:
-        """Make a view of the runs below a parent, whose description links to it and goes on with the verdict.
-
-        Args:
-            view: what the page shows.
-            description: what the parent is.
-            verdict: sentences on what came of it; none while there is no verdict.
+        """Make a view of the runs below a parent, and describe the parent by it; see :func:`make_note`.
 
         Returns:
             The address of the view, to append to the server's.

@@ -36,16 +36,25 @@ class DriverCallback(tune.Callback):
 class InterruptAnswer(DriverCallback):
     """Has Ctrl-C answered on the console before Tune, which writes its answer to its log, ends the trials."""
 
+    def __init__(self) -> None:
+        self._before = signal.getsignal(signal.SIGINT)
+        self._tunes = self._before
+        self._own = self._answer
+
     def setup(self, **info: Any) -> None:
         """Take the place of Tune's own handler, which stands by now."""
-        tunes = signal.getsignal(signal.SIGINT)
+        self._tunes = signal.getsignal(signal.SIGINT)
+        signal.signal(signal.SIGINT, self._own)
 
-        def answer(number: int, frame: FrameType | None) -> None:
-            if callable(tunes):
-                tunes(number, frame)  # first, since it restores the handler before it
-            announce_stop()
+    def retire(self) -> None:
+        """Restore the handler from before the trials, which Tune does only after Ctrl-C."""
+        if signal.getsignal(signal.SIGINT) is self._own:
+            signal.signal(signal.SIGINT, self._before)
 
-        signal.signal(signal.SIGINT, answer)
+    def _answer(self, number: int, frame: FrameType | None) -> None:
+        if callable(self._tunes):
+            self._tunes(number, frame)  # first, since it restores the handler from before the trials
+        announce_stop()
 
 
 class TrialSource(Protocol):
@@ -83,6 +92,7 @@ def run_trials(
         UserError: another driver runs the same study.
         OutsideFaultError: the store that holds the results does not answer any more, a disk is full, or the like.
     """
+    answer = InterruptAnswer()
     trained = tune.with_parameters(trainable, base=dict(base), program=source_digest(), data=dict(fingerprints))
     tuner = tune.Tuner(
         tune.with_resources(trained, functools.partial(place_trial, dict(base))),
@@ -98,7 +108,7 @@ def run_trials(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(folder),
-            callbacks=[InterruptAnswer(), *callbacks],
+            callbacks=[answer, *callbacks],
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
@@ -111,6 +121,7 @@ def run_trials(
     except (TuneError, OSError) as error:
         raise find_own_error(error) from None
     finally:
+        answer.retire()
         signal.signal(signal.SIGTERM, previous)
     if source.broken is not None:
         raise source.broken

@@ -13,6 +13,7 @@ import pytest
 from csg.config.settings import flatten
 from csg.messages.console import Console
 from csg.messages.errors import UserError
+from csg.messages.interrupts import ANSWER
 from csg.parsing import config_from_flat, parse_flags
 from csg.tracking import TrackedRun, Tracker, get_default_tracking_uri
 from csg.tracking.tracker import list_active_settings
@@ -79,7 +80,7 @@ def test_an_ablation_that_was_interrupted_goes_on_and_trains_every_cell_under_th
         assert process.stdout is not None
         said = process.stdout.read()
         assert process.wait() == 130, said
-    assert "The same command goes on with it" in said
+    assert ANSWER in said and "The same command goes on with it" in said.split(ANSWER)[1]
     assert "interrupted" in {run.status for run in tracked(tmp_path)}
     done = run(tmp_path, "--seeds", "2")
     assert done.returncode == 0, done.stdout + done.stderr
