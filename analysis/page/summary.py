@@ -87,9 +87,10 @@ def _write_question(search: SearchRuns, task: Task) -> str:
     statuses = Counter(run.status for run in search.runs)
     ended = ", ".join(f"{count} {status}" for status, count in statuses.items())
     looks = describe_queries(int(search.parent.metrics.get("target_queries", 0)), [search.protocol])
+    where = f"{data[0].upper()}{data[1:]}. " if data else ""
     varied = _join(list(map(name_setting, search.names)))
     return _paragraphs([f"Which settings of {method} are best on real images?"]) + _write_note(
-        f"{f'{data[0].upper()}{data[1:]}. ' if data else ''}{pluralize(len(search.runs), 'trial')} ({ended}) varied {varied}. "
+        f"{where}{pluralize(len(search.runs), 'trial')} ({ended}) varied {varied}. "
         f"The search chose by {name_metric(search.score)} (protocol {search.protocol}, {looks}); real "
         f"{task.headline_words} is measured on images that no search sees."
     )
