@@ -30,7 +30,7 @@ STROKES: Final = 5
 """Lines next to each other that the best trial has, because plotly draws all of them equally thin."""
 STROKE: Final = 0.003
 """Their distance, as a share of the height."""
-PIXELS_PER_AXIS: Final = 76
+PIXELS_PER_AXIS: Final = 84
 """Where the window has less, the axes scroll sideways; the score, which is the first, stays in sight."""
 STYLE: Final = (
     "body { font: 14px/1.4 system-ui, sans-serif; margin: 12px; color: #1b1b1b; background: #fff } "
@@ -83,11 +83,9 @@ def _make_trace(trials: Sequence[Trial], columns: Sequence[Axis], score: str, be
     low, high = (min(known), max(known)) if len(set(known)) > 1 else (known[0] - 1, known[0])
     margin = 0.1 * (high - low)
     shades = [
-        (low - margin, style.GREY),
-        (low - margin / 2, style.GREY),
-        *((low + (high - low) * step / 10, to_hex(style.SCORE_COLOURS(step / 10))) for step in range(11)),
-        (high + margin / 2, BEST_COLOUR),
-        (high + margin, BEST_COLOUR),
+        *((twelfth / 12, style.GREY) for twelfth in (0, 0.5)),
+        *((twelfth / 12, to_hex(style.SCORE_COLOURS((twelfth - 1) / 10))) for twelfth in range(1, 12)),
+        *((twelfth / 12, BEST_COLOUR) for twelfth in (11.5, 12)),
     ]
     strokes = [
         (place, stroke) for place, trial in enumerate(trials) for stroke in range(STROKES if trial is best else 1)
@@ -100,7 +98,7 @@ def _make_trace(trials: Sequence[Trial], columns: Sequence[Axis], score: str, be
         "color": [colours[place] for place, _ in strokes],
         "cmin": low - margin,
         "cmax": high + margin,
-        "colorscale": [[(at - low + margin) / (high - low + 2 * margin), shade] for at, shade in shades],
+        "colorscale": [list(shade) for shade in shades],
     }
     return go.Parcoords(
         line=line,

@@ -87,9 +87,10 @@ def _write_question(search: SearchRuns, task: Task) -> str:
     statuses = Counter(run.status for run in search.runs)
     ended = ", ".join(f"{count} {status}" for status, count in statuses.items())
     looks = describe_queries(int(search.parent.metrics.get("target_queries", 0)), [search.protocol])
+    where = f"{data[0].upper()}{data[1:]}. " if data else ""
     varied = _join(list(map(name_setting, search.names)))
     return _paragraphs([f"Which settings of {method} are best on real images?"]) + _write_note(
-        f"{f'{data}. ' if data else ''}{pluralize(len(search.runs), 'trial')} ({ended}) varied {varied}. "
+        f"{where}{pluralize(len(search.runs), 'trial')} ({ended}) varied {varied}. "
         f"The search chose by {name_metric(search.score)} (protocol {search.protocol}, {looks}); real "
         f"{task.headline_words} is measured on images that no search sees."
     )
@@ -213,11 +214,16 @@ def _quote(names: Sequence[str]) -> list[str]:
 
 
 def _write_note(text: str) -> str:
-    return f"<p class='note'>{html.escape(text)}</p>"
+    return f"<p class='note'>{_escape(text)}</p>"
+
+
+def _escape(text: str) -> str:
+    """Escape a text, and keep a number and its percent sign on one line."""
+    return html.escape(text).replace(" %", "&nbsp;%")
 
 
 def _paragraphs(sentences: Sequence[str]) -> str:
-    return "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
+    return "".join(f"<p>{_escape(sentence)}</p>" for sentence in sentences)
 
 
 def _fill(title: str, rows: Mapping[str, str]) -> str:

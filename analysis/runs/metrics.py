@@ -17,6 +17,8 @@ from csg.training.selection import ASKS, PROTOCOL_STREAMS, PROTOCOLS
 
 E0_METRIC: Final = "target/test/E0_mhe"
 """The energy E_0 in the convention of the paper's printed figures."""
+LAST_EPOCH: Final = "none (last epoch)"
+"""What :func:`describe_protocol` calls the protocol of runs whose epoch none selected."""
 
 
 def get_task_name(run: TrackedRun) -> str:
@@ -88,7 +90,7 @@ def describe_protocol(run: TrackedRun) -> str:
     if run.params.get("selection.epoch") == "best":
         protocol = str(run.params.get("selection.protocol"))
         return f"{protocol}, {run.params.get('selection.validator')}" if protocol == "unlabelled" else protocol
-    return "none (last epoch)"
+    return LAST_EPOCH
 
 
 def count_target_queries(run: TrackedRun) -> int:

@@ -13,7 +13,7 @@ ROLE_NAMES: Final = {"source_only": "source only", "default": "default setting"}
 """A search's reference points."""
 SETTINGS: Final = {
     "optim.lr": "learning rate",
-    "optim.backbone_lr_factor": "encoder's share of the learning rate",
+    "optim.backbone_lr_factor": "encoder learning-rate factor",
     "method.key_momentum": "momentum of the keys",
 }
 """Settings whose own name says too little."""

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from analysis.inference.t_tests import Mark, PairedDifference, holm, mark_cells, paired_difference
 from analysis.runs.comparable import check_unmixed, collect_by_seed, is_complete
-from analysis.runs.metrics import count_target_queries, describe_protocol, get_task
+from analysis.runs.metrics import LAST_EPOCH, count_target_queries, describe_protocol, get_task
 from analysis.runs.run_table import AblationRuns
 from analysis.tables.table import MISSING, Emphasis, Entry, Table, arrange_cells
 from csg.messages.wording import pluralize
@@ -159,10 +159,10 @@ def _write_caption(ablation: AblationRuns, columns: Sequence[Column]) -> list[st
     elif ablation.finished:
         figures = "Real accuracy" if task.one_label else f"Real {task.score_words}, {task.overall_words}"
         seen = pluralize(images[0], "image") if len(images) == 1 else f"{_list(images)} images"
-        sentences.append(
-            f"{figures} and energies on the {seen} of target/test, measured once a run, on its selected weights. "
-            f"Protocol that selected the epoch: {_list(protocols)} ({queries})."
-        )
+        weights = f"on its last epoch's weights ({queries})."
+        if protocols != [LAST_EPOCH]:
+            weights = f"on its selected weights. Protocol that selected the epoch: {_list(protocols)} ({queries})."
+        sentences.append(f"{figures} and energies on the {seen} of target/test, measured once a run, {weights}")
     else:
         sentences.append("No run has finished.")
     if not task.one_label:

@@ -36,7 +36,7 @@ CALM = [
 SERVER_SECONDS = 120
 LINKS_TO_NOTHING = """[...document.querySelectorAll('a[href^="#"]')]
     .filter(each => !document.getElementById(each.hash.slice(1))).map(each => each.hash)"""
-WIDER_THAN_THEIR_PLACE = """[document.documentElement, ...document.querySelectorAll('.scroll, pre, figure')]
+WIDER_THAN_THEIR_PLACE = """[document.documentElement, ...document.querySelectorAll('.scroll:not(.wide .scroll), pre')]
     .filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.outerHTML.slice(0, 80))"""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import re
 from pathlib import Path
 
@@ -22,7 +23,7 @@ SAID = (
 
 def read(page: str) -> str:
     """The words of a page."""
-    return " ".join(re.sub(r"<[^>]*>", " ", page).split())
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_the_verdict_is_the_one_that_the_search_stored(tmp_path: Path) -> None:
     runs = [retagged(run, csg_verdict=SAID) if run.run_id == "s-1-parent" else run for run in search("s-1")]
     page = write_summary(write_experiment([*runs, *fresh], tmp_path / "r", features=False), link)
     said = read(page)
-    assert said.index("79.9 %") < said.index("It cannot be told from &lt;source only&gt;.") and NO_VERDICT not in said
+    assert said.index("79.9 %") < said.index("It cannot be told from <source only>.") and NO_VERDICT not in said
     assert "fresh seeds" in said and "003 csg 6" in said, "the figures that it rests on"
     assert "#ablation_confirm-s-1" in page, "their tests are in a table"
 
@@ -56,8 +57,8 @@ def test_an_ablation_is_summed_up_by_its_best_cell_and_what_cannot_be_told_from_
     runs = ablation("three", cells, seeds=5, lifts=(0.0, 0.099, 0.1))
     said = read(write_summary(write_experiment(runs, tmp_path / "r", features=False), link))
     assert "3 configurations under 5 seeds each, 15 of 15 runs finished" in said
-    assert re.search(r"(near|best) is best, with a real accuracy of 6\d\.\d ± ", said)
-    assert re.search(r"(near|best) cannot be told from it by these seeds", said)
+    assert re.search(r"“(near|best)” is best, with a real accuracy of 6\d\.\d ± ", said)
+    assert re.search(r"“(near|best)” cannot be told from it by these seeds", said)
 
 
 def test_without_runs_there_is_nothing_to_sum_up(searched: RunTable) -> None:

@@ -207,10 +207,10 @@ def test_the_best_trial_stands_out_among_the_lines() -> None:
     runs.append(made_up_run(4, {"optim.lr": 0.1}, [0.99], role="source_only"))
     (axes,) = draw_parallel_coordinates(runs, SCORE, ["optim.lr"]).axes
     lines = [each for each in axes.collections if isinstance(each, LineCollection) and each.get_zorder() < 3]
-    (best,) = [line for line in lines if to_hex(line.get_colors()[0]) == BEST_COLOUR.lower()]  # type: ignore[index]
+    (best,) = [line for line in lines if to_hex(np.asarray(line.get_edgecolor())[0]) == BEST_COLOUR.lower()]
     others = [line for line in lines if line is not best]
     assert best.get_zorder() > max(line.get_zorder() for line in others)
-    assert best.get_linewidths()[0] > max(line.get_linewidths()[0] for line in others)
+    assert np.max(best.get_linewidth()) > max(np.max(line.get_linewidth()) for line in others)
     assert "best: trial 1" in texts(axes) and "source only" in texts(axes)
     page = write_parallel_coordinates(runs, SCORE, ["optim.lr"])
     assert "Red, the best: trial 1." in page
