@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "python.md"
 
 def read_notebook() -> nbformat.NotebookNode:
     """Read the notebook as it is kept."""
-    return nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    return nbformat.read(NOTEBOOK, as_version=4)
 
 
 def count_figures(notebook: nbformat.NotebookNode) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis.figures.paper import name_figure
 from analysis.figures.style import RunFigure, remove_caption
-from analysis.tables.table import LABEL, escape_latex
+from analysis.latex import escape_latex, make_label
 from csg.messages.text import make_printable
 from csg.storage.files import make_folder, replacing
 
@@ -25,7 +25,7 @@ def write_caption(figure: RunFigure, folder: Path, name: str) -> list[Path]:
     latex = (
         "\\begin{figure}\n\\centering\n\\includegraphics[width=\\columnwidth]{" + name + ".pdf}\n"
         f"\\caption{{{escape_latex(title)}. {escape_latex(figure.caption)}}}\n"
-        f"\\label{{fig:{LABEL.sub('-', name)}}}\n\\end{{figure}}\n"
+        f"\\label{{fig:{make_label(name)}}}\n\\end{{figure}}\n"
     )
     written = {folder / f"{name}.txt": f"{title}. {figure.caption}\n", folder / f"{name}.tex": latex}
     for path, text in written.items():

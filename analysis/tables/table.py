@@ -12,6 +12,7 @@ import pandas as pd
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from analysis.latex import escape_latex, make_label
 from analysis.runs.provenance import SUFFIX, describe_runs
 from csg.messages.text import make_one_line, make_printable
 from csg.storage.place import Place
@@ -22,14 +23,6 @@ Emphasis = Literal["", "best", "not distinguishable"]
 SYMBOLS: Final[dict[Emphasis, str]] = {"": "", "best": "", "not distinguishable": "†"}
 COLUMNS_OF_A_PAGE: Final = 6
 """Wider tables are shrunk to the width of the text."""
-LATEX: Final = {
-    **{"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"},
-    **{"^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "±": r"$\pm$", "†": r"$^{\dagger}$", "Δ": r"$\Delta$"},
-    **{"<": "$<$", ">": "$>$", "²": "$^2$", "|": r"\textbar{}"},
-}
-"""The LaTeX of characters that have a meaning there, or that its fonts lack."""
-LABEL: Final = re.compile(r"[^\w:.+-]")
-"""A character that the name of a LaTeX label cannot hold."""
 MARKDOWN: Final = re.compile(r"[|`*\\]|(?<!\w)_|_(?!\w)|~(?=~)|<(?=[A-Za-z/!?])|&(?=#?\w+;)|\](?=[(\[])")
 """The beginning or end of a mark in Markdown, or in the HTML within it."""
 
@@ -91,7 +84,7 @@ class Table:
             position_float="centering",
             hrules=True,
             caption=f"{escape_latex(self.title)}. {escape_latex(self.caption)}",
-            label=f"tab:{LABEL.sub('-', self.name)}",
+            label=f"tab:{make_label(self.name)}",
         )
         if cells.shape[1] < COLUMNS_OF_A_PAGE:
             return text
@@ -153,14 +146,6 @@ def arrange_cells(headings: Sequence[str], rows: Mapping[str, Sequence[Entry]]) 
 def escape_markdown(text: str) -> str:
     """Escape ``text`` for Markdown, except for characters that have no meaning where they stand, as in E_0."""
     return MARKDOWN.sub(lambda found: f"\\{found[0]}", make_one_line(text))
-
-
-def escape_latex(text: str) -> str:
-    """Escape ``text`` for LaTeX. E_0 becomes a symbol with its index, the minus of a number a minus sign."""
-    pieces = re.split(r"(\bE_[\ds]|(?<![\w.)\]])-(?=\d))", make_one_line(text))
-    plain = ("".join(LATEX.get(character, character) for character in piece) for piece in pieces[::2])
-    special = (f"${piece}$" for piece in pieces[1::2])
-    return "".join(part for pair in zip(plain, [*special, ""], strict=True) for part in pair)
 
 
 def _protect_label(text: str) -> str:

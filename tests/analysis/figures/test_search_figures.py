@@ -248,13 +248,13 @@ def test_the_page_holds_every_trial_on_every_axis() -> None:
     labels = [str(axis["label"]).replace("<br>", " ").replace("&#x27;", "'") for axis in axes]
     assert labels == [HUMAN_SCORE, "epoch reached", *HUMAN_NAMES, "trial"]
     for axis in axes:
-        values, ticks, labels = axis["values"], axis["tickvals"], axis["ticktext"]
+        values, ticks, texts = axis["values"], axis["tickvals"], axis["ticktext"]
         assert isinstance(values, list)
         assert isinstance(ticks, list)
-        assert isinstance(labels, list)
+        assert isinstance(texts, list)
         assert len(values) == len(runs) + STROKES - 1, "the best trial has several lines, next to each other"
         assert len(set(values) - set(ticks)) == STROKES - 1, "plotly selects from tick to tick"
-        assert len(set(labels)) == len(labels) == len(ticks), "plotly takes equal texts for one tick"
+        assert len(set(texts)) == len(texts) == len(ticks), "plotly takes equal texts for one tick"
 
 
 def ended(runs: Sequence[TrackedRun], status: Status, scores: dict[int, float]) -> list[TrackedRun]:

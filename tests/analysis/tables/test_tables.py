@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import export_runs, paper_tables, trace
+from analysis.latex import escape_latex
 from analysis.page.tables import write_table
 from analysis.runs.comparable import MixedRunsError, check_unmixed
 from analysis.runs.run_table import AblationRuns, RunTable, read_runs
@@ -26,7 +27,7 @@ from analysis.tables.cell_table import format_mean
 from analysis.tables.comparisons import make_ablation_table, make_main_comparison
 from analysis.tables.paper import make_tables
 from analysis.tables.published import find_published_score
-from analysis.tables.table import Entry, Table, arrange_cells, escape_latex, escape_markdown
+from analysis.tables.table import Entry, Table, arrange_cells, escape_markdown
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat, find_recipe, read_yaml
 from csg.tracking import TrackedRun
