@@ -80,9 +80,8 @@ def search_and_conclude(search: Search, console: Console) -> Conclusion:
     show_remarks(search.config, search.pair, console)
     outcome = run_search(search, console)
     # What draws figures and tables takes seconds to import: a search does not start later for it.
-    from csg.tracking import read_experiment
     from tune_spaces.search.summary import conclude, show_other_choices
-    from tune_spaces.search.worth import describe_worth
+    from tune_spaces.search.worth import show_worth
 
     conclude(search, outcome, console)
     try:
@@ -91,8 +90,7 @@ def search_and_conclude(search: Search, console: Console) -> Conclusion:
         show_other_choices(search, outcome, console)
         raise
     show_other_choices(search, outcome, console)
-    if worth := describe_worth(search, read_experiment(search.tracking_uri, search.experiment)):
-        console.print(worth)
+    show_worth(search, console)
     return Conclusion(outcome, done)
 
 

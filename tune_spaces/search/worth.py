@@ -7,12 +7,19 @@ from collections.abc import Sequence
 from analysis.inference.rank_correlation import INTERVAL_FROM, rank_correlation
 from analysis.runs.comparable import keep_comparable_with, keep_distinct
 from analysis.runs.metrics import has_metrics
+from csg.messages.console import Console
 from csg.messages.wording import pluralize
 from csg.tasks import find_task
-from csg.tracking import TrackedRun
+from csg.tracking import TrackedRun, read_experiment
 from csg.training.score_words import describe_score
 from csg.training.selection import ASKS
 from tune_spaces.search.plan import Search
+
+
+def show_worth(search: Search, console: Console) -> None:
+    """Print :func:`describe_worth` of all runs of a search's experiment."""
+    if worth := describe_worth(search, read_experiment(search.tracking_uri, search.experiment)):
+        console.print(worth)
 
 
 def describe_worth(search: Search, runs: Sequence[TrackedRun]) -> str:

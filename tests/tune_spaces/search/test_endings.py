@@ -23,7 +23,7 @@ from tune_spaces.ablation.script import AblationOptions, check_no_run_failed
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.execution.closing import AnotherDriverError
 from tune_spaces.execution.tuning import find_own_error
-from tune_spaces.search import confirmation, summary
+from tune_spaces.search import confirmation, summary, worth
 from tune_spaces.search import script as search_script
 from tune_spaces.search.confirmation import confirm
 from tune_spaces.search.journal import Event, Journal
@@ -65,6 +65,7 @@ def end(
     monkeypatch.setattr(search_script, "run_search", lambda *_: outcome)
     monkeypatch.setattr(summary, "conclude", lambda *_: None)
     monkeypatch.setattr(summary, "show_other_choices", lambda *_: None)
+    monkeypatch.setattr(worth, "show_worth", lambda *_: None)
     monkeypatch.setattr(confirmation, "confirm", confirmed)
     return search_script.search_script([], prog="search", description="", pair="glyphs")
 
