@@ -67,5 +67,5 @@ def remark_on_chance(metrics: Mapping[str, float], config: Config, *, classes: i
             "or another optim.lr"
         )
     if is_chance(task.real_score, metrics.get(f"{TARGET_TEST}/images", 0.0)):
-        return f"The {task.score_words} on real images is at {chance}: what was learned does not reach them."
+        return f"The {task.score_words} on real images is at {chance}: what was learned does not reach them"
     return ""
