@@ -68,7 +68,9 @@ def test_the_thesis_is_judged_by_rule(found: RankCorrelation, says: str) -> None
 
 def test_encoders_are_never_correlated_together(table: RunTable) -> None:
     """Features of another encoder have other energies, whatever their accuracy."""
-    finished = [run for run in table.runs if run.status == "finished" and "csg.cell" in run.tags][:20]
+    finished = [run for run in table.runs if run.status == "finished" and run.tags.get("data.fingerprint") == "data0"][
+        :20
+    ]
     runs = [
         dataclasses.replace(run, params={**run.params, "model.name": "vit" if place % 2 else "resnet"})
         for place, run in enumerate(finished)
@@ -79,7 +81,7 @@ def test_encoders_are_never_correlated_together(table: RunTable) -> None:
     said = words(figure)
     assert said.count("more diverse features (lower E_0)") == 2 and "resnet: " in said and "vit: " in said
     few = words(draw_diversity_accuracy([*runs[::2], runs[1]]))
-    assert "1 run of encoders with fewer than 3 left out." in few and "11" not in few
+    assert "1 run of encoders with fewer than 3 left out." in few
 
 
 def test_few_runs_have_no_interval_and_fewer_no_figure(table: RunTable) -> None:

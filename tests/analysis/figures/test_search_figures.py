@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -214,8 +215,7 @@ def test_the_best_trial_stands_out_among_the_lines() -> None:
     assert "best: trial 1" in texts(axes) and "source only" in texts(axes)
     page = write_parallel_coordinates(runs, SCORE, ["optim.lr"])
     assert "Red, the best: trial 1." in page
-    (colours,) = re.findall(r'"color":(\[.*?\])', page)
-    shown = json.loads(colours)
+    shown = read_trace(page)["line"]["color"]
     assert shown[1] == max(shown) and shown.count(max(shown)) == STROKES
 
 
@@ -226,11 +226,11 @@ def test_what_is_searched_logarithmically_is_drawn_so_over_less_than_two_decades
     assert make_axes(trials, SCORE, ["optim.lr"])[0].positions == pytest.approx([0, 1 / 3, 1])
 
 
-def dimensions(page: str) -> list[dict[str, object]]:
-    """The axes that the page gives to plotly."""
+def read_trace(page: str) -> dict[str, Any]:
+    """What the page gives to plotly."""
     (found,) = re.findall(r'Plotly\.newPlot\(\s*"parallel-coordinates",\s*(\[.*?\]),\s*\{"template"', page, re.DOTALL)
-    axes: list[dict[str, object]] = json.loads(found)[0]["dimensions"]
-    return axes
+    trace: dict[str, Any] = json.loads(found)[0]
+    return trace
 
 
 def test_the_page_needs_no_network_and_offers_no_upload() -> None:
@@ -244,7 +244,7 @@ def test_the_page_needs_no_network_and_offers_no_upload() -> None:
 
 def test_the_page_holds_every_trial_on_every_axis() -> None:
     runs = made_up_search(22)
-    axes = dimensions(write_parallel_coordinates(runs, SCORE, NAMES))
+    axes = read_trace(write_parallel_coordinates(runs, SCORE, NAMES))["dimensions"]
     labels = [str(axis["label"]).replace("<br>", " ").replace("&#x27;", "'") for axis in axes]
     assert labels == [HUMAN_SCORE, "epoch reached", *HUMAN_NAMES, "trial"]
     for axis in axes:
