@@ -76,7 +76,7 @@ class View:
 
 def _make_section() -> dict[str, Any]:
     flags = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
-    return {"uuid": SECTION, "name": "In short", **flags}
+    return {"uuid": SECTION, "name": "In short", "columns": 1, "cardHeight": 300, **flags}
 
 
 def make_note(view: str, verdict: Sequence[str], description: str) -> str:
