@@ -15,9 +15,8 @@ from csg.tracking.tags import Tag
 from csg.training.selection import SELECTION_SCORE
 
 TAGS: Final = (Tag.STATUS, Tag.BEST, Tag.CELL)
-LETTER, PADDING = 7, 10
-"""Pixels of a column's width, for each letter of its name in a view and beside them; the name of its kind, which the
-heading lacks, leaves some more."""
+LETTER, PADDING = 8, 24
+"""Pixels of a column's width, for each letter of its heading and beside them."""
 CHARTS: Final = "&compareRunsMode=CHART"
 """What the address of a view ends with, where the page shows charts beside the names of the runs."""
 SECTION: Final = "csg"
@@ -56,7 +55,7 @@ class View:
             "orderByAsc": False,
             "selectedColumns": self.columns,
             "columnOrder": self.columns,
-            "columnWidths": {column: PADDING + LETTER * len(column) for column in self.columns},
+            "columnWidths": {column: PADDING + LETTER * len(column.split("`")[1]) for column in self.columns},
             "runsHiddenMode": "FIRST_20_RUNS",
             "compareRunCharts": self._make_charts(),
             "compareRunSections": [_make_section()],
@@ -82,7 +81,7 @@ class View:
 
 def _make_section() -> dict[str, Any]:
     flags = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
-    return {"uuid": SECTION, "name": "In short", **flags}
+    return {"uuid": SECTION, "name": "In short", "columns": 1, "cardHeight": 300, **flags}
 
 
 def make_note(view: str, verdict: Sequence[str], description: str) -> str:
