@@ -59,7 +59,8 @@ def make_verdict(confirmed: Confirmed, *, words: str, is_default: bool) -> list[
         f"Under {seeds} the best configuration has a real {words} of {mean:.1f} %" + "".join(compared) + "."
     )
     unsure = {name: difference for name, difference in found.items() if name not in sure}
-    sentences += [said for name, difference in unsure.items() if (said := _advise(difference, name))]
+    alpha = ALPHA / max(len(unsure), 1)  # of Holm's first step
+    sentences += [said for name, difference in unsure.items() if (said := _advise(difference, name, alpha))]
     return sentences
 
 
@@ -68,35 +69,37 @@ def _describe_difference(difference: PairedDifference, name: str, *, significant
         return ""
     interval = difference.interval
     sure = "" if interval is None else f" [{interval.low:+.1f}, {interval.high:+.1f}]"
-    mark = "significant" if significant else "not significant"
+    alone = interval is not None and interval.low * interval.high > 0
+    mark = "significant" if significant else "not significant after Holm's correction" if alone else "not significant"
     return f", {difference.mean:+.1f} points{sure} against {name} ({mark})"
 
 
-def _advise(difference: PairedDifference, name: str) -> str:
-    """Say how many seeds would tell the best from a reference; empty where they do not differ."""
+def _advise(difference: PairedDifference, name: str, alpha: float) -> str:
+    """Say how many seeds would tell the best from a reference at a level; empty where they do not differ."""
     if not difference.mean:
         return ""
     if difference.sd is None:
         return f"To know whether it differs from {name} takes two seeds or more: --seeds 3."
     if not difference.sd:
         return ""
-    needed = count_seeds(difference.mean, difference.sd)
+    needed = count_seeds(difference.mean, difference.sd, alpha)
     if needed is None:
         return f"It cannot be told from {name}: at this spread more than {MOST_SEEDS:,} seeds would be needed."
     return f"To tell it from {name}, at this difference and spread, takes about {needed} seeds: --seeds {needed}."
 
 
-def count_seeds(mean: float, sd: float) -> int | None:
-    """Return the fewest seeds at which a 95 % paired t interval of this mean and spread leaves out zero.
+def count_seeds(mean: float, sd: float, alpha: float = ALPHA) -> int | None:
+    """Return the fewest seeds at which a paired t interval of this mean and spread leaves out zero.
 
     Args:
         mean: mean difference, not zero.
         sd: sample standard deviation of the differences.
+        alpha: 1 less the interval's confidence.
 
     Returns:
         At least 2; None beyond MOST_SEEDS.
     """
     for n in range(2, MOST_SEEDS + 1):
-        if float(stdtrit(n - 1, 1 - ALPHA / 2)) * sd / math.sqrt(n) < abs(mean):
+        if float(stdtrit(n - 1, 1 - alpha / 2)) * sd / math.sqrt(n) < abs(mean):
             return n
     return None

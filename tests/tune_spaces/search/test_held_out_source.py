@@ -148,7 +148,7 @@ def test_an_ablation_shows_what_its_cells_do_on_held_out_sources(tmp_path: Path)
     done = run(given, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "one without renders" in done.stdout and "held-out source accuracy %" in done.stdout
-    (table,) = output.rglob("ablation_PAIR.provenance.json")
+    (table,) = (output / "ablations").rglob("ablation_PAIR.provenance.json")
     cells = json.loads(table.read_text())["cells"]
     (shown,) = cells["one:held-out source accuracy %"]["values"].values()
     assert shown == find_mean(output, "source_only", "selected/held_out/accuracy")

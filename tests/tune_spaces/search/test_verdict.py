@@ -37,6 +37,17 @@ def test_what_is_not_sure_is_said_with_the_seeds_that_would_tell() -> None:
     assert len(said) == 2
 
 
+def test_what_the_correction_leaves_unsure_takes_more_seeds_than_there_were() -> None:
+    said = verdict(
+        {1: 80.0, 2: 80.0, 3: 80.0},
+        source_only={1: 76.4, 2: 74.4, 3: 72.4},
+        default_setting={1: 79.0, 2: 81.0, 3: 80.1},
+    )
+    # Differences of 5.6 +- 2: t = 4.85, beyond 4.303 (5 %) and below 6.205 (2.5 %, of two comparisons).
+    assert "+5.6 points [+0.6, +10.6] against source only (not significant after Holm's correction)" in said[-3]
+    assert said[-2] == "To tell it from source only, at this difference and spread, takes about 4 seeds: --seeds 4."
+
+
 def test_the_sobering_comes_first() -> None:
     said = verdict(BEST, is_default=True, source_only={1: 90.0, 2: 91.0, 3: 93.0})
     assert said[0] == "The best configuration is the default setting: the search has found nothing better."
