@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from analysis.page.tables import Link, name_anchor
-from analysis.runs.metrics import get_task, has_metrics
+from analysis.runs.metrics import format_real_interval, get_task, has_metrics
 from analysis.runs.names import name_method, name_metric, name_setting
 from analysis.runs.newest import CONFIRMATION, choose_main, name_ablation
 from analysis.runs.provenance import write_command
@@ -16,7 +16,6 @@ from analysis.runs.run_table import AblationRuns, RunTable, SearchRuns
 from analysis.runs.trials import rank_trials
 from analysis.tables.cell_table import format_mean
 from analysis.tables.comparisons import is_measured, make_ablation_table
-from analysis.tables.search_summary import format_wilson
 from analysis.tables.table import MISSING
 from csg.messages.errors import UserError
 from csg.messages.wording import is_or_are, name_first, pluralize
@@ -110,7 +109,7 @@ def _describe_trials(search: SearchRuns, best: TrackedRun, task: Task) -> Iterat
 
 def _format_real(run: TrackedRun, task: Task) -> str:
     value = run.metrics[f"target/test/{task.headline}"]
-    return f"{100 * value:.1f} %" + (f" {format_wilson(run, value)}" if task.one_label else "")
+    return f"{100 * value:.1f} %" + (f" {format_real_interval(run, value)}" if task.one_label else "")
 
 
 def _lead(verdict: Sequence[str]) -> list[str]:

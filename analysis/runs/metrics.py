@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from csg.config.pairs import get_pair_task
+from csg.data.pair import TARGET_TEST
 from csg.metrics.validators import VALIDATORS
 from csg.tasks import TASKS
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
-from csg.training.score_words import Unit
+from csg.training.score_words import Unit, format_wilson
 from csg.training.selection import ASKS, PROTOCOL_STREAMS, PROTOCOLS
 
 E0_METRIC: Final = "target/test/E0_mhe"
@@ -74,6 +75,11 @@ def find_measured_selectors(task: Task, runs: Collection[TrackedRun]) -> dict[st
         for name, each in make_selectors(task).items()
         if each.protocol not in ("unlabelled", "held_out_source") or any(has_metrics(run, each.metric) for run in runs)
     }
+
+
+def format_real_interval(run: TrackedRun, share: float) -> str:
+    """Write the 95 % Wilson interval of a share of the images of target/test that a finished run was measured on."""
+    return format_wilson(share, int(run.metrics[f"{TARGET_TEST}/images"]))
 
 
 def find_protocol(score: str) -> str:

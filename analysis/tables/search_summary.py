@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scipy.stats import binomtest
-
-from analysis.runs.metrics import get_task
+from analysis.runs.metrics import format_real_interval, get_task
 from analysis.runs.newest import make_unique_key
 from analysis.runs.run_table import SearchRuns
 from analysis.runs.trials import rank_trials
@@ -43,13 +41,6 @@ def make_search_summary(searches: Sequence[SearchRuns]) -> Table:
         "source only, the search's first trial, in points; one seed each, saying nothing of the spread."
     )
     return Table("search_summary", "Searches", cells, caption)
-
-
-def format_wilson(run: TrackedRun, accuracy: float) -> str:
-    """Write the 95 % Wilson interval of a finished run's accuracy, a share of the images of target/test, in %."""
-    images = int(run.metrics[f"{TARGET_TEST}/images"])
-    interval = binomtest(round(accuracy * images), images).proportion_ci(method="wilson")
-    return f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
 def _make_entries(search: SearchRuns, task: Task) -> list[Entry]:
@@ -89,5 +80,5 @@ def _make_real_entry(run: TrackedRun, task: Task) -> Entry:
     if metric not in run.metrics:
         return Entry(MISSING)
     share = run.metrics[metric]
-    interval = f" {format_wilson(run, share)}" if task.one_label else ""
+    interval = f" {format_real_interval(run, share)}" if task.one_label else ""
     return Entry(f"{100 * share:.1f}{interval}", "", metric, {run.run_id: share})

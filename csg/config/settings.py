@@ -1,6 +1,6 @@
 """Groups of settings as dataclasses: their bounds, their dotted names, and the errors of values that they refuse.
 
-This module knows no setting. ``csg.config.sections`` and the file of each method declare them.
+This module knows no setting. ``csg.config.data``, ``csg.config.sections`` and the file of each method declare them.
 """
 
 from __future__ import annotations

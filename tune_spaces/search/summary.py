@@ -7,9 +7,8 @@ import statistics
 from rich.text import Text
 
 from analysis.figures.search_figures import write_search_figures
-from analysis.runs.metrics import has_metrics, make_selectors
+from analysis.runs.metrics import format_real_interval, has_metrics, make_selectors
 from analysis.runs.trials import rank_trials
-from analysis.tables.search_summary import format_wilson
 from csg.commands.figures import NO_LABELLED_TARGET
 from csg.commands.next_commands import find_program, print_next, show_in_mlflow
 from csg.commands.remarks import print_remarks, remark_on_chance
@@ -203,8 +202,8 @@ def format_real_figures(run: TrackedRun, task: Task, unit: Unit) -> str:
         return selection
     overall, score = (run.metrics[f"{TARGET_TEST}/{name}"] for name in (task.overall, task.score))
     energy = run.metrics.get(f"{TARGET_TEST}/E0_mhe")  # not with features that are not finite, or all zero
+    interval = f" {format_real_interval(run, overall)}" if task.one_label else ""
     return (
-        f"{selection}   real {task.overall_words} "
-        f"{100 * overall:5.1f} %{f' {format_wilson(run, overall)}' if task.one_label else ''}   {task.score_words} "
+        f"{selection}   real {task.overall_words} {100 * overall:5.1f} %{interval}   {task.score_words} "
         f"{100 * score:5.1f} %   E_0 (mhe) {'-' if energy is None else f'{energy:.3f}'}"
     )
