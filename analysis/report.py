@@ -11,6 +11,7 @@ import html
 import sys
 from collections import Counter
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from analysis.page.figures import write_figures
 from analysis.page.origins import name_run, write_origins
@@ -44,7 +45,9 @@ class ReportOptions(MainOptions):
     @property
     def server(self) -> str:
         """Where MLflow's pages are."""
-        return self.ui or (self.tracking_uri if self.tracking_uri.startswith("http") else LOCAL_SERVER).rstrip("/")
+        store = urlsplit(self.tracking_uri)
+        shown = store._replace(netloc=store.netloc.rpartition("@")[2]).geturl()  # a page is passed on: no password
+        return (self.ui or (shown if store.scheme.startswith("http") else LOCAL_SERVER)).rstrip("/")
 
     @property
     def file(self) -> Path:

@@ -6,7 +6,7 @@ import html
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from analysis.page.tables import name_anchor
-from analysis.runs.provenance import write_command
+from analysis.runs.provenance import join_commands
 from analysis.runs.run_table import RunTable
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
@@ -60,7 +60,7 @@ def _write_entry(name: str, runs: Sequence[TrackedRun], address: Address) -> str
     )
     return (
         f"<div class='run'><p><strong>{html.escape(name)}</strong> <span class='note'>in MLflow: {pages}</span></p>"
-        f"<pre>{html.escape(write_command(runs[0].params))}</pre></div>"
+        f"<pre>{html.escape(join_commands(runs[0]))}</pre></div>"
     )
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import html
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from analysis.page.tables import Link, name_anchor
+from analysis.runs.comparable import collect_by_seed
 from analysis.runs.metrics import format_real_interval, get_task, has_metrics
 from analysis.runs.names import name_method, name_metric, name_setting
 from analysis.runs.newest import CONFIRMATION, choose_main, name_ablation
-from analysis.runs.provenance import write_command
+from analysis.runs.provenance import join_commands
 from analysis.runs.run_table import AblationRuns, RunTable, SearchRuns
 from analysis.runs.trials import rank_trials
 from analysis.tables.cell_table import format_mean
 from analysis.tables.comparisons import is_measured, make_ablation_table
-from analysis.tables.table import MISSING
+from analysis.tables.table import MISSING, Entry
 from csg.messages.errors import UserError
 from csg.messages.wording import is_or_are, name_first, pluralize
 from csg.tasks.task import Task
@@ -69,7 +71,7 @@ def _write_search(table: RunTable, search: SearchRuns, link: Link, suffix: str) 
     rows[BEST] = (
         f"<p><a href='{html.escape(link(best.run_id))}'>Trial {html.escape(best.name)}</a></p>"
         f"{_write_settings(search.names, best, default)}"
-        f"<details><summary>The command that trains it</summary><pre>{html.escape(write_command(best.params))}</pre>"
+        f"<details><summary>The command that trains it</summary><pre>{html.escape(join_commands(best))}</pre>"
         "</details>"
     )
     rows[SURE] = _write_evidence(table, search, suffix)
@@ -193,15 +195,40 @@ def _write_ablation(table: RunTable, ablation: AblationRuns, mix: Collection[str
     name = name_anchor(f"ablation_{name_ablation(ablation, table.ablations())}{suffix}")
     figure = f"{heading.removesuffix(' %')} of {entries[best[0]].text} %"
     rows[VERDICT] = _paragraphs([f"{_join(_quote(best))} {is_or_are(len(best))} best, with a {figure}."])
-    sure = (
-        f"{name_first(_quote(alike))} cannot be told from {'it' if len(best) == 1 else 'them'} by these seeds."
-        if alike
-        else "By these seeds it differs from all others (paired t tests, Holm-corrected, 5 %)."
-        if len(seeds) > 1
-        else "One seed: nothing can be tested."
-    )
+    sure = _say_how_sure(ablation, dict(entries), best, alike) if len(seeds) > 1 else "One seed: nothing can be tested."
     rows[SURE] = f"{_paragraphs([sure])}<p class='note'><a href='#{name}'>The table</a> has every test.</p>"
     return _fill(f"Ablation {ablation.design}", rows)
+
+
+def _say_how_sure(
+    ablation: AblationRuns, entries: Mapping[Any, Entry], best: Sequence[str], alike: Sequence[str]
+) -> str:
+    """Say which cells cannot be told from the best, and which were not compared with it.
+
+    Args:
+        ablation: the runs.
+        entries: of the table's first figure, by cell.
+        best: the best cells.
+        alike: cells that the table marks as not distinguishable from them.
+    """
+    metric = entries[best[0]].metric
+    seeds = {
+        str(cell): {
+            seed for seed, value in collect_by_seed(ablation.cell(str(cell)), metric).items() if math.isfinite(value)
+        }
+        for cell in entries
+    }
+    others = [cell for cell in seeds if cell not in (*best, *alike)]
+    untested = [cell for cell in others if len(seeds[cell] & seeds[best[0]]) < 2]
+    said = []
+    if alike:
+        it = "it" if len(best) == 1 else "them"
+        said.append(f"{name_first(_quote(alike))} cannot be told from {it} by these seeds.")
+    elif others and not untested:
+        said.append("By these seeds it differs from all others (paired t tests, Holm-corrected, 5 %).")
+    if untested:
+        said.append(f"Not compared, for want of two seeds in common: {name_first(_quote(untested))}.")
+    return " ".join(said) or "There is nothing to compare it with."
 
 
 def _join(words: Sequence[str]) -> str:

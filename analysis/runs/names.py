@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from csg.data.held_out import HELD_OUT
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, TARGET_TEST, TARGET_VAL
 from csg.metrics.validators import VALIDATORS
 from csg.tasks import TASKS
@@ -37,6 +38,7 @@ SCORES: Final = {
 STREAMS: Final = {
     SOURCE_VAL: "held-out synthetic images",
     SOURCE_SHIFTED: "distorted synthetic images",
+    HELD_OUT: "a source that was not trained on",
     TARGET_VAL: "real images",
     TARGET_TEST: "real test images",
 }

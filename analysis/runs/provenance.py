@@ -43,6 +43,11 @@ def write_commands(run: Mapping[str, Any]) -> list[str]:
     return [write_command({**run["settings"], "data.held_out": source}) for source in run["without"]]
 
 
+def join_commands(run: TrackedRun) -> str:
+    """Return the commands of :func:`write_commands` for a run, a line each."""
+    return "\n".join(write_commands(describe_runs([run])[run.run_id]))
+
+
 def write_command(settings: Mapping[str, Any]) -> str:
     """Return the command that trains a run. It holds the settings that differ from the defaults.
 

@@ -32,7 +32,7 @@ from csg.messages.errors import UserError
 from csg.messages.text import make_one_line
 from csg.messages.wording import is_or_are, pluralize
 from csg.tasks import find_task
-from csg.tasks.classification import class_scores
+from csg.tasks.classification import FlipAveraging, class_scores
 from csg.tasks.measurement import Inference
 from csg.training.selected import Selected
 
@@ -96,7 +96,7 @@ class Predictor:
         """Return the class index of each of (N, 3, H, W) RGB images, (N,), or of each of their pixels, (N, H, W).
 
         Args:
-            images: uint8; of a classification as large as those that the run was trained on.
+            images: uint8; of a classification squares as large as those that the run was trained on.
 
         Raises:
             UserError: they are of another type or shape.
@@ -107,9 +107,17 @@ class Predictor:
                 f"images: expected uint8 of shape (N, 3, H, W), found {str(given.dtype).removeprefix('torch.')} of "
                 f"shape {tuple(given.shape)}"
             )
-        task, batch = find_task(self.config.data), self.config.train.evaluation_batch_size
-        answers = [task.predict(self.inference, self.config, some) for some in torch.split(given, batch)]
-        return torch.cat(answers).numpy()
+        data, batches = self.config.data, torch.split(given, self.config.train.evaluation_batch_size)
+        if data.task == "segmentation":
+            task = find_task(data)
+            return torch.cat([task.predict(self.inference, self.config, some) for some in batches]).numpy()
+        side = data.image_size
+        if tuple(given.shape[2:]) != (side, side):
+            raise UserError(
+                f"images: expected {side}x{side} pixels, as the run was trained on, found {given.shape[2]}x"
+                f"{given.shape[3]}; resize them, or let classify_folder prepare them as an evaluation does"
+            )
+        return torch.cat([self._score(some).argmax(dim=1) for some in batches]).cpu().numpy()
 
     def classify_folder(self, folder: str | Path, *, max_megapixels: int | None = None) -> pd.DataFrame:
         """Return the class of every image below a folder: ``file`` (below it), ``class``, ``probability``.
@@ -140,15 +148,23 @@ class Predictor:
             rows = list(zip(names, *self._classify(reading.views[0]), strict=True)) if names else []
             yield Answers(rows, reading.bad, reading.several_frames)
 
+    @property
+    def _averaging(self) -> FlipAveraging:
+        """How an evaluation averages an image and its mirror image."""
+        return self.config.data.flip_averaging if self.selected.flip_averaging else "none"
+
+    def _score(self, images: Tensor) -> Tensor:
+        """Return the (N, classes) scores of (N, 3, S, S) images, as an evaluation finds them."""
+        return class_scores(self.inference, self.inference.input(images), self._averaging)[0]
+
     def _classify(self, images: Tensor) -> tuple[list[str], list[float]]:
         """Return the class of each of (N, 3, H, W) images, as an evaluation finds it, and its probability.
 
         The probability is averaged over the image and its mirror image if the evaluation of the run does so. With
         ``data.flip_averaging=sigmoid``, probabilities do not sum to one.
         """
-        averaging = self.config.data.flip_averaging if self.selected.flip_averaging else "none"
-        scores, _ = class_scores(self.inference, self.inference.input(images), averaging)
-        probabilities = scores.softmax(dim=1) if averaging == "none" else scores
+        scores = self._score(images)
+        probabilities = scores.softmax(dim=1) if self._averaging == "none" else scores
         predicted = scores.argmax(dim=1, keepdim=True)
         names = [self.classes[label] for label in predicted.flatten().tolist()]
         return names, probabilities.gather(1, predicted).flatten().tolist()

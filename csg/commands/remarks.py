@@ -36,8 +36,8 @@ def remark_on_warmup(config: Config, *, images: int) -> str:
 def remark_on_idle_selection(config: Config, given: Collection[str]) -> str:
     """Say that a flag about selection selects nothing in a single run; empty where it does, or none was given."""
     flags = [name for name in ("selection.protocol", "selection.validator") if name in given]
-    if not flags or config.selection.epoch == "best":
-        return ""
+    if not flags or config.selection.epoch == "best" or config.selection.protocol == "held_out_source":
+        return ""  # of a held-out source the command itself says what it means
     return (
         f"{format_flag(flags[0])} selects nothing in a single training, which measures the last epoch's weights; "
         f"--selection.epoch best measures those of the epoch with the best {describe_score(config)}"

@@ -71,7 +71,7 @@ def _list_next(run: Run, argv: Sequence[str]) -> dict[str, str]:
     program, weights = find_program("csg"), quote_for_shell(str(run.selected))
     again = " ".join(map(quote_for_shell, drop_flag(argv, "train.seed")))
     return {
-        "Another seed": f"{program} train {again} --train.seed {run.config.train.seed + 1}".replace("  ", " "),
+        "Another seed": " ".join(filter(None, (program, "train", again, f"--train.seed {run.config.train.seed + 1}"))),
         "Predict": f"{program} predict FOLDER --checkpoint {weights}",
         "Export": f"{program} export --checkpoint {weights} --output model.onnx",
     }

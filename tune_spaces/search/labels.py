@@ -20,7 +20,7 @@ def label_trial(config: Config, searched: Mapping[str, Any]) -> str:
     untold = []
     for name, value in searched.items():
         text = f"{value:.3g}" if isinstance(value, float) else str(value)
-        if text in words:
+        if name.startswith(("method.", "averaging.")) and text in words:
             words.remove(text)  # it tells one setting
         elif not set(text.split("+")) <= set(words):  # stages, which CSG's summary tells one by one
             untold.append(f"{name.partition('.')[2]} {text}")

@@ -90,7 +90,7 @@ def search_and_conclude(search: Search, console: Console) -> Conclusion:
         show_other_choices(search, outcome, console)
         raise
     show_other_choices(search, outcome, console)
-    show_worth(search, console)
+    show_worth(search, outcome, console)
     return Conclusion(outcome, done)
 
 

@@ -68,7 +68,8 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> None:
     tracker.set_tags(outcome.parent, {"best.run_id": best.run_id, "best.config_id": best.tags[Tag.CONFIG_ID]})
     tracker.mark_best(runs, best)
     _print_result(search, console, best, finished, queries=queries)
-    view = tracker.share_view(search.make_view(outcome.parent, runs), search.study.description)
+    verdict = tracker.read(outcome.parent).tags.get(Tag.VERDICT, "").splitlines()  # of an earlier confirmation
+    view = tracker.share_view(search.make_view(outcome.parent, runs), search.study.description, verdict)
     again = f"{find_program('csg')} train --config {quote_for_shell(str(best_place))} --train.seed 1"
     compare = show_in_mlflow(tracker.uri, view)
     print_next({"Compare the runs": compare, "Train it again": again, "Figures": str(folder)}, console)

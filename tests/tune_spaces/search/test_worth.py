@@ -24,7 +24,7 @@ def say_worth(scores: list[float], protocol: str, real: list[float] | None = Non
             metrics["target/test/mean_class_accuracy"] = 0.5 + number / 100
         params = {"data.name": "glyphs", "method.name": "csg", "train.seed": number}
         runs.append(TrackedRun(f"id{number}", f"{number}", "finished", params, {"csg.run": str(number)}, metrics))
-    return describe_worth(search, runs)
+    return describe_worth(search, runs, runs)
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,9 @@ def test_a_score_is_said_to_rank_runs_as_it_does(scores: list[float], rho: str) 
 
 
 def test_where_few_runs_or_no_difference_can_tell_that_is_said() -> None:
-    for scores in ([0.1, 0.2, 0.3], [0.5] * 9):
-        assert (
-            f"is not known on these data yet: that takes 7 finished runs that differ, found {len(scores)}"
-            in say_worth(scores, "source")
-        )
+    few, equal = say_worth([0.1, 0.3, 0.2], "source"), say_worth([0.5] * 9, "source")
+    assert few.endswith("is not known on these data yet: 3 finished runs, and it takes 7.")
+    assert equal.endswith("is not known on these data yet: all 9 values of x are equal.")
 
 
 def test_nothing_is_said_without_labels_and_under_a_protocol_that_looks_at_them() -> None:
