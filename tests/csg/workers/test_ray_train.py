@@ -141,7 +141,7 @@ def test_a_run_survives_a_killed_worker_and_goes_on_after_its_driver_was_interru
     wait_for_epochs(process, output, 2)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate()
-    assert process.returncode == 130 and "Interrupted. The same command goes on" in said
+    assert process.returncode == 130 and "Interrupted; the same command goes on" in said
     assert record(output)["status"] == "interrupted"
     process = started(output, epochs=3)
     os.kill(process.pid, signal.SIGKILL)
