@@ -50,9 +50,8 @@ def make_frame(runs: Sequence[TrackedRun]) -> pd.DataFrame:
     The columns have the names that ``mlflow.search_runs`` gives them: ``params.method.temperature``,
     ``metrics.target/test/accuracy``, ``tags.csg.cell``. Parameters keep their types.
     """
-    columns = ("run_id", "name", "params", "tags", "metrics")
-    # A search and an ablation have no status of their own.
-    rows = [{name: getattr(run, name) for name in columns} | {"status": run.tags.get(Tag.STATUS, "")} for run in runs]
+    columns = ("run_id", "name", "status", "params", "tags", "metrics")
+    rows = [{name: getattr(run, name) for name in columns} for run in runs]
     if not rows:
         return pd.DataFrame(columns=["name", "status"]).rename_axis("run_id")
     return pd.json_normalize(rows, max_level=1).set_index("run_id")
