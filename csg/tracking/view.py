@@ -15,8 +15,6 @@ from csg.tracking.tags import Tag
 from csg.training.selection import SELECTION_SCORE
 
 TAGS: Final = (Tag.STATUS, Tag.BEST, Tag.CELL)
-LETTER, PADDING = 8, 24
-"""Pixels of a column's width, for each letter of its heading and beside them."""
 CHARTS: Final = "&compareRunsMode=CHART"
 """What the address of a view ends with, where the page shows charts beside the names of the runs."""
 SECTION: Final = "csg"
@@ -55,7 +53,6 @@ class View:
             "orderByAsc": False,
             "selectedColumns": self.columns,
             "columnOrder": self.columns,
-            "columnWidths": {column: PADDING + LETTER * len(column.split("`")[1]) for column in self.columns},
             "runsHiddenMode": "FIRST_20_RUNS",
             "compareRunCharts": self._make_charts(),
             "compareRunSections": [_make_section()],
@@ -81,7 +78,7 @@ class View:
 
 def _make_section() -> dict[str, Any]:
     flags = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
-    return {"uuid": SECTION, "name": "In short", "columns": 1, "cardHeight": 300, **flags}
+    return {"uuid": SECTION, "name": "In short", **flags}
 
 
 def make_note(view: str, verdict: Sequence[str], description: str) -> str:
