@@ -21,6 +21,7 @@ def show_worth(search: Search, outcome: Outcome, console: Console) -> None:
     """Print :func:`describe_worth` of all runs of a search's experiment."""
     trials = outcome.tracker.read_children(outcome.parent)
     if worth := describe_worth(search, trials, read_experiment(search.tracking_uri, search.experiment)):
+        console.print()
         console.print(worth)
 
 
