@@ -61,15 +61,10 @@ class View:
         return json.dumps(state)
 
     def _make_charts(self) -> list[dict[str, Any]]:
-        line: dict[str, Any] = {
-            "type": "LINE",
-            "metricKey": self.score,
-            "selectedMetricKeys": [self.score],
-            "xAxisKey": "step",
-        }
-        line |= {"displayName": f"{self.score} by epoch", "scaleType": "linear", "xAxisScaleType": "linear"}
+        line: dict[str, Any] = {"type": "LINE", "metricKey": self.score, "xAxisKey": "step"}
+        line |= {"selectedMetricKeys": [self.score]}
         parallel: dict[str, Any] = {"type": "PARALLEL", "selectedParams": list(self.axes), "showAllRuns": True}
-        parallel |= {"selectedMetrics": [SELECTION_SCORE, self.real], "displayName": "settings and scores"}
+        parallel |= {"selectedMetrics": [SELECTION_SCORE, self.real]}
         bars: dict[str, Any] = {"type": "BAR", "metricKey": self.real, "runsCountToCompare": 20}
         charts = [line, *([parallel] if self.axes else []), bars]
         fixed = {"metricSectionId": SECTION, "deleted": False, "isGenerated": False}
@@ -78,7 +73,7 @@ class View:
 
 def _make_section() -> dict[str, Any]:
     flags = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
-    return {"uuid": SECTION, "name": "In short", **flags}
+    return {"uuid": SECTION, "name": "In short", "columns": 1, "cardHeight": 360, **flags}  # narrower ones hide titles
 
 
 def make_note(view: str, verdict: Sequence[str], description: str) -> str:

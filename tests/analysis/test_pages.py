@@ -21,6 +21,7 @@ from playwright.sync_api import Page, sync_playwright
 from analysis import report
 from csg.storage.disk import DiskPlace
 from csg.tracking import RunTracker, Tracker, View
+from csg.tracking.view import CHARTS
 from csg.training.run import Run
 from tests.analysis.tables.test_tables import GOLDEN
 from tests.csg.training.test_training import tiny
@@ -152,3 +153,8 @@ def test_the_view_of_a_search_shows_its_trials_with_the_searched_settings_and_no
         page.locator(".parcoords, .parallel-coordinates-plot, .js-plotly-plot").first.wait_for(timeout=60_000)
         differing = page.locator("tr", has_text="method.temperature").first.inner_text().split()
         assert differing[-2:] == ["0.07", "0.5"], "a setting has one name, here too"
+        page.goto(f"{server}{address}{CHARTS}")
+        page.get_by_text("In short").first.wait_for(timeout=60_000)
+        page.get_by_text("source/val/mean_class_accuracy").first.wait_for(timeout=60_000)
+        page.get_by_text("Parallel Coordinates").first.wait_for(timeout=60_000)
+        page.locator(".js-plotly-plot").first.wait_for(timeout=60_000)
