@@ -16,7 +16,7 @@ import pandas as pd
 
 from csg.commands.opening import open_run
 from csg.commands.prediction import Predictor
-from csg.commands.tracked_training import make_unrecorded_error, open_tracker, train_to_end
+from csg.commands.tracked_training import check_store, make_unrecorded_error, open_tracker, train_to_end
 from csg.config import Config
 from csg.messages.console import Console
 from csg.messages.errors import UserError
@@ -106,6 +106,7 @@ def train(config: Config, *, tracking_uri: str | None = None, experiment: str = 
         OutsideFaultError: something outside ended it, such as a full disk; the same call goes on.
     """
     console = Console()
+    check_store(tracking_uri, experiment or config.data.name)
     run = open_run(config, console)
     track = open_tracker(run, uri=tracking_uri, experiment=experiment)
     if not train_to_end(run, track, console):

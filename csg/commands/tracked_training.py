@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from csg.commands.progress import CountProgress
@@ -18,7 +20,21 @@ from csg.training.run import Run
 from csg.workers.run import train_run
 
 if TYPE_CHECKING:
-    from csg.tracking import RunTracker
+    from csg.tracking import RunTracker, Tracker
+
+
+def check_store(uri: str | None, experiment: str) -> None:
+    """See that a store that somebody names can be used, before weights are trained and images are looked at for it.
+
+    Args:
+        uri: the store; None for the SQLite file below ``train.output``, "none" for no store; neither is asked.
+        experiment: its name.
+
+    Raises:
+        UserError, TrackingAwayError: the store refuses, or does not answer.
+    """
+    if uri not in (None, "none"):
+        _open_store(uri, experiment)
 
 
 def open_tracker(run: Run, *, uri: str | None, experiment: str) -> RunTracker | None:
@@ -34,13 +50,29 @@ def open_tracker(run: Run, *, uri: str | None, experiment: str) -> RunTracker | 
     """
     if uri == "none":
         return None
+    from csg import tracking
+
+    store = _open_store(
+        uri or tracking.get_default_tracking_uri(run.config.train.output), experiment or run.config.data.name
+    )
+    with _refusals_said():
+        return tracking.RunTracker(store, run)
+
+
+def _open_store(uri: str, experiment: str) -> Tracker:
     from csg import tracking  # takes seconds to import
 
+    with _refusals_said():
+        return tracking.Tracker(uri, experiment)
+
+
+@contextmanager
+def _refusals_said() -> Iterator[None]:
+    """Say in a sentence why a store refuses."""
+    from csg import tracking
+
     try:
-        store = tracking.Tracker(
-            uri or tracking.get_default_tracking_uri(run.config.train.output), experiment or run.config.data.name
-        )
-        return tracking.RunTracker(store, run)
+        yield
     except tracking.TrackingError as error:
         raise tracking.make_recording_error(get_first_line(str(error)), tracking.describe_refusal(error)) from None
 

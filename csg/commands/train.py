@@ -9,7 +9,7 @@ from csg.commands.figures import print_figures
 from csg.commands.next_commands import find_program, print_next, show_in_mlflow
 from csg.commands.opening import open_run
 from csg.commands.remarks import print_remarks, remark_on_chance, remark_on_idle_selection, remark_on_warmup
-from csg.commands.tracked_training import make_unrecorded_error, open_tracker, train_to_end
+from csg.commands.tracked_training import check_store, make_unrecorded_error, open_tracker, train_to_end
 from csg.config import Config
 from csg.config.flags import drop_flag
 from csg.data import load_pair
@@ -44,6 +44,7 @@ def train(argv: Sequence[str], console: Console) -> int:
     print_remarks([remark_on_idle_selection(flags.config, flags.given)], console)
     if flags.options.dry_run:
         return _show_plan(flags.config, console)
+    check_store(flags.options.tracking_uri, flags.options.experiment or flags.config.data.name)
     run = open_run(flags.config, console)
     if flags.config.selection.protocol == "held_out_source" and HELD_OUT not in run.pair.streams:
         console.print(

@@ -202,8 +202,7 @@ class Launch:
         self._files.remove()
         self._run.reread()
         if self._run.record.status == "finished":
-            for left in LaunchFiles.find_all(self._run.folder):
-                left.remove()
+            LaunchFiles.remove_all(self._run.folder)
 
 
 def work(loop_config: dict[str, Any]) -> None:

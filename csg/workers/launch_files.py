@@ -26,15 +26,16 @@ class LaunchFiles:
         """What Ray Train keeps of a run, on the driver's disk, holds nothing that the run's own folder lacks."""
 
     @classmethod
-    def find_all(cls, folder: Place) -> list[LaunchFiles]:
-        """Find all launches that left files, also those of drivers that were killed."""
+    def remove_all(cls, folder: Place) -> None:
+        """Remove those of all launches of a finished run, also of drivers that were killed."""
         found = {*folder.names(), *(path.name for path in folder.local.glob(".ray_train-*"))}
         launches = {
             name.partition("-")[2]
             for name in found
             if name.startswith((".launch-", ".error-", ".progress-", ".ray_train-"))
         }
-        return [cls(folder, name) for name in sorted(launches)]
+        for name in launches:
+            cls(folder, name).remove()
 
     def remove(self) -> None:
         """Remove them all."""

@@ -6,6 +6,7 @@ from collections.abc import Generator
 
 from csg.training.loop import EpochReport, OnStep, OnWait
 from csg.training.run import Run
+from csg.workers.launch_files import LaunchFiles
 
 
 def train_run(run: Run, on_step: OnStep | None = None, on_wait: OnWait | None = None) -> Generator[EpochReport]:
@@ -26,4 +27,5 @@ def train_run(run: Run, on_step: OnStep | None = None, on_wait: OnWait | None = 
 
             yield from train_on_workers(run, on_step, on_wait)
             return
+        LaunchFiles.remove_all(run.folder)  # the workers of a driver that was killed may have ended the run
     yield from run.epochs(on_step)

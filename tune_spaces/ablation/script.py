@@ -15,6 +15,7 @@ from analysis.tables.comparisons import make_ablation_table
 from analysis.tables.table import write_tables
 from csg.commands.opening import check_starting_weights, open_pair, show_remarks
 from csg.commands.script import run_script
+from csg.commands.tracked_training import check_store
 from csg.config import Config, DataConfig
 from csg.config.settings import Count, flatten
 from csg.data.pair import TARGET_TEST, Pair
@@ -93,6 +94,8 @@ def plan_ablation(flags: Flags[OptionsT], name: str, design: Design, console: Co
     if refused:
         raise UserError(f"--{refused[0]}: this design sets it cell by cell; leave it out, or declare a design")
     place_at(config.train.output).reach("train.output", writing=True)
+    if not options.plan:
+        check_store(options.tracking_uri, options.experiment or config.data.name)
     return Ablation(
         name=name,
         design=design,

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from analysis.runs.names import ROLE_NAMES
 from csg.commands.opening import check_starting_weights, open_pair
+from csg.commands.tracked_training import check_store
 from csg.config import Config
 from csg.config.names import make_folder_name
 from csg.config.pairs import BUNDLED
@@ -269,6 +270,7 @@ def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
         raise UserError(f"--{pinned_stage[0]}: stages are searched; set --method.stages too, or leave this unset")
     check_space(space, base, config)
     place_at(config.train.output).reach("train.output", writing=True)
+    check_store(options.tracking_uri, options.experiment or config.data.name)
     check_starting_weights(config, console)
     pair = open_pair(config, console)
     run = open_trial_run(config, pair)

@@ -40,6 +40,7 @@ from csg.training.step import NonFiniteLossError
 from csg.workers import distributed
 from csg.workers.launch_files import LaunchFiles
 from tests.csg.training.test_training import tiny
+from tests.few_images import few_images
 from tests.made_up_pair import made_up_pair
 from tests.tune_spaces.search.test_search import ROOT
 from tune_spaces.execution import trial
@@ -382,7 +383,7 @@ def test_a_search_in_which_trials_failed_says_so_at_its_end(tmp_path: Path) -> N
 
 
 SEARCH = [
-    *("--data.source-images", "24", "--data.image-size", "32", "--train.epochs", "1", "--train.batch-size", "8"),
+    *("--data.source-images", "24", "--train.epochs", "1", "--train.batch-size", "8"),
     *("--num-samples", "2", "--concurrency", "1", "--optim.warmup-steps", "0", "--train.threads", "1"),
     *("--train.checkpoint-minutes", "0", "--space", "contrast"),
 ]
@@ -397,7 +398,8 @@ def test_a_search_on_a_disk_that_fills_up_goes_on_when_it_has_room(tmp_path: Pat
     )
     if mounted.returncode:
         pytest.skip(f"a small disk takes the right to mount one: {mounted.stderr.strip()}")
-    command = [sys.executable, str(ROOT / "tune_spaces" / "visda_search.py"), *SEARCH, "--train.output", str(output)]
+    command = [sys.executable, str(ROOT / "tune_spaces" / "visda_search.py"), *few_images(), *SEARCH]
+    command += ["--train.output", str(output)]
     try:
         full = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
         assert full.returncode == 3, full.stdout + full.stderr

@@ -23,7 +23,7 @@ from csg.parsing import config_from_flat, parse_flags
 from csg.tracking import Tracker, get_default_tracking_uri
 from csg.tracking.tags import Tag
 from csg.training.identity import config_id
-from tests.few_images import few_images
+from tests.few_images import SMALL_ENCODER, few_images
 from tests.finished_run import write_images
 from tests.made_up_pair import made_up_pair
 from tune_spaces.search.plan import SearchOptions
@@ -211,7 +211,7 @@ def test_an_ablation_and_a_search_whose_winners_are_confirmed_train_a_method_fro
     flags = [
         *("--data.name", "folders", "--data.source", "renders", "--data.target", "photographs"),
         *("--data.image-size", "32", "--train.epochs", "1", "--train.batch-size", "8", "--concurrency", "1"),
-        *("--method.path", "confidence_penalty:ConfidencePenalty"),
+        *("--method.path", "confidence_penalty:ConfidencePenalty", *SMALL_ENCODER),
     ]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for script, own in (

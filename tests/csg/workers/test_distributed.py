@@ -26,6 +26,7 @@ from csg.training.run import Run
 from csg.training.step import task_loss
 from csg.workers import distributed
 from csg.workers.distributed import Launch, hold_run
+from csg.workers.launch_files import LaunchFiles
 from csg.workers.run import train_run
 from tests.made_up_pair import TINY, made_up_pair
 from tests.process_group import Result, disagreeing, masked, trained, unequal
@@ -224,3 +225,16 @@ def test_a_run_is_held_by_one_at_a_time_and_waiting_for_it_can_be_left_off(tmp_p
         assert first and not second
     with hold_run(other, lambda: True) as again:
         assert again
+
+
+def test_a_finished_run_keeps_no_file_of_a_driver_that_was_killed_before_its_workers_ended(tmp_path: Path) -> None:
+    run = Run(config_from_flat(TINY | {"train.output": str(tmp_path), "train.workers": 2}), made_up_pair())
+    for _ in run.epochs():
+        pass
+    run.finish()
+    kept = {path.name for path in run.folder.local.iterdir()}
+    files = LaunchFiles(run.folder, "0123456789ab")
+    files.wanted.write(b"")
+    files.ray_train.mkdir()
+    assert len(list(train_run(run))) == 2
+    assert {path.name for path in run.folder.local.iterdir()} == kept

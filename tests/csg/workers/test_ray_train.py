@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 
 from csg.storage.layout import OUTPUTS, PICTURES
+from tests.few_images import SMALL_ENCODER
 from tests.process_tree import descends, processes_named
 from tests.published_trees import write_folders
 
 SMALL = [
     *("--data.name", "folders", "--data.image-size", "32", "--train.epochs", "4", "--train.batch-size", "8"),
     *("--train.precision", "float64", "--train.checkpoint-minutes", "0.05", "--tracking-uri", "none"),
-    *("--method.queue-size", "256"),
+    *("--method.queue-size", "256", *SMALL_ENCODER),
 ]
 
 
@@ -138,6 +139,7 @@ def test_a_run_survives_a_killed_worker_and_goes_on_after_its_driver_was_interru
     os.kill(workers[1], signal.SIGKILL)
     while len(anew := workers_of(process.pid)) < 2 or set(workers) & set(anew):
         assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.2)
     wait_for_epochs(process, output, 2)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate()
