@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from csg.parsing import config_from_flat
 from csg.tracking import Tracker, get_default_tracking_uri
 from csg.training.checkpoint import load_state
 from csg.training.run import Run
+from tests import warm
 from tests.csg.commands.test_cli import Main, run
 from tests.made_up_pair import TINY
 from tests.published_trees import FAULTS, LIST, visda17_flags, write_folders, write_visda17
@@ -242,7 +242,7 @@ def test_a_search_runs_end_to_end_on_a_published_tree(tmp_path: Path) -> None:
         *("--model.name", "resnet18", "--model.weights", "resnet18.pth"),
         *("--num-samples", "2", "--concurrency", "1", "--data.workers", "1", "--train.threads", "1"),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = warm.run(command, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "source train/val 36/12, target val/test 12/36" in done.stdout
     assert "2 finished, 0 stopped, 0 failed" in done.stdout

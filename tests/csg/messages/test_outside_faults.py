@@ -39,6 +39,7 @@ from csg.training.run import Run
 from csg.training.step import NonFiniteLossError
 from csg.workers import distributed
 from csg.workers.launch_files import LaunchFiles
+from tests import warm
 from tests.csg.training.test_training import tiny
 from tests.few_images import few_images
 from tests.made_up_pair import made_up_pair
@@ -401,14 +402,14 @@ def test_a_search_on_a_disk_that_fills_up_goes_on_when_it_has_room(tmp_path: Pat
     command = [sys.executable, str(ROOT / "tune_spaces" / "visda_search.py"), *few_images(), *SEARCH]
     command += ["--train.output", str(output)]
     try:
-        full = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        full = warm.run(command, cwd=tmp_path)
         assert full.returncode == 3, full.stdout + full.stderr
         assert FULL in full.stderr and "the same command goes on where it was" in full.stderr
         assert full.stderr.count("\n") == 1, full.stderr
         (path,) = output.rglob("journal.jsonl")
         assert list_in_flight(Journal(DiskPlace(path)).events()) == [0]
         subprocess.run(["mount", "-o", "remount,size=300m", str(output)], check=True)
-        again = subprocess.run([*command, "--resume"], capture_output=True, text=True, cwd=tmp_path, check=False)
+        again = warm.run([*command, "--resume"], cwd=tmp_path)
         assert again.returncode == 0, again.stdout + again.stderr
         statuses = {json.loads(record.read_text())["status"] for record in output.rglob("record.json")}
         assert statuses == {"finished"} and list_in_flight(Journal(DiskPlace(path)).events()) == []

@@ -23,6 +23,7 @@ from csg.parsing import config_from_flat, parse_flags
 from csg.tracking import Tracker, get_default_tracking_uri
 from csg.tracking.tags import Tag
 from csg.training.identity import config_id
+from tests import warm
 from tests.few_images import SMALL_ENCODER, few_images
 from tests.finished_run import write_images
 from tests.made_up_pair import made_up_pair
@@ -218,14 +219,8 @@ def test_an_ablation_and_a_search_whose_winners_are_confirmed_train_a_method_fro
         ("visda_ablation.py", ["--design", "mine:DESIGN", "--seeds", "1"]),
         ("visda_search.py", ["--space", "mine.py:SPACE", "--num-samples", "2", "--confirm-top", "1", "--seeds", "1"]),
     ):
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "tune_spaces" / script), *flags, *own],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, str(ROOT / "tune_spaces" / script), *flags, *own]
+        done = warm.run(command, cwd=tmp_path, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
         assert " failed  " not in done.stdout and "Traceback" not in done.stderr
     tracker = Tracker(get_default_tracking_uri(str(tmp_path / "runs")), "folders")

@@ -6,7 +6,6 @@ import itertools
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -34,6 +33,7 @@ from csg.training.selected import load_selected
 from csg.workers import launch_files
 from csg.workers.cluster import check_output
 from csg.workers.launch_files import Unwanted
+from tests import warm
 from tests.buckets import move_to
 from tests.csg.storage.test_place import read, write
 from tests.csg.training.test_training import assert_equal_outcomes, outcome, tiny
@@ -227,7 +227,7 @@ def test_a_killed_training_ends_bit_identical_on_another_machine_and_a_third_one
     disk, output = str(tmp_path / "whole"), f"s3://bucket/{next(_PREFIXES)}{bucket}"
     assert main(flags("train", disk)) == 0
     training = [sys.executable, "-m", "csg", *flags("train", output)]
-    with subprocess.Popen(training, stdout=subprocess.PIPE, text=True) as process:
+    with warm.Popen(training, stdout=warm.PIPE) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("step ") and int(line.split()[1].split("/")[0]) >= 7:

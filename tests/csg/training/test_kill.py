@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests import warm
 from tests.few_images import few_images
 
 FLAGS = [
@@ -38,9 +38,9 @@ def result(output: Path) -> tuple[list[dict[str, float]], dict[str, float], dict
 
 @pytest.mark.slow
 def test_a_run_killed_twice_in_mid_epoch_ends_bit_identical(tmp_path: Path) -> None:
-    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    warm.run(command(tmp_path / "whole"), check=True)
     for steps in (3, 7):
-        with subprocess.Popen(command(tmp_path / "cut"), stdout=subprocess.PIPE, text=True) as process:
+        with warm.Popen(command(tmp_path / "cut"), stdout=warm.PIPE) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 if line.startswith("step ") and int(line.split()[1].split("/")[0]) >= steps:
@@ -50,7 +50,7 @@ def test_a_run_killed_twice_in_mid_epoch_ends_bit_identical(tmp_path: Path) -> N
         (folder,) = (tmp_path / "cut" / "trained").iterdir()
         assert (folder / "checkpoint.pt").exists()
         time.sleep(0.1)
-    subprocess.run(command(tmp_path / "cut"), check=True, capture_output=True)
+    warm.run(command(tmp_path / "cut"), check=True)
     whole, cut = result(tmp_path / "whole"), result(tmp_path / "cut")
     assert cut[:2] == whole[:2]
     assert cut[2].keys() == whole[2].keys()

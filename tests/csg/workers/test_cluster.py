@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from csg.workers import cluster as cluster_module
 from csg.workers import slots as slots_module
 from csg.workers.cluster import check_nodes, check_output, list_inputs, start_ray
 from csg.workers.slots import HEAD, RoomWatch, Slots, count_fitting, list_resources
+from tests import warm
 from tests.few_images import few_images
 from tests.simulated_cluster import started_cluster
 from tests.small_space import SEARCHED
@@ -154,26 +154,25 @@ def cluster() -> Iterator[Cluster]:
         yield simulated
 
 
-def start(output: Path, *flags: str, address: str = "", said: Path | None = None) -> subprocess.Popen[str]:
+def start(output: Path, *flags: str, address: str = "", said: Path | None = None) -> warm.Popen:
     put_store_below(output)
-    return subprocess.Popen(
+    return warm.Popen(
         [sys.executable, SCRIPT, *few_images(), *SMALL, "--train.output", str(output), *flags],
-        stdout=subprocess.PIPE if said is None else said.open("w"),
-        stderr=subprocess.STDOUT,
-        text=True,
+        stdout=warm.PIPE if said is None else said.open("w"),
+        stderr=warm.STDOUT,
         cwd=output.parent,
         env={**os.environ, "RAY_ADDRESS": address},
     )
 
 
-def wait_until(process: subprocess.Popen[str], holds: Callable[[], bool]) -> None:
+def wait_until(process: warm.Popen, holds: Callable[[], bool]) -> None:
     """Look until something holds, as long as a process lives."""
     while not holds():
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
 
 
-def ended(process: subprocess.Popen[str]) -> str:
+def ended(process: warm.Popen) -> str:
     said, _ = process.communicate()
     assert process.returncode == 0, said
     return said

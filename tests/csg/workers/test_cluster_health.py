@@ -21,6 +21,7 @@ import pytest
 from csg.messages.errors import UserError
 from csg.workers import cluster_health
 from csg.workers.cluster_health import check_answers
+from tests import warm
 from tests.process_group import free_port
 from tests.tune_spaces.search.test_search import ROOT, journal, reported, search
 from tests.tune_spaces.search.test_search import command as search_command
@@ -273,9 +274,8 @@ def test_a_search_whose_cluster_is_killed_ends_and_goes_on_later(
         def first_epoch() -> bool:
             return any(output.rglob("journal.jsonl")) and reported(0)(journal(output).events())
 
-        with subprocess.Popen(
-            search_command(output, "--num-samples", "2"), stderr=subprocess.PIPE, text=True, cwd=tmp_path
-        ) as process:
+        searching = search_command(output, "--num-samples", "2")
+        with warm.Popen(searching, stderr=warm.PIPE, cwd=tmp_path) as process:
             try:
                 while not first_epoch():
                     assert process.poll() is None

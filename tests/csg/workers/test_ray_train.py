@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from csg.storage.layout import OUTPUTS, PICTURES
+from tests import warm
 from tests.few_images import SMALL_ENCODER
 from tests.process_tree import descends, processes_named
 from tests.published_trees import write_folders
@@ -64,14 +65,14 @@ class Wanted:
 def wanted_twice(tmp_path_factory: pytest.TempPathFactory) -> Wanted:
     output = tmp_path_factory.mktemp("two") / "runs"
     together = started(output)
-    alone = subprocess.Popen(command(output), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    alone = warm.Popen(command(output), stdout=warm.PIPE, stderr=warm.STDOUT)
     first_epoch = record(output)["epochs"][0]
     said, _ = together.communicate()
     assert together.returncode == 0, said
     assert not re.search(r"warning|\(pid=|Traceback", said, re.IGNORECASE)
     trained = record(output)
     answer, _ = alone.communicate()
-    return Wanted(output, first_epoch, trained, subprocess.CompletedProcess(alone.args, alone.returncode, answer))
+    return Wanted(output, first_epoch, trained, subprocess.CompletedProcess(alone.args, alone.wait(), answer))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def two_workers(wanted_twice: Wanted) -> Path:
 @pytest.mark.slow
 def test_a_ray_train_run_of_two_workers_is_the_run_of_one(two_workers: Path, tmp_path: Path) -> None:
     output = tmp_path / "runs"
-    subprocess.run(command(output), capture_output=True, text=True, check=True)
+    warm.run(command(output), check=True)
     assert record(output)["identity"] == record(two_workers)["identity"], "the worker count is no part of it"
     for mine, theirs in zip(figures(two_workers), figures(output), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-9, abs=1e-9)
@@ -98,16 +99,14 @@ def kept(output: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def started(output: Path, *, epochs: int = 1) -> subprocess.Popen[str]:
+def started(output: Path, *, epochs: int = 1) -> warm.Popen:
     """Start two workers and wait until so many epochs are on record and the next under way."""
-    process = subprocess.Popen(
-        command(output, "--train.workers", "2"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    process = warm.Popen(command(output, "--train.workers", "2"), stdout=warm.PIPE, stderr=warm.STDOUT)
     wait_for_epochs(process, output, epochs)
     return process
 
 
-def wait_for_epochs(process: subprocess.Popen[str], output: Path, epochs: int) -> None:
+def wait_for_epochs(process: warm.Popen, output: Path, epochs: int) -> None:
     """Wait until so many epochs of a run are on record."""
     while not any(output.rglob("record.json")) or len(record(output)["epochs"]) < epochs:
         assert process.poll() is None, process.communicate()[0]
@@ -122,7 +121,7 @@ def workers_of(driver: int) -> list[int]:
 @pytest.mark.slow
 def test_a_workers_error_reaches_the_user_at_once(tmp_path: Path) -> None:
     flags = ["--train.workers", "2", "--method.temperature", "1e-300"]
-    done = subprocess.run(command(tmp_path / "runs", *flags), capture_output=True, text=True, check=False)
+    done = warm.run(command(tmp_path / "runs", *flags))
     assert done.returncode == 1
     assert re.search(r"training failed: loss\w* is \w+ at step \d", done.stderr)
     assert record(tmp_path / "runs")["status"] == "failed"
@@ -149,7 +148,7 @@ def test_a_run_survives_a_killed_worker_and_goes_on_after_its_driver_was_interru
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert len(record(output)["epochs"]) < 4
-    done = subprocess.run(command(output, "--train.workers", "2"), capture_output=True, text=True, check=False)
+    done = warm.run(command(output, "--train.workers", "2"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert figures(output) == figures(two_workers)
     assert kept(output) == KEPT

@@ -18,6 +18,7 @@ from csg.parsing import config_from_flat, parse_flags
 from csg.tracking import TrackedRun, Tracker, get_default_tracking_uri
 from csg.tracking.tracker import list_active_settings
 from csg.training.identity import config_id
+from tests import warm
 from tests.few_images import EXPERIMENT, few_images
 from tests.made_up_pair import TINY, made_up_pair
 from tests.stores import put_store_below
@@ -54,7 +55,7 @@ def command(folder: Path, *flags: str) -> list[str]:
 
 
 def run(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(folder, *flags), capture_output=True, text=True, cwd=folder, check=False)
+    return warm.run(command(folder, *flags), cwd=folder)
 
 
 def tracked(folder: Path) -> list[TrackedRun]:
@@ -70,9 +71,7 @@ def test_an_ablation_that_was_interrupted_goes_on_and_trains_every_cell_under_th
 ) -> None:
     assert visda_ablation.main([*command(tmp_path, "--seeds", "2", "--plan")[2:]]) == 0
     assert capsys.readouterr().out.count("missing") == 4
-    with subprocess.Popen(
-        command(tmp_path, "--seeds", "2"), stdout=subprocess.PIPE, text=True, cwd=tmp_path
-    ) as process:
+    with warm.Popen(command(tmp_path, "--seeds", "2"), stdout=warm.PIPE, cwd=tmp_path) as process:
         while not list(tmp_path.rglob("checkpoint.pt")):
             assert process.poll() is None
             time.sleep(0.05)

@@ -17,6 +17,7 @@ import pytest
 from mlflow.entities import ViewType
 
 from csg.tracking import Tracker
+from tests import warm
 from tests.few_images import EXPERIMENT
 from tests.process_group import free_port
 from tests.process_tree import holding
@@ -73,11 +74,8 @@ def kill_a_trial(output: Path) -> None:
     os.kill(processes[0], signal.SIGKILL)
 
 
-def searching(commands: list[list[str]], environment: dict[str, str], folder: Path) -> list[subprocess.Popen[str]]:
-    return [
-        subprocess.Popen(each, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for each in commands
-    ]
+def searching(commands: list[list[str]], environment: dict[str, str], folder: Path) -> list[warm.Popen]:
+    return [warm.Popen(each, cwd=folder, env=environment, stdout=warm.PIPE, stderr=warm.STDOUT) for each in commands]
 
 
 def decided(output: Path) -> list[tuple[int, str]]:

@@ -23,6 +23,7 @@ from csg.storage.files import locked
 from csg.storage.layout import place_at, place_to_read
 from csg.tracking import TrackedRun, Tracker, get_default_tracking_uri
 from csg.training.program import source_digest
+from tests import warm
 from tests.buckets import move_to
 from tests.few_images import EXPERIMENT, few_images
 from tests.simulated_cluster import started_cluster
@@ -53,7 +54,7 @@ def command(output: Path | str, *flags: str) -> list[str]:
 
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    return warm.run(command, cwd=folder)
 
 
 def search(output: Path, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -89,9 +90,10 @@ def everything(run: TrackedRun) -> tuple[Any, ...]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A search in a Ray and in a store of its own, which it makes."""
+    """A search in a Ray and in a store of its own, which it makes; Python starts as it does for everybody."""
     output = tmp_path_factory.mktemp("undisturbed") / "runs"
-    done = run([sys.executable, SCRIPT, *few_images(), *SMALL, "--train.output", str(output)], output.parent)
+    searching = [sys.executable, SCRIPT, *few_images(), *SMALL, "--train.output", str(output)]
+    done = subprocess.run(searching, capture_output=True, text=True, cwd=output.parent, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return output, done
 
@@ -181,15 +183,13 @@ def test_the_same_command_again_repeats_nothing(undisturbed: Undisturbed, capsys
 
 def interrupted(command: list[str], cwd: Path, when: Callable[[], bool], how: signal.Signals) -> int:
     """Start a search and send its driver a signal as soon as something holds."""
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=cwd, start_new_session=True
-    ) as process:
+    with warm.Popen(command, stdout=warm.DEVNULL, stderr=warm.DEVNULL, cwd=cwd) as process:
         while process.poll() is None:
             if when():
                 os.kill(process.pid, how)
                 process.wait()
             time.sleep(0.02)
-    return process.returncode
+    return process.wait()
 
 
 def reported(trial: int) -> Callable[[list[Event]], bool]:
@@ -266,7 +266,7 @@ def test_a_search_killed_on_one_machine_goes_on_on_another_that_shares_an_object
     before = in_store().events()
     assert list_in_flight(before)
     move_to(tmp_path / "second")
-    resumed = subprocess.run([*started, "--resume"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    resumed = run([*started, "--resume"], tmp_path)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert "Going on with an interrupted search" in resumed.stdout
     assert in_store().events()[: len(before)] == before
