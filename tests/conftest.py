@@ -15,7 +15,18 @@ import torch
 
 from tests.buckets import bucket_server, move_to
 
-LONGEST: Final = ("test_ray_train", "test_faults", "test_cluster", "test_search", "test_job", "test_external_method")
+LONGEST: Final = (
+    *("test_cluster", "test_search", "test_ray_train", "test_held_out_source", "test_job", "test_distributed"),
+    *(
+        "test_faults",
+        "test_external_method",
+        "test_ablation",
+        "test_unlabelled",
+        "test_examples",
+        "test_cluster_health",
+    ),
+    *("test_object_store", "test_transformers_encoder", "test_export"),
+)
 """Files whose tests take minutes, the longest first: where several processes share the files, none ends long after."""
 
 
