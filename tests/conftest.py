@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -54,6 +56,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
+def pytest_collection_finish() -> None:
+    """Let no search for garbage look again at what was imported and collected: all of it stays."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _fixed_threads() -> None:
     """Thread counts change low bits."""
@@ -64,13 +71,13 @@ def _fixed_threads() -> None:
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test leaves in the current folder, no other one finds or imports."""
     monkeypatch.chdir(tmp_path)
-    searched = list(sys.path)
+    searched, last = list(sys.path), next(reversed(sys.modules))
     yield
     sys.path[:] = searched
-    below = f"{tmp_path}{os.sep}"  # compared as text: there are thousands of modules, and of tests
-    for name, module in list(sys.modules.items()):
+    for name in list(takewhile(lambda name: name != last, reversed(sys.modules))):  # of thousands, those of this test
+        module = sys.modules[name]
         file = module.__dict__.get("__file__") if isinstance(module, ModuleType) else None
-        if file is not None and file.startswith(below):
+        if file is not None and file.startswith(f"{tmp_path}{os.sep}"):
             del sys.modules[name]
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -55,13 +56,16 @@ def map_in_order(make: Callable[[int], T], places: range, *, workers: int) -> It
             if isinstance(result, _Raised):
                 raise result.error
             yield result
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
+    except Exception as error:
+        traceback.clear_frames(error.__traceback__)  # torch's hold the processes while the error is kept
+        if not (isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")):
             raise
         raise UserError(
             f"data.workers: a process that decodes images ended ({error}); batches pass through shared memory "
             "(/dev/shm), which may be too small, or memory ran out: use fewer data.workers or a smaller batch"
         ) from error
+    finally:
+        del results  # ends the processes; found later, in a cycle of garbage, they would not be told to end
 
 
 def admit(bad: Sequence[BadImageError], config: DataConfig) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -74,6 +75,7 @@ def test_an_error_of_the_program_itself_is_not_hidden() -> None:
 
     with pytest.raises(RuntimeError, match="a bug"):
         list(map_in_order(make, range(8), workers=1))
+    assert not multiprocessing.active_children(), "though the error, which is held, was raised among them"
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,7 @@ def test_an_error_out_of_a_worker_is_the_one_that_was_raised_there(error: Except
         next(results)
     assert str(raised.value) == str(error) and vars(raised.value) == vars(error)
     assert getattr(raised.value, "errno", None) == getattr(error, "errno", None)
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -103,20 +104,24 @@ def test_a_full_disk_is_named_whatever_library_writes(
     assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_that_really_cannot_grow_is_named(tmp_path: Path) -> None:
-    script = (
-        "import resource, signal, sys, torch; from pathlib import Path\n"
-        "from csg.storage.disk import DiskPlace\n"
-        "from csg.messages.faults import find_outside_fault; from csg.training.checkpoint import save_state\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "try: save_state(DiskPlace(Path(sys.argv[1])), {'weights': torch.zeros(100_000)})\n"
-        "except OSError as error: print(find_outside_fault(error))\n"
-    )
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond ``size`` bytes; Python has such writes raise, and not end the process."""
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+
+
+def test_a_file_that_really_cannot_grow_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "checkpoint.pt"
-    command = [sys.executable, "-c", script, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout == f"File too large: {path}; raise the limit on the size of files (ulimit -f)\n"
-    assert done.stderr == "" and list(tmp_path.iterdir()) == []
+    with largest_file(100_000), pytest.raises(OSError, match="File too large") as raised:
+        save_state(DiskPlace(path), {"weights": torch.zeros(100_000)})
+    said = f"File too large: {path}; raise the limit on the size of files (ulimit -f)"
+    assert str(find_outside_fault(raised.value)) == said
+    assert capfd.readouterr() == ("", "") and list(tmp_path.iterdir()) == []
 
 
 def raised(error: BaseException, cause: BaseException, *, chained: bool = True) -> BaseException:
@@ -289,28 +294,20 @@ def test_a_worker_on_a_full_disk_says_so_even_where_its_word_finds_no_room(
 
 def test_a_journal_on_a_full_disk_ends_with_its_last_whole_event(tmp_path: Path) -> None:
     """Nothing is appended after an event that is missing: it would make no sense."""
-    script = (
-        "import resource, signal, sys; from pathlib import Path\n"
-        "from csg.storage.disk import DiskPlace\n"
-        "from tune_spaces.search.journal import Event, Journal\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (150, 10_000))\n"
-        "journal, said = Journal(DiskPlace(Path(sys.argv[1]))), []\n"
-        "for trial in range(4):\n"
-        "    if trial == 3: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
-        "    try: journal.append(Event('suggested', trial))\n"
-        "    except OSError as error: said.append(error.filename)\n"
-        "print(len(said), set(said) == {sys.argv[1]})\n"
-    )
-    journal = Journal(DiskPlace(tmp_path / "journal.jsonl"))
-    command = [sys.executable, "-c", script, str(journal.file.local)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-    whole = journal.events()
-    assert 1 <= len(whole) < 3 and done.stdout == f"{4 - len(whole)} True\n"
-    assert len(journal.file.local.read_text().splitlines()) == len(whole), (
-        "no torn line, to which another would be appended"
-    )
-    journal.append(Event("suggested", len(whole)))
-    assert list_in_flight(journal.events()) == list(range(len(whole) + 1))
+    path = tmp_path / "journal.jsonl"
+    journal, refused = Journal(DiskPlace(path)), []
+    for trial_number in range(4):
+        with largest_file(150 if trial_number < 3 else 10_000):
+            try:
+                journal.append(Event("suggested", trial_number))
+            except OSError as error:
+                refused.append(error.filename)
+    later = Journal(DiskPlace(path))
+    whole = later.events()
+    assert 1 <= len(whole) < 3 and refused == [str(path)] * (4 - len(whole))
+    assert len(path.read_text().splitlines()) == len(whole), "no torn line, to which another would be appended"
+    later.append(Event("suggested", len(whole)))
+    assert list_in_flight(later.events()) == list(range(len(whole) + 1))
 
 
 def test_too_many_open_files_are_no_damaged_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
