@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from csg import cli
+from csg.commands import opening
 from csg.models import make_encoder
 from csg.training.program import source_digest
 from tests.few_images import few_images
-from tune_spaces import visda_search
+from tune_spaces import visda_ablation, visda_search
 
 PAPER = "visda17_csg"
 Main = Callable[[list[str]], int]
@@ -55,7 +56,6 @@ def run(main: Main, argv: list[str], capsys: pytest.CaptureFixture[str]) -> tupl
             "--config: cannot read file:///nowhere/a.yaml (there is no such file)",
         ),
         (["--config", "s3://id:secret@bucket/a.yaml"], "--config: expected no key in the address"),
-        (["--tracking-uri", "http://127.0.0.1:9", *UNTRAINED], "--tracking-uri: cannot reach"),
     ],
 )
 def test_bad_input_gives_a_clear_error(
@@ -119,6 +119,20 @@ def test_flags_that_make_no_search_are_refused(
     code, said = run(visda_search.main, argv, capsys)
     assert code == 2
     assert message in said
+
+
+@pytest.mark.parametrize("main", [train, visda_search.main, visda_ablation.main])
+def test_a_store_is_asked_before_weights_are_trained_and_images_looked_at(
+    main: Main, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def take_a_minute(*_: object, **__: object) -> None:
+        pytest.fail("the store was asked later")
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(opening, "make_weights", take_a_minute)
+    monkeypatch.setattr(opening, "load_pair", take_a_minute)
+    code, said = run(main, ["--tracking-uri", "http://127.0.0.1:9", *SMALL], capsys)
+    assert code == 2 and "--tracking-uri: cannot reach" in said
 
 
 @pytest.mark.slow
