@@ -44,7 +44,7 @@ def make_ablation_table(ablation: AblationRuns, *, mix: Collection[str] = ()) ->
     on_held_out = (held_out,) if any(held_out.metric in run.metrics for run in ablation.runs) else ()
     sets = find_set_metrics(ablation.runs, mix=mix)
     columns = (
-        Column(f"real {task.headline_words} %", f"{TARGET_TEST}/{task.headline}", 100, 1, "higher", tested=True),
+        Column(f"real {task.headline_words} %", task.real_headline, 100, 1, "higher", tested=True),
         *(() if task.one_label else (Column(f"real {task.overall_words} %", task.real_overall, 100, 1),)),
         *(Column(f"{name} %", metric, 100, 1, "higher") for name, metric in sets.items()),
         on_source,

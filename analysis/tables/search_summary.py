@@ -9,7 +9,6 @@ from analysis.runs.newest import make_unique_key
 from analysis.runs.run_table import SearchRuns
 from analysis.runs.trials import rank_trials
 from analysis.tables.table import MISSING, Entry, Table, arrange_cells
-from csg.data.pair import TARGET_TEST
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
@@ -31,7 +30,7 @@ def make_search_summary(searches: Sequence[SearchRuns]) -> Table:
     chosen = "Chosen: the finished trial with the best score under the search's own protocol"
     cells = arrange_cells(headings, rows)
     finished = [run for search in searches for run in search.runs if run.status == "finished"]
-    if finished and not any(f"{TARGET_TEST}/{task.headline}" in run.metrics for run in finished):
+    if finished and not any(task.real_headline in run.metrics for run in finished):
         cells = cells.drop(columns=list(headings[len(HEADINGS) :]))
         return Table("search_summary", "Searches", cells, f"{chosen}. The data have no target/test.")
     caption = (
@@ -62,7 +61,7 @@ def _make_entries(search: SearchRuns, task: Task) -> list[Entry]:
     entries.append(_make_real_entry(chosen, task))
     finished = [run for run in search.runs if run.status == "finished"]
     source_only = next((run for run in finished if run.tags.get(Tag.ROLE) == "source_only"), None)
-    metric = f"{TARGET_TEST}/{task.headline}"
+    metric = task.real_headline
     if source_only is None or metric not in source_only.metrics or metric not in chosen.metrics:
         return [*entries, Entry(MISSING), Entry(MISSING)]
     gain = chosen.metrics[metric] - source_only.metrics[metric]
@@ -76,7 +75,7 @@ def _describe_queries(queries: int, protocol: str) -> str:
 
 
 def _make_real_entry(run: TrackedRun, task: Task) -> Entry:
-    metric = f"{TARGET_TEST}/{task.headline}"
+    metric = task.real_headline
     if metric not in run.metrics:
         return Entry(MISSING)
     share = run.metrics[metric]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from csg.config import Config
 from csg.config.settings import format_flag
-from csg.data.pair import SOURCE_VAL, TARGET_TEST
+from csg.data.pair import SOURCE_VAL, TARGET_TEST, Pair
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
 from csg.tasks import find_task
@@ -44,16 +44,15 @@ def remark_on_idle_selection(config: Config, given: Collection[str]) -> str:
     )
 
 
-def remark_on_chance(metrics: Mapping[str, float], config: Config, *, classes: int, held_out: int) -> str:
+def remark_on_chance(metrics: Mapping[str, float], config: Config, pair: Pair) -> str:
     """Say that a finished run answers no better than by chance; empty where it does better, or maps classes.
 
     Args:
         metrics: of the finished run.
         config: its configuration.
-        classes: how many there are.
-        held_out: images of source/val.
+        pair: its data.
     """
-    task = find_task(config.data)
+    task, classes = find_task(config.data), len(pair.classes)
 
     def is_chance(metric: str, images: float) -> bool:
         return metric in metrics and images > 0 and compute_wilson(metrics[metric], int(images))[0] <= 1 / classes
@@ -61,7 +60,7 @@ def remark_on_chance(metrics: Mapping[str, float], config: Config, *, classes: i
     if not task.one_label:
         return ""
     chance = f"chance level, {100 / classes:.3g} % with {pluralize(classes, 'class')}"
-    if is_chance(f"selected/{SOURCE_VAL}/{task.score}", held_out):
+    if is_chance(f"selected/{SOURCE_VAL}/{task.score}", len(pair.streams[SOURCE_VAL])):
         return (
             f"The {task.score_words} on held-out synthetic images is at {chance}: nothing was learned; try more epochs "
             "or another optim.lr"

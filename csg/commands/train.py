@@ -14,7 +14,7 @@ from csg.config import Config
 from csg.config.flags import drop_flag
 from csg.data import load_pair
 from csg.data.held_out import HELD_OUT
-from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL
+from csg.data.pair import SOURCE_TRAIN
 from csg.data.pairs import visda17
 from csg.messages.console import Console
 from csg.messages.text import quote_for_shell
@@ -63,8 +63,7 @@ def train(argv: Sequence[str], console: Console) -> int:
 def _print_end(run: Run, console: Console) -> None:
     """Print what the run came to, with a remark where that is nothing."""
     print_figures(run, console)
-    counts = {"classes": len(run.pair.classes), "held_out": len(run.pair.streams[SOURCE_VAL])}
-    print_remarks([remark_on_chance(run.record.final, run.config, **counts)], console)
+    print_remarks([remark_on_chance(run.record.final, run.config, run.pair)], console)
 
 
 def _list_next(run: Run, argv: Sequence[str]) -> dict[str, str]:

@@ -47,6 +47,11 @@ class Task(ABC):
         return self.overall_words if self.one_label else self.score_words
 
     @property
+    def real_headline(self) -> str:
+        """The metric ``headline`` of target/test."""
+        return f"{TARGET_TEST}/{self.headline}"
+
+    @property
     def real_score(self) -> str:
         """The metric ``score`` of target/test."""
         return f"{TARGET_TEST}/{self.score}"

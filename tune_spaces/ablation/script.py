@@ -18,7 +18,7 @@ from csg.commands.script import run_script
 from csg.commands.tracked_training import check_store
 from csg.config import Config, DataConfig
 from csg.config.settings import Count, flatten
-from csg.data.pair import TARGET_TEST, Pair
+from csg.data.pair import Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError
@@ -144,7 +144,7 @@ def make_view(ablation: Ablation, parent: str, runs: Sequence[TrackedRun]) -> Vi
     """Say what MLflow's page of the runs shows."""
     config, logged = ablation.runs[0].config, {name for run in runs for name in run.params}
     varied = sorted(ablation.design.varied & logged - {"method.name"})
-    return View(parent, varied, score_metric(config), f"{TARGET_TEST}/{find_task(config.data).headline}")
+    return View(parent, varied, score_metric(config), find_task(config.data).real_headline)
 
 
 def check_no_run_failed(ablation: Ablation) -> None:

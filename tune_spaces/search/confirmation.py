@@ -12,7 +12,6 @@ from analysis.runs.newest import CONFIRMATION
 from analysis.runs.trials import rank_trials
 from analysis.tables.cell_table import format_mean
 from analysis.tables.table import MISSING, Entry, Table, arrange_cells, write_tables
-from csg.data.pair import TARGET_TEST
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.text import make_printable
@@ -131,7 +130,7 @@ def make_confirmation_table(
         runs: the fresh ones.
     """
     task, unit = find_task(search.config.data), Unit.of(search.score_metric)
-    metric = f"{TARGET_TEST}/{task.headline}"
+    metric = task.real_headline
     is_measured = all(metric in run.metrics for run in searched.values() if run.status == "finished")
     rows: dict[str, tuple[Entry, ...]] = {}
     for cell in design.cells:
@@ -171,7 +170,7 @@ def make_confirmation_table(
 def find_verdict(search: Search, best: TrackedRun, runs: Sequence[TrackedRun]) -> list[str]:
     """Return the verdict's sentences on the best trial by its fresh ``runs``; none where no real image has a label."""
     task = find_task(search.config.data)
-    metric = f"{TARGET_TEST}/{task.headline}"
+    metric = task.real_headline
 
     def collect(cell: str) -> dict[int, float]:
         chosen = [run for run in runs if run.tags.get(Tag.CELL) == cell and run.status == "finished"]

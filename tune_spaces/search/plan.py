@@ -20,7 +20,7 @@ from csg.config.names import make_folder_name
 from csg.config.pairs import BUNDLED
 from csg.config.settings import Count, flatten
 from csg.data import load_pair
-from csg.data.pair import TARGET_TEST, Pair
+from csg.data.pair import Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
@@ -225,7 +225,7 @@ class Search:
             parent=parent,
             settings=self.space.names,
             score=self.score_metric,
-            real=f"{TARGET_TEST}/{find_task(self.config.data).headline}",
+            real=find_task(self.config.data).real_headline,
             axes=[name for name in self.space.names if all(name in run.params for run in searched)],
         )
 

@@ -13,7 +13,7 @@ from csg.commands.figures import NO_LABELLED_TARGET
 from csg.commands.next_commands import find_program, print_next, show_in_mlflow
 from csg.commands.remarks import print_remarks, remark_on_chance
 from csg.data.held_out import list_removable_sources
-from csg.data.pair import SOURCE_VAL, TARGET_TEST
+from csg.data.pair import TARGET_TEST
 from csg.messages.console import Console
 from csg.messages.text import quote_for_shell
 from csg.messages.wording import pluralize
@@ -157,15 +157,14 @@ def _print_result(
         *[("source only", r) for r in source_only],
     ]:
         console.print(f"  {label:<16} {format_real_figures(run, task, Unit.of(search.score_metric))}")
-    counts = {"classes": len(search.pair.classes), "held_out": len(search.pair.streams[SOURCE_VAL])}
-    print_remarks([remark_on_chance(best.metrics, search.config, **counts)], console)
+    print_remarks([remark_on_chance(best.metrics, search.config, search.pair)], console)
 
 
 def show_other_choices(search: Search, outcome: Outcome, console: Console) -> None:
     """Print what the other scores that ask for no label would have chosen among the finished trials, and its cost."""
     runs = rank_trials(outcome.tracker.read_children(outcome.parent))
     task = find_task(search.config.data)
-    metric = f"{TARGET_TEST}/{task.headline}"
+    metric = task.real_headline
     if len(runs) < 2 or metric not in runs[0].metrics:
         return
     choices: dict[str, list[str]] = {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from scipy.stats import binomtest
@@ -65,7 +67,8 @@ def test_a_protocol_that_selects_no_epoch_is_said_to_select_nothing() -> None:
 )
 def test_accuracy_at_chance_is_remarked_upon(held_out: float, real: float, said: str) -> None:
     metrics = {"selected/source/val/mean_class_accuracy": held_out, "target/test/mean_class_accuracy": real}
-    found = remark_on_chance(metrics | {"target/test/images": 1258.0}, configure(), classes=10, held_out=320)
+    pair: Any = SimpleNamespace(classes=tuple("0123456789"), streams={"source/val": range(320)})
+    found = remark_on_chance(metrics | {"target/test/images": 1258.0}, configure(), pair)
     assert said in found if said else found == ""
 
 
