@@ -89,7 +89,7 @@ def test_an_output_folder_that_cannot_be_written_to_is_refused(
     main: Main, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    code, said = run(main, ["--train.output", "file/runs", "--data.cache", "cache", *SMALL], capsys)
+    code, said = run(main, ["--train.output", "file/runs", "--data.cache", "cache", *UNTRAINED], capsys)
     assert code == 2
     assert "train.output: cannot write to" in said
 
@@ -97,7 +97,7 @@ def test_an_output_folder_that_cannot_be_written_to_is_refused(
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--resume", *SMALL], "--resume: no search with these flags"),
+        (["--resume", *UNTRAINED], "--resume: no search with these flags"),
         (["--protocol", "paper"], "--protocol: expected one of source, shifted, held_out_source, unlabelled, oracle"),
         (["--config", PAPER], "would hand them to the search; choose one with --protocol"),
         (["--config", PAPER, "--protocol", "source", "--data.root", "nowhere"], "model.weights: no weights named"),
