@@ -1,7 +1,7 @@
 """Folders of images, synthetic and real, with one sub-folder a class: ``--data.source DIR --data.target DIR``.
 
 Several folders of synthetic images are several sources: ``--data.source A B C``. A folder may hold shards instead (see
-:mod:`csg.data.reading.shards`), whose labels are the names of the classes.
+:mod:`csg.data.reading.shard_index`), whose labels are the names of the classes.
 
 The real images may have no labels: a target none of whose sub-folders has the name of a class of the source is a
 collection of photographs, and so is ``--data.target-unlabelled``. There may be no real images at all.

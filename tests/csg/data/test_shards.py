@@ -19,7 +19,7 @@ from csg.data.labelled_set import load_labelled_set
 from csg.data.pair import IGNORED, SOURCE_TRAIN, TARGET_TEST, TARGET_VAL, LabelledImages
 from csg.data.pairs import folders
 from csg.data.reading.contents import Contents
-from csg.data.reading.shards import _list_members, list_shards
+from csg.data.reading.shard_index import _list_members, list_shards
 from csg.messages.errors import UserError
 from csg.training.loop import Training
 from tests.checked_data import forget, starts
@@ -81,9 +81,9 @@ def test_batches_are_the_same_with_and_without_decoding_processes(root: Path) ->
 def test_a_shard_is_read_through_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = root / "cache"
     first = list_shards(root / "source shards", cache=cache)
-    monkeypatch.setattr("csg.data.reading.shards._list_members", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr("csg.data.reading.shard_index._list_members", lambda path: pytest.fail(f"{path} is read again"))
     assert list_shards(root / "source shards", cache=cache) == first
-    monkeypatch.setattr("csg.data.reading.shards._list_members", _list_members)
+    monkeypatch.setattr("csg.data.reading.shard_index._list_members", _list_members)
     (root / "source shards" / "shard-000001.tar").write_bytes(
         (root / "target shards" / "shard-000001.tar").read_bytes()
     )
