@@ -4,7 +4,8 @@ A temporary folder gets a VisDA-17 tree of PNG renders and JPEG photographs of 6
 
     memory            of the worker processes under the published list's 152,397 lines, epoch by epoch
     decoding          images/s of one process: file -> square, by format
-    one view          images/s of one process: PNG file -> a crop, augmented; and two views of each file
+    one view          images/s of one process: PNG file -> a crop, augmented; and two views of each file; and the same
+                      where the resized images are kept (data.resized_gigabytes)
     pipeline          images/s that arrive in the training process, by worker processes
     step              images/s of a ResNet-50 step whose views are in memory, decoded and augmented
     ratio             pipeline / step: below 1, the step waits for images
@@ -17,6 +18,7 @@ round, so that other load on the machine matters less.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import statistics
 import tempfile
@@ -116,7 +118,9 @@ def print_ratios(configs: list[Config], *, workers: list[int], rounds: int, batc
         what = "two views" if two_views else "one view"
         views = make_views(stream, config, two_views=two_views)
         alone = measure_rate(4 * size, partial(make_all, views, 4), rounds)
-        print(f"{what}: {alone:.0f} images/s a process")
+        kept = make_views(keep_resized(config), config, two_views=two_views)
+        again = measure_rate(4 * size, partial(make_all, kept, 4), rounds)
+        print(f"{what}: {alone:.0f} images/s a process, {again:.0f} where resized images are kept")
         speeds = {
             count: max(measure_arrivals(views, batches, count) * size for _ in range(rounds)) for count in workers
         }
@@ -128,6 +132,13 @@ def print_ratios(configs: list[Config], *, workers: list[int], rounds: int, batc
             f"step, {config.method.name}, {what}, batch {size}, {config.train.device}: {wanted:.1f} images/s; "
             f"ratio {ratios}"
         )
+
+
+def keep_resized(config: Config) -> Stream:
+    """Return the training images, which are kept once they are resized; their files are known by content."""
+    stream = load_pair(dataclasses.replace(config.data, resized_gigabytes=1)).streams[SOURCE_TRAIN]
+    assert stream.fingerprint
+    return stream
 
 
 def measure_step(config: Config, views: Views, rounds: int) -> float:
@@ -241,6 +252,7 @@ def main() -> None:
         settings = {
             "data.name": "visda17",
             "data.root": str(root),
+            "data.cache": str(root / "cache"),
             "data.image_size": arguments.image_size,
             "model.name": "resnet50",
             "model.weights": "none",

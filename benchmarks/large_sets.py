@@ -2,6 +2,8 @@
 
 A temporary folder gets class folders with links to a few small JPEG files, and shards of such images. The output is
 
+    names             seconds to find the names of the files, which a remembered list would save, and to look up the
+                      sizes and times by which a change of one is noticed, which it would not
     files             seconds to list a pair of folders, anew and again, and memory of the process
     shards            the same for shards
     reading           images/s of one process in random order: of files, and of shards
@@ -26,6 +28,8 @@ from csg import data
 from csg.config import DataConfig
 from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN, Pair
+from csg.data.reading.contents import read_stamps
+from csg.data.reading.listing import image_names
 from csg.randomness import generator
 
 CLASSES = 20
@@ -63,6 +67,16 @@ def write_shards(folder: Path, images: int, originals: list[Path]) -> None:
                     member = tarfile.TarInfo(f"{number:08}.{kind}")
                     member.size = len(content)
                     shard.addfile(member, io.BytesIO(content))
+
+
+def print_parts_of_listing(folder: Path) -> None:
+    """Print how long it takes to find the names of files, and to look up their sizes and times."""
+    began = time.perf_counter()
+    names = [os.fsencode(name) for name in image_names(folder)]
+    found = time.perf_counter()
+    read_stamps(str(folder), names)
+    looked_up = time.perf_counter() - found
+    print(f"names: {len(names):,} found in {found - began:.1f} s, their sizes and times in {looked_up:.1f} s")
 
 
 def measure(name: str, config: DataConfig, *, batches: int) -> None:
@@ -114,6 +128,8 @@ def main() -> None:
                 began = time.perf_counter()
                 write(root / name, images, originals)
                 print(f"{name}: {images:,} images written in {time.perf_counter() - began:.0f} s")
+                if name == "files":
+                    print_parts_of_listing(root / name)
                 config = DataConfig(
                     name="folders", source=str(root / name), image_size=64, cache=str(root / f"cache of {name}")
                 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -19,7 +18,7 @@ from csg.messages.errors import UserError
 from csg.messages.text import get_first_line, make_one_line
 from csg.messages.wording import name_first, pluralize
 from csg.parsing import ConfigOptions, Flags, config_from_flat
-from csg.storage.address import get_sqlite_path
+from csg.storage.address import get_last_part, get_sqlite_path
 from csg.storage.layout import place_to_read
 from csg.storage.place import Place
 from csg.tasks import find_task
@@ -168,7 +167,7 @@ def _name_set(options: SetOptions, where: Flat) -> str:
     if options.name is not None:
         make_set_prefix(options.name)
         return options.name
-    folder = Path(str(where["target"] or where["root"])).name
+    folder = get_last_part(str(where["target"] or where["root"]))
     make_set_prefix(folder, ", the name of its folder; give it another with --name")
     return folder
 

@@ -26,7 +26,8 @@ from csg.data.reading.listing import (
     list_files,
 )
 from csg.data.reading.loading import map_in_order
-from csg.data.reading.shards import find_shards, list_shards
+from csg.data.reading.shard_files import find_shard_files
+from csg.data.reading.shard_index import find_shards, list_shards
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.text import make_one_line
@@ -199,7 +200,7 @@ def _list_shards(folder: Path, limit: PixelLimit) -> ImageFiles | None:
     if not find_shards(folder):
         return None
     shards = list_shards(folder, cache=None)
-    files = shards.make_files(dict.fromkeys((None, *shards.names), 0), cache=None, limit=limit)
+    files = find_shard_files(shards, dict.fromkeys((None, *shards.names), 0), cache=None, limit=limit)
     if not len(files):
         raise UserError(f"{folder}: expected images in the shards, found none")
     return files

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
@@ -22,6 +22,8 @@ def _take_several(value: object) -> object:
 
 
 Several = BeforeValidator(_take_several)
+FOLDER_OR_ADDRESS: Final = Place("read", in_buckets=True)
+"""Marks a folder that may lie in a bucket, as shards."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -33,14 +35,15 @@ class DataConfig(Section):
     have a class for every pixel."""
     root: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
     """visda17: folder that holds train/ and validation/ or test/, each with its image_list.txt."""
-    source: Annotated[str | tuple[str, ...] | None, Several, Place("read"), NOT_IDENTITY] = None
-    """folders: folder of synthetic images, one sub-folder a class, or of shards (.tar as WebDataset writes them);
-    gta5_cityscapes: folder with GTA5's images/ and labels/. Or several such folders, one a source."""
-    target: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
+    source: Annotated[str | tuple[str, ...] | None, Several, FOLDER_OR_ADDRESS, NOT_IDENTITY] = None
+    """folders: folder of synthetic images, one sub-folder a class, or of shards (.tar as WebDataset writes them), be it
+    in a bucket (s3://bucket/prefix); gta5_cityscapes: folder with GTA5's images/ and labels/. Or several such folders,
+    one a source."""
+    target: Annotated[str | None, FOLDER_OR_ADDRESS, NOT_IDENTITY] = None
     """folders: folder of real images, one sub-folder a class; where no sub-folder has the name of a class, all images
     below it are photographs without labels; unset, there are no real images. gta5_cityscapes: folder with Cityscapes'
     leftImg8bit/ and gtFine/."""
-    target_unlabelled: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
+    target_unlabelled: Annotated[str | None, FOLDER_OR_ADDRESS, NOT_IDENTITY] = None
     """folders, gta5_cityscapes: folder of photographs without labels, at any depth; they join target/val, for whatever
     needs none."""
     class_map: Annotated[str | None, Place("read"), NOT_IDENTITY] = None
@@ -55,6 +58,9 @@ class DataConfig(Section):
     """gta5_cityscapes: the same of Cityscapes' label files; train_ids prefers *_labelTrainIds.png where both exist."""
     cache: Annotated[str | None, Place("written"), NOT_IDENTITY] = "runs/cache"
     """Folder for rendered images, results of checks and what is known of files; None for one in each machine's home."""
+    resized_gigabytes: Annotated[int, Field(ge=0, le=1_000_000), NOT_IDENTITY] = 0
+    """folders, visda17: gigabytes of data.cache for images as they are once resized, from which later epochs and runs
+    read instead of decoding; 0 keeps none. The images are the same."""
     image_size: Annotated[int, Field(ge=32, le=2048)] = 64
     """Side of the square input, in pixels."""
     source_images: Annotated[int, Field(ge=10)] | None = None

@@ -15,14 +15,16 @@ IDLE: Final[dict[str, tuple[str, ...]]] = {
     "glyphs": (
         *("root", "source", "target", "target_unlabelled", "class_map", "target_split", "source_ids", "target_ids"),
         *("source_val_fraction", "allow_missing_classes", "on_bad_image", "max_megapixels", "grey_bits"),
+        "resized_gigabytes",
     ),
     "visda17": ("source", "target", "target_unlabelled", "class_map", "source_ids", "target_ids", "balance"),
     "folders": ("root", "target_split", "source_ids", "target_ids"),
     "glyph_scenes": (
         *("root", "source", "target", "target_unlabelled", "class_map", "target_split", "source_ids", "target_ids"),
         *("source_val_fraction", "allow_missing_classes", "on_bad_image", "max_megapixels", "grey_bits", "balance"),
+        "resized_gigabytes",
     ),
-    "gta5_cityscapes": ("root", "class_map", "target_split", "allow_missing_classes"),
+    "gta5_cityscapes": ("root", "class_map", "target_split", "allow_missing_classes", "resized_gigabytes"),
 }
 """Data settings without effect, by the name of the pair."""
 BUNDLED_SOURCE_IMAGES: Final = {"glyphs": 1024, "glyph_scenes": 640}

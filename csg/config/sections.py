@@ -169,7 +169,7 @@ class TrainConfig(Section):
     """Compile the encoders of the step with torch.compile; like another machine, it changes the low bits."""
     checkpoint_minutes: Annotated[float, Field(ge=0), NOT_IDENTITY] = 1.0
     """How often the whole state is saved, so what a kill costs at most; 0 saves it after every step."""
-    output: Annotated[str, Place("written"), NOT_IDENTITY] = "runs"
+    output: Annotated[str, Place("written", in_buckets=True), NOT_IDENTITY] = "runs"
     """Folder, or address in a bucket (s3://bucket/prefix), that holds every run's record, state and weights."""
 
 

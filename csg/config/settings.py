@@ -52,6 +52,8 @@ class Place:
 
     use: Use
     words: tuple[str, ...] = ()
+    in_buckets: bool = False
+    """Whether it may be an address, such as ``s3://bucket/prefix``."""
 
 
 Count = Annotated[int, Field(ge=1)]

@@ -17,6 +17,7 @@ from csg.data.held_out import hold_out
 from csg.data.maps.domain import MapDomain
 from csg.data.pair import SOURCE_TRAIN, TARGET_VAL, Pair
 from csg.data.pairs import folders, glyph_scenes, glyphs, gta5_cityscapes, visda17
+from csg.data.reading.fetching import fetch_shards
 from csg.data.reading.joined import JoinedStream, join_streams
 from csg.data.splitting import make_pair
 from csg.messages.errors import UserError
@@ -60,13 +61,13 @@ def load_domains(config: DataConfig) -> tuple[Domain | MapDomain, ...]:
     _refuse_idle_paths(config)
     if config.name not in ON_DISK:
         raise UserError(f"data.name: expected a pair on disk ({', '.join(ON_DISK)}), found {config.name!r}")
-    return _listed(_shared(config, image_size=DataConfig.image_size, source_images=None))
+    return _listed(_shared(config, image_size=DataConfig.image_size, source_images=None, resized_gigabytes=0))
 
 
 @lru_cache(maxsize=2)
 def _listed(config: DataConfig) -> tuple[Domain | MapDomain, ...]:
     try:
-        return ON_DISK[config.name].read(config)
+        return ON_DISK[config.name].read(fetch_shards(config))
     except OSError as error:
         if is_machine_fault(error):
             raise

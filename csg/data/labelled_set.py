@@ -14,6 +14,7 @@ from csg.data.maps.files import FileMapStream
 from csg.data.maps.label_maps import CLASSES as MAP_CLASSES
 from csg.data.pair import IGNORED, Stream
 from csg.data.pairs import folders, gta5_cityscapes, visda17
+from csg.data.reading.fetching import fetch_shards
 from csg.data.reading.image_files import FileStream
 from csg.messages.errors import BadDataError, UserError
 from csg.messages.faults import is_machine_fault
@@ -33,6 +34,7 @@ def load_labelled_set(config: DataConfig, classes: Sequence[str], *, side: int) 
         OSError: the machine cannot read them; see :mod:`csg.messages.faults`.
     """
     try:
+        config = fetch_shards(config)
         if config.name == "gta5_cityscapes":
             return _load_maps(config, classes, side)
         if config.name == "folders":

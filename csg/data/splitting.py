@@ -21,8 +21,9 @@ from csg.data.pair import (
     Pair,
     Stream,
 )
-from csg.data.reading.image_files import FileStream
+from csg.data.reading.image_files import FileStream, ImageFiles
 from csg.data.reading.joined import join_images
+from csg.data.reading.resized import ResizedImages
 from csg.data.views.shifted import shift_stream
 from csg.messages.errors import BadDataError, UserError
 from csg.messages.text import make_one_line
@@ -87,8 +88,13 @@ def _make_stream(domains: Sequence[Domain], places: Sequence[Tensor], config: Da
     """Return the images at some places of each domain, one domain after the other."""
     parts: list[LabelledImages] = []
     for domain, chosen in zip(domains, places, strict=True):
-        parts.append(FileStream(domain.files.subset(chosen), config.image_size, first=sum(map(len, parts))))
+        parts.append(_make_part(domain.files.subset(chosen), config, first=sum(map(len, parts))))
     return join_images(parts)
+
+
+def _make_part(files: ImageFiles, config: DataConfig, *, first: int = 0) -> FileStream:
+    """Return files as images of the settings' size, the first of them under this number."""
+    return FileStream(files, config.image_size, first=first, resized=ResizedImages.of(config))
 
 
 def _choose_training_images(domains: Sequence[Domain], rests: Sequence[Tensor], config: DataConfig) -> list[Tensor]:
@@ -123,12 +129,12 @@ def _split_target(domains: Sequence[Domain], config: DataConfig) -> tuple[dict[s
     for domain in domains:
         if domain.is_labelled:
             val, test = split(domain, config.target_val_fraction, "data.target_val_fraction", config)
-            parts.append(FileStream(domain.files.subset(val), config.image_size))
-            streams[TARGET_TEST] = FileStream(domain.files.subset(test), config.image_size)
+            parts.append(_make_part(domain.files.subset(val), config))
+            streams[TARGET_TEST] = _make_part(domain.files.subset(test), config)
             words.append(f"target val/test {len(val):,}/{len(test):,}")
         else:
             first = sum(map(len, parts))
-            parts.append(FileStream(domain.files, config.image_size, first=first))
+            parts.append(_make_part(domain.files, config, first=first))
             words.append(f"target val {pluralize(len(domain.files), 'photograph')} without labels")
     return streams | ({TARGET_VAL: join_images(parts)} if parts else {}), " and ".join(words) or "no real images"
 

@@ -13,9 +13,11 @@ from csg.config.sections import TRANSFORMERS
 from csg.config.settings import (
     DIGITS,
     Flat,
+    Place,
     build,
     collect_hints,
     describe_unknown,
+    find_marks,
     find_places,
     flatten,
     number_place,
@@ -121,19 +123,20 @@ def with_absolute_paths(config: Config) -> Config:
     """Resolve paths against the working directory, which workers do not share.
 
     Raises:
-        UserError: an empty text, an address, where only ``train.output`` may be one; or see
+        UserError: an empty text, an address of what may not lie in a bucket; or see
             :func:`csg.storage.paths.resolve_path`.
     """
     flat = flatten(config)
     found: Flat = {}
     written = find_places(config, "written")
+    marks = find_marks(config, Place)
     # train.output first: data.cache lies below it unless told otherwise, and would be blamed for it.
     for name, text in sorted(find_places(config).items(), key=lambda place: place[0] != "train.output"):
         if not text:
             raise UserError(f"{name}: expected a path, found {text!r}; omit it, or set None")
         if not is_address(text):
             found[name] = resolve_path(text, name, written=name in written)
-        elif name == "train.output":
+        elif marks[name.partition(" ")[0]].in_buckets:
             found[name] = check_address(text, name)
         else:
             raise UserError(f"{name}: expected a path, found the address {text}; mount it, and give its path")

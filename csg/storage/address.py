@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from csg.messages.errors import UserError
@@ -49,6 +49,14 @@ def check_address(text: str, setting: str) -> str:
     if not parts.scheme or not (parts.netloc or parts.path.strip("/")):
         raise UserError(f"{setting}: expected a path or an address such as s3://bucket/prefix, found {text}")
     return parts._replace(path=parts.path.rstrip("/")).geturl()
+
+
+def get_last_part(text: str) -> str:
+    """Return the last name of a path, or of the path within an address; of a whole bucket its name."""
+    if not is_address(text):
+        return PurePath(text).name
+    address = urlsplit(text)
+    return PurePath(unquote(address.path)).name or address.netloc
 
 
 def make_sqlite_address(path: Path) -> str:

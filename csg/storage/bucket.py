@@ -15,10 +15,10 @@ import io
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlsplit
@@ -36,6 +36,8 @@ REACH_SECONDS = 30.0
 """How long a bucket may take to answer for the first time, whatever its client's own patience."""
 PATIENCE_SECONDS = 60.0
 """How long a bucket is asked again when it does not answer, once work is under way."""
+BLOCK = 1 << 24
+"""Bytes of a large object that are read at once."""
 T = TypeVar("T")
 
 
@@ -104,10 +106,26 @@ class BucketPlace(Place):
         return Stamp(found.size, found.mtime_ns / 1e9) if found.is_file else None
 
     def names(self) -> list[str]:
+        return sorted(each.base_name for each in self._list())
+
+    def list_files(self) -> dict[str, Stamp]:
+        """Return the files in the folder by name, in alphabetical order; nothing where there is no folder."""
+        files = {each.base_name: Stamp(each.size, each.mtime_ns / 1e9) for each in self._list() if each.is_file}
+        return dict(sorted(files.items()))
+
+    def _list(self) -> Any:
         from pyarrow.fs import FileSelector
 
-        found = self._ask(lambda filesystem, key: filesystem.get_file_info(FileSelector(key, allow_not_found=True)))
-        return sorted(each.base_name for each in found)
+        return self._ask(lambda filesystem, key: filesystem.get_file_info(FileSelector(key, allow_not_found=True)))
+
+    def read_blocks(self, size: int) -> Iterator[bytes]:
+        """Yield the first ``size`` bytes of the file, of which few are in memory at once.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        for start in range(0, size, BLOCK):
+            yield self._ask(partial(_read_block, start, min(BLOCK, size - start)))
 
     def remove(self) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -171,6 +189,14 @@ class BucketPlace(Place):
                     ) from None
             time.sleep(pause)
             pause = min(2 * pause, 10.0)
+
+
+def _read_block(start: int, size: int, filesystem: Any, key: str) -> bytes:
+    with filesystem.open_input_file(key) as stream:
+        block: bytes = stream.read_at(size, start)
+    if len(block) != size:
+        raise OSError("another writing took its place while it was read")
+    return block
 
 
 @lru_cache(maxsize=16)

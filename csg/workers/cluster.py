@@ -134,6 +134,11 @@ def check_nodes(config: Config) -> None:
                 )
             if lacks:
                 name = lacks[0]
+                if is_address(wanted[name]):
+                    raise UserError(
+                        f"{format_flag(name)}: {where} does not reach {wanted[name]}; it needs credentials, and a way "
+                        "to the bucket"
+                    )
                 raise UserError(
                     f"{format_flag(name)}: {where} has no {wanted[name]}; put it on every node, or on a shared path"
                 )
@@ -159,4 +164,15 @@ def find_missing(paths: Mapping[str, str], output: Place, probe: Place) -> list[
         shared = probe.exists()
     except (UserError, OutsideFaultError):
         shared = False
-    return [*([] if shared else ["train.output"]), *(name for name, path in paths.items() if not Path(path).exists())]
+    return [*([] if shared else ["train.output"]), *(name for name, path in paths.items() if not _is_seen(name, path))]
+
+
+def _is_seen(setting: str, path: str) -> bool:
+    """Whether this node sees a file or a folder, or reaches the bucket where it is an address."""
+    if not is_address(path):
+        return Path(path).exists()
+    try:
+        place_at(path, setting).reach(setting, writing=False)
+    except UserError:
+        return False
+    return True

@@ -15,7 +15,8 @@ from csg.data.reading.cache import cache_folder
 from csg.data.reading.decoding import PixelLimit
 from csg.data.reading.image_files import ImageFiles
 from csg.data.reading.listing import count_passed_over, describe_passed_over, image_names, is_of_system, list_files
-from csg.data.reading.shards import NAMES, ShardListing, find_shards, list_shards
+from csg.data.reading.shard_files import find_shard_files
+from csg.data.reading.shard_index import NAMES, ShardListing, find_shards, list_shards
 from csg.data.reading.spelling import compose_letters
 from csg.messages.errors import UserError
 
@@ -51,7 +52,7 @@ def find_classes(setting: str, folder: str, config: DataConfig) -> ClassFolders:
     """Return the classes of a folder's sub-folders or shards; none where it has neither.
 
     Raises:
-        UserError: see :func:`name_folders`, or :func:`csg.data.reading.shards.list_shards`.
+        UserError: see :func:`name_folders`, or :func:`csg.data.reading.shard_index.list_shards`.
     """
     if find_shards(folder):
         shards = list_shards(Path(folder), cache=cache_folder(config))
@@ -146,7 +147,7 @@ def make_shard_domain(
     Raises:
         UserError: there are no such images.
     """
-    files = shards.make_files(labels, cache=cache_folder(config), limit=PixelLimit.of(config))
+    files = find_shard_files(shards, labels, cache=cache_folder(config), limit=PixelLimit.of(config))
     if not len(files):
         raise UserError(f"data.{side}: expected images in the shards, found none in {shards.folder}")
     return Domain(side, classes, files, (), set_aside=frozenset([*shards.shards, NAMES]))

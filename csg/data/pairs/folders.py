@@ -1,7 +1,7 @@
 """Folders of images, synthetic and real, with one sub-folder a class: ``--data.source DIR --data.target DIR``.
 
 Several folders of synthetic images are several sources: ``--data.source A B C``. A folder may hold shards instead (see
-:mod:`csg.data.reading.shards`), whose labels are the names of the classes.
+:mod:`csg.data.reading.shard_index`), whose labels are the names of the classes, and may then lie in a bucket.
 
 The real images may have no labels: a target none of whose sub-folders has the name of a class of the source is a
 collection of photographs, and so is ``--data.target-unlabelled``. There may be no real images at all.
@@ -35,13 +35,16 @@ from csg.data.pairs.class_map import read_class_map, rename_folders
 from csg.data.reading.listing import image_names
 from csg.data.reading.spelling import find_near
 from csg.messages.errors import UserError
+from csg.messages.waiting import WaitingLines
 from csg.messages.wording import find_nearest, name_first
+from csg.storage.address import get_last_part
 
 
 def title(config: DataConfig) -> str:
     """Say which images they are."""
-    real = [f"{Path(folder).name}/" for folder in (config.target, config.target_unlabelled) if folder is not None]
-    synthetic = f"synthetic images in {' and '.join(f'{Path(folder).name}/' for folder in config.sources)}"
+    given = (config.target, config.target_unlabelled)
+    real = [f"{get_last_part(folder)}/" for folder in given if folder is not None]
+    synthetic = f"synthetic images in {' and '.join(f'{get_last_part(folder)}/' for folder in config.sources)}"
     return f"{synthetic} -> real images in {' and '.join(real)}" if real else synthetic
 
 
@@ -141,11 +144,12 @@ def _labelled(config: DataConfig, side: Side, folder: Path, classes: tuple[str, 
         }
         domain = make_shard_domain(config, side, classes, folders.shards, numbers)
         return dataclasses.replace(domain, faults=() if config.allow_missing_classes else find_missing_classes(domain))
+    waiting = WaitingLines(f"found {{}} images below {folder}")
     labels = {
         f"{on_disk}/{name}": label
         for label, class_name in enumerate(classes)
         for on_disk in folders.names.get(class_name, ())
-        for name in image_names(folder / on_disk)
+        for name in image_names(folder / on_disk, waiting)
     }
     refuse_nothing(f"data.{side}", labels, "images in the class folders", folder)
     left_out = {f"{on_disk}/{name}" for on_disk in folders.left_out for name in image_names(folder / on_disk)}

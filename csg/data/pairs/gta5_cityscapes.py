@@ -38,6 +38,7 @@ from csg.data.reading.cache import cache_folder
 from csg.data.reading.decoding import PixelLimit
 from csg.data.reading.joined import join_streams
 from csg.data.reading.listing import count_passed_over, describe_passed_over, image_files, list_files
+from csg.data.reading.shard_index import find_shards
 from csg.data.reading.spelling import compose_letters
 from csg.data.splitting import SEED, choose_part
 from csg.messages.errors import UserError
@@ -216,6 +217,8 @@ def _preferred(others: dict[str, str], by_train_ids: dict[str, str], ids: Ids) -
 def _folder(setting: str, given: str, wanted: str, subfolders: tuple[str, ...]) -> Path:
     for folder in (Path(given), *(Path(given, name) for name in subfolders)):
         if not folder.is_dir():
+            if Path(given).is_dir() and find_shards(given):
+                raise UserError(f"{setting}: expected {wanted}, found shards in {given}; unpack them, with their maps")
             found = "a file" if folder.exists() else "nothing"
             hint = "; --data.target-unlabelled takes photographs without label maps" if setting == "data.target" else ""
             raise UserError(f"{setting}: expected {wanted}, found {found} at {folder}{hint}")

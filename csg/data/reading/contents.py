@@ -23,6 +23,7 @@ import numpy.typing as npt
 from csg.data.reading.cache import write_cached
 from csg.messages.faults import is_file_fault
 from csg.messages.text import make_one_line
+from csg.messages.waiting import WaitingLines
 from csg.storage.files import digest_content
 
 Digests = npt.NDArray[np.uint8]
@@ -57,7 +58,7 @@ def read_stamps(folder: str, names: Sequence[bytes]) -> Stamps:
     """
     paths = [os.path.join(os.fsencode(folder), name) for name in names]  # noqa: PTH118 (bytes)
     began = time.time_ns()
-    stamps = _read_stamps(paths)
+    stamps = _read_stamps(paths, WaitingLines(f"looked up {{}} files below {folder}", len(paths)))
     changed = stamps[:, 2]
     left = np.where(changed % 1_000_000_000 == 0, _COARSE_TICK, _TICK) - (began - changed)
     recent = np.flatnonzero((left > 0) & (changed != ABSENT))
@@ -67,7 +68,7 @@ def read_stamps(folder: str, names: Sequence[bytes]) -> Stamps:
     return stamps
 
 
-def _read_stamps(paths: Sequence[bytes]) -> Stamps:
+def _read_stamps(paths: Sequence[bytes], waiting: WaitingLines) -> Stamps:
     """Return (N, 4) stamps; of many files several at a time, for a disk at the other end of a network answers late."""
 
     def read(part: Sequence[bytes]) -> Stamps:
@@ -75,8 +76,12 @@ def _read_stamps(paths: Sequence[bytes]) -> Stamps:
 
     if len(paths) < MANY:
         return read(paths)
+    found = []
     with ThreadPoolExecutor(16) as readers:
-        return np.concatenate(list(readers.map(read, (paths[at : at + MANY] for at in range(0, len(paths), MANY)))))
+        for stamps in readers.map(read, (paths[at : at + MANY] for at in range(0, len(paths), MANY))):
+            found.append(stamps)
+            waiting.add(len(stamps))
+    return np.concatenate(found)
 
 
 class Contents:
@@ -128,10 +133,19 @@ class Contents:
                     make_one_line(self._folder),
                 )
             parts = np.array_split(unknown, -(-len(unknown) // _CHUNK))
+            waiting = WaitingLines(f"read {{}} files below {self._folder}", len(unknown))
+            found = []
             with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 16)) as readers:
-                found = b"".join(readers.map(self._read, parts))
-            self.learn(unknown, found)
+                for digests in readers.map(self._read, parts):
+                    found.append(digests)
+                    waiting.add(len(digests) // 32)
+            self.learn(unknown, b"".join(found))
         return self._digests[places]
+
+    def recall(self, place: int) -> bytes:
+        """Return the SHA-256 of the file at a place; empty where it is not known, or there is nothing to be read."""
+        digest = self._digests[place].tobytes() if self._recalled()[place] else b""
+        return b"" if digest in (NO_FILE, NOT_READ) else digest
 
     def learn(self, places: npt.NDArray[np.int64], digests: bytes) -> None:
         """Take and remember the digests, one after the other, of files that were read.

@@ -144,13 +144,17 @@ def read_bytes(path: Path | str) -> bytes:
     return content
 
 
-def read_whole(path: Path | str, limit: PixelLimit = USUAL_LIMIT) -> tuple[Image.Image, bool]:
+def read_whole(
+    path: Path | str, limit: PixelLimit = USUAL_LIMIT, content: bytes | None = None
+) -> tuple[Image.Image, bool]:
     """Return an image as RGB at its full size, as a viewer shows it, and whether more frames or pages follow it.
+
+    ``content`` is the file's, where it was read.
 
     Raises:
         BadImageError: see :func:`decode`.
     """
-    image = open_image(path, read_bytes(path), limit)
+    image = open_image(path, read_bytes(path) if content is None else content, limit)
     picture, orientation, _ = _pixels(path, image, None, limit.grey_bits)
     return turn_upright(picture, orientation), _has_several_frames(image)
 

@@ -22,6 +22,7 @@ from csg.data.fault import BadImageError
 from csg.data.pair import LabelledImages, Reading, count_labels
 from csg.data.reading.contents import Contents, Digests, Stamps, read_stamps
 from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, centre_crop, read_bytes, read_resized
+from csg.data.reading.resized import ResizedImages
 from csg.data.reading.spelling import place_in_order
 from csg.randomness import generator
 
@@ -159,18 +160,20 @@ class ImageFiles:
 class FileStream(LabelledImages):
     """Images on disk, decoded whenever they are asked for."""
 
-    def __init__(self, files: ImageFiles, side: int, *, first: int = 0) -> None:
+    def __init__(self, files: ImageFiles, side: int, *, first: int = 0, resized: ResizedImages | None = None) -> None:
         """Take the files and the side, in pixels, of the squares to return.
 
         Args:
             files: one an image.
             side: of the squares.
             first: number under which the first file's random draws are addressed, where streams are joined.
+            resized: keeps what was decoded; None decodes an image whenever it is asked for.
         """
         self.files = files
         self.labels = files.labels
         self._side = side
         self._first = first
+        self._resized = resized
 
     @cached_property
     def fingerprint(self) -> str:  # type: ignore[override]
@@ -206,8 +209,7 @@ class FileStream(LabelledImages):
         of_several = 0
         for index in indices.tolist():
             try:
-                content, files = self.files.read(index), self.files
-                image, several_frames = read_resized(files.path(index), self._side, files.limit, content)
+                image, several_frames = self._read_resized(index)
             except BadImageError as error:
                 bad.append(error)
                 continue
@@ -217,6 +219,25 @@ class FileStream(LabelledImages):
             kept.append(index)
         places = torch.tensor(kept, dtype=torch.int64)
         return Reading(tuple(squares[:, : len(kept)]), self.labels[places], places, tuple(bad), of_several)
+
+    def _read_resized(self, index: int) -> tuple[Tensor, bool]:
+        """Return an image with the wanted shorter side, and whether further frames or pages follow.
+
+        Raises:
+            BadImageError: it cannot be used.
+        """
+        files = self.files
+        digest = b"" if self._resized is None else files.contents.recall(int(files.places[index]))
+        if self._resized is None or not digest:
+            return read_resized(files.path(index), self._side, files.limit, files.read(index))
+        kept = self._resized.read(digest)
+        if kept is not None:
+            return kept
+        content = files.read(index)
+        image, several_frames = read_resized(files.path(index), self._side, files.limit, content)
+        if hashlib.sha256(content).digest() == digest:  # or it has changed since it was listed
+            self._resized.keep(digest, image, several_frames=several_frames)
+        return image, several_frames
 
 
 def random_crop(image: Tensor, side: int, rng: np.random.Generator) -> Tensor:

@@ -22,6 +22,7 @@ from PIL import Image, features
 from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
 from csg.messages.text import make_one_line
+from csg.messages.waiting import WaitingLines
 from csg.messages.wording import is_or_are, pluralize
 
 USUAL: Final = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".webp")
@@ -135,19 +136,25 @@ def image_files(folder: Path | str) -> list[Path]:
     return images_among(list_files(folder))
 
 
-def image_names(folder: Path | str) -> list[str]:
+def image_names(folder: Path | str, waiting: WaitingLines | None = None) -> list[str]:
     """List the image files below a folder as paths below it, in no certain order: of a million in seconds.
+
+    ``waiting`` counts them where several folders are listed one after the other.
 
     Raises:
         UserError: see :func:`image_files`.
     """
     root = os.path.join(folder, "")  # noqa: PTH118 (a Path a file would take longer than the listing)
     names = []
+    waiting = WaitingLines(f"found {{}} images below {folder}") if waiting is None else waiting
     for place, name, reason in _walk(folder):
         if reason == CLOSED:
             _refuse_closed(place)
         if reason is None:
             names.append(os.path.join(place, name)[len(root) :])  # noqa: PTH118
+            if len(names) % 1000 == 0:
+                waiting.add(1000)
+    waiting.add(len(names) % 1000)
     return names
 
 

@@ -41,7 +41,7 @@ from tests.published_maps import (
     write_gta5,
     write_maps,
 )
-from tests.published_trees import write_photographs
+from tests.published_trees import write_photographs, write_shards
 
 WHOLE = {SOURCE_TRAIN: 6, SOURCE_VAL: 2, SOURCE_SHIFTED: 2, TARGET_VAL: 2, TARGET_TEST: 4}
 
@@ -345,6 +345,20 @@ def test_photographs_need_no_label_maps(tree: Path) -> None:
     report = check(config)
     assert report.usable and report.streams[TARGET_VAL]["without_label"] == 9
     assert report.streams[TARGET_VAL]["images_per_class"] == {}
+
+
+def test_photographs_may_lie_in_shards_and_label_maps_may_not(tree: Path) -> None:
+    write_shards(tree / "shards", write_photographs(tree / "photos"), labels="")
+    images = [
+        load_pair(maps(tree, target=None, target_unlabelled=str(tree / name))).streams[TARGET_VAL]
+        for name in ("photos", "shards")
+    ]
+    for place in range(9):
+        one, other = (stream.read(torch.tensor([place])) for stream in images)
+        assert not other.bad and torch.equal(one.views[0], other.views[0])
+    for side in ("source", "target"):
+        with pytest.raises(UserError, match=rf"data\.{side}: expected .*, found shards in .*; unpack them"):
+            load_pair(maps(tree, **{side: str(tree / "shards")}))
 
 
 def test_a_run_on_photographs_is_finished_without_a_figure_of_them(tree: Path, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image, features
 
 from csg.data.fault import BadImageError
-from csg.data.reading import listing
+from csg.data.reading import contents, listing
+from csg.data.reading.contents import read_stamps
 from csg.data.reading.decoding import decode, inspect, read_bytes, read_resized, read_whole
 from csg.data.reading.listing import (
     CLOSED,
@@ -23,9 +24,11 @@ from csg.data.reading.listing import (
     count_passed_over,
     describe_passed_over,
     image_files,
+    image_names,
     images_among,
     list_files,
 )
+from csg.messages import waiting
 from csg.messages.errors import UserError
 
 
@@ -120,6 +123,21 @@ def test_every_file_is_an_image_or_counted_by_suffix_and_reason(tmp_path: Path) 
     assert said.startswith(f"{len(others)} files are not used: 3 .txt (no image format that is read), such as a/notes")
     assert "2 without suffix (no suffix says what it is), such as a/photo." in said
     assert describe_passed_over([]) == ""
+
+
+def test_a_long_listing_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(*(tmp_path / f"{number}.png" for number in range(3)))
+    names = [os.fsencode(name) for name in image_names(tmp_path)]
+    read_stamps(str(tmp_path), names)
+    assert not caplog.records
+    monkeypatch.setattr(waiting, "SECONDS", 0.0)
+    monkeypatch.setattr(contents, "MANY", 2)
+    image_names(tmp_path)
+    assert len(read_stamps(str(tmp_path), names)) == 3
+    said = [f"found 3 images below {tmp_path}", *(f"looked up {done} of 3 files below {tmp_path}" for done in (2, 3))]
+    assert [record.getMessage() for record in caplog.records] == said
 
 
 def test_links_within_a_waste_basket_do_not_hide_the_data(tmp_path: Path) -> None:

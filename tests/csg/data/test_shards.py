@@ -19,11 +19,14 @@ from csg.data.labelled_set import load_labelled_set
 from csg.data.pair import IGNORED, SOURCE_TRAIN, TARGET_TEST, TARGET_VAL, LabelledImages
 from csg.data.pairs import folders
 from csg.data.reading.contents import Contents
-from csg.data.reading.shards import _list_members, list_shards
+from csg.data.reading.shard_index import _list_members, list_shards
 from csg.messages.errors import UserError
 from csg.training.loop import Training
+from csg.training.run import Run
 from tests.checked_data import forget, starts
+from tests.csg.commands.test_predict import evaluated, rows
 from tests.csg.data.test_sources import without_pair
+from tests.csg.training.test_training import Killed, assert_equal_outcomes, outcome, tiny
 from tests.made_up_pair import labelled
 from tests.published_trees import write_folders, write_photographs, write_shards
 
@@ -81,9 +84,9 @@ def test_batches_are_the_same_with_and_without_decoding_processes(root: Path) ->
 def test_a_shard_is_read_through_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = root / "cache"
     first = list_shards(root / "source shards", cache=cache)
-    monkeypatch.setattr("csg.data.reading.shards._list_members", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr("csg.data.reading.shard_index._list_members", lambda path: pytest.fail(f"{path} is read again"))
     assert list_shards(root / "source shards", cache=cache) == first
-    monkeypatch.setattr("csg.data.reading.shards._list_members", _list_members)
+    monkeypatch.setattr("csg.data.reading.shard_index._list_members", _list_members)
     (root / "source shards" / "shard-000001.tar").write_bytes(
         (root / "target shards" / "shard-000001.tar").read_bytes()
     )
@@ -120,6 +123,39 @@ def test_another_labelled_set_may_lie_in_shards(root: Path) -> None:
     stream = load_labelled_set(settings(root), ("vélo", "car", "bus", "street sign"), side=32)
     assert isinstance(stream, LabelledImages)
     assert [stream.labels.tolist().count(label) for label in range(4)] == [5, 5, 0, 5]
+
+
+def test_a_run_on_shards_is_killed_goes_on_and_predicts(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sides = {"data__source": str(root / "source shards"), "data__target": str(root / "target shards")}
+    given = {
+        "data__name": "folders",
+        **sides,
+        "data__source_images": None,
+        "data__cache": str(root / "cache"),
+        "train__batch_size": 4,
+    }
+    whole = tiny(root / "whole", **given)
+    undisturbed = outcome(Run(whole, pair := load_pair(whole.data)))
+    config = tiny(root / "cut", data__workers=2, train__checkpoint_minutes=0.0, **given)
+
+    def kill(done: int, total: int) -> None:
+        assert total == 6
+        if done == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        for _ in Run(config, pair).epochs(kill):
+            pass
+    forget()
+    assert_equal_outcomes(outcome(run := Run(config, load_pair(config.data))), undisturbed)
+    folder = str(root / "target shards")
+    assert cli.main(["predict", folder, "--checkpoint", str(run.selected), "--output", "predicted.csv"]) == 0
+    predicted = {row["file"]: row["class"] for row in rows("predicted.csv")}
+    files = pair.streams[TARGET_TEST].files  # type: ignore[attr-defined]
+    confusion = torch.zeros(3, 3, dtype=torch.int64)
+    for place, label in enumerate(files.labels.tolist()):
+        confusion[label, CLASSES.index(predicted[files.name(place)])] += 1
+    assert len(predicted) == 15 and torch.equal(confusion, evaluated(run, pair).long())
 
 
 def _cut(folder: Path) -> None:

@@ -34,7 +34,13 @@ NOT_DIGESTED = {
 
 
 WORDS_AND_FILES = {
-    *("csg.messages.errors", "csg.messages.faults", "csg.messages.text", "csg.messages.wording"),
+    *(
+        "csg.messages.errors",
+        "csg.messages.faults",
+        "csg.messages.text",
+        "csg.messages.waiting",
+        "csg.messages.wording",
+    ),
     *("csg.storage.files", "csg.storage.paths", "csg.storage.place"),
 }
 """What the training path imports and no number depends on."""
