@@ -139,7 +139,7 @@ def test_the_space_of_the_page_is_planned_with_a_setting_that_some_trials_lack()
 
 @pytest.mark.usefixtures("examples")
 def test_the_design_of_the_page_is_planned(capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["--design", "my_design.py:DESIGN", "--seeds", "2", "--plan", *few_images()]
+    command = ["--design", "my_design.py:AUGMENTATION", "--seeds", "2", "--plan", *few_images()]
     assert visda_ablation.main(command) == 0
     said = capsys.readouterr().out
     assert "Augmentation and CSG: 4 cells x 2 seeds" in said
