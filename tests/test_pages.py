@@ -11,13 +11,8 @@ import yaml
 
 from csg.cli import COMMANDS
 from csg.parsing import list_recipes
+from tests.page_text import PAGES, ROOT
 from tests.parts import list_parts
-
-ROOT = Path(__file__).parents[1]
-PAGES = (
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
-)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -49,6 +44,12 @@ def test_the_door_is_short_enough_to_be_read() -> None:
     assert len(text.split()) <= 900
     assert max(map(len, text.splitlines())) <= 120
     assert not re.search(r"@[A-Z]+@", text), "nothing is left to be filled in"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_line_of_a_page_is_longer_than_an_editor_is_wide(page: Path) -> None:
+    longest = max(re.sub(r"\S+://\S+", "", page.read_text()).splitlines(), key=len)
+    assert len(longest) <= 200, longest
 
 
 def test_commands_of_the_pages_name_scripts_and_configurations_that_exist() -> None:

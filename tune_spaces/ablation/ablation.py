@@ -17,7 +17,7 @@ from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
 from csg.messages.wording import is_or_are, pluralize
-from csg.parsing import config_from_flat, overlay
+from csg.parsing import config_from_flat, overlay, with_absolute_paths
 from csg.storage.layout import ABLATIONS, place_at
 from csg.storage.place import Place
 from csg.tracking import TrackingError
@@ -102,7 +102,8 @@ class Ablation:
 def configure_cells(design: Design, base: Flat, seeds: int) -> Iterator[tuple[Cell, Config]]:
     """Yield each cell's configuration under each of ``seeds`` seeds, which count up from ``train.seed``.
 
-    A cell of the base's own method starts from the base's settings of it, others from their method's defaults.
+    A cell of the base's own method starts from the base's settings of it, others from their method's defaults. Paths in
+    cells are resolved against the current folder, as those of flags are.
 
     Raises:
         UserError: a cell's settings cannot be used; names the cell.
@@ -111,7 +112,7 @@ def configure_cells(design: Design, base: Flat, seeds: int) -> Iterator[tuple[Ce
     for seed in range(first, first + seeds):
         for cell in design.cells:
             try:
-                config = config_from_flat(overlay(base, cell.changes) | {"train.seed": seed})
+                config = with_absolute_paths(config_from_flat(overlay(base, cell.changes) | {"train.seed": seed}))
             except UserError as error:
                 raise UserError(f"cell {cell.name!r} of the design: {error}") from None
             yield cell, config

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -169,3 +172,12 @@ def test_no_command_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_version_names_the_program_that_runs_are_known_by(capsys: pytest.CaptureFixture[str]) -> None:
     code, said = run(cli.main, ["--version"], capsys)
     assert code == 0 and said == f"csg {version('csg-ablation')}, program {source_digest()}"
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_error_to_show() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "csg", "train", "--help"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")

@@ -185,6 +185,13 @@ def test_cells_start_from_what_the_configuration_says_of_their_own_method() -> N
     assert {flat["optim.lr"] for flat in found.values()} == {0.01}
 
 
+def test_paths_in_cells_mean_the_same_files_to_processes_elsewhere(tmp_path: Path) -> None:
+    cells = (Cell("one", {"data.name": "folders", "data.source": "renders"}), Cell("other", {"data.cache": "kept"}))
+    design = Design(title="", base="one", cells=cells)
+    one, other = (config.data for _, config in configure_cells(design, flatten(config_from_flat(TINY)), 1))
+    assert (one.source, other.cache) == (str(tmp_path / "renders"), str(tmp_path / "kept"))
+
+
 def test_a_design_needs_distinct_names_and_a_base_among_them() -> None:
     cell = Cell("one", {})
     with pytest.raises(UserError, match="expected cells of different names"):
