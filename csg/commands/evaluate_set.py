@@ -8,6 +8,7 @@ from typing import Any, Final
 import torch
 from rich.table import Table
 
+from csg.commands.tracked_training import NO_STORE
 from csg.config import Config
 from csg.config.names import make_set_prefix
 from csg.config.settings import Flat, flatten, format_flag
@@ -208,7 +209,7 @@ def _record(found: Evaluated, stream: Stream, options: SetOptions, name: str, co
         UserError: the store that was named refuses.
         TrackingAwayError: the store does not answer.
     """
-    if options.tracking_uri == "none":
+    if options.tracking_uri == NO_STORE:
         return
     place: Place = found.selected.place
     run = find_run_folder(place)

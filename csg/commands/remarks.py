@@ -45,7 +45,7 @@ def remark_on_idle_selection(config: Config, given: Collection[str]) -> str:
 
 
 def remark_on_chance(metrics: Mapping[str, float], config: Config, pair: Pair) -> str:
-    """Say that a finished run answers no better than by chance; empty where it does better, or maps classes.
+    """Say that a finished run's answers cannot be told from chance; empty where they can, or it maps classes.
 
     Args:
         metrics: of the finished run.
@@ -59,12 +59,12 @@ def remark_on_chance(metrics: Mapping[str, float], config: Config, pair: Pair) -
 
     if not task.one_label:
         return ""
-    chance = f"chance level, {100 / classes:.3g} % with {pluralize(classes, 'class')}"
+    chance = f"cannot be told from chance, {100 / classes:.3g} % with {pluralize(classes, 'class')}"
     if is_chance(f"selected/{SOURCE_VAL}/{task.score}", len(pair.streams[SOURCE_VAL])):
         return (
-            f"The {task.score_words} on held-out synthetic images is at {chance}: nothing was learned; try more epochs "
-            "or another optim.lr"
+            f"The {task.score_words} on held-out synthetic images {chance}: perhaps nothing was learned; try more "
+            "epochs, another optim.lr, or more images to measure on"
         )
     if is_chance(task.real_score, metrics.get(f"{TARGET_TEST}/images", 0.0)):
-        return f"The {task.score_words} on real images is at {chance}: what was learned does not reach them"
+        return f"The {task.score_words} on real images {chance}: perhaps nothing of what was learned reaches them"
     return ""

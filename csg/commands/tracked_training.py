@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from csg.commands.progress import CountProgress
 from csg.config import Config
 from csg.data.held_out import HELD_OUT
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, TARGET_VAL
 from csg.messages.console import Console
+from csg.messages.errors import UserError
 from csg.messages.faults import find_outside_fault
 from csg.messages.text import get_first_line
 from csg.messages.wording import is_or_are, pluralize
@@ -23,17 +24,24 @@ if TYPE_CHECKING:
     from csg.tracking import RunTracker, Tracker
 
 
-def check_store(uri: str | None, experiment: str) -> None:
+NO_STORE: Final = "none"
+"""What stands for no store in the place of an address."""
+
+
+def check_store(uri: str | None, experiment: str, *, needed_by: str = "") -> None:
     """See that a store that somebody names can be used, before weights are trained and images are looked at for it.
 
     Args:
-        uri: the store; None for the SQLite file below ``train.output``, "none" for no store; neither is asked.
+        uri: the store; None for the SQLite file below ``train.output``, or :data:`NO_STORE`: neither is asked.
         experiment: its name.
+        needed_by: what cannot do without a store, such as "a search"; empty where nothing is.
 
     Raises:
-        UserError, TrackingAwayError: the store refuses, or does not answer.
+        UserError, TrackingAwayError: the store refuses, does not answer, or is none where one is needed.
     """
-    if uri not in (None, "none"):
+    if uri == NO_STORE and needed_by:
+        raise UserError(f"--tracking-uri: {needed_by} keeps its runs in an MLflow store; name one, or leave this out")
+    if uri not in (None, NO_STORE):
         _open_store(uri, experiment)
 
 
@@ -42,13 +50,13 @@ def open_tracker(run: Run, *, uri: str | None, experiment: str) -> RunTracker | 
 
     Args:
         run: what is to be tracked.
-        uri: the store; None for the SQLite file below ``train.output``, "none" for no store.
+        uri: the store; None for the SQLite file below ``train.output``, or :data:`NO_STORE`.
         experiment: its name; an empty one takes the data set's.
 
     Raises:
         UserError, TrackingAwayError: the store refuses, or does not answer.
     """
-    if uri == "none":
+    if uri == NO_STORE:
         return None
     from csg import tracking
 

@@ -138,6 +138,12 @@ def test_a_store_is_asked_before_weights_are_trained_and_images_looked_at(
     assert code == 2 and "--tracking-uri: cannot reach" in said
 
 
+@pytest.mark.parametrize("main", [visda_search.main, visda_ablation.main])
+def test_what_keeps_its_runs_in_a_store_is_refused_without_one(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = run(main, ["--tracking-uri", "none", *SMALL], capsys)
+    assert code == 2 and "keeps its runs in an MLflow store; name one, or leave this out" in said
+
+
 @pytest.mark.slow
 def test_a_run_is_trained_once_and_can_be_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
     small = [*few_images(), *("--train.epochs", "1", "--train.batch-size", "8", "--method.name", "source_only")]

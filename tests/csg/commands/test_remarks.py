@@ -60,12 +60,12 @@ def test_a_protocol_that_selects_no_epoch_is_said_to_select_nothing() -> None:
 @pytest.mark.parametrize(
     ("held_out", "real", "said"),
     [
-        (0.105, 0.098, "held-out synthetic images is at chance level, 10 % with 10 classes: nothing was learned"),
-        (0.9, 0.098, "real images is at chance level, 10 % with 10 classes: what was learned does not reach them"),
+        (0.105, 0.098, "synthetic images cannot be told from chance, 10 % with 10 classes: perhaps nothing was"),
+        (0.9, 0.098, "real images cannot be told from chance, 10 % with 10 classes: perhaps nothing of what"),
         (0.9, 0.2, ""),
     ],
 )
-def test_accuracy_at_chance_is_remarked_upon(held_out: float, real: float, said: str) -> None:
+def test_accuracy_that_cannot_be_told_from_chance_is_remarked_upon(held_out: float, real: float, said: str) -> None:
     metrics = {"selected/source/val/mean_class_accuracy": held_out, "target/test/mean_class_accuracy": real}
     pair: Any = SimpleNamespace(classes=tuple("0123456789"), streams={"source/val": range(320)})
     found = remark_on_chance(metrics | {"target/test/images": 1258.0}, configure(), pair)
