@@ -35,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in HELP:
         lines = [f"  {name:<9} {does}" for name, does in COMMANDS.items()]
-        print("\n".join(["usage: csg COMMAND [flags] (csg COMMAND --help shows them)", "", *lines]))
+        Console().print("\n".join(["usage: csg COMMAND [flags] (csg COMMAND --help shows them)", "", *lines]))
         return 0
     if arguments and arguments[0] in VERSION:
-        print(f"csg {version('csg-ablation')}, program {source_digest()}")
+        Console().print(f"csg {version('csg-ablation')}, program {source_digest()}")
         return 0
 
     def run() -> int:

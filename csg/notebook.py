@@ -106,7 +106,7 @@ def train(config: Config, *, tracking_uri: str | None = None, experiment: str = 
         OutsideFaultError: something outside ended it, such as a full disk; the same call goes on.
     """
     console = Console()
-    check_store(tracking_uri, experiment or config.data.name)
+    check_store(config, uri=tracking_uri, experiment=experiment)
     run = open_run(config, console)
     track = open_tracker(run, uri=tracking_uri, experiment=experiment)
     if not train_to_end(run, track, console):

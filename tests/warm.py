@@ -1,8 +1,9 @@
 """Processes of this project's commands that begin with their imports done: those take half of a short command's time.
 
 A server, one to a process of tests, imports what the commands import and forks for each that is started. What comes of
-it is a process as any other: it has its own number, receives signals, is killed, and ends with its own exit code.
-What Python does before the first line of a script, such as to read its options or the environment, is the server's.
+it has its own number, receives signals, is killed, and ends with its own exit code. What Python and libraries settle
+before the first line of a script is the server's, and so the same for all: hashes' seeds, variables that are read when
+something is imported. Where that may matter, a test starts one process as everybody does.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final, NoReturn, Self
 
 ROOT: Final = Path(__file__).parents[1]
+AT_FIRST: Final = dict(os.environ)
+"""The environment before any test changes it."""
+END_SECONDS: Final = 10.0
+"""How long the server may take to end."""
 IMPORTED: Final = (
     *("csg.commands.train", "csg.commands.evaluate", "csg.tracking", "csg.workers.distributed"),
     *("tune_spaces.search.script", "tune_spaces.search.summary", "tune_spaces.search.confirmation"),
@@ -113,6 +118,8 @@ class Popen:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is not None:
+            self.kill()
         for stream in (self.stdout, self.stderr):
             if stream is not None:
                 stream.close()
@@ -124,7 +131,8 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; what it writes is captured. With ``check``, another exit code than 0 is an error."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
-        code = Popen(command, stdout=out, stderr=error, cwd=cwd, env=env).wait()
+        with Popen(command, stdout=out, stderr=error, cwd=cwd, env=env) as process:
+            code = process.wait()
         for file in (out, error):
             file.seek(0)
         done = subprocess.CompletedProcess(list(command), code, out.read(), error.read())
@@ -148,10 +156,17 @@ def _serve() -> socket.socket:
     """Start the server, which ends with this process, and return what it listens to."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-m", "tests.warm", str(theirs.fileno())]
-    server = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=ROOT, start_new_session=True)
+    server = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=ROOT, env=AT_FIRST, start_new_session=True)
     theirs.close()
-    atexit.register(server.wait)
-    atexit.register(ours.close)
+
+    def end() -> None:
+        ours.shutdown(socket.SHUT_RDWR)  # also where a process that was forked meanwhile has it too
+        try:
+            server.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+    atexit.register(end)
     return ours
 
 
@@ -172,22 +187,33 @@ def _fork_for_all(listening: socket.socket) -> None:
     process = os.fork()
     if process == 0:
         keeper.close()
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        with Path(os.devnull).open() as nothing:
+            os.dup2(nothing.fileno(), 0)
         os.dup2(out, 1)
         os.dup2(error, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
     os.close(out)
     os.close(error)
     if process:
-        keeper.sendall(array.array("q", [process]))
-        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        keeper.sendall(array.array("q", [code]))
-        os._exit(0)
+        _keep(process, keeper)
     asked = json.loads(message)
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
     _become(asked["command"])
+
+
+def _keep(process: int, keeper: socket.socket) -> NoReturn:
+    """Tell a process's number and how it ended; the number stays its own until whoever started it knows."""
+    try:
+        keeper.sendall(array.array("q", [process]))
+        ended = os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+        keeper.sendall(array.array("q", [code]))
+        keeper.recv(1)  # nothing, as soon as the other end is closed
+    finally:
+        os._exit(0)
 
 
 def _reap_one() -> bool:
@@ -198,8 +224,8 @@ def _reap_one() -> bool:
         return False
 
 
-def _become(command: list[str]) -> None:
-    """Do what Python does with a command line and its environment."""
+def _become(command: list[str]) -> NoReturn:
+    """Do what Python does with a command line and its environment, to its end."""
     from csg.environment import set_defaults
 
     set_defaults()
@@ -211,14 +237,16 @@ def _become(command: list[str]) -> None:
     sys.path[0] = str(Path.cwd()) if is_module else str(Path(target).parent)
     sys.path[1:1] = [path for path in os.pathsep.join(added).split(os.pathsep) if path]
     sys.argv = [target, *arguments]
-    code: Any = 0
+    code = 0
     try:
         if is_module:
             runpy.run_module(target, run_name="__main__", alter_sys=True)
         else:
             runpy.run_path(target, run_name="__main__")
     except SystemExit as left:
-        code = left.code or 0
+        code = left.code if isinstance(left.code, int) else int(left.code is not None)
+        if left.code is not None and not isinstance(left.code, int):
+            print(left.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -226,7 +254,8 @@ def _become(command: list[str]) -> None:
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
-    os._exit(code)
+    sys.stderr.flush()
+    os._exit(code & 0xFF)
 
 
 if __name__ == "__main__":

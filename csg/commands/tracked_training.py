@@ -28,12 +28,13 @@ NO_STORE: Final = "none"
 """What stands for no store in the place of an address."""
 
 
-def check_store(uri: str | None, experiment: str, *, needed_by: str = "") -> None:
+def check_store(config: Config, *, uri: str | None, experiment: str, needed_by: str = "") -> None:
     """See that a store that somebody names can be used, before weights are trained and images are looked at for it.
 
     Args:
-        uri: the store; None for the SQLite file below ``train.output``, or :data:`NO_STORE`: neither is asked.
-        experiment: its name.
+        config: of what is to be tracked.
+        uri, experiment: see :func:`open_tracker`; both are made if they are new. The SQLite file below
+            ``train.output`` is not asked.
         needed_by: what cannot do without a store, such as "a search"; empty where nothing is.
 
     Raises:
@@ -42,7 +43,7 @@ def check_store(uri: str | None, experiment: str, *, needed_by: str = "") -> Non
     if uri == NO_STORE and needed_by:
         raise UserError(f"--tracking-uri: {needed_by} keeps its runs in an MLflow store; name one, or leave this out")
     if uri not in (None, NO_STORE):
-        _open_store(uri, experiment)
+        _open_store(config, uri, experiment)
 
 
 def open_tracker(run: Run, *, uri: str | None, experiment: str) -> RunTracker | None:
@@ -60,18 +61,18 @@ def open_tracker(run: Run, *, uri: str | None, experiment: str) -> RunTracker | 
         return None
     from csg import tracking
 
-    store = _open_store(
-        uri or tracking.get_default_tracking_uri(run.config.train.output), experiment or run.config.data.name
-    )
+    store = _open_store(run.config, uri, experiment)
     with _refusals_said():
         return tracking.RunTracker(store, run)
 
 
-def _open_store(uri: str, experiment: str) -> Tracker:
+def _open_store(config: Config, uri: str | None, experiment: str) -> Tracker:
     from csg import tracking  # takes seconds to import
 
     with _refusals_said():
-        return tracking.Tracker(uri, experiment)
+        return tracking.Tracker(
+            uri or tracking.get_default_tracking_uri(config.train.output), experiment or config.data.name
+        )
 
 
 @contextmanager

@@ -44,13 +44,14 @@ def train(argv: Sequence[str], console: Console) -> int:
     print_remarks([remark_on_idle_selection(flags.config, flags.given)], console)
     if flags.options.dry_run:
         return _show_plan(flags.config, console)
-    check_store(flags.options.tracking_uri, flags.options.experiment or flags.config.data.name)
+    uri, experiment = flags.options.tracking_uri, flags.options.experiment
+    check_store(flags.config, uri=uri, experiment=experiment)
     run = open_run(flags.config, console)
     if flags.config.selection.protocol == "held_out_source" and HELD_OUT not in run.pair.streams:
         console.print(
             "This training is on all sources; under held_out_source those without each (data.held_out) score."
         )
-    track = open_tracker(run, uri=flags.options.tracking_uri, experiment=flags.options.experiment)
+    track = open_tracker(run, uri=uri, experiment=experiment)
     recorded = train_to_end(run, track, console)
     _print_end(run, console)
     shown = {"All figures": show_in_mlflow(track.uri, track.page) if track and recorded else str(run.folder / RECORD)}

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from csg.config.settings import explain, format_flag, resolve_hints
 from csg.config.words import parse_value
+from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.wording import find_nearest
 from csg.storage.paths import resolve_user_path
@@ -231,14 +232,17 @@ def show_help(
     options: type[Any], *, prog: str, description: str | None, default: Any = tyro.MISSING_NONPROP
 ) -> NoReturn:
     """Print the flags, with the values of ``default`` as their defaults, and end the program."""
-    tyro.cli(
-        options,
-        args=HELP[1:],
-        prog=prog,
-        description=description,
-        default=default,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    try:
+        tyro.cli(
+            options,
+            args=HELP[1:],
+            prog=prog,
+            description=description,
+            default=default,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+    except BrokenPipeError:  # nobody reads on: | head
+        Console().on_broken_pipe()
     raise SystemExit(0)
 
 

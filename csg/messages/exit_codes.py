@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 
@@ -25,9 +23,9 @@ def run_to_exit_code(body: Callable[[], int], *, resumes: bool) -> int:
         resumes: whether the same command continues the work. The message then says so, and Ctrl-C is answered at once.
 
     Returns:
-        The exit code of ``body``; 1 when runs failed, or nobody reads the output any more (``| head``); 2 when a flag,
-        a setting or the data cannot be used; 3 when something outside ended it, such as a full disk or an unreachable
-        store; 130 when it was interrupted, by a KeyboardInterrupt that may say what is left.
+        The exit code of ``body``; 1 when runs failed; 2 when a flag, a setting or the data cannot be used; 3 when
+        something outside ended it, such as a full disk or an unreachable store; 130 when it was interrupted, by a
+        KeyboardInterrupt that may say what is left.
     """
     errors = Console(stderr=True)
     try:
@@ -41,9 +39,6 @@ def run_to_exit_code(body: Callable[[], int], *, resumes: bool) -> int:
         return 1
     except (OutsideFaultError, OSError) as error:
         fault = find_outside_fault(error)
-        if isinstance(error, BrokenPipeError) and fault is None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it ends
-            return 1
         if fault is None:
             raise
         errors.complain(f"{fault}; nothing is lost: {fault.later}" if resumes else fault)

@@ -27,5 +27,6 @@ def train_run(run: Run, on_step: OnStep | None = None, on_wait: OnWait | None = 
 
             yield from train_on_workers(run, on_step, on_wait)
             return
-        LaunchFiles.remove_all(run.folder)  # the workers of a driver that was killed may have ended the run
+        if run.record.status == "finished":  # perhaps by the workers of a driver that was killed
+            LaunchFiles.remove_all(run.folder)
     yield from run.epochs(on_step)

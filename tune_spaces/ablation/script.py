@@ -95,7 +95,7 @@ def plan_ablation(flags: Flags[OptionsT], name: str, design: Design, console: Co
         raise UserError(f"--{refused[0]}: this design sets it cell by cell; leave it out, or declare a design")
     place_at(config.train.output).reach("train.output", writing=True)
     if not options.plan:
-        check_store(options.tracking_uri, options.experiment or config.data.name, needed_by="an ablation")
+        check_store(config, uri=options.tracking_uri, experiment=options.experiment, needed_by="an ablation")
     return Ablation(
         name=name,
         design=design,

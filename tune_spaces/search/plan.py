@@ -270,7 +270,7 @@ def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
         raise UserError(f"--{pinned_stage[0]}: stages are searched; set --method.stages too, or leave this unset")
     check_space(space, base, config)
     place_at(config.train.output).reach("train.output", writing=True)
-    check_store(options.tracking_uri, options.experiment or config.data.name, needed_by="a search")
+    check_store(config, uri=options.tracking_uri, experiment=options.experiment, needed_by="a search")
     check_starting_weights(config, console)
     pair = open_pair(config, console)
     run = open_trial_run(config, pair)
