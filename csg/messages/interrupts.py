@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
@@ -16,6 +17,8 @@ ANSWER: Final = (
     "Stopping: what was trained so far is put on record, which takes some seconds; Ctrl-C again leaves at once, and "
     "then the last minute may be trained again."
 )
+LATER_SECONDS: Final = 0.1
+"""After which a KeyboardInterrupt that Python has dropped is raised again."""
 SHOW_CURSOR: Final = "\x1b[?25h"
 """What makes a terminal show its cursor again, which a live display hides."""
 
@@ -24,17 +27,29 @@ SHOW_CURSOR: Final = "\x1b[?25h"
 def answer_interrupts() -> Iterator[None]:
     """Answer Ctrl-C while the block lasts: the first with a line, then a KeyboardInterrupt, the second by leaving.
 
-    Nothing changes where Ctrl-C is ignored, as in a shell's background, or handled by somebody else.
+    A KeyboardInterrupt that was raised amid the search for garbage, where Python drops it, is raised again. Nothing
+    changes where Ctrl-C is ignored, as in a shell's background, or handled by somebody else.
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
         yield
         return
+    show_dropped = sys.unraisablehook
+
+    def notice(dropped: sys.UnraisableHookArgs) -> None:
+        if dropped.exc_type is KeyboardInterrupt and signal.getsignal(signal.SIGINT) is _leave:
+            signal.signal(signal.SIGINT, _raise_again)
+            threading.Timer(LATER_SECONDS, _thread.interrupt_main).start()
+        else:
+            show_dropped(dropped)
+
     signal.signal(signal.SIGINT, _interrupt)
+    sys.unraisablehook = notice
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        sys.unraisablehook = show_dropped
 
 
 def announce_stop() -> None:
@@ -50,6 +65,11 @@ def announce_stop() -> None:
 
 def _interrupt(*_: object) -> None:
     announce_stop()
+    raise KeyboardInterrupt
+
+
+def _raise_again(*_: object) -> None:
+    signal.signal(signal.SIGINT, _leave)
     raise KeyboardInterrupt
 
 

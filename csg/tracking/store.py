@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Final
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
@@ -31,6 +33,15 @@ OUTSIDE: Final = {
 """SQLite's messages about a file that it cannot use at the moment, and what to do."""
 
 
+DATABRICKS: Final = "databricks"
+SCHEMES: Final = ("http", "https", "postgresql", "mysql", "mssql", DATABRICKS)
+"""Of the addresses of stores, beside SQLite's."""
+EXPECTED: Final = (
+    "the address of an MLflow server (http://HOST:PORT) or of a database (sqlite:///FILE.db, postgresql://...)"
+)
+"""What names a store."""
+
+
 def get_default_tracking_uri(output: str) -> str:
     """Return the absolute address of the SQLite store below an output folder.
 
@@ -43,13 +54,38 @@ def resolve_uri(uri: str) -> str:
     """Make the address of an SQLite store absolute. The path of an SQLite file is accepted as an address.
 
     Raises:
-        UserError: the address is not UTF-8, which MLflow requires.
+        UserError: the address is not UTF-8, which MLflow requires, or of no store that keeps runs.
     """
     is_file = "://" not in uri and uri.endswith((".db", ".sqlite", ".sqlite3"))
     path = resolve_user_path(uri, "--tracking-uri") if is_file else get_sqlite_path(uri)
     if not is_utf8(uri if path is None else str(path.absolute())):
         raise UserError(f"--tracking-uri: expected an address in UTF-8, found {uri!r}; name another store")
+    if path is None and not is_file:
+        _check_address(uri)
+    elif path is not None and (path.name == ":memory:" or "uri=" in get_sqlite_query(uri)):
+        raise UserError(f"--tracking-uri: expected {EXPECTED}, found {uri!r}, which keeps nothing in that file")
     return uri if path is None else make_sqlite_address(path) + get_sqlite_query(uri)
+
+
+def _check_address(uri: str) -> None:
+    """Refuse the address of something that MLflow would take for a folder, or that is no address.
+
+    Raises:
+        UserError: says what was expected.
+    """
+    try:
+        address = urlsplit(uri)
+        known = uri == DATABRICKS or (address.scheme.partition("+")[0] in SCHEMES and bool(address.netloc))
+        address.port  # noqa: B018 (raises)
+    except ValueError:
+        known = False
+    if not known:
+        raise UserError(f"--tracking-uri: expected {EXPECTED}, found {hide_password(uri)!r}")
+
+
+def hide_password(uri: str) -> str:
+    """Return an address without the password in it."""
+    return re.sub(r"(?<=//)([^/@:]*):[^/@]*@", r"\1:***@", uri)
 
 
 def reach(uri: str) -> MlflowClient:
@@ -141,6 +177,9 @@ def _explain(error: Exception, uri: str, *, asked: bool) -> Exception:
         asked: whether the store was reached, and may have refused a request.
     """
     reason = get_first_line(str(error)) or type(error).__name__
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        reason = f"it takes the package {error.name}, which is not installed"
+    uri = hide_password(uri)
     fault = find_outside_fault(error) if is_machine_fault(error) else None
     if fault is not None:
         return fault

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import time
+
+import pytest
 
 from csg.messages.interrupts import ANSWER, answer_interrupts
 
@@ -49,6 +53,24 @@ def test_the_second_ctrl_c_ends_the_process() -> None:
     assert process.stdout.readline() == "putting in order\n"
     process.send_signal(signal.SIGINT)
     assert not process.communicate(timeout=30)[0] and process.returncode == 130
+
+
+def test_a_ctrl_c_amid_the_search_for_garbage_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    class Garbage:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with answer_interrupts(), pytest.raises(KeyboardInterrupt):  # noqa: PT012 (the signal comes in the loop)
+            garbage = Garbage()
+            del garbage
+            for _ in range(1000):
+                time.sleep(0.01)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr() == (f"{ANSWER}\n", "")
 
 
 def test_where_ctrl_c_is_ignored_it_stays_so() -> None:

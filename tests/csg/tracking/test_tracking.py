@@ -14,6 +14,7 @@ from csg.parsing import config_from_flat
 from csg.storage.disk import DiskPlace
 from csg.tracking import RunTracker, Tracker
 from csg.tracking import tracker as tracker_module
+from csg.tracking.store import resolve_uri
 from csg.tracking.tracker import list_active_settings
 from csg.training.run import Run
 from tests.made_up_pair import TINY, made_up_pair
@@ -149,8 +150,31 @@ def test_parameters_of_inactive_settings_are_not_logged() -> None:
     assert set(list_active_settings(config)) <= set(flatten(config))
 
 
-@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////proc/none/mlflow.db", "gopher://x"])
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////proc/none/mlflow.db"])
 def test_a_store_that_cannot_be_reached_is_refused_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(UserError, match="--tracking-uri: cannot"):
         Tracker(uri, "x")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("gopher://x", "ftp://h/x", "s3://b/x", "file:///tmp/x", "mlruns", " ", "'", '"none"', "http://", "sqlite://"),
+        *("http://127.0.0.1:99999", "sqlite:///", "sqlite:///:memory:", "sqlite:///x.db?mode=ro&uri=true"),
+    ],
+)
+def test_an_address_of_no_store_that_keeps_runs_is_refused_in_one_sentence(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--tracking-uri: expected .*http://HOST:PORT") as refused:
+        Tracker(uri, "x")
+    assert len(str(refused.value)) < 250 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("uri", ["http://host:5000", "https://h/p", "databricks", "postgresql+psycopg://a:b@h/d"])
+def test_an_address_of_a_store_stays_as_it_is(uri: str) -> None:
+    assert resolve_uri(uri) == uri
+
+
+def test_no_message_holds_a_stores_password() -> None:
+    with pytest.raises(UserError, match=r"postgresql://me:\*\*\*@host/runs \(it takes the package \w+"):
+        Tracker("postgresql://me:secret@host/runs", "x")
