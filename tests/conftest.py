@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -71,10 +70,10 @@ def _fixed_threads() -> None:
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test leaves in the current folder, no other one finds or imports."""
     monkeypatch.chdir(tmp_path)
-    searched, last = list(sys.path), next(reversed(sys.modules))
+    searched, imported = list(sys.path), set(sys.modules)
     yield
     sys.path[:] = searched
-    for name in list(takewhile(lambda name: name != last, reversed(sys.modules))):  # of thousands, those of this test
+    for name in set(sys.modules) - imported:  # of thousands, those of this test
         module = sys.modules[name]
         file = module.__dict__.get("__file__") if isinstance(module, ModuleType) else None
         if file is not None and file.startswith(f"{tmp_path}{os.sep}"):

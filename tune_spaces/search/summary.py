@@ -200,7 +200,7 @@ def format_real_figures(run: TrackedRun, task: Task, unit: Unit) -> str:
     selection = f"selection score {unit.format_whole(run.metrics[SELECTION_SCORE]):>7}"
     if f"{TARGET_TEST}/images" not in run.metrics:
         return selection
-    overall, score = (run.metrics[f"{TARGET_TEST}/{name}"] for name in (task.overall, task.score))
+    overall, score = run.metrics[task.real_overall], run.metrics[task.real_score]
     energy = run.metrics.get(f"{TARGET_TEST}/E0_mhe")  # not with features that are not finite, or all zero
     interval = f" {format_real_interval(run, overall)}" if task.one_label else ""
     return (

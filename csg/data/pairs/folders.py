@@ -144,7 +144,7 @@ def _labelled(config: DataConfig, side: Side, folder: Path, classes: tuple[str, 
         }
         domain = make_shard_domain(config, side, classes, folders.shards, numbers)
         return dataclasses.replace(domain, faults=() if config.allow_missing_classes else find_missing_classes(domain))
-    waiting = WaitingLines(f"found {{}} images below {folder}")
+    waiting = WaitingLines(f"found {{}} files below {folder}")
     labels = {
         f"{on_disk}/{name}": label
         for label, class_name in enumerate(classes)
@@ -152,6 +152,6 @@ def _labelled(config: DataConfig, side: Side, folder: Path, classes: tuple[str, 
         for name in image_names(folder / on_disk, waiting)
     }
     refuse_nothing(f"data.{side}", labels, "images in the class folders", folder)
-    left_out = {f"{on_disk}/{name}" for on_disk in folders.left_out for name in image_names(folder / on_disk)}
+    left_out = {f"{on_disk}/{name}" for on_disk in folders.left_out for name in image_names(folder / on_disk, waiting)}
     domain = Domain(side, classes, list_images(config, folder, labels), (), set_aside=frozenset(left_out))
     return dataclasses.replace(domain, faults=() if config.allow_missing_classes else find_missing_classes(domain))

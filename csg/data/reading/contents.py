@@ -37,6 +37,8 @@ NOT_READ: Final = b"\xff" * 32
 """The digest of a file that cannot be read, which is not remembered."""
 MANY: Final = 10_000
 """Files whose reading takes long enough for a word in the log."""
+LOOKED_UP: Final = 1000
+"""Files whose stamps a thread looks up before it takes others."""
 _CHUNK: Final = 64
 """Files that a thread reads before it takes others."""
 _TICK: Final = 20_000_000
@@ -74,11 +76,11 @@ def _read_stamps(paths: Sequence[bytes], waiting: WaitingLines) -> Stamps:
     def read(part: Sequence[bytes]) -> Stamps:
         return np.array([_stamp(path) for path in part], dtype=np.int64).reshape(-1, 4)
 
-    if len(paths) < MANY:
+    if len(paths) < LOOKED_UP:
         return read(paths)
     found = []
     with ThreadPoolExecutor(16) as readers:
-        for stamps in readers.map(read, (paths[at : at + MANY] for at in range(0, len(paths), MANY))):
+        for stamps in readers.map(read, (paths[at : at + LOOKED_UP] for at in range(0, len(paths), LOOKED_UP))):
             found.append(stamps)
             waiting.add(len(stamps))
     return np.concatenate(found)

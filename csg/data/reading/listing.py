@@ -90,8 +90,12 @@ def list_files(folder: Path | str) -> Iterator[Found]:
     return (Found(Path(place, name), reason) for place, name, reason in _walk(folder))
 
 
-def _walk(folder: Path | str) -> Iterator[tuple[str, str, str | None]]:
-    """Yield of every file its folder, its name and why it is passed over; of a folder that cannot be listed no name."""
+def _walk(folder: Path | str, waiting: WaitingLines | None = None) -> Iterator[tuple[str, str, str | None]]:
+    """Yield of every file its folder, its name and why it is passed over; of a folder that cannot be listed no name.
+
+    ``waiting`` counts them, a folder at a time.
+    """
+    waiting = WaitingLines(f"found {{}} files below {folder}") if waiting is None else waiting
     if not Path(folder).is_dir():
         raise UserError(
             f"{folder}: expected a folder with images, found {'a file' if Path(folder).exists() else 'nothing'}"
@@ -115,6 +119,7 @@ def _walk(folder: Path | str) -> Iterator[tuple[str, str, str | None]]:
             folders.clear()
             continue
         seen.add(real)
+        waiting.add(len(names))
         inside = of_system(place)
         folders[:] = sorted(
             name for name in folders if not (inside or is_of_system(name)) or not Path(place, name).is_symlink()
@@ -139,22 +144,18 @@ def image_files(folder: Path | str) -> list[Path]:
 def image_names(folder: Path | str, waiting: WaitingLines | None = None) -> list[str]:
     """List the image files below a folder as paths below it, in no certain order: of a million in seconds.
 
-    ``waiting`` counts them where several folders are listed one after the other.
+    ``waiting`` counts all files where several folders are listed one after the other.
 
     Raises:
         UserError: see :func:`image_files`.
     """
     root = os.path.join(folder, "")  # noqa: PTH118 (a Path a file would take longer than the listing)
     names = []
-    waiting = WaitingLines(f"found {{}} images below {folder}") if waiting is None else waiting
-    for place, name, reason in _walk(folder):
+    for place, name, reason in _walk(folder, waiting):
         if reason == CLOSED:
             _refuse_closed(place)
         if reason is None:
             names.append(os.path.join(place, name)[len(root) :])  # noqa: PTH118
-            if len(names) % 1000 == 0:
-                waiting.add(1000)
-    waiting.add(len(names) % 1000)
     return names
 
 

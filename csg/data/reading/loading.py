@@ -56,8 +56,8 @@ def map_in_order(make: Callable[[int], T], places: range, *, workers: int) -> It
             if isinstance(result, _Raised):
                 raise result.error
             yield result
-    except Exception as error:
-        traceback.clear_frames(error.__traceback__)  # torch's hold the processes while the error is kept
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)  # torch's hold the processes while the error is kept, Ctrl-C's too
         if not (isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")):
             raise
         raise UserError(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from scipy.stats import binomtest
@@ -19,6 +17,7 @@ from csg.messages.console import Console
 from csg.parsing import config_from_flat
 from csg.training.run import Run
 from tests.finished_run import new_run
+from tests.made_up_pair import made_up_pair
 
 
 def configure(**settings: object) -> Config:
@@ -60,15 +59,14 @@ def test_a_protocol_that_selects_no_epoch_is_said_to_select_nothing() -> None:
 @pytest.mark.parametrize(
     ("held_out", "real", "said"),
     [
-        (0.105, 0.098, "synthetic images cannot be told from chance, 10 % with 10 classes: perhaps nothing was"),
-        (0.9, 0.098, "real images cannot be told from chance, 10 % with 10 classes: perhaps nothing of what"),
-        (0.9, 0.2, ""),
+        (0.5, 0.34, "synthetic images cannot be told from chance, 33.3 % with 3 classes: perhaps nothing was"),
+        (0.9, 0.34, "real images cannot be told from chance, 33.3 % with 3 classes: perhaps nothing of what"),
+        (0.9, 0.4, ""),
     ],
 )
 def test_accuracy_that_cannot_be_told_from_chance_is_remarked_upon(held_out: float, real: float, said: str) -> None:
     metrics = {"selected/source/val/mean_class_accuracy": held_out, "target/test/mean_class_accuracy": real}
-    pair: Any = SimpleNamespace(classes=tuple("0123456789"), streams={"source/val": range(320)})
-    found = remark_on_chance(metrics | {"target/test/images": 1258.0}, configure(), pair)
+    found = remark_on_chance(metrics | {"target/test/images": 1258.0}, configure(), made_up_pair())
     assert said in found if said else found == ""
 
 

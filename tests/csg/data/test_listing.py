@@ -133,10 +133,10 @@ def test_a_long_listing_says_how_far_it_is(
     read_stamps(str(tmp_path), names)
     assert not caplog.records
     monkeypatch.setattr(waiting, "SECONDS", 0.0)
-    monkeypatch.setattr(contents, "MANY", 2)
-    image_names(tmp_path)
+    monkeypatch.setattr(contents, "LOOKED_UP", 2)
+    image_files(tmp_path)
     assert len(read_stamps(str(tmp_path), names)) == 3
-    said = [f"found 3 images below {tmp_path}", *(f"looked up {done} of 3 files below {tmp_path}" for done in (2, 3))]
+    said = [f"found 3 files below {tmp_path}", *(f"looked up {done} of 3 files below {tmp_path}" for done in (2, 3))]
     assert [record.getMessage() for record in caplog.records] == said
 
 

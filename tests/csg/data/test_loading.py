@@ -78,6 +78,18 @@ def test_an_error_of_the_program_itself_is_not_hidden() -> None:
     assert not multiprocessing.active_children(), "though the error, which is held, was raised among them"
 
 
+def test_no_process_outlives_ctrl_c() -> None:
+    def make(place: int) -> int:
+        if place == 3:
+            os.kill(os.getppid(), signal.SIGINT)
+            time.sleep(0.1)
+        return place
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        list(map_in_order(make, range(8), workers=1))
+    assert not multiprocessing.active_children(), f"though {raised} is held"
+
+
 @pytest.mark.parametrize(
     "error",
     [

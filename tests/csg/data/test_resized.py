@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import features
 
 from csg.config import DataConfig
 from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL, Reading, Stream
-from csg.data.reading import image_files
+from csg.data.reading import image_files, resized
 from csg.data.reading.resized import ResizedImages
 from csg.training.identity import config_id
 from csg.training.loop import Training
@@ -82,6 +85,18 @@ def test_another_size_is_another_image(config: DataConfig) -> None:
     assert len(find_kept(config)) == 24
 
 
+@pytest.mark.parametrize("decoder", ["libjpeg_turbo", "webp", "pillow-heif"])
+def test_another_version_of_a_decoder_is_another_image(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch, decoder: str
+) -> None:
+    read(load(config))
+    pillow = features.version
+    monkeypatch.setattr(features, "version", lambda name: "0.1" if name == decoder else pillow(name))
+    monkeypatch.setattr(resized, "version", lambda name: "0.1" if name == decoder else metadata.version(name))
+    read(load(config))
+    assert len(find_kept(config)) == 24
+
+
 def test_a_damaged_one_is_decoded_and_kept_anew(config: DataConfig) -> None:
     decoded = read(load(config))
     whole = {path: path.read_bytes() for path in find_kept(config)}
@@ -120,6 +135,28 @@ def test_no_more_is_kept_than_there_is_room_for(tmp_path: Path) -> None:
     again.keep(bytes([7, 9, *bytes(30)]), image, several_frames=False)
     again.keep(bytes([8, 9, *bytes(30)]), image, several_frames=False)
     assert sorted(path.parent.name for path in tmp_path.rglob("*-*")) == ["07", "07", "08"]
+
+
+def test_a_folder_is_seldom_counted_and_loses_what_a_kill_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = torch.zeros(3, 4, 5, dtype=torch.uint8)
+    left, being_written = (tmp_path / "07" / f".{number}-0.0123456{number}" for number in range(2))
+    left.parent.mkdir()
+    left.touch()
+    being_written.touch()
+    os.utime(left, (0, 0))
+    counted: list[Path] = []
+    count_bytes = resized._count_bytes
+
+    def count(folder: Path) -> int:
+        counted.append(folder)
+        return count_bytes(folder)
+
+    monkeypatch.setattr(resized, "_count_bytes", count)
+    kept = ResizedImages(tmp_path, capacity=256 * 73 * 1000, what="")
+    for number in range(100):
+        kept.keep(bytes([7, number, *bytes(30)]), image, several_frames=False)
+    assert len(counted) == 2
+    assert len(list(left.parent.iterdir())) == 101 and being_written.exists()
 
 
 def _read_at_once(config: DataConfig, barrier: object) -> None:

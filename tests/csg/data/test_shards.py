@@ -20,6 +20,7 @@ from csg.data.pair import IGNORED, SOURCE_TRAIN, TARGET_TEST, TARGET_VAL, Labell
 from csg.data.pairs import folders
 from csg.data.reading.contents import Contents
 from csg.data.reading.shard_index import _list_members, list_shards
+from csg.messages import waiting
 from csg.messages.errors import UserError
 from csg.training.loop import Training
 from csg.training.run import Run
@@ -81,7 +82,9 @@ def test_batches_are_the_same_with_and_without_decoding_processes(root: Path) ->
     assert all(torch.equal(one.query, other.query) for one, other in zip(*batches, strict=True))
 
 
-def test_a_shard_is_read_through_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_is_read_through_once_and_the_waiting_is_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     cache = root / "cache"
     first = list_shards(root / "source shards", cache=cache)
     monkeypatch.setattr("csg.data.reading.shard_index._list_members", lambda path: pytest.fail(f"{path} is read again"))
@@ -90,7 +93,12 @@ def test_a_shard_is_read_through_once(root: Path, monkeypatch: pytest.MonkeyPatc
     (root / "source shards" / "shard-000001.tar").write_bytes(
         (root / "target shards" / "shard-000001.tar").read_bytes()
     )
+    monkeypatch.setattr(waiting, "SECONDS", 0.0)
     assert list_shards(root / "source shards", cache=cache) != first
+    assert [record.getMessage() for record in caplog.records] == [
+        f"listed {done} of {len(first.shards)} shards in {root / 'source shards'}"
+        for done in range(1, len(first.shards) + 1)
+    ]
 
 
 def test_what_images_hold_is_remembered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
