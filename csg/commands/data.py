@@ -15,6 +15,7 @@ from csg.commands.progress import show_image_progress
 from csg.commands.remarks import print_remarks, remark_on_warmup
 from csg.config import Config, yaml_text
 from csg.config.flags import HELP
+from csg.config.settings import find_places
 from csg.data import load_pair
 from csg.data.check import Report, check
 from csg.data.fault import KINDS_IN_WORDS
@@ -26,6 +27,7 @@ from csg.messages.errors import UserError
 from csg.messages.text import get_first_line, make_one_line, make_printable
 from csg.messages.wording import pluralize
 from csg.parsing import ConfigOptions, parse_flags
+from csg.storage.layout import reach_addresses
 from csg.training.loop import steps_per_epoch
 from csg.training.protocol import check_streams
 
@@ -53,6 +55,7 @@ def data(argv: Sequence[str], console: Console) -> int:
         prog="csg data check",
         description="Look at every image of a pair on disk, and say what is wrong with it.",
     )
+    reach_addresses(find_places(flags.config.data, "read", "data."))
     remark = _check_schedule(flags.config)
     with show_image_progress(console, "checking", "checked", left="nothing was kept") as progress:
         report = check(flags.config.data, progress)

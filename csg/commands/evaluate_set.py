@@ -11,7 +11,7 @@ from rich.table import Table
 from csg.commands.tracked_training import NO_STORE
 from csg.config import Config
 from csg.config.names import make_set_prefix
-from csg.config.settings import Flat, flatten, format_flag
+from csg.config.settings import Flat, find_places, flatten, format_flag
 from csg.data.labelled_set import load_labelled_set
 from csg.data.pair import Pair, Stream
 from csg.messages.console import Console
@@ -20,7 +20,7 @@ from csg.messages.text import get_first_line, make_one_line
 from csg.messages.wording import name_first, pluralize
 from csg.parsing import ConfigOptions, Flags, config_from_flat
 from csg.storage.address import get_last_part, get_sqlite_path
-from csg.storage.layout import place_to_read
+from csg.storage.layout import place_to_read, reach_addresses
 from csg.storage.place import Place
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference
@@ -106,6 +106,7 @@ def _load_set(selected: Selected, config: Config, where: Flat) -> Stream:
     data = dataclasses.replace(config.data, **{"name": LAID_OUT_AS[task], **where})
     if data.task != task:
         raise UserError(f"data.name: expected a set for {task}, as {selected.place} is trained, found {data.name}")
+    reach_addresses(find_places(data, "read", "data."))
     return load_labelled_set(data, selected.classes, side=config.data.image_size)
 
 

@@ -8,6 +8,7 @@ from csg.commands.pretrain import make_weights
 from csg.commands.progress import show_image_progress
 from csg.commands.remarks import print_remarks, remark_on_warmup
 from csg.config import Config
+from csg.config.settings import find_places
 from csg.data import ON_DISK, load_pair
 from csg.data.check import verify
 from csg.data.fault import UNREADABLE
@@ -18,7 +19,7 @@ from csg.messages.wording import is_or_are, pluralize
 from csg.methods import find_method_class
 from csg.models.handwriting import RECIPES
 from csg.models.weights import OWN_WEIGHTS, check_weights
-from csg.storage.layout import place_at
+from csg.storage.layout import place_at, reach_addresses
 from csg.training.identity import describe_earlier_runs
 from csg.training.loop import steps_per_epoch
 from csg.training.protocol import check_protocol, check_streams
@@ -64,6 +65,7 @@ def open_pair(config: Config, console: Console) -> Pair:
         UserError: the data are not there, are at fault, lack what is measured or what the selection protocol looks at,
             or are fewer than a batch.
     """
+    reach_addresses(find_places(config.data, "read", "data."))
     pair = load_pair(config.data)
     check_streams(pair)
     check_protocol(config, pair)

@@ -12,6 +12,7 @@ from csg.commands.remarks import print_remarks, remark_on_chance, remark_on_idle
 from csg.commands.tracked_training import check_store, make_unrecorded_error, open_tracker, train_to_end
 from csg.config import Config
 from csg.config.flags import drop_flag
+from csg.config.settings import find_places
 from csg.data import load_pair
 from csg.data.held_out import HELD_OUT
 from csg.data.pair import SOURCE_TRAIN
@@ -20,7 +21,7 @@ from csg.messages.console import Console
 from csg.messages.text import quote_for_shell
 from csg.messages.wording import pluralize
 from csg.parsing import StoreOptions, parse_flags
-from csg.storage.layout import RECORD
+from csg.storage.layout import RECORD, reach_addresses
 from csg.training.dry_run import plan_run
 from csg.training.loop import steps_per_epoch
 from csg.training.protocol import check_protocol, check_streams
@@ -83,6 +84,7 @@ def _show_plan(config: Config, console: Console) -> int:
         images, classes, sources = visda17.published_train_images(config.data), len(visda17.CLASSES), 1
         console.print(f"data.root is not set: counts are the published ones of {visda17.title(config.data)}")
     else:
+        reach_addresses(find_places(config.data, "read", "data."))
         pair = load_pair(config.data)
         check_streams(pair)
         check_protocol(config, pair)

@@ -57,7 +57,8 @@ class DataConfig(Section):
     target_ids: Ids = "by_name"
     """gta5_cityscapes: the same of Cityscapes' label files; train_ids prefers *_labelTrainIds.png where both exist."""
     cache: Annotated[str | None, Place("written"), NOT_IDENTITY] = "runs/cache"
-    """Folder for rendered images, results of checks and what is known of files; None for one in each machine's home."""
+    """Folder for rendered images, resized ones, copies of shards in buckets, results of checks and what is known of
+    files; None for one in each machine's home."""
     resized_gigabytes: Annotated[int, Field(ge=0, le=1_000_000), NOT_IDENTITY] = 0
     """folders, visda17: gigabytes of data.cache for images as they are once resized, from which later epochs and runs
     read instead of decoding; 0 keeps none. The images are the same."""

@@ -1,7 +1,8 @@
-"""Results in a bucket: ``train.output`` as an address, such as ``s3://bucket/prefix``, through pyarrow's file systems.
+"""Files in a bucket, by an address such as ``s3://bucket/prefix``, through pyarrow's file systems: results and shards.
 
-No machine keeps a copy of an object. There are no locks between machines: two that train the same run compute the
-same, and the last one that writes an object wins, except that a finished record stays.
+Of results no machine keeps a copy; :mod:`csg.storage.copying` copies shards. There are no locks between machines: two
+that train the same run compute the same, and the last one that writes an object wins, except that a finished record
+stays.
 
 A command asks the bucket once before it starts (:meth:`BucketPlace.reach`). From then on a bucket that is away is asked
 again for a while; then what is under way ends with a :class:`BucketGoneError`, and goes on later.
@@ -16,6 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache, partial
@@ -102,30 +104,60 @@ class BucketPlace(Place):
         self.write(bytes(after) + data)  # the whole object anew: none can be appended to, nor locked
 
     def stamp(self) -> Stamp | None:
-        found = self._ask(lambda filesystem, key: filesystem.get_file_info(key))
-        return Stamp(found.size, found.mtime_ns / 1e9) if found.is_file else None
+        return self._ask(_get_stamp)
 
     def names(self) -> list[str]:
         return sorted(each.base_name for each in self._list())
 
-    def list_files(self) -> dict[str, Stamp]:
-        """Return the files in the folder by name, in alphabetical order; nothing where there is no folder."""
-        files = {each.base_name: Stamp(each.size, each.mtime_ns / 1e9) for each in self._list() if each.is_file}
-        return dict(sorted(files.items()))
+    def list_entries(self) -> dict[str, Stamp | None]:
+        """Return what the folder holds by name, in alphabetical order: of a folder None; nothing where there is none.
+
+        Raises:
+            BucketGoneError: the bucket does not answer.
+        """
+        found = sorted(self._list(), key=lambda each: str(each.base_name))
+        return {each.base_name: Stamp(each.size, each.mtime_ns / 1e9) if each.is_file else None for each in found}
 
     def _list(self) -> Any:
         from pyarrow.fs import FileSelector
 
-        return self._ask(lambda filesystem, key: filesystem.get_file_info(FileSelector(key, allow_not_found=True)))
+        try:
+            return self._ask(lambda filesystem, key: filesystem.get_file_info(FileSelector(key, allow_not_found=True)))
+        except NotADirectoryError:
+            return []
 
-    def read_blocks(self, size: int) -> Iterator[bytes]:
-        """Yield the first ``size`` bytes of the file, of which few are in memory at once.
+    def read_blocks(self, stamp: Stamp, *, stop: threading.Event) -> Iterator[bytes]:
+        """Yield the file that a listing showed with ``stamp``, of which few bytes are in memory at once.
+
+        It is read through one stream, which is opened anew only where the bucket did not answer.
 
         Raises:
-            FileNotFoundError: there is none.
+            ConflictError: it has been removed or written anew since; what was yielded is no file.
+            CancelledError: ``stop`` is set.
+            BucketGoneError: the bucket does not answer any more.
         """
-        for start in range(0, size, BLOCK):
-            yield self._ask(partial(_read_block, start, min(BLOCK, size - start)))
+        stream: Any = None
+
+        def read(start: int, filesystem: Any, key: str) -> bytes:
+            nonlocal stream
+            if stop.is_set():
+                raise CancelledError
+            try:
+                stream = stream or filesystem.open_input_file(key)
+                block: bytes = stream.read_at(min(BLOCK, stamp.size - start), start)
+                if len(block) < min(BLOCK, stamp.size - start):
+                    raise OSError("it is cut short")
+            except OSError:
+                stream = None
+                if not _are_same(_get_stamp(filesystem, key), stamp):
+                    raise ConflictError(str(self)) from None
+                raise
+            return block
+
+        for start in range(0, stamp.size, BLOCK):
+            yield self._ask(partial(read, start))
+        if not _are_same(self.stamp(), stamp):
+            raise ConflictError(str(self))
 
     def remove(self) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -174,13 +206,14 @@ class BucketPlace(Place):
 
         Raises:
             FileNotFoundError: there is no such object.
+            NotADirectoryError: there is an object, and no folder.
             BucketGoneError: the bucket does not answer any more.
         """
         deadline, pause = time.monotonic() + PATIENCE_SECONDS, 1.0
         while True:
             try:
                 return do(*self._find())
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 raise
             except OSError as error:
                 if time.monotonic() > deadline:
@@ -191,12 +224,14 @@ class BucketPlace(Place):
             pause = min(2 * pause, 10.0)
 
 
-def _read_block(start: int, size: int, filesystem: Any, key: str) -> bytes:
-    with filesystem.open_input_file(key) as stream:
-        block: bytes = stream.read_at(size, start)
-    if len(block) != size:
-        raise OSError("another writing took its place while it was read")
-    return block
+def _get_stamp(filesystem: Any, key: str) -> Stamp | None:
+    found = filesystem.get_file_info(key)
+    return Stamp(found.size, found.mtime_ns / 1e9) if found.is_file else None
+
+
+def _are_same(found: Stamp | None, listed: Stamp) -> bool:
+    """Whether two stamps are of one writing: some stores list parts of a second, and leave them out elsewhere."""
+    return found is not None and found.size == listed.size and abs(found.modified - listed.modified) < 1.0
 
 
 @lru_cache(maxsize=16)

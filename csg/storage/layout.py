@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from csg.storage.address import check_address, is_address
@@ -55,3 +56,14 @@ def place_to_read(text: str, setting: str) -> Place:
     place = place_at(text, setting)
     place.reach(setting, writing=False)
     return place
+
+
+def reach_addresses(paths: Mapping[str, str]) -> None:
+    """See that the buckets can be read from that some of ``paths``, by setting, are addresses of: once, and first.
+
+    Raises:
+        UserError: see :func:`place_to_read`.
+    """
+    for setting, text in paths.items():
+        if is_address(text):
+            place_to_read(text, setting)

@@ -1,4 +1,4 @@
-"""Where rendered images, the results of checks and what is known of files are kept."""
+"""Where rendered and resized images, copies of shards, results of checks and what is known of files are kept."""
 
 from __future__ import annotations
 

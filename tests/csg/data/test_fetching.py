@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,12 @@ from csg.config import DataConfig
 from csg.data import load_pair
 from csg.data.check import check
 from csg.data.labelled_set import load_labelled_set
-from csg.data.reading import fetching
 from csg.messages.errors import UserError
 from csg.parsing import config_from_flat, with_absolute_paths
-from csg.storage.bucket import BucketPlace
-from csg.storage.layout import place_at
+from csg.storage import bucket as storage_bucket
+from csg.storage import copying
+from csg.storage.bucket import BucketGoneError, BucketPlace
+from csg.storage.layout import place_at, reach_addresses
 from csg.workers.cluster import find_missing
 from tests.checked_data import forget
 from tests.published_trees import write_folders, write_photographs, write_shards
@@ -69,10 +71,10 @@ def test_a_pair_in_a_bucket_is_the_pair_on_the_disk(address: str, shards: Path) 
     assert pair.sources == ("renders", "photographs") and not pair.streams["target/val"].has_labels
 
 
-def test_a_shard_is_copied_once_and_again_when_it_changes(
+def test_shards_are_copied_once_and_again_when_one_changes(
     address: str, shards: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, logger=fetching.__name__)
+    caplog.set_level(logging.WARNING, logger=copying.__name__)
 
     def load() -> tuple[str, int]:
         caplog.clear()
@@ -86,10 +88,13 @@ def test_a_shard_is_copied_once_and_again_when_it_changes(
     changed = (shards / "photographs" / "shard-000001.tar").read_bytes()
     (place / "shard-000002.tar").write(changed + bytes(10240))
     second, copied = load()
-    assert copied == 1 and second != first
+    assert copied == len(place.list_entries()) and second != first
+    time.sleep(1.1)  # a store's times are whole seconds
+    (place / "shard-000002.tar").write(changed + bytes(10240))
+    assert load() == (second, copied), "of the same size, at a later time"
     (place / "shard-000002.tar").remove()
     third, copied = load()
-    assert copied == 0 and third not in (first, second)
+    assert copied == len(place.list_entries()) and third not in (first, second)
 
 
 def test_what_is_no_shard_is_refused(address: str, shards: Path) -> None:
@@ -98,6 +103,11 @@ def test_what_is_no_shard_is_refused(address: str, shards: Path) -> None:
         load_pair(settings(shards.parent, nothing))
     with pytest.raises(UserError, match=r"data\.target: expected shards"):
         load_pair(settings(shards.parent, address, target=nothing))
+    with pytest.raises(UserError, match=r"data\.target: expected shards .*, found the folder camera, beside which"):
+        load_pair(settings(shards.parent, address, target=address.format("")))
+    one = address.format("renders/shard-000000.tar")
+    with pytest.raises(UserError, match=r"data\.source: expected shards .*, found none"):
+        load_pair(settings(shards.parent, one))
     maps = DataConfig(name="gta5_cityscapes", source=address.format("renders"), cache=str(shards.parent / "cache"))
     with pytest.raises(UserError, match=r"data\.source: expected a path with data\.name=gta5_cityscapes, .*; mount it"):
         load_pair(maps)
@@ -111,3 +121,12 @@ def test_nodes_that_reach_the_bucket_lack_nothing(address: str, shards: Path) ->
     probe = output / "renders" / "classes.txt"
     assert find_missing({"data.source": config.data.source}, output, probe) == []
     assert find_missing({"data.source": deaf}, output, probe) == ["data.source"]
+
+
+def test_a_bucket_that_is_away_is_no_fault_of_the_settings(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_bucket, "PATIENCE_SECONDS", -1.0)
+    deaf = "s3://bucket/{}?endpoint_override=127.0.0.1:9&scheme=http&region=us-east-1"
+    with pytest.raises(BucketGoneError, match=r"s3://bucket/renders.* does not answer any more"):
+        load_pair(settings(shards.parent, deaf))
+    with pytest.raises(UserError, match=r"data\.source: cannot read from s3://bucket/renders"):
+        reach_addresses({"data.source": deaf.format("renders"), "data.target": str(shards)})
