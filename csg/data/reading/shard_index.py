@@ -28,7 +28,7 @@ NAMES: Final = "classes.txt"
 """File beside the shards with a class's name a line: the numbers in ``.cls`` count its lines from 0."""
 MANY: Final = 8
 """Shards that are worth processes of their own to be read through."""
-VERSION: Final = 1
+VERSION: Final = 2
 """Raise it whenever the same shard would be listed otherwise."""
 FIELDS: Final = ("label", "class", "cls")
 """Names under which a ``.json`` may hold the label."""
@@ -150,7 +150,7 @@ def _list_members(path: Path) -> Iterator[Sample]:
     suffixes = list_image_suffixes()
     try:
         with path.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:", errors="surrogateescape") as shard:
-            for member in shard:
+            for member in _list_to_the_end(shard, raw):
                 key, kind = _split_key(member.name)
                 if not member.isreg() or is_of_system(Path(member.name).name):
                     continue
@@ -162,7 +162,7 @@ def _list_members(path: Path) -> Iterator[Sample]:
                     label = _read_label(content, kind)
                     if label is not None:
                         labels[key] = label
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, OverflowError) as error:
         raise BadDataError(
             f"{path}: expected a whole .tar file, as WebDataset writes it, {_describe(error)}; copy it again"
         ) from None
@@ -170,6 +170,26 @@ def _list_members(path: Path) -> Iterator[Sample]:
         raise BadDataError(f"{path}: {error}") from None
     for key, (name, offset, size) in images.items():
         yield Sample(name, offset, size, labels.get(key))
+
+
+def _list_to_the_end(shard: tarfile.TarFile, raw: IO[bytes]) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of a shard; where they end, demand the block of zeros that every writer puts there.
+
+    ``tarfile`` by itself takes a header that is cut or damaged for the end.
+
+    Raises:
+        TarError: the shard is cut short or damaged.
+    """
+    for member in shard:
+        if member.size < 0:
+            raise tarfile.ReadError(f"a member of {member.size} bytes")
+        yield member
+    raw.seek(shard.offset)
+    block = raw.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("unexpected end of data")
+    if any(block):
+        raise tarfile.ReadError(f"a damaged header at byte {shard.offset}")
 
 
 def _describe(error: Exception) -> str:
