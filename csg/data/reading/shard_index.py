@@ -169,14 +169,14 @@ def _list_members(path: Path) -> Iterator[Sample]:
                 key, kind = _split_key(member.name)
                 if not member.isreg() or is_of_system(Path(member.name).name):
                     continue
+                if kind in ("cls", "json"):
+                    raw.seek(member.offset_data)
+                    _add_label(labels, key, _read_label(raw.read(member.size), kind))
                 if member.name in seen:
                     raise ValueError(f"expected every file once, found {member.name} twice; write the shard anew")
                 seen.add(member.name)
                 if get_suffix(member.name) in suffixes:
                     _add_image(images, key, (member.name, member.offset_data, member.size))
-                elif kind in ("cls", "json"):
-                    raw.seek(member.offset_data)
-                    _add_label(labels, key, _read_label(raw.read(member.size), kind))
     except (tarfile.TarError, EOFError, OverflowError) as error:
         raise BadDataError(
             f"{path}: expected a whole .tar file, as WebDataset writes it, {_describe(error)}; copy it again"

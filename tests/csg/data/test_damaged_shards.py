@@ -93,6 +93,8 @@ def test_shards_put_together_are_read_to_the_last(tmp_path: Path) -> None:
     ("members", "message"),
     [
         ([*MEMBERS, ("a.cls", b"1")], "expected every file once, found a.cls twice; write the shard anew"),
+        ([*MEMBERS, ("a.png", b"x")], "expected every file once, found a.png twice; write the shard anew"),
+        ([*MEMBERS, ("a.cls", b"2")], "expected one label for a, found '1' and '2'"),
         ([*MEMBERS, ("a.json", b'{"label": 2}')], "expected one label for a, found '1' and '2'"),
         ([*MEMBERS, ("a.mask.png", b"x")], r"expected one image a key .*, found a.png and a.mask.png; leave one"),
         ([], "expected images in every shard, found none"),
