@@ -3,7 +3,7 @@
 A server, one to a process of tests, imports what the commands import and forks for each that is started. What comes of
 it has its own number, receives signals, is killed, and ends with its own exit code. What Python and libraries settle
 before the first line of a script is the server's, and so the same for all: hashes' seeds, variables that are read when
-something is imported. Where that may matter, a test starts one process as everybody does.
+something is imported (Ray's are read again). Where that may matter, a test starts one process as everybody does.
 """
 
 from __future__ import annotations
@@ -226,9 +226,12 @@ def _reap_one() -> bool:
 
 def _become(command: list[str]) -> NoReturn:
     """Do what Python does with a command line and its environment, to its end."""
+    from ray._raylet import Config  # type: ignore[attr-defined]
+
     from csg.environment import set_defaults
 
     set_defaults()
+    Config.initialize("")  # Ray's own variables, which it reads when it is imported
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     is_module = command[0] == "-m"
