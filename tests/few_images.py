@@ -17,17 +17,21 @@ EXPERIMENT: Final = "folders"
 """The name of its MLflow experiment."""
 
 
-@cache
-def few_images() -> tuple[str, ...]:
+def few_images(*, encoder: tuple[str, ...] = SMALL_ENCODER) -> tuple[str, ...]:
     """Return flags of a run on 90 synthetic training images of three classes, and about as many to evaluate on.
 
-    The images of a process are written when it first asks; all its tests read the same, at 32 pixels a side, with
-    :data:`SMALL_ENCODER`. What is remembered of them lies below each run's output.
+    The images of a process are written when it first asks; all its tests read the same, at 32 pixels a side. What is
+    remembered of them lies below each run's output. ``encoder`` are the encoder's flags.
     """
+    return *_write(), *encoder
+
+
+@cache
+def _write() -> tuple[str, ...]:
     root = Path(tempfile.mkdtemp(prefix="csg-few-images-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     source, target = write_folders(root, per_class=40)
     return (
         *("--data.name", "folders", "--data.source", str(source), "--data.target", str(target)),
-        *("--data.source-val-fraction", "0.25", "--data.image-size", "32", *SMALL_ENCODER),
+        *("--data.source-val-fraction", "0.25", "--data.image-size", "32"),
     )

@@ -132,6 +132,7 @@ def test_resnet101_trains_at_224_from_a_file_as_torchvision_publishes_it(tmp_pat
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "efficientnet_lite0"])
 def test_folding_changes_nothing_and_follows_training(name: str) -> None:
+    torch.manual_seed(0)
     encoder = randomised(make_encoder(name)).double().eval()
     images = torch.randn(2, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     folded = FoldedEncoder(encoder)
@@ -141,7 +142,7 @@ def test_folding_changes_nothing_and_follows_training(name: str) -> None:
         followed = [m.clone() for m in folded(images)]
         folded.refresh(encoder)
         for before, mine, theirs in zip(followed, folded(images), encoder(images), strict=True):
-            torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9 * float(theirs.abs().max()))
             assert not torch.allclose(before, theirs)
     assert not any(parameter.requires_grad for parameter in folded.parameters())
 

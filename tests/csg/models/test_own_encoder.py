@@ -36,7 +36,8 @@ def test_the_docs_example_trains_and_predicts_and_is_exported(
     example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ["--train.epochs", "1", "--train.batch-size", "8", "--method.queue-size", "50", "--tracking-uri", "none"]
-    flags = ["--model.path", "small_net.py:SmallNet", "--model.weights", "none", *few_images(), *small]
+    encoder = ("--model.path", "small_net.py:SmallNet", "--model.weights", "none")
+    flags = [*few_images(encoder=encoder), *small]
     assert cli.main(["train", *flags, "--data.source-images", "40"]) == 0
     (selected,) = tmp_path.rglob("selected.pt")
     assert cli.main(["export", "--checkpoint", str(selected), "--output", "small.pt2"]) == 0
