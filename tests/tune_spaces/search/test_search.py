@@ -296,7 +296,8 @@ def test_a_failing_trial_is_recorded_with_its_error_and_the_search_goes_on(tmp_p
     assert done.stderr == (
         "error: of 3 trials, 2 failed, for reasons of their configurations, which are not tried again\n"
     )
-    assert done.stdout.startswith("bundled benchmark glyphs: synthetic digits from")
+    said = re.sub(r"\A(Training resnet10 on .*\n(pre-training step .*\n)*)?", "", done.stdout)  # once on a machine
+    assert said.startswith("bundled benchmark glyphs: synthetic digits from")
     runs = tracked(output, "glyphs")[2]
     assert [run.status for run in runs] == ["finished", "failed", "failed"]
     assert "loss_csg_stage" in runs[1].tags["error"] and "at step 0" in runs[1].tags["error"]
