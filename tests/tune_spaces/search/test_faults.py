@@ -67,8 +67,8 @@ def endings(output: Path) -> list[Event]:
 
 
 def kill_a_trial(output: Path) -> None:
-    """Kill the process that trains a trial of a search, as soon as one does."""
-    while not (processes := holding(output / "trained")):
+    """Kill the process that trains a trial of a search, as soon as one does and has saved a state."""
+    while not (any(output.rglob("checkpoint.pt")) and (processes := holding(output / "trained"))):
         assert len(endings(output)) < TRIALS, "the search is over"
         time.sleep(0.02)
     os.kill(processes[0], signal.SIGKILL)
@@ -121,7 +121,7 @@ def test_two_searches_share_a_cluster_and_a_store_and_neither_outages_nor_kills_
             time.sleep(0.2)
         with mlflow_server(tmp_path, port):
             said = [process.communicate()[0] for process in processes]
-            assert {process.returncode for process in processes} <= {0, 3}, said
+            assert {process.returncode for process in processes} <= {0, 3}, "\n".join(said)
             # Where the store was away at a search's end, the same command fills it in.
             behind = [each for each, process in zip(commands, processes, strict=True) if process.returncode == 3]
             filled_in = searching(behind, environment, tmp_path)
