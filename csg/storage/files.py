@@ -34,11 +34,13 @@ TEMPORARY: Final = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}", re.DOTALL)
 
 
 @contextmanager
-def replacing(path: Path, *, put: Callable[[Path], None] | None = None) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, put: Callable[[Path], None] | None = None, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a file that takes the place of ``path`` when the block ends, or that is handed to ``put``.
 
     A kill leaves the old file or the new one, never a part; several processes may write at once. What kills left
-    before this process first wrote to the folder is removed when it is so old that nobody is at it any more.
+    before this process first wrote to the folder is removed when it is so old that nobody is at it any more. Without
+    ``sync`` nobody waits until the file is on the disk: after a power failure it may be damaged, as its reader must
+    notice.
 
     Raises:
         OSError: it cannot be written, as on a full disk; also where a library, which wrote to the file, raised an error
@@ -55,7 +57,8 @@ def replacing(path: Path, *, put: Callable[[Path], None] | None = None) -> Itera
                 file = io.BufferedWriter(raw)
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    os.fsync(file.fileno())
             except Exception as error:
                 if raw.fault is None or raw.fault is error:
                     raise

@@ -23,7 +23,7 @@ from PIL import features
 from torch import Tensor
 
 from csg.config import DataConfig
-from csg.data.reading.cache import cache_folder, write_unsynced
+from csg.data.reading.cache import cache_folder, write_cached
 from csg.storage.files import LEFTOVER_SECONDS, TEMPORARY
 
 VERSION: Final = 1
@@ -89,7 +89,8 @@ class ResizedImages:
         if not self._take_room(path.parent, _HEADER.size + image.numel()):
             return
         pixels = image.numpy().tobytes()
-        write_unsynced(path, _HEADER.pack(zlib.crc32(pixels), *image.shape[1:], several_frames) + pixels)
+        with write_cached(path, sync=False) as file:
+            file.write(_HEADER.pack(zlib.crc32(pixels), *image.shape[1:], several_frames) + pixels)
 
     def _take_room(self, folder: Path, size: int) -> bool:
         """Take as many bytes of what is left in a folder; false where it is full, which it stays."""
