@@ -22,7 +22,7 @@ from csg.config import DataConfig, TrainConfig
 from csg.config.settings import Place, find_marks
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
-from csg.storage.files import make_folder, replacing
+from csg.storage.files import make_folder, open_replacement
 from csg.storage.layout import OUTPUTS, PICTURES
 from csg.tracking import TrackedRun, add_histories
 from csg.tracking.tags import Tag
@@ -75,14 +75,14 @@ def export_runs(table: RunTable, folder: Path, *, features: bool = False, pictur
         shown = table.read_pictures(run) if pictures else None
         if shown is not None:
             _write(folder / run.run_id / PICTURES, shown)
-    with replacing(folder / RUNS) as file:
+    with open_replacement(folder / RUNS) as file:
         file.write("".join(line + "\n" for line in lines).encode())
     return folder / RUNS
 
 
 def _write(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     make_folder(path.parent, "--out")
-    with replacing(path) as file:
+    with open_replacement(path) as file:
         np.savez_compressed(file, allow_pickle=False, **dict(arrays))
 
 

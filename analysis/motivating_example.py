@@ -14,7 +14,7 @@ from typing import Final
 
 from analysis.figures.feature_panels import draw_features
 from analysis.figures.style import write_figure
-from analysis.inference.t_tests import mean_interval
+from analysis.inference.t_tests import estimate_mean
 from analysis.runs.comparable import NoDataError, collect_by_seed, is_complete
 from analysis.runs.metrics import E0_METRIC
 from analysis.runs.newest import Newest, choose_newest
@@ -51,7 +51,7 @@ def choose_example(table: RunTable) -> Newest:
     Raises:
         NoDataError: there is none.
     """
-    found = [ablation for ablation in table.ablations() if ablation.design == DESIGN]
+    found = [ablation for ablation in table.list_ablations() if ablation.design == DESIGN]
     if not found:
         raise NoDataError(
             f"--experiment: expected an ablation of the design {DESIGN} in {table.experiment!r}, found none; train it "
@@ -79,7 +79,7 @@ def describe_energies(ablation: AblationRuns) -> list[str]:
 def _format_energies(energies: dict[int, float]) -> str:
     if not is_complete(energies):
         return "- (no finished run with a finite figure)" if not energies else "- (a run has no finite figure)"
-    found = mean_interval(list(energies.values()))
+    found = estimate_mean(list(energies.values()))
     if found.sd is None:
         return f"{found.mean:.4f} (seed {next(iter(energies))})"
     return f"{found.mean:.4f} ± {found.sd:.4f} ({found.n} seeds)"

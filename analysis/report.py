@@ -26,7 +26,7 @@ from csg.commands.next_commands import LOCAL_SERVER
 from csg.messages.console import Console
 from csg.messages.text import make_printable
 from csg.messages.wording import pluralize
-from csg.storage.files import check_file, replacing
+from csg.storage.files import check_file, open_replacement
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
 from csg.tracking.view import make_run_address
@@ -95,7 +95,7 @@ def _list_children(table: RunTable) -> list[TrackedRun]:
 def _count(table: RunTable) -> str:
     children = _list_children(table)
     statuses = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in children).items())
-    numbers = ((table.searches(), "search"), (table.ablations(), "ablation"), (children, "run"))
+    numbers = ((table.list_searches(), "search"), (table.list_ablations(), "ablation"), (children, "run"))
     count = ", ".join(pluralize(len(found), noun) for found, noun in numbers)
     return f"{count} ({statuses})." if children else f"{count}."
 
@@ -116,7 +116,7 @@ def main(options: ReportOptions, console: Console) -> None:
     table = options.read()
     check_file(options.file, "--out")
     text = write_page(table, options)
-    with replacing(options.file) as file:
+    with open_replacement(options.file) as file:
         file.write(make_printable(text).encode())
     console.print(str(options.file))
 

@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.peak_memory import get_peak_megabytes
 from csg.config import Config
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 
 WARM_UP = 2
 """Steps of each measurement that do not count."""
@@ -84,7 +84,7 @@ class Bench:
 
     def configure(self, settings: Mapping[str, Any]) -> Config:
         """Return the settings of a training of noise."""
-        return config_from_flat(
+        return build_config(
             {
                 "data.image_size": self.sizes.side,
                 "train.device": self.device,

@@ -20,13 +20,13 @@ import torch.distributed as dist
 
 from benchmarks.step_time import make_random_pair
 from csg.messages.wording import pluralize
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.training.loop import Training, fit
 
 
 def time_step(arguments: argparse.Namespace, *, workers: int, threads: int) -> float:
     """Return the median seconds of a step, in this process or with its group."""
-    config = config_from_flat(
+    config = build_config(
         {
             "model.name": arguments.encoder,
             "model.weights": "none",

@@ -44,7 +44,7 @@ from csg.data.views.augmentation import Views, draw_views
 from csg.messages.wording import pluralize
 from csg.methods import find_method_class
 from csg.methods.method import Batch
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.randomness import generator
 from csg.tasks.measurement import to_input
 from csg.training.step import make_learner
@@ -93,11 +93,11 @@ def make_views(stream: Stream, config: Config, *, two_views: bool) -> Callable[[
     """Return the function that makes a batch of augmented views, one or two of each image."""
     size = config.train.batch_size
 
-    def views(step: int) -> Views:
+    def draw_batch(step: int) -> Views:
         indices = torch.arange(step * size, (step + 1) * size) % len(stream)
         return draw_views(stream, indices, config=config.data, seed=0, epoch=0, two_views=two_views)
 
-    return views
+    return draw_batch
 
 
 def print_decoding(root: Path, side: int, rounds: int) -> None:
@@ -268,7 +268,7 @@ def main() -> None:
             "train.threads": os.cpu_count() or 1,
             "train.device": arguments.device,
         }
-        configs = [config_from_flat({**settings, "method.name": name}) for name in ("source_only", "csg")]
+        configs = [build_config({**settings, "method.name": name}) for name in ("source_only", "csg")]
         print_memory(root, workers=2, epochs=arguments.epochs, side=arguments.image_size)
         print_decoding(root, arguments.image_size, arguments.rounds)
         print_ratios(configs, workers=arguments.workers, rounds=arguments.rounds, batches=arguments.batches)

@@ -29,7 +29,7 @@ from csg.config import DataConfig
 from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN, Pair
 from csg.data.reading.contents import read_stamps
-from csg.data.reading.listing import image_names
+from csg.data.reading.listing import list_image_names
 from csg.randomness import generator
 
 CLASSES = 20
@@ -72,7 +72,7 @@ def write_shards(folder: Path, images: int, originals: list[Path]) -> None:
 def print_parts_of_listing(folder: Path) -> None:
     """Print how long it takes to find the names of files, and to look up their sizes and times."""
     began = time.perf_counter()
-    names = [os.fsencode(name) for name in image_names(folder)]
+    names = [os.fsencode(name) for name in list_image_names(folder)]
     found = time.perf_counter()
     read_stamps(str(folder), names)
     looked_up = time.perf_counter() - found
@@ -82,8 +82,8 @@ def print_parts_of_listing(folder: Path) -> None:
 def measure(name: str, config: DataConfig, *, batches: int) -> None:
     """Print the times of a pair, and the rate at which its training images are read."""
     for when in ("anew", "again"):
-        data._listed.cache_clear()
-        data._loaded.cache_clear()
+        data._list_domains.cache_clear()
+        data._load_once.cache_clear()
         began = time.perf_counter()
         pair = load_pair(config)
         listed = time.perf_counter() - began

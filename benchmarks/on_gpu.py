@@ -96,7 +96,7 @@ def measure_cell(bench: Bench, cell: Flat, transformer: Path | None) -> str:
 def time_training(bench: Bench, settings: Mapping[str, Any], pair: Pair) -> float:
     """Return the median seconds of a step whose images are on the device."""
     training = Training(bench.configure(settings), pair)
-    batch = next(training.batches())
+    batch = next(training.load_batches())
     return bench.time_calls(lambda: training.learner.step(batch, 1.0))
 
 
@@ -188,7 +188,7 @@ def measure_waiting(bench: Bench, training: Training) -> tuple[float, float, int
     waited = whole = 0.0
     images = 0
     before = time.perf_counter()
-    for number, batch in enumerate(training.batches()):
+    for number, batch in enumerate(training.load_batches()):
         arrived = time.perf_counter()
         training.learner.step(batch, 1.0)
         if bench.device == "cuda":

@@ -19,7 +19,7 @@ from benchmarks.step_time import make_random_pair, make_step_settings, time_step
 from csg.data.maps.label_maps import CLASSES
 from csg.data.maps.stream import ArrayMapStream
 from csg.data.pair import Pair
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.randomness import generator
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     arguments, rest = parser.parse_known_args()
     more = {name.removeprefix("--"): yaml.safe_load(text) for name, text in zip(rest[::2], rest[1::2], strict=True)}
-    config = config_from_flat(
+    config = build_config(
         {
             **make_step_settings(arguments),
             "method.name": arguments.method,

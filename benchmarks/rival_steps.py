@@ -15,7 +15,7 @@ import statistics
 
 from benchmarks.step_time import make_random_pair, make_step_settings, time_steps
 from csg.config.settings import flatten
-from csg.parsing import config_from_flat, overlay
+from csg.parsing import build_config, overlay
 from tune_spaces.designs.shipped import make_rivals
 
 WARM_UP = 2
@@ -41,9 +41,7 @@ def main() -> None:
     pair = make_random_pair(images, arguments.image_size, others=max(1, images // 10))
     pair = dataclasses.replace(pair, sources=("one", "another"))
     rivals = make_rivals("glyphs", "mnist")
-    configs = {
-        cell.name: config_from_flat(overlay(flatten(config_from_flat(shared)), cell.changes)) for cell in rivals.cells
-    }
+    configs = {cell.name: build_config(overlay(flatten(build_config(shared)), cell.changes)) for cell in rivals.cells}
     trainings = {name: time_steps(config, pair) for name, config in configs.items()}
     rounds = [
         {name: next(seconds) / arguments.steps for name, seconds in trainings.items()}

@@ -26,7 +26,7 @@ def measure(concurrency: int, flags: list[str]) -> None:
         search = plan_search(parse_flags(SearchOptions, given, prog="search_overhead", description=""), Console())
         with (Path(folder) / "console").open("w") as file:
             outcome = run_search(search, Console(file=file))
-        events = Journal(search.folder / "journal.jsonl").events()
+        events = Journal(search.folder / "journal.jsonl").read_events()
     inside = sum(event.seconds for event in events)
     ended = sorted(event.time for event in events if event.kind == "ended")
     slots = concurrency * outcome.running_seconds

@@ -64,7 +64,7 @@ def measure(trials: int) -> None:
     sampling = 0.0
     suggest = JournaledOptunaSearch.suggest
 
-    def timed(self: JournaledOptunaSearch, trial_id: str) -> Any:
+    def suggest_timed(self: JournaledOptunaSearch, trial_id: str) -> Any:
         nonlocal sampling
         began = time.process_time()
         try:
@@ -72,7 +72,7 @@ def measure(trials: int) -> None:
         finally:
             sampling += time.process_time() - began
 
-    JournaledOptunaSearch.suggest = timed  # type: ignore[method-assign]
+    JournaledOptunaSearch.suggest = suggest_timed  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         argv = ["--num-samples", str(trials), "--train.output", folder, "--train.epochs", str(EPOCHS)]
         search = plan_search(parse_flags(SearchOptions, argv, prog="search_scale", description=""), Console())

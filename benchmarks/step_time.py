@@ -23,7 +23,7 @@ from csg.config import Config
 from csg.data.pair import ArrayStream, Pair
 from csg.models.folding import FoldedEncoder
 from csg.models.weights import load_encoder
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.tasks.measurement import to_input
 from csg.training.loop import Training, fit
 
@@ -34,7 +34,7 @@ def make_random_pair(images: int, size: int, others: int = 1) -> Pair:
     """Make a pair of noise, with ``images`` images to train on and ``others`` in every other stream."""
     draw = torch.Generator().manual_seed(0)
 
-    def stream(count: int) -> ArrayStream:
+    def make_stream(count: int) -> ArrayStream:
         grey = torch.randint(0, 256, (count, size, size), dtype=torch.uint8, generator=draw)
         return ArrayStream(grey, torch.randint(0, CLASSES, (count,), generator=draw))
 
@@ -42,7 +42,7 @@ def make_random_pair(images: int, size: int, others: int = 1) -> Pair:
     return Pair(
         name="noise",
         classes=tuple(str(label) for label in range(CLASSES)),
-        streams={"source/train": stream(images)} | {name: stream(others) for name in names},
+        streams={"source/train": make_stream(images)} | {name: make_stream(others) for name in names},
         flip_averaging=False,
         description="noise",
     )
@@ -83,8 +83,8 @@ def main() -> None:
         "train.device": arguments.device,
         "train.epochs": arguments.rounds + 2,
     }
-    csg = config_from_flat(shared | {"method.stages": "3+4", "method.queue_size": arguments.queue_size})
-    source_only = config_from_flat(shared | {"method.name": "source_only"})
+    csg = build_config(shared | {"method.stages": "3+4", "method.queue_size": arguments.queue_size})
+    source_only = build_config(shared | {"method.name": "source_only"})
     pair = make_random_pair(arguments.batch_size, arguments.image_size)
     with_csg, without = time_steps(csg, pair), time_steps(source_only, pair)
     encoder = load_encoder(source_only.model).to(arguments.device)

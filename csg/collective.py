@@ -14,14 +14,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def world_size() -> int:
+def get_world_size() -> int:
     """Return how many processes there are."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
     """Return this process's number, from 0."""
-    return dist.get_rank() if world_size() > 1 else 0
+    return dist.get_rank() if get_world_size() > 1 else 0
 
 
 def is_first() -> bool:
@@ -31,14 +31,14 @@ def is_first() -> bool:
 
 def barrier() -> None:
     """Wait for all processes."""
-    if world_size() > 1:
+    if get_world_size() > 1:
         sum_over_processes(torch.zeros(1))
 
 
 def ask_first(ask: Callable[[], bool]) -> bool:
     """Return the first process's answer to a question that it alone is asked."""
     answer = is_first() and ask()
-    return answer if world_size() == 1 else bool(sum_over_processes(torch.tensor(float(answer))))
+    return answer if get_world_size() == 1 else bool(sum_over_processes(torch.tensor(float(answer))))
 
 
 def check_agreement(found: Mapping[str, int]) -> None:
@@ -52,22 +52,22 @@ def check_agreement(found: Mapping[str, int]) -> None:
     if differing:
         listed = "; ".join(f"{name}: {', '.join(map(str, each))}" for name, each in differing.items())
         raise RuntimeError(
-            f"the {world_size()} workers disagree on where the run stands, by worker {listed}; expected one answer. A "
-            "shared folder that shows a node only later what another one wrote does that: start again"
+            f"the {get_world_size()} workers disagree on where the run stands, by worker {listed}; expected one "
+            "answer. A shared folder that shows a node only later what another one wrote does that: start again"
         )
 
 
-def own_slice(total: int) -> slice:
+def get_own_slice(total: int) -> slice:
     """Return this process's contiguous part of ``total`` things; parts differ by at most one thing."""
-    size, number = world_size(), rank()
+    size, number = get_world_size(), rank()
     return slice(total * number // size, total * (number + 1) // size)
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
     """Return the sum over all processes of a tensor of one shape."""
-    if world_size() == 1:
+    if get_world_size() == 1:
         return values
-    total = values.to(_device(), copy=True)
+    total = values.to(_get_device(), copy=True)
     dist.all_reduce(total)
     return total.to(values.device)
 
@@ -78,7 +78,7 @@ def sum_over_processes_with_gradient(values: Tensor) -> Tensor:
     Every process's values have part in every process's loss, so the gradient is the sum of all of theirs. Every process
     has to run backward, in the same order.
     """
-    return values if world_size() == 1 else _apply(values)
+    return values if get_world_size() == 1 else _apply(values)
 
 
 class _Summed(torch.autograd.Function):
@@ -109,20 +109,20 @@ def gather_rows(rows: Tensor, *, blocks: int = 1) -> Tensor:
     Returns:
         (blocks * N, ...), N being the sum of all n: the first block of process 0, of process 1, ..., then the second.
     """
-    if world_size() == 1:
+    if get_world_size() == 1:
         return rows
-    device, count = _device(), len(rows) // blocks
-    counts = torch.zeros(world_size(), dtype=torch.int64)
+    device, count = _get_device(), len(rows) // blocks
+    counts = torch.zeros(get_world_size(), dtype=torch.int64)
     counts[rank()] = count
     counts = sum_over_processes(counts)
     padded = torch.zeros(blocks, int(counts.max()), *rows.shape[1:], dtype=rows.dtype, device=device)
     padded[:, :count] = rows.reshape(blocks, count, *rows.shape[1:]).to(device)
-    gathered = [torch.empty_like(padded) for _ in range(world_size())]
+    gathered = [torch.empty_like(padded) for _ in range(get_world_size())]
     dist.all_gather(gathered, padded)
     whole = torch.cat([each[:, :n] for each, n in zip(gathered, counts.tolist(), strict=True)], dim=1)
     return whole.reshape(-1, *rows.shape[1:]).to(rows.device)
 
 
-def _device() -> str:
+def _get_device() -> str:
     """Return where the process group works."""
     return "cuda" if dist.get_backend() == "nccl" else "cpu"

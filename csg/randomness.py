@@ -14,18 +14,18 @@ import numpy as np
 import torch
 
 
-def _words(address: tuple[int | str, ...]) -> list[int]:
+def _make_words(address: tuple[int | str, ...]) -> list[int]:
     return [zlib.crc32(part.encode("utf-8", "surrogateescape")) if isinstance(part, str) else part for part in address]
 
 
 def generator(seed: int, *address: int | str) -> np.random.Generator:
     """Return the generator at an address, such as ``generator(seed, "order", epoch)``."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *_words(address)])))
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *_make_words(address)])))
 
 
 @contextmanager
-def torch_seeded(seed: int, *address: int | str) -> Iterator[None]:
+def seed_torch(seed: int, *address: int | str) -> Iterator[None]:
     """Draw torch's CPU random numbers from an address inside the block; the global state is untouched after it."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(np.random.SeedSequence([seed, *_words(address)]).generate_state(1, np.uint64)[0]))
+        torch.manual_seed(int(np.random.SeedSequence([seed, *_make_words(address)]).generate_state(1, np.uint64)[0]))
         yield

@@ -15,8 +15,8 @@ from csg.messages.errors import UserError
 
 def forget() -> None:
     """Let what a process remembers of files go, as after a change of them within the same moment."""
-    data._listed.cache_clear()
-    data._loaded.cache_clear()
+    data._list_domains.cache_clear()
+    data._load_once.cache_clear()
 
 
 def repaint(path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from csg.data.pair import Pair
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.training.run import Run
 from tests.made_up_pair import TINY, labelled, made_up_pair
 
@@ -26,13 +26,13 @@ def new_run(output: Path, pair: Pair | None = None, **settings: object) -> Run:
     """Open a run of four epochs; a setting's dots are written as ``__``."""
     base = {name: value for name, value in TINY.items() if not name.startswith("method.")}
     named = {name.replace("__", "."): value for name, value in settings.items()}
-    return Run(config_from_flat({**base, **LEARNS, "train.output": str(output), **named}), pair or made_up_pair())
+    return Run(build_config({**base, **LEARNS, "train.output": str(output), **named}), pair or made_up_pair())
 
 
 def finished_run(output: Path, pair: Pair | None = None, **settings: object) -> Run:
     """Train a run of :func:`new_run`."""
     run = new_run(output, pair, **settings)
-    for _ in run.epochs():
+    for _ in run.train():
         pass
     run.finish()
     return run
@@ -40,7 +40,7 @@ def finished_run(output: Path, pair: Pair | None = None, **settings: object) -> 
 
 def write_images(folder: Path, pair: Pair, stream: str) -> None:
     """Write a stream's images as grey PNG files, in a folder a class."""
-    images = labelled(pair, stream).images(torch.arange(len(pair.streams[stream])))
+    images = labelled(pair, stream).load_images(torch.arange(len(pair.streams[stream])))
     for index, (image, label) in enumerate(zip(images, labelled(pair, stream).labels.tolist(), strict=True)):
         path = folder / pair.classes[label] / f"{index:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

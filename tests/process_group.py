@@ -19,7 +19,7 @@ from torch.multiprocessing.spawn import start_processes
 
 from csg.collective import barrier, check_agreement, gather_rows, sum_over_processes
 from csg.data.pair import IGNORED, LabelledImages, Pair
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.storage.disk import DiskPlace
 from csg.training import loop, step
 from csg.training.loop import Training, fit
@@ -140,7 +140,7 @@ def _one(world: int, settings: Mapping[str, Any]) -> Result:
         flat = {name: value for name, value in flat.items() if name in settings or not name.startswith("method.")}
     hidden = flat.pop("masked", False)
     cut, checkpoint = flat.pop("cut", None), DiskPlace(Path(flat.pop("checkpoint", "")))
-    config = config_from_flat(flat)
+    config = build_config(flat)
     sources = ("serif", "sans") if config.method.name == "low_rank" else ()
     pair = made_up_scenes() if config.data.task == "segmentation" else made_up_pair(sources=sources)
     pair = masked(pair) if hidden else pair
@@ -150,10 +150,10 @@ def _one(world: int, settings: Mapping[str, Any]) -> Result:
         barrier()  # a checkpoint is read by processes that started after it was written
         training = counting(Training(config, pair))
     reports = list(fit(training, checkpoint=None if cut is None else checkpoint))
-    state = training.state()
+    state = training.get_state()
     return {
         "metrics": [{k: v for k, v in report.metrics.items() if "second" not in k} for report in reports],
-        "model": training.measured_model().state_dict(),
+        "model": training.get_measured_model().state_dict(),
         "method": dict(leaves(state["method"])),
         "steps": training.learner.steps,
     }

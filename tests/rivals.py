@@ -32,7 +32,7 @@ def term_in_bfloat16(name: str, **more: object) -> tuple[Learner, Batch, Output,
     images = batch(one_view=True)
     with choose_precision(it.config):
         output = it.model(images.query)
-        (term,) = it.method.terms(images, output, it.model)
+        (term,) = it.method.compute_terms(images, output, it.model)
     return it, images, output, term
 
 

@@ -8,7 +8,7 @@ from analysis.figures.paper import name_figure
 from analysis.figures.style import RunFigure, remove_caption
 from analysis.latex import escape_latex, make_label
 from csg.messages.text import make_printable
-from csg.storage.files import make_folder, replacing
+from csg.storage.files import make_folder, open_replacement
 
 
 def write_caption(figure: RunFigure, folder: Path, name: str) -> list[Path]:
@@ -29,6 +29,6 @@ def write_caption(figure: RunFigure, folder: Path, name: str) -> list[Path]:
     )
     written = {folder / f"{name}.txt": f"{title}. {figure.caption}\n", folder / f"{name}.tex": latex}
     for path, text in written.items():
-        with replacing(path) as file:
+        with open_replacement(path) as file:
             file.write(make_printable(text).encode())
     return list(written)

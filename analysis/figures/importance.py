@@ -133,7 +133,7 @@ def _name_left_out(reason: str, names: Sequence[str]) -> str:
 
 def _encode(trial: Trial, name: str, scale: Scale) -> str | float:
     value = trial.run.params[name]
-    return format_category(value) if scale.kind == "category" else scale.position(value)
+    return format_category(value) if scale.kind == "category" else scale.compute_position(value)
 
 
 def _refit(

@@ -69,7 +69,7 @@ def plan_figures(table: RunTable, *, mix: Collection[str] = (), refits: int = RE
 
 def _list_makers(table: RunTable, mix: Collection[str], refits: int) -> dict[str, Maker]:
     """Return what draws each figure of the runs of one task."""
-    ablations, searches = table.ablations(), table.searches()
+    ablations, searches = table.list_ablations(), table.list_searches()
     makers: dict[str, Maker] = {
         f"features_{name_ablation(ablation, ablations)}": partial(draw_features, table, ablation, mix=mix)
         for ablation in ablations

@@ -43,9 +43,9 @@ class Axis:
     def of(cls, name: str, values: Sequence[Any], unset: str = "not set", *, logarithmic: bool = False) -> Axis:
         """Scale ``values``, one a trial. None has a position of its own, which is called ``unset``."""
         scale = Scale.of((value for value in values if value is not None), logarithmic=logarithmic)
-        positions = [UNSET_POSITION if value is None else scale.position(value) for value in values]
+        positions = [UNSET_POSITION if value is None else scale.compute_position(value) for value in values]
         missing = [(UNSET_POSITION, unset)] if None in values else []
-        return cls(name, positions, missing + scale.ticks(), scale.kind == "category")
+        return cls(name, positions, missing + scale.choose_ticks(), scale.kind == "category")
 
 
 def make_axes(

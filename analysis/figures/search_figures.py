@@ -184,7 +184,7 @@ def write_search_figures(
     }
     for name, figure in figures.items():
         style.set_title(figure, title)
-        with (folder / name).replacing() as file:
+        with (folder / name).open_replacement() as file:
             figure.savefig(file, format="png")
     texts = {
         "parameter_importance.json": json.dumps({"score": score, **dataclasses.asdict(found)}, indent=2) + "\n",

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import style
-from analysis.inference.t_tests import MeanEstimate, mean_interval
+from analysis.inference.t_tests import MeanEstimate, estimate_mean
 from analysis.runs.comparable import (
     Comparable,
     MixedRunsError,
@@ -78,7 +78,7 @@ def make_curve(ablation: AblationRuns, pattern: re.Pattern[str], *, mix: Collect
     for value, runs in zip(values, cells.values(), strict=True):
         accuracies = collect_by_seed(runs, get_task(runs).real_score)
         if value is not None and is_complete(accuracies):
-            points[value] = mean_interval([100 * each for each in accuracies.values()])
+            points[value] = estimate_mean([100 * each for each in accuracies.values()])
     reference = next(iter(cells.values()))[-1]
     drawn = tuple(run for runs in cells.values() for run in runs)
     return Curve(ablation.design, tuple(names), dict(sorted(points.items())), reference, drawn, tuple(mixed))

@@ -49,7 +49,7 @@ class Scale:
         """Whether no two values differ."""
         return len(self.numbers or self.categories) < 2
 
-    def position(self, value: Any) -> float:
+    def compute_position(self, value: Any) -> float:
         """Return a value's position, from 0 for the lowest (or first) to 1. A lone value is in the middle."""
         if self.constant:
             return 0.5
@@ -60,13 +60,13 @@ class Scale:
             value, low, high = math.log(value), math.log(low), math.log(high)
         return float((value - low) / (high - low))
 
-    def ticks(self) -> list[tuple[float, str]]:
+    def choose_ticks(self) -> list[tuple[float, str]]:
         """Return positions and texts of the ticks: every category, or a number's ends and round values between."""
         if self.kind == "category":
-            return [(self.position(text), text) for text in self.categories]
+            return [(self.compute_position(text), text) for text in self.categories]
         kept: dict[float, float] = {}
         for number in self._choose_ticks():
-            position = self.position(number)
+            position = self.compute_position(number)
             if all(abs(position - other) >= CROWDED for other in kept.values()):
                 kept[number] = position
         texts = _format_numbers(list(kept))

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
 from analysis.runs.provenance import SUFFIX, describe_runs
-from csg.storage.files import make_folder, replacing
+from csg.storage.files import make_folder, open_replacement
 from csg.tracking import TrackedRun
 
 COLUMN = 3.5
@@ -162,11 +162,11 @@ def write_figure(figure: RunFigure, folder: Path, name: str) -> list[Path]:
     # Type 42 embeds TrueType outlines: journals refuse matplotlib's default, Type 3.
     with mpl.rc_context({"pdf.fonttype": 42}):
         for path, metadata in zip(written, ({"CreationDate": None}, {}), strict=True):
-            with replacing(path) as file:
+            with open_replacement(path) as file:
                 figure.savefig(file, format=path.suffix[1:], dpi=PRINTED_DOTS_PER_INCH, metadata=metadata)
     if figure.runs:
         written.append(folder / f"{name}{SUFFIX}")
-        with replacing(written[-1]) as file:
+        with open_replacement(written[-1]) as file:
             file.write((json.dumps({"figure": name, "runs": describe_runs(figure.runs)}, indent=1) + "\n").encode())
     return written
 

@@ -70,7 +70,7 @@ class PairedDifference:
         return self.sd == 0
 
 
-def mean_interval(values: Sequence[float]) -> MeanEstimate:
+def estimate_mean(values: Sequence[float]) -> MeanEstimate:
     """Estimate the mean of ``values``, one a seed, with Student's t interval.
 
     Raises:
@@ -79,7 +79,7 @@ def mean_interval(values: Sequence[float]) -> MeanEstimate:
     if not values:
         raise ValueError("Expected at least one value, found none: show the cell as missing instead.")
     check_finite(values)
-    mean, sd = _moments(values, ROUNDING * max(map(abs, values)))
+    mean, sd = _compute_moments(values, ROUNDING * max(map(abs, values)))
     return MeanEstimate(mean, sd, len(values), _t_interval(mean, sd, len(values)))
 
 
@@ -101,7 +101,7 @@ def paired_difference(values_by_seed: Mapping[int, float], base_by_seed: Mapping
     rounding = ROUNDING * max(max(abs(values_by_seed[seed]), abs(base_by_seed[seed])) for seed in seeds)
     differences = [values_by_seed[seed] - base_by_seed[seed] for seed in seeds]
     # Sums taken in another order differ in the last place, which would look like an effect without spread.
-    mean, sd = _moments([0.0 if abs(value) <= rounding else value for value in differences], rounding)
+    mean, sd = _compute_moments([0.0 if abs(value) <= rounding else value for value in differences], rounding)
     p = 2 * float(stdtr(n - 1, -abs(mean) * math.sqrt(n) / sd)) if sd else None
     return PairedDifference(mean, sd, n, left_out, _t_interval(mean, sd, n), p)
 
@@ -160,7 +160,7 @@ def mark_cells(
     if not filled:
         return found
     sign = 1 if higher_is_better else -1
-    means = {name: sign * mean_interval(list(values.values())).mean for name, values in filled.items()}
+    means = {name: sign * estimate_mean(list(values.values())).mean for name, values in filled.items()}
     top = max(means.values())
     equal = [name for name, mean in means.items() if _reads_equal(mean, top, None)]
     found |= {name: "best" for name, mean in means.items() if _reads_equal(mean, top, decimals)}
@@ -199,7 +199,7 @@ def check_finite(values: Sequence[float], name: str = "values") -> npt.NDArray[n
     return array
 
 
-def _moments(values: Sequence[float], rounding: float) -> tuple[float, float | None]:
+def _compute_moments(values: Sequence[float], rounding: float) -> tuple[float, float | None]:
     """Return mean and sample standard deviation (None at n = 1), which is 0 where values differ by rounding only."""
     if max(values) - min(values) <= rounding:
         return values[0], 0.0 if len(values) > 1 else None

@@ -54,7 +54,7 @@ def write_figures(table: RunTable, *, mix: Collection[str] = ()) -> str:
 
 def _plan_searches(table: RunTable) -> dict[str, Maker]:
     """Return what draws the figures of each search, the newest first."""
-    searches = table.searches()
+    searches = table.list_searches()
     makers: dict[str, Maker] = {}
     for search in reversed(searches):
         key = make_unique_key(search, searches) if len(searches) > 1 else ""

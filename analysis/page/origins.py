@@ -34,15 +34,15 @@ def name_run(run_id: str) -> str:
 
 def _list_entries(table: RunTable, linked: Collection[str], address: Address) -> Iterator[str]:
     described: set[str] = set()
-    for search in reversed(table.searches()):
+    for search in reversed(table.list_searches()):
         trials = [run for run in search.runs if run.run_id in linked]
         described |= {run.run_id for run in trials}
         yield f"<h3>Search {html.escape(search.key)}</h3><p>{_write_note(search.parent)}</p>"
         yield from (_write_entry(f"Trial {run.name}", [run], address) for run in trials)
-    for ablation in reversed(table.ablations()):
+    for ablation in reversed(table.list_ablations()):
         yield f"<h3>Ablation {html.escape(ablation.key)}</h3><p>{_write_note(ablation.parent)}</p>"
         for cell in ablation.comparisons:
-            if runs := ablation.cell(cell):
+            if runs := ablation.get_cell(cell):
                 described |= {run.run_id for run in runs}
                 yield _write_entry(cell, runs, address)
     others = [run for run in table.runs if run.run_id in linked and run.run_id not in described]

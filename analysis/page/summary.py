@@ -49,9 +49,9 @@ def write_summary(table: RunTable, link: Link, *, main: str = "", mix: Collectio
     parts = table.divide_by_task()
     for task, part in parts.items():
         suffix = f"_{task}" if len(parts) > 1 else ""
-        searches = [search for search in part.searches() if search.runs]
+        searches = [search for search in part.list_searches() if search.runs]
         cards += [_write_search(part, search, link, suffix) for search in searches[-1:]]
-        own = [each for each in part.ablations() if not each.design.startswith(CONFIRMATION) and is_measured(each)]
+        own = [each for each in part.list_ablations() if not each.design.startswith(CONFIRMATION) and is_measured(each)]
         if own:
             cards.append(_write_ablation(part, choose_main(own, main).ablation, mix, suffix))
     return "\n".join(cards) or "<p>No search and no ablation has finished a run yet.</p>"
@@ -63,10 +63,10 @@ def _write_search(table: RunTable, search: SearchRuns, link: Link, suffix: str) 
     best = next(iter(rank_trials(search.runs)), None)
     rows = {ASKED: _write_question(search, task)}
     if best is None:
-        rows[VERDICT] = _paragraphs(["No trial of the space has finished yet."])
+        rows[VERDICT] = _make_paragraphs(["No trial of the space has finished yet."])
         return _fill(f"Search {search.key}", rows)
     verdict = search.verdict or [*_describe_trials(search, best, task), NO_VERDICT]
-    rows[VERDICT] = _paragraphs(_lead(verdict))
+    rows[VERDICT] = _make_paragraphs(_lead(verdict))
     default = next((run for run in search.runs if run.tags.get(Tag.ROLE) == "default"), None)
     rows[BEST] = (
         f"<p><a href='{html.escape(link(best.run_id))}'>Trial {html.escape(best.name)}</a></p>"
@@ -90,7 +90,7 @@ def _write_question(search: SearchRuns, task: Task) -> str:
     looks = describe_queries(int(search.parent.metrics.get("target_queries", 0)), [search.protocol])
     where = f"{data[0].upper()}{data[1:]}. " if data else ""
     varied = _join(list(map(name_setting, search.names)))
-    return _paragraphs([f"Which settings of {method} are best on real images?"]) + _write_note(
+    return _make_paragraphs([f"Which settings of {method} are best on real images?"]) + _write_note(
         f"{where}{pluralize(len(search.runs), 'trial')} ({ended}) varied {varied}. "
         f"The search chose by {name_metric(search.score)} (protocol {search.protocol}, {looks}); real "
         f"{task.headline_words} is measured on images that no search sees."
@@ -152,10 +152,10 @@ def _format_value(params: Mapping[str, Any], name: str) -> str:
 def _write_evidence(table: RunTable, search: SearchRuns, suffix: str) -> str:
     """Return the figures under fresh seeds that the verdict rests on, or those of the search where there are none."""
     task = get_task(search.runs)
-    ablations = table.ablations()
+    ablations = table.list_ablations()
     again = [each for each in ablations if each.design == f"{CONFIRMATION}{search.key}" and each.finished]
     if not again:
-        return _paragraphs(
+        return _make_paragraphs(
             ["One seed a trial: the spread over seeds is unknown, and intervals are over the test images alone."]
         )
     metric = f"target/test/{task.headline}"
@@ -179,24 +179,24 @@ def _write_ablation(table: RunTable, ablation: AblationRuns, mix: Collection[str
         f"{ablation.title}: {pluralize(len(ablation.comparisons), 'configuration')} under "
         f"{pluralize(len(seeds), 'seed')} each, {runs}."
     )
-    rows = {ASKED: _paragraphs([asked])}
+    rows = {ASKED: _make_paragraphs([asked])}
     try:
         made = make_ablation_table(ablation, mix=mix)
     except UserError as error:
-        rows[VERDICT] = _paragraphs([f"None: {error}."])
+        rows[VERDICT] = _make_paragraphs([f"None: {error}."])
         return _fill(f"Ablation {ablation.design}", rows)
     heading = made.cells.columns[1]
     entries = made.cells[heading]
     best = [str(cell) for cell, entry in entries.items() if entry.emphasis == "best"]
     alike = [str(cell) for cell, entry in entries.items() if entry.emphasis == "not distinguishable"]
     if not best:
-        rows[VERDICT] = _paragraphs(["None: no configuration has a figure under every seed."])
+        rows[VERDICT] = _make_paragraphs(["None: no configuration has a figure under every seed."])
         return _fill(f"Ablation {ablation.design}", rows)
-    name = name_anchor(f"ablation_{name_ablation(ablation, table.ablations())}{suffix}")
+    name = name_anchor(f"ablation_{name_ablation(ablation, table.list_ablations())}{suffix}")
     figure = f"{heading.removesuffix(' %')} of {entries[best[0]].text} %"
-    rows[VERDICT] = _paragraphs([f"{_join(_quote(best))} {is_or_are(len(best))} best, with a {figure}."])
+    rows[VERDICT] = _make_paragraphs([f"{_join(_quote(best))} {is_or_are(len(best))} best, with a {figure}."])
     sure = _say_how_sure(ablation, dict(entries), best, alike) if len(seeds) > 1 else "One seed: nothing can be tested."
-    rows[SURE] = f"{_paragraphs([sure])}<p class='note'><a href='#{name}'>The table</a> has every test.</p>"
+    rows[SURE] = f"{_make_paragraphs([sure])}<p class='note'><a href='#{name}'>The table</a> has every test.</p>"
     return _fill(f"Ablation {ablation.design}", rows)
 
 
@@ -214,7 +214,9 @@ def _say_how_sure(
     metric = entries[best[0]].metric
     seeds = {
         str(cell): {
-            seed for seed, value in collect_by_seed(ablation.cell(str(cell)), metric).items() if math.isfinite(value)
+            seed
+            for seed, value in collect_by_seed(ablation.get_cell(str(cell)), metric).items()
+            if math.isfinite(value)
         }
         for cell in entries
     }
@@ -248,7 +250,7 @@ def _escape(text: str) -> str:
     return html.escape(text).replace(" %", "&nbsp;%")
 
 
-def _paragraphs(sentences: Sequence[str]) -> str:
+def _make_paragraphs(sentences: Sequence[str]) -> str:
     return "".join(f"<p>{_escape(sentence)}</p>" for sentence in sentences)
 
 

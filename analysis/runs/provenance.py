@@ -9,7 +9,7 @@ from typing import Any, Final
 from csg.config.settings import find_places, flatten
 from csg.messages.errors import UserError
 from csg.messages.text import make_one_line, quote_for_shell
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
 
@@ -55,10 +55,10 @@ def write_command(settings: Mapping[str, Any]) -> str:
     comment above it says so.
     """
     method = {name: settings[name] for name in ("method.name", "method.path") if settings.get(name) is not None}
-    usual = config_from_flat({})
+    usual = build_config({})
     comment = ""
     try:
-        config = config_from_flat({**method, "data.name": str(settings.get("data.name", usual.data.name))})
+        config = build_config({**method, "data.name": str(settings.get("data.name", usual.data.name))})
         defaults = {**flatten(config), "data.name": usual.data.name}
     except UserError as error:
         reason = make_one_line(str(error))

@@ -70,7 +70,7 @@ class AblationRuns:
         loaded: dict[str, str] = json.loads(self.parent.tags[Tag.CELLS])
         return loaded
 
-    def cell(self, name: str) -> list[TrackedRun]:
+    def get_cell(self, name: str) -> list[TrackedRun]:
         """Return the runs of one cell."""
         return [run for run in self.runs if run.tags.get(Tag.CELL) == name]
 
@@ -82,7 +82,7 @@ class AblationRuns:
     @cached_property
     def finished_cells(self) -> dict[str, list[TrackedRun]]:
         """The finished runs of each cell, in the order of the design."""
-        return {name: [run for run in self.cell(name) if run.status == "finished"] for name in self.comparisons}
+        return {name: [run for run in self.get_cell(name) if run.status == "finished"] for name in self.comparisons}
 
     @property
     def finished(self) -> list[TrackedRun]:
@@ -147,11 +147,11 @@ class RunTable:
         """Return the runs as a DataFrame, the oldest first; see :func:`csg.tracking.make_frame`."""
         return make_frame(self.runs)
 
-    def ablations(self) -> list[AblationRuns]:
+    def list_ablations(self) -> list[AblationRuns]:
         """Return the ablations, the oldest first."""
         return [AblationRuns(parent, children) for parent, children in self._group("ablation")]
 
-    def searches(self) -> list[SearchRuns]:
+    def list_searches(self) -> list[SearchRuns]:
         """Return the searches, the oldest first."""
         return [SearchRuns(parent, children) for parent, children in self._group("search")]
 

@@ -37,12 +37,12 @@ def make_main(
 
     def decorate(work: Callable[[OptionsT, Console], None]) -> Main:
         def main(argv: Sequence[str] | None = None) -> int:
-            def body(console: Console) -> bool:
+            def do_work(console: Console) -> bool:
                 given = sys.argv[1:] if argv is None else argv
                 work(read_options(kind, given, prog=Path(file).name, description=description), console)
                 return True
 
-            return run_script(body)
+            return run_script(do_work)
 
         return main
 

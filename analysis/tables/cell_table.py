@@ -56,7 +56,7 @@ def make_cell_table(
     made = [_make_entries(ablation, column) for column in columns]
     rows = {}
     for cell, finished in ablation.finished_cells.items():
-        begun, done = len(ablation.cell(cell)), len(finished)
+        begun, done = len(ablation.get_cell(cell)), len(finished)
         count = Entry(str(done) if done == begun else f"{done} of {begun}")
         rows[cell] = [count, *(entry for entries in made for entry in entries[cell])]
     test = [*(["against"] if ablation.has_several_bases else []), "Δ [95 % interval]", "p (Holm)"]

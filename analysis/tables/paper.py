@@ -39,7 +39,7 @@ def make_tables(table: RunTable, *, main: str = "", mix: Collection[str] = ()) -
     Raises:
         UserError: ``main`` names no ablation.
     """
-    _check_main(table.ablations(), main)
+    _check_main(table.list_ablations(), main)
     parts = table.divide_by_task()
     found: list[Table | str] = []
     for task, part in parts.items():
@@ -58,7 +58,7 @@ def _make(name: str, make: Maker) -> Table | str:
 
 def _list_makers(table: RunTable, main: str, mix: Collection[str]) -> dict[str, Maker]:
     """Return what makes each table of the runs of one task, by its name."""
-    ablations, searches = table.ablations(), table.searches()
+    ablations, searches = table.list_ablations(), table.list_searches()
     makers: dict[str, Maker] = {}
     if ablations and (is_measured((chosen := choose_main(ablations, main)).ablation) or not chosen.ablation.finished):
         compared: dict[str, Maker] = {

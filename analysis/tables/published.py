@@ -11,7 +11,7 @@ from typing import Final
 import pandas as pd
 
 from csg.config.settings import Flat
-from csg.parsing import config_from_flat, find_recipe, read_yaml
+from csg.parsing import build_config, find_recipe, read_yaml
 from csg.tracking import TrackedRun
 from csg.training.identity import resolve_settings
 
@@ -74,4 +74,4 @@ def _get_kind(run: TrackedRun) -> tuple[str, str, str, str] | None:
 @lru_cache(maxsize=len(RECIPES))
 def _read_recipe(name: str) -> Flat:
     """Read the settings of a published recipe, with defaults resolved."""
-    return resolve_settings(config_from_flat(read_yaml(find_recipe(name))))
+    return resolve_settings(build_config(read_yaml(find_recipe(name))))

@@ -105,7 +105,7 @@ class Table:
         texts = self.cells.map(write).rename(index=escape, columns=escape)
         return texts.rename_axis(columns=escape(self.headings[0]))
 
-    def provenance(self, runs: Mapping[str, TrackedRun]) -> dict[str, Any]:
+    def collect_provenance(self, runs: Mapping[str, TrackedRun]) -> dict[str, Any]:
         """Return the values behind each cell, by run id, and the identity and settings of each run.
 
         Args:
@@ -121,13 +121,13 @@ class Table:
         sources = describe_runs(runs[run_id] for run_id in behind)
         return {"table": self.name, "title": self.title, "cells": cells, "runs": sources}
 
-    def files(self, runs: Mapping[str, TrackedRun]) -> dict[str, str]:
+    def render_files(self, runs: Mapping[str, TrackedRun]) -> dict[str, str]:
         """Return the text of each of the table's files, by name."""
         return {
             f"{self.name}.md": self.to_markdown(),
             f"{self.name}.tex": self.to_latex(),
             f"{self.name}.csv": self.to_csv(),
-            f"{self.name}{SUFFIX}": json.dumps(self.provenance(runs), indent=1) + "\n",
+            f"{self.name}{SUFFIX}": json.dumps(self.collect_provenance(runs), indent=1) + "\n",
         }
 
 
@@ -177,7 +177,7 @@ def write_tables(tables: Iterable[Table], runs: Iterable[TrackedRun], folder: Pl
     known = {run.run_id: run for run in runs}
     written = []
     for table in tables:
-        for name, text in table.files(known).items():
+        for name, text in table.render_files(known).items():
             (folder / name).write(text.encode())
             written.append(folder / name)
     return written

@@ -28,7 +28,7 @@ from csg.messages.text import get_first_line, make_one_line, make_printable
 from csg.messages.wording import pluralize
 from csg.parsing import ConfigOptions, parse_flags
 from csg.storage.layout import reach_addresses
-from csg.training.loop import steps_per_epoch
+from csg.training.loop import count_steps_per_epoch
 from csg.training.protocol import check_streams
 
 USAGE = "usage: csg data check [flags] (csg data check --help shows them)"
@@ -80,7 +80,7 @@ def _check_schedule(config: Config) -> str:
     except UserError:
         return ""
     check_streams(pair)
-    steps_per_epoch(config, pair)
+    count_steps_per_epoch(config, pair)
     return remark_on_warmup(config, images=len(pair.streams[SOURCE_TRAIN]))
 
 
@@ -159,7 +159,7 @@ def _print_verdict(report: Report, console: Console) -> None:
     elif report.usable:
         verdict = Text.assemble(("usable", "green"), f", with {_count_faults(report)} that training passes over")
     else:
-        refusal = get_first_line(str(report.refusal(report.on_bad_image)), 1000).rstrip(":")
+        refusal = get_first_line(str(report.explain_refusal(report.on_bad_image)), 1000).rstrip(":")
         verdict = Text.assemble(("not usable", "red"), f": {make_printable(refusal)}")
     console.print(verdict)
 

@@ -52,7 +52,7 @@ def evaluate(argv: Sequence[str], console: Console) -> int:
     unknown = [stream for stream in streams if stream not in run.pair.streams]
     if unknown:
         raise UserError(f"--streams: expected some of {', '.join(run.pair.streams)}, found {', '.join(unknown)}")
-    inference, task = Inference(run.selected_model(), flags.config), find_task(flags.config.data)
+    inference, task = Inference(run.load_selected_model(), flags.config), find_task(flags.config.data)
     for stream in streams:
         measured = task.measure(inference, flags.config, run.pair, stream)
         figures = compute_figures(stream, measured, flags.config) | compute_energies(stream, measured, flags.config)

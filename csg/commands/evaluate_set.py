@@ -18,7 +18,7 @@ from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.text import get_first_line, make_one_line
 from csg.messages.wording import name_first, pluralize
-from csg.parsing import ConfigOptions, Flags, config_from_flat
+from csg.parsing import ConfigOptions, Flags, build_config
 from csg.storage.address import get_last_part, get_sqlite_path
 from csg.storage.layout import place_to_read, reach_addresses
 from csg.storage.place import Place
@@ -119,11 +119,11 @@ def measure_set(selected: Selected, config: Config, stream: Stream, name: str) -
     torch.set_num_threads(config.train.threads)
     at, task = make_set_prefix(name), find_task(config.data)
     pair = Pair(name, selected.classes, {at: stream}, selected.flip_averaging, name)
-    measured = task.measure(Inference(selected.model(config), config), config, pair, at)
+    measured = task.measure(Inference(selected.build_model(config), config), config, pair, at)
     metrics = compute_figures(at, measured, config) | compute_energies(at, measured, config)
     metrics[f"{at}/images"] = float(len(measured.features))
     labelled = measured.confusion.sum(dim=1).tolist()
-    for label, value in enumerate(task.class_figures(measured)):
+    for label, value in enumerate(task.compute_class_figures(measured)):
         if labelled[label]:
             metrics[f"{at}/{task.by_class}/{selected.classes[label]}"] = value
     missing = tuple(each for each, count in zip(selected.classes, labelled, strict=True) if not count)
@@ -178,7 +178,7 @@ def _configure(selected: Selected, flags: Flags[Any]) -> Config:
     """Return a run's configuration, to be measured as the flags say."""
     flat = flatten(flags.config)
     stated = {name: flat[name] for name in flags.stated if name in HOW}
-    return config_from_flat(flatten(selected.on(stated.get("train.device"))) | stated)
+    return build_config(flatten(selected.place_on(stated.get("train.device"))) | stated)
 
 
 def _print_run(found: Evaluated, name: str, console: Console) -> None:

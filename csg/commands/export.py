@@ -20,7 +20,7 @@ from csg.config.flags import read_options
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.models.deployable import Deployable
-from csg.storage.files import check_file, replacing
+from csg.storage.files import check_file, open_replacement
 from csg.storage.layout import place_to_read
 from csg.training.selected import Selected, load_selected
 
@@ -103,9 +103,9 @@ def export_to(path: Path, kind: Format, selected: Selected) -> float:
         MismatchError: the difference exceeds ``TOLERANCE``. ``path`` is left as it was.
         UserError: the weights do not fit, or give no probabilities.
     """
-    model = Deployable(selected.model(selected.on("cpu")))
+    model = Deployable(selected.build_model(selected.place_on("cpu")))
     side = get_side(selected.config)
-    with replacing(path) as file, _silence_exporters():
+    with open_replacement(path) as file, _silence_exporters():
         kind.write(model, side, make_metadata(selected), file)
         file.flush()
         answer = kind.read(Path(file.name))

@@ -21,7 +21,7 @@ from csg.models.handwriting import RECIPES
 from csg.models.weights import OWN_WEIGHTS, check_weights
 from csg.storage.layout import place_at, reach_addresses
 from csg.training.identity import describe_earlier_runs
-from csg.training.loop import steps_per_epoch
+from csg.training.loop import count_steps_per_epoch
 from csg.training.protocol import check_protocol, check_streams
 from csg.training.run import Run
 
@@ -69,7 +69,7 @@ def open_pair(config: Config, console: Console) -> Pair:
     pair = load_pair(config.data)
     check_streams(pair)
     check_protocol(config, pair)
-    steps_per_epoch(config, pair)
+    count_steps_per_epoch(config, pair)
     if config.data.name in ON_DISK:
         _verify(config, console)
     return pair

@@ -24,7 +24,7 @@ from csg.data.reading.decoding import read_whole
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.wording import is_or_are, pluralize
-from csg.storage.files import check_file, make_folder, replacing
+from csg.storage.files import check_file, make_folder, open_replacement
 from csg.storage.layout import place_to_read
 from csg.training.selected import load_selected
 
@@ -88,7 +88,7 @@ def _write_table(
     """
     bad: list[BadImageError] = []
     several_frames = done = 0
-    with replacing(output) as file:
+    with open_replacement(output) as file:
         table = csv.writer(codecs.getwriter("utf-8")(file, "surrogateescape"), lineterminator="\n")
         table.writerow(COLUMNS)
         for answered in predictor.classify_files(found):
@@ -125,7 +125,7 @@ def _write_maps(
             pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
             (classes,) = predictor.predict(pixels.unsqueeze(0))
             path = make_folder((output / name).parent, "--output") / f"{Path(name).name}.png"
-            with replacing(path) as file:
+            with open_replacement(path) as file:
                 Image.fromarray(classes.astype(np.uint8)).save(file, format="PNG")
         progress(done, len(names))
     return bad, of_several

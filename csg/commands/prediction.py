@@ -22,7 +22,7 @@ from csg.data.reading.listing import (
     PassedOver,
     count_passed_over,
     describe_passed_over,
-    images_among,
+    keep_images,
     list_files,
 )
 from csg.data.reading.loading import map_in_order
@@ -33,7 +33,7 @@ from csg.messages.errors import UserError
 from csg.messages.text import make_one_line
 from csg.messages.wording import is_or_are, pluralize
 from csg.tasks import find_task
-from csg.tasks.classification import FlipAveraging, class_scores
+from csg.tasks.classification import FlipAveraging, compute_class_scores
 from csg.tasks.measurement import Inference
 from csg.training.selected import Selected
 
@@ -82,8 +82,8 @@ class Predictor:
         Raises:
             UserError: see :meth:`~csg.training.selected.Selected.on` and :meth:`~csg.training.selected.Selected.model`.
         """
-        config = selected.on(device)
-        return cls(selected, config, Inference(selected.model(config), config))
+        config = selected.place_on(device)
+        return cls(selected, config, Inference(selected.build_model(config), config))
 
     def __repr__(self) -> str:
         return f"Predictor({self.config.summary}; {pluralize(len(self.classes), 'class')}; {self.selected.place})"
@@ -156,7 +156,7 @@ class Predictor:
 
     def _score(self, images: Tensor) -> Tensor:
         """Return the (N, classes) scores of (N, 3, S, S) images, as an evaluation finds them."""
-        return class_scores(self.inference, self.inference.input(images), self._averaging)[0]
+        return compute_class_scores(self.inference, self.inference.prepare_input(images), self._averaging)[0]
 
     def _classify(self, images: Tensor) -> tuple[list[str], list[float]]:
         """Return the class of each of (N, 3, H, W) images, as an evaluation finds it, and its probability.
@@ -213,7 +213,7 @@ def _list_names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
         UserError: there is no such folder, or it has no images.
     """
     found = list(list_files(folder))
-    names = [path.relative_to(folder).as_posix() for path in images_among(found)]
+    names = [path.relative_to(folder).as_posix() for path in keep_images(found)]
     passed_over = count_passed_over(found, folder)
     if not names:
         instead = f"; {describe_passed_over(passed_over)}" if passed_over else ""

@@ -53,7 +53,7 @@ class CountProgress:
 def show_image_progress(console: Console, doing: str, done: str, *, left: str) -> CountProgress:
     """Make the display for work on images. ``doing`` and ``done`` are two forms of its verb."""
 
-    def line(ready: int, total: int) -> str:
+    def write_line(ready: int, total: int) -> str:
         return f"{done} {ready:,} of {pluralize(total, 'image')}"
 
-    return CountProgress(console, doing=f"{doing} images", line=line, lines=10, left=left)
+    return CountProgress(console, doing=f"{doing} images", line=write_line, lines=10, left=left)

@@ -10,7 +10,7 @@ from csg.data.pair import SOURCE_VAL, TARGET_TEST, Pair
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
 from csg.tasks import find_task
-from csg.training.optimiser import lr_factor
+from csg.training.optimiser import compute_lr_factor
 from csg.training.score_words import compute_wilson, describe_score
 
 
@@ -25,7 +25,7 @@ def remark_on_warmup(config: Config, *, images: int) -> str:
     optim, total = config.optim, images // config.train.batch_size * config.train.epochs
     if optim.schedule != "warmup_poly" or optim.warmup_steps < total:
         return ""
-    highest = max((lr_factor(optim, step, total) for step in range(total)), default=0.0)
+    highest = max((compute_lr_factor(optim, step, total) for step in range(total)), default=0.0)
     return (
         f"optim.warmup_steps: a warm-up of {pluralize(optim.warmup_steps, 'step')} does not end within the "
         f"{pluralize(total, 'step')} of the run, whose learning rate reaches {100 * highest:.0f} % of optim.lr at "

@@ -12,11 +12,11 @@ from csg.tracking import TrackingError
 from csg.tracking.refusals import describe_refusal, make_recording_error
 
 
-def run_script(body: Callable[[Console], bool], *, resumes: bool = False) -> int:
-    """Run the body of a script.
+def run_script(work: Callable[[Console], bool], *, resumes: bool = False) -> int:
+    """Run the work of a script.
 
     Args:
-        body: takes the console, and returns whether everything was done.
+        work: takes the console, and returns whether everything was done.
         resumes: whether the same command continues after something ended it.
 
     Returns:
@@ -27,7 +27,7 @@ def run_script(body: Callable[[Console], bool], *, resumes: bool = False) -> int
 
     def call() -> int:
         with explain_store_errors():
-            return 0 if body(console) else 130
+            return 0 if work(console) else 130
 
     return run_to_exit_code(call, resumes=resumes)
 

@@ -62,21 +62,21 @@ def open_tracker(run: Run, *, uri: str | None, experiment: str) -> RunTracker | 
     from csg import tracking
 
     store = _open_store(run.config, uri, experiment)
-    with _refusals_said():
+    with _explain_refusals():
         return tracking.RunTracker(store, run)
 
 
 def _open_store(config: Config, uri: str | None, experiment: str) -> Tracker:
     from csg import tracking  # takes seconds to import
 
-    with _refusals_said():
+    with _explain_refusals():
         return tracking.Tracker(
             uri or tracking.get_default_tracking_uri(config.train.output), experiment or config.data.name
         )
 
 
 @contextmanager
-def _refusals_said() -> Iterator[None]:
+def _explain_refusals() -> Iterator[None]:
     """Say in a sentence why a store refuses."""
     from csg import tracking
 

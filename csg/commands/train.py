@@ -23,7 +23,7 @@ from csg.messages.wording import pluralize
 from csg.parsing import StoreOptions, parse_flags
 from csg.storage.layout import RECORD, reach_addresses
 from csg.training.dry_run import plan_run
-from csg.training.loop import steps_per_epoch
+from csg.training.loop import count_steps_per_epoch
 from csg.training.protocol import check_protocol, check_streams
 from csg.training.run import Run
 
@@ -81,14 +81,14 @@ def _list_next(run: Run, argv: Sequence[str]) -> dict[str, str]:
 
 def _show_plan(config: Config, console: Console) -> int:
     if config.data.name == "visda17" and config.data.root is None:
-        images, classes, sources = visda17.published_train_images(config.data), len(visda17.CLASSES), 1
-        console.print(f"data.root is not set: counts are the published ones of {visda17.title(config.data)}")
+        images, classes, sources = visda17.count_published_train_images(config.data), len(visda17.CLASSES), 1
+        console.print(f"data.root is not set: counts are the published ones of {visda17.name_images(config.data)}")
     else:
         reach_addresses(find_places(config.data, "read", "data."))
         pair = load_pair(config.data)
         check_streams(pair)
         check_protocol(config, pair)
-        steps_per_epoch(config, pair)
+        count_steps_per_epoch(config, pair)
         images, classes, sources = len(pair.streams[SOURCE_TRAIN]), len(pair.classes), pair.source_count
         console.print(pair.description)
     plan = plan_run(config, images=images, classes=classes, sources=sources)

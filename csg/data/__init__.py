@@ -37,8 +37,8 @@ class OnDisk(Generic[DomainT]):
 
 
 ON_DISK: Final[dict[str, OnDisk[Domain] | OnDisk[MapDomain | Domain]]] = {
-    "visda17": OnDisk(visda17.read, partial(make_pair, title=visda17.title)),
-    "folders": OnDisk(folders.read, partial(make_pair, title=folders.title)),
+    "visda17": OnDisk(visda17.read, partial(make_pair, title=visda17.name_images)),
+    "folders": OnDisk(folders.read, partial(make_pair, title=folders.name_images)),
     "gta5_cityscapes": OnDisk(gta5_cityscapes.read, gta5_cityscapes.make_pair),
 }
 HONOURED: Final[dict[Kind, str]] = {
@@ -61,11 +61,13 @@ def load_domains(config: DataConfig) -> tuple[Domain | MapDomain, ...]:
     _refuse_idle_paths(config)
     if config.name not in ON_DISK:
         raise UserError(f"data.name: expected a pair on disk ({', '.join(ON_DISK)}), found {config.name!r}")
-    return _listed(_shared(config, image_size=DataConfig.image_size, source_images=None, resized_gigabytes=0))
+    return _list_domains(
+        _share_settings(config, image_size=DataConfig.image_size, source_images=None, resized_gigabytes=0)
+    )
 
 
 @lru_cache(maxsize=2)
-def _listed(config: DataConfig) -> tuple[Domain | MapDomain, ...]:
+def _list_domains(config: DataConfig) -> tuple[Domain | MapDomain, ...]:
     try:
         return ON_DISK[config.name].read(fetch_shards(config))
     except OSError as error:
@@ -102,7 +104,7 @@ def load_pair(config: DataConfig) -> Pair:
     if config.name not in PAIRS:
         raise UserError(f"data.name: no such pair; expected one of {', '.join(PAIRS)}, found {config.name!r}")
     _refuse_idle_paths(config)
-    pair = _loaded(_shared(config, source_images=config.source_images_asked))
+    pair = _load_once(_share_settings(config, source_images=config.source_images_asked))
     return pair if config.held_out is None else hold_out(pair, config.held_out)
 
 
@@ -114,7 +116,7 @@ def _refuse_idle_paths(config: DataConfig) -> None:
             raise UserError(f"data.{name}: expected data.name={pairs} with it, found data.name={config.name}")
 
 
-def _shared(config: DataConfig, **changes: int | None) -> DataConfig:
+def _share_settings(config: DataConfig, **changes: int | None) -> DataConfig:
     """Set what happens to an image once it is read, and by whom, to one value: trials that differ only there share."""
     return dataclasses.replace(
         config,
@@ -133,7 +135,7 @@ def _shared(config: DataConfig, **changes: int | None) -> DataConfig:
 
 
 @lru_cache(maxsize=2)
-def _loaded(config: DataConfig) -> Pair:
+def _load_once(config: DataConfig) -> Pair:
     pair = PAIRS[config.name](config)
     return train_on_target(pair) if config.trained_on == "target" else pair
 

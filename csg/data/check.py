@@ -25,7 +25,7 @@ from csg.data.domain import Domain, Look
 from csg.data.fault import IMPASSABLE, UNREADABLE, Fault, name_faults
 from csg.data.maps.domain import MapDomain
 from csg.data.maps.judgement import judge_streams
-from csg.data.reading.cache import cache_folder, write_cached
+from csg.data.reading.cache import get_cache_folder, write_cached
 from csg.data.reading.listing import EXPECTED, PassedOver
 from csg.data.reading.loading import map_in_order
 from csg.messages.errors import BadDataError
@@ -76,9 +76,9 @@ class Report:
     @property
     def usable(self) -> bool:
         """Whether a training under the check's settings would start on these data."""
-        return self.refusal(self.on_bad_image) is None
+        return self.explain_refusal(self.on_bad_image) is None
 
-    def refusal(self, on_bad_image: Literal["error", "skip"]) -> str | None:
+    def explain_refusal(self, on_bad_image: Literal["error", "skip"]) -> str | None:
         """Say why a training under that setting would not start on these data; None where it would."""
         impassable = [fault for fault in self.faults if fault.kind in IMPASSABLE]
         if impassable:
@@ -158,7 +158,7 @@ def verify(config: DataConfig, on_images: OnImages | None = None) -> Report:
         faults = [fault for fault in report.faults if fault.kind != "stream without labels"]
         faults += judge_streams(load_pair(config), report.domains)
         report = dataclasses.replace(report, faults=tuple(faults))
-    refusal = report.refusal(config.on_bad_image)
+    refusal = report.explain_refusal(config.on_bad_image)
     if refusal is not None:
         raise BadDataError(refusal)
     return report
@@ -178,7 +178,7 @@ def report_path(config: DataConfig) -> Path:
         digest.update(encode_text(f"{domain.files.folder} {domain.classes} {domain.files.fingerprint}"))
         for fault in domain.faults:
             digest.update(encode_text(str(fault)))
-    return cache_folder(config) / f"check-{config.name}-{digest.hexdigest()[:16]}.json"
+    return get_cache_folder(config) / f"check-{config.name}-{digest.hexdigest()[:16]}.json"
 
 
 def read_report(path: Path) -> Report | None:

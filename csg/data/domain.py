@@ -91,7 +91,7 @@ class Domain:
 
     def look(self, index: int) -> Look:
         """Pass all of a file's data through the decoder."""
-        path = self.files.path(index)
+        path = self.files.get_path(index)
         content = b""
         try:
             content = self.files.read(index)
@@ -103,13 +103,13 @@ class Domain:
 
 def find_missing_classes(domain: Domain) -> tuple[Fault, ...]:
     """Return a fault for every class of a domain that has no images."""
-    counts = dict(zip(domain.classes, domain.files.counts(len(domain.classes)), strict=True))
+    counts = dict(zip(domain.classes, domain.files.count_by_class(len(domain.classes)), strict=True))
     place = str(Path(domain.files.folder, domain.listed_in or ""))
     faults = []
     for name in (name for name, count in counts.items() if count == 0):
         near = find_near(name, (other for other, count in counts.items() if count))
         hint = "" if near is None else f", but some of {near!r}: if they are the same class, give it one name"
-        reason = f"expected {domain.side} images of {name!r}, found none{_instead(domain, name)}{hint}"
+        reason = f"expected {domain.side} images of {name!r}, found none{_describe_others(domain, name)}{hint}"
         faults.append(Fault("class without images", place, reason))
     return tuple(faults)
 
@@ -120,16 +120,16 @@ def find_single_images(domain: Domain) -> tuple[Fault, ...]:
     return tuple(
         Fault(
             "class with one image",
-            str(domain.files.path(int(torch.nonzero(labels == label)))),
+            str(domain.files.get_path(int(torch.nonzero(labels == label)))),
             f"expected two images or more of {name!r} among the {domain.side} images, since one part is held out; "
-            f"found one{_instead(domain, name)}",
+            f"found one{_describe_others(domain, name)}",
         )
         for label, name in enumerate(domain.classes)
         if int((labels == label).sum()) == 1
     )
 
 
-def _instead(domain: Domain, name: str) -> str:
+def _describe_others(domain: Domain, name: str) -> str:
     """Say which files the folder of a class has that are passed over; nothing where lists name the images."""
     folder = Path(domain.files.folder)
     if domain.listed_in is not None:

@@ -89,7 +89,7 @@ class LabelledImages(Stream):
         return bool((self.labels != IGNORED).any())
 
     @abstractmethod
-    def images(self, indices: Tensor) -> Tensor:
+    def load_images(self, indices: Tensor) -> Tensor:
         """Return (len(indices), 3, S, S) uint8 images, as evaluation sees them: the middle square of each.
 
         Raises:
@@ -98,14 +98,14 @@ class LabelledImages(Stream):
 
     def read(self, indices: Tensor) -> Reading:
         """See :class:`Stream`."""
-        return Reading((self.images(indices),), self.labels[indices], indices)
+        return Reading((self.load_images(indices),), self.labels[indices], indices)
 
     def read_crops(self, indices: Tensor, *, seed: int, epoch: int, views: int) -> Reading:
         """Return views that are each cut out at a place of their own.
 
         Images that are square in memory have nothing to cut off: here all views are the same tensor.
         """
-        return Reading((self.images(indices),) * views, self.labels[indices], indices)
+        return Reading((self.load_images(indices),) * views, self.labels[indices], indices)
 
     def read_centre(self, indices: Tensor) -> Reading:
         """Return what evaluation sees."""
@@ -133,7 +133,7 @@ class ArrayStream(LabelledImages):
         """Return the images at (M,) places, which count as from the (M,) ``sources``."""
         return ArrayStream(self._grey[places], self.labels[places], sources)
 
-    def images(self, indices: Tensor) -> Tensor:
+    def load_images(self, indices: Tensor) -> Tensor:
         """See :class:`Stream`."""
         return self._grey[indices].unsqueeze(1).expand(-1, 3, -1, -1)
 
@@ -173,7 +173,7 @@ def count_labels(labels: Tensor, classes: int) -> list[int]:
     return counts
 
 
-def stratified_split(labels: Tensor, fraction: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def split_by_class(labels: Tensor, fraction: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Split indices so that every class gives ``fraction`` of its members (rounded) to the first part.
 
     Args:

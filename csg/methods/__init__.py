@@ -66,7 +66,7 @@ def _is_named(method: type[Method]) -> bool:
     )
 
 
-def _offered(entry: EntryPoint) -> type[Method]:
+def _import_offered(entry: EntryPoint) -> type[Method]:
     """Import a method that an installed package offers.
 
     Raises:
@@ -116,7 +116,7 @@ def find_method(flat: Mapping[str, Any]) -> type[Method]:
         return METHODS[name]
     installed = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     if name in installed:
-        return _offered(installed[name])
+        return _import_offered(installed[name])
     known = [*METHODS, *installed]
     near = find_nearest(str(name), known)
     hint = f"the nearest is {near!r}; " if near else ""

@@ -22,7 +22,7 @@ class Anchor:
         """
         theirs = dict(teacher.named_parameters())
         self._anchors: dict[str, Tensor] = {}
-        for name, parameter in _trainable(student).items():
+        for name, parameter in _list_trainable(student).items():
             if name not in theirs or theirs[name].shape != parameter.shape:
                 raise UserError(
                     "model.teacher_name: a penalty on weights needs a teacher of the encoder's own architecture; "
@@ -30,10 +30,10 @@ class Anchor:
                 )
             self._anchors[name] = theirs[name].detach().clone()
 
-    def beside(self, student: Encoder) -> dict[str, tuple[nn.Parameter, Tensor]]:
+    def pair_with(self, student: Encoder) -> dict[str, tuple[nn.Parameter, Tensor]]:
         """Return each trainable weight with its anchor, by name."""
-        return {name: (parameter, self._anchors[name]) for name, parameter in _trainable(student).items()}
+        return {name: (parameter, self._anchors[name]) for name, parameter in _list_trainable(student).items()}
 
 
-def _trainable(encoder: Encoder) -> dict[str, nn.Parameter]:
+def _list_trainable(encoder: Encoder) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in encoder.named_parameters() if parameter.requires_grad}

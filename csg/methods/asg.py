@@ -79,7 +79,7 @@ class Asg(Method):
     def __init__(self, config: AsgConfig, model: Model, *, teacher: Encoder, seed: int) -> None:
         super().__init__(config, model, teacher=teacher, seed=seed)
         if config.distillation_weight:
-            if teacher.old_head() is None:
+            if teacher.get_old_head() is None:
                 raise UserError(
                     "model.teacher_name: the guidance compares under the teacher's ImageNet classifier, and a "
                     f"{type(teacher).__name__} has none; use a teacher that has one, or method.distillation_weight=0"
@@ -92,7 +92,7 @@ class Asg(Method):
                 )
             self.frozen["teacher"] = Teacher(teacher, model.encoder)
         if config.controller:
-            groups = (*model.encoder.groups(), "head")
+            groups = (*model.encoder.list_groups(), "head")
             self.controller = RateController(
                 groups, interval=config.controller_interval, lr=config.controller_lr, seed=seed
             )
@@ -102,16 +102,16 @@ class Asg(Method):
         """Say whether there is guidance."""
         return config.distillation_weight > 0
 
-    def lr_factors(self) -> Mapping[str, float]:
+    def get_lr_factors(self) -> Mapping[str, float]:
         """Return the controller's choice."""
-        return self.controller.factors() if self.config.controller else {}
+        return self.controller.get_factors() if self.config.controller else {}
 
-    def terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
+    def compute_terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """One term: the distillation, where it is on."""
         if "teacher" not in self.frozen:
             return []
         teacher = self.frozen["teacher"]
-        old_head = teacher.encoder.old_head()
+        old_head = teacher.encoder.get_old_head()
         assert old_head is not None
         with torch.no_grad():
             theirs = average_pool(teacher(batch.query)[-1])

@@ -40,7 +40,7 @@ from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
 from csg.models.model import Model, Output
 from csg.models.teacher import Teacher
-from csg.randomness import torch_seeded
+from csg.randomness import seed_torch
 
 STAGES = (1, 2, 3, 4)
 
@@ -157,7 +157,7 @@ class Csg(Method):
         self.projections = nn.ModuleDict()
         self.queues = nn.ModuleDict()
         for stage in self.stages:
-            with torch_seeded(seed, f"projection stage{stage}"):
+            with seed_torch(seed, f"projection stage{stage}"):
                 head = projection_head(model.encoder.channels[stage - 1], config.projection_width)
             self.projections[f"stage{stage}"] = head.requires_grad_(config.train_projections)
             self.queues[f"stage{stage}"] = KeyQueue(
@@ -169,7 +169,7 @@ class Csg(Method):
             if width == model.encoder.channels[stage - 1]:
                 self.key_projections[name] = copy.deepcopy(self.projections[name])
             else:
-                with torch_seeded(seed, f"key projection {name}"):
+                with seed_torch(seed, f"key projection {name}"):
                     self.key_projections[name] = projection_head(width, config.projection_width)
         self.key_projections.requires_grad_(requires_grad=False)
         self.to(next(model.parameters()))
@@ -188,10 +188,10 @@ class Csg(Method):
                 for key, query in pairs:
                     key.lerp_(query, 1 - self.config.key_momentum)
 
-    def terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
+    def compute_terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """One InfoNCE term a chosen stage."""
         key_maps = self.frozen["key"](batch.key, self.depth)
-        attended = self._attended_maps(batch, output, model)
+        attended = self._compute_attended_maps(batch, output, model)
         terms = []
         for stage, settings in self.stages.items():
             name = f"stage{stage}"
@@ -219,7 +219,7 @@ class Csg(Method):
                 terms.append(Term(f"csg_{name}", info_nce(logits), settings.weight or 0.0, logits, rows=len(logits)))
         return terms
 
-    def _attended_maps(self, batch: Batch, output: Output, model: Model) -> tuple[Tensor, ...]:
+    def _compute_attended_maps(self, batch: Batch, output: Output, model: Model) -> tuple[Tensor, ...]:
         """Return the query encoder's maps of the key view, without gradient: A-pool's attention."""
         if "attention" not in self.frozen:
             return ()

@@ -35,8 +35,8 @@ from csg.collective import gather_rows
 from csg.config import MethodConfig
 from csg.config.settings import NOT_IDENTITY, STRICT, Count, Flat, Place, flatten
 from csg.data.reading.decoding import PixelLimit, decode
-from csg.data.reading.listing import OF_SYSTEM, count_passed_over, describe_passed_over, images_among, list_files
-from csg.data.views.fourier_style import low_amplitudes, with_low_amplitudes
+from csg.data.reading.listing import OF_SYSTEM, count_passed_over, describe_passed_over, keep_images, list_files
+from csg.data.views.fourier_style import compute_low_amplitudes, with_low_amplitudes
 from csg.losses.pyramid_consistency import pyramid_consistency
 from csg.messages.errors import UserError
 from csg.methods.method import Batch, Method, Term
@@ -117,7 +117,7 @@ class Drpc(Method):
         self._folder = None if folder is None else FolderStyles(folder, config)
 
     @torch.no_grad()
-    def prepared(self, batch: Batch) -> StyledBatch:
+    def prepare(self, batch: Batch) -> StyledBatch:
         """Return the batch in other styles, with the copies that are compared.
 
         Which styles an image's copies get is a function of the seed, the epoch and its place in the data; without style
@@ -127,11 +127,11 @@ class Drpc(Method):
         pixels = (batch.query * std + mean).clamp(0, 255)
         styles = self._folder or BatchStyles(batch, pixels, window=self.config.style_window)
         side = min(pixels.shape[-2:])
-        draws = [self._drawn(batch.epoch, index, styles.available) for index in batch.indices.tolist()]
+        draws = [self._draw(batch.epoch, index, styles.available) for index in batch.indices.tolist()]
         copies = []
         for copy in range(0 if self.config.randomisation else 1, self.config.compared):  # number 0 is trained on
-            radii = torch.tensor([_radius(windows[copy], side) for windows, _ in draws])
-            amplitudes = [styles.amplitudes(place, chosen[copy], side) for place, (_, chosen) in enumerate(draws)]
+            radii = torch.tensor([_compute_radius(windows[copy], side) for windows, _ in draws])
+            amplitudes = [styles.get_amplitudes(place, chosen[copy], side) for place, (_, chosen) in enumerate(draws)]
             styled = with_low_amplitudes(pixels, torch.stack(amplitudes).to(pixels), radii)
             # In the query's memory format, on which the speed of convolutions depends.
             copies.append(torch.empty_like(batch.query).copy_((styled - mean) / std))
@@ -141,7 +141,7 @@ class Drpc(Method):
             fields["key"] = fields["query"] if batch.key is batch.query else batch.key
         return StyledBatch(**fields, copies=tuple(copies))
 
-    def terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
+    def compute_terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """One term: the consistency, where it is on."""
         if not self.config.consistency_weight:
             return []
@@ -154,7 +154,7 @@ class Drpc(Method):
             value = pyramid_consistency(maps.reshape(-1, *trained.shape))
         return [Term("consistency", value, self.config.consistency_weight, rows=len(trained))]
 
-    def _drawn(self, epoch: int, index: int, available: int) -> tuple[list[float], list[int]]:
+    def _draw(self, epoch: int, index: int, available: int) -> tuple[list[float], list[int]]:
         """Draw a window and a style for each copy of an image; styles all differ where there are enough."""
         rng = generator(self._seed, "style", epoch, index)
         copies = self.config.compared
@@ -170,10 +170,10 @@ class BatchStyles:
         """Take this worker's images, as they are in ``batch`` and on the scale of 0 to 255."""
         everyone = gather_rows(batch.indices).tolist()
         self._places = [everyone.index(index) for index in batch.indices.tolist()]
-        self._amplitudes = gather_rows(low_amplitudes(pixels, _radius(window, min(pixels.shape[-2:]))))
+        self._amplitudes = gather_rows(compute_low_amplitudes(pixels, _compute_radius(window, min(pixels.shape[-2:]))))
         self.available = max(len(everyone) - 1, 1)
 
-    def amplitudes(self, place: int, number: int, side: int) -> Tensor:
+    def get_amplitudes(self, place: int, number: int, side: int) -> Tensor:
         """Return those of the ``number``-th image after this worker's ``place``-th; its own where it is alone."""
         return self._amplitudes[(self._places[place] + 1 + number) % len(self._amplitudes)]
 
@@ -188,7 +188,7 @@ class FolderStyles:
             UserError: there are none.
         """
         found = list(list_files(folder))
-        self._files = images_among(found)
+        self._files = keep_images(found)
         passed_over = describe_passed_over(count_passed_over((one for one in found if one.reason != OF_SYSTEM), folder))
         if not self._files:
             raise UserError(
@@ -199,10 +199,10 @@ class FolderStyles:
             logging.getLogger(__name__).warning("method.style_images: %s", passed_over)
         self._window = config.style_window
         self._limit = PixelLimit(config.style_megapixels, "method.style_megapixels")
-        self._read = lru_cache(maxsize=REMEMBERED)(self._amplitudes)
+        self._read = lru_cache(maxsize=REMEMBERED)(self._read_amplitudes)
         self.available = len(self._files)
 
-    def amplitudes(self, place: int, number: int, side: int) -> Tensor:
+    def get_amplitudes(self, place: int, number: int, side: int) -> Tensor:
         """Return those of the ``number``-th image's middle square, resized to ``side``.
 
         Raises:
@@ -210,11 +210,11 @@ class FolderStyles:
         """
         return self._read(number, side)
 
-    def _amplitudes(self, number: int, side: int) -> Tensor:
+    def _read_amplitudes(self, number: int, side: int) -> Tensor:
         picture = decode(self._files[number], side, self._limit)[None].float()
-        return low_amplitudes(picture, _radius(self._window, side))[0]
+        return compute_low_amplitudes(picture, _compute_radius(self._window, side))[0]
 
 
-def _radius(window: float, side: int) -> int:
+def _compute_radius(window: float, side: int) -> int:
     """Turn a share of an image's side into whole periods an image."""
     return int(window * side)

@@ -54,7 +54,7 @@ class FeatureL2(Method):
         check_widths("feature_l2", [config.stage], student=model.encoder, teacher=teacher)
         self.frozen["teacher"] = Teacher(teacher, model.encoder)
 
-    def terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
+    def compute_terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """One term: the distance."""
         stage = self.config.stage
         maps = output.maps[stage - 1], self.frozen["teacher"](batch.query, stage)[stage - 1]

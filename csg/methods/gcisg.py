@@ -45,7 +45,7 @@ from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
 from csg.models.model import Model, Output
 from csg.models.teacher import Teacher, check_widths
-from csg.randomness import torch_seeded
+from csg.randomness import seed_torch
 
 INVARIANCE_SETTINGS = ("temperature", "target_temperature", "queue_size", "follower_momentum", "projection_width")
 
@@ -108,7 +108,7 @@ class Gcisg(Method):
         if config.invariance_weight:
             for stage in self.stages:
                 name = f"stage{stage}"
-                with torch_seeded(seed, f"projection {name}"):
+                with seed_torch(seed, f"projection {name}"):
                     head = projection_head(model.encoder.channels[stage - 1], config.projection_width)
                 self.projections[name] = head
                 self.queues[name] = KeyQueue(
@@ -130,7 +130,7 @@ class Gcisg(Method):
         self.to(next(model.parameters()))
         self._new_keys: dict[str, Tensor] = {}
 
-    def terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
+    def compute_terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """Return one term a chosen stage for each half that is on."""
         invariance = self._invariance_terms(batch, output) if self.config.invariance_weight else []
         return [*invariance, *(self._guidance_terms(batch, output, model) if self.config.guidance_weight else [])]

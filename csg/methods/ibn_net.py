@@ -35,6 +35,6 @@ class IbnNet(Method):
     Config = IbnNetConfig
 
     @classmethod
-    def adapted(cls, encoder: Encoder) -> Encoder:
+    def adapt(cls, encoder: Encoder) -> Encoder:
         """Return a copy with IBN-a."""
         return with_instance_batch_norm(encoder)

@@ -25,7 +25,7 @@ from csg.methods.method import Batch, Method
 from csg.models.encoder import Encoder
 from csg.models.low_rank_branch import LowRankBranch, list_layers
 from csg.models.model import Model
-from csg.randomness import torch_seeded
+from csg.randomness import seed_torch
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -66,7 +66,7 @@ class LowRank(Method):
                 "source_only; use source_only, or a pair with several (glyphs, or folders with --data.source A B ...)"
             )
         (model,) = self._models
-        old_head = model.encoder.old_head()
+        old_head = model.encoder.get_old_head()
         if any(isinstance(each, nn.Linear) and each is not old_head for each in model.encoder.modules()):
             raise UserError(
                 "method.name: low_rank expected an encoder of convolutions, found linear layers in it; use a ResNet or "
@@ -74,13 +74,13 @@ class LowRank(Method):
             )
         for name, layer in list_layers(model).items():
             if layer is not old_head:
-                with torch_seeded(self._seed, f"low rank {name}"):
+                with seed_torch(self._seed, f"low rank {name}"):
                     branch = LowRankBranch(layer, sources=count, rank=self.config.rank)
                 layer.register_forward_hook(branch.add)
                 self.branches[name.replace(".", "/")] = branch
         self.to(next(model.parameters()))
 
-    def prepared(self, batch: Batch) -> Batch:
+    def prepare(self, batch: Batch) -> Batch:
         """Return the batch as it is, having told the layers which domains its images are of."""
         for branch in self.branches.values():
             assert isinstance(branch, LowRankBranch)

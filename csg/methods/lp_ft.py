@@ -48,7 +48,7 @@ class LpFt(Method):
         self._models = (model,)  # a tuple, in which it is no part of the method's state
         self._probing = False
 
-    def prepared(self, batch: Batch) -> Batch:
+    def prepare(self, batch: Batch) -> Batch:
         """Return the batch as it is, having begun the phase of its epoch."""
         (model,) = self._models
         self._probing = batch.epoch < self.config.probe_epochs

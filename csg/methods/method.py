@@ -77,7 +77,7 @@ class Method(nn.Module):
         checkpoint and no optimiser finds them."""
 
     @classmethod
-    def adapted(cls, encoder: Encoder) -> Encoder:
+    def adapt(cls, encoder: Encoder) -> Encoder:
         """Return the encoder to train: ``encoder``, or a changed copy where the method is an architecture."""
         return encoder
 
@@ -89,18 +89,18 @@ class Method(nn.Module):
     def take_sources(self, count: int) -> None:
         """Take how many sources the synthetic images are from, once, before the optimiser is made."""
 
-    def prepared(self, batch: Batch) -> Batch:
+    def prepare(self, batch: Batch) -> Batch:
         """Return the batch to train on: as it is, or with other views."""
         return batch
 
     def before_step(self) -> None:
         """Update what moves ahead of a step, such as moving averages."""
 
-    def lr_factors(self) -> Mapping[str, float]:
+    def get_lr_factors(self) -> Mapping[str, float]:
         """Return factors on the learning rates of the next step, by parameter group (stem, stage1, ..., head)."""
         return {}
 
-    def terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
+    def compute_terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """Compute the terms of one step from the model's output on ``batch.query``."""
         return []
 

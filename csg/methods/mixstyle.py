@@ -71,9 +71,9 @@ class MixStyle(Method):
         self._seed = seed
         self._mixings = {int(stage): StyleMixing(int(stage)) for stage in config.stages.split("+")}
         for stage, mixing in self._mixings.items():
-            model.encoder.groups()[f"stage{stage}"][-1].register_forward_hook(mixing)
+            model.encoder.list_groups()[f"stage{stage}"][-1].register_forward_hook(mixing)
 
-    def prepared(self, batch: Batch) -> Batch:
+    def prepare(self, batch: Batch) -> Batch:
         """Return the batch as it is, having drawn how its maps are mixed."""
         everyone = gather_rows(batch.indices).tolist()
         drawn = [self._draw(batch.epoch, index) for index in everyone]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from csg.randomness import torch_seeded
+from csg.randomness import seed_torch
 
 
 class KeyQueue(nn.Module):
@@ -23,7 +23,7 @@ class KeyQueue(nn.Module):
     def __init__(self, size: int, width: int, *, seed: int, purpose: str) -> None:
         """Make ``size`` x ``width`` keys, drawn from the address (seed, purpose)."""
         super().__init__()
-        with torch_seeded(seed, purpose):
+        with seed_torch(seed, purpose):
             start = torch.randn(size, width)
         self.register_buffer("keys", F.normalize(start, dim=1))
         self.pointer = 0

@@ -82,7 +82,7 @@ class RateController(nn.Module):
         """Stay in float64 on the CPU, whatever the model moves to."""
         return self
 
-    def factors(self) -> dict[str, float]:
+    def get_factors(self) -> dict[str, float]:
         """Return the factor of each group's learning rate."""
         return {group: FACTORS[choice] for group, choice in zip(self.groups, self.chosen, strict=True)}
 
@@ -100,20 +100,20 @@ class RateController(nn.Module):
     def _learn(self) -> None:
         before, after = self.means
         reward = sum(before) - sum(after)
-        gradient = policy_gradient(self.policy, self._tensor(self.state), torch.tensor(self.chosen))
+        gradient = policy_gradient(self.policy, self._make_tensor(self.state), torch.tensor(self.chosen))
         self.policy += self.lr * (reward - self.baseline) * gradient
         self.baseline = BASELINE_MOMENTUM * self.baseline + (1 - BASELINE_MOMENTUM) * reward
 
     def _decide(self) -> None:
         now, before = ([math.log1p(loss) for loss in means] for means in (self.means[-1], self.means[0]))
         self.state = [1.0, now[0], now[0] - before[0], now[1], now[1] - before[1]]
-        probabilities = log_probabilities(self.policy, self._tensor(self.state)).exp().cumsum(dim=1)
+        probabilities = log_probabilities(self.policy, self._make_tensor(self.state)).exp().cumsum(dim=1)
         drawn = torch.from_numpy(generator(self.seed, "rate controller", self.decisions).random(len(self.groups)))
         below = (probabilities < drawn.unsqueeze(1)).sum(dim=1)
         self.chosen = below.clamp(max=len(FACTORS) - 1).tolist()
         self.decisions += 1
 
-    def _tensor(self, values: list[float]) -> Tensor:
+    def _make_tensor(self, values: list[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64)
 
     def get_extra_state(self) -> dict[str, Any]:

@@ -53,35 +53,35 @@ class SynapticIntelligence(Method):
     def __init__(self, config: SynapticIntelligenceConfig, model: Model, *, teacher: Encoder, seed: int) -> None:
         super().__init__(config, model, teacher=teacher, seed=seed)
         self._anchor = Anchor(teacher, model.encoder)
-        for name, (weight, _) in self._anchor.beside(model.encoder).items():
-            self.register_buffer(_buffer("credit", name), torch.zeros_like(weight))
-            self.register_buffer(_buffer("importance", name), torch.zeros_like(weight))
+        for name, (weight, _) in self._anchor.pair_with(model.encoder).items():
+            self.register_buffer(_name_buffer("credit", name), torch.zeros_like(weight))
+            self.register_buffer(_name_buffer("importance", name), torch.zeros_like(weight))
         self._before: dict[str, tuple[Tensor, Tensor]] = {}
 
     def _credit(self, name: str) -> Tensor:
-        return self.get_buffer(_buffer("credit", name))
+        return self.get_buffer(_name_buffer("credit", name))
 
-    def _importance(self, name: str) -> Tensor:
-        return self.get_buffer(_buffer("importance", name))
+    def _get_importance(self, name: str) -> Tensor:
+        return self.get_buffer(_name_buffer("importance", name))
 
-    def terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
+    def compute_terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """One term: the penalty under the importances of the last epoch's end."""
-        pairs = self._anchor.beside(model.encoder)
-        triples = ((weight, anchor, self._importance(name)) for name, (weight, anchor) in pairs.items())
+        pairs = self._anchor.pair_with(model.encoder)
+        triples = ((weight, anchor, self._get_importance(name)) for name, (weight, anchor) in pairs.items())
         return [Term("synaptic_intelligence", weight_distance(triples), self.config.weight)]
 
     @torch.no_grad()
     def after_backward(self, model: Model) -> None:
         """Note the weights and the task loss's gradient: the whole gradient without the penalty's, 2 c Omega Delta."""
-        for name, (weight, anchor) in self._anchor.beside(model.encoder).items():
+        for name, (weight, anchor) in self._anchor.pair_with(model.encoder).items():
             if weight.grad is not None:
-                penalty = 2 * self.config.weight * self._importance(name) * (weight - anchor)
+                penalty = 2 * self.config.weight * self._get_importance(name) * (weight - anchor)
                 self._before[name] = (weight.grad - penalty, weight.detach().clone())
 
     @torch.no_grad()
     def after_step(self, model: Model, scalars: Mapping[str, float]) -> None:
         """Credit each weight with -g * movement."""
-        for name, (weight, _) in self._anchor.beside(model.encoder).items():
+        for name, (weight, _) in self._anchor.pair_with(model.encoder).items():
             if name in self._before:
                 gradient, before = self._before.pop(name)
                 self._credit(name).sub_(gradient * (weight - before))
@@ -89,11 +89,11 @@ class SynapticIntelligence(Method):
     @torch.no_grad()
     def after_epoch(self, model: Model) -> None:
         """Omega = max(omega, 0) / (Delta^2 + xi), Delta being the movement since the start."""
-        for name, (weight, anchor) in self._anchor.beside(model.encoder).items():
+        for name, (weight, anchor) in self._anchor.pair_with(model.encoder).items():
             moved = (weight - anchor).square() + self.config.damping
-            self._importance(name).copy_(self._credit(name).clamp(min=0) / moved)
+            self._get_importance(name).copy_(self._credit(name).clamp(min=0) / moved)
 
 
-def _buffer(kind: str, name: str) -> str:
+def _name_buffer(kind: str, name: str) -> str:
     """Return a buffer's name, which may hold no dot."""
     return f"{kind}/{name.replace('.', '/')}"

@@ -46,8 +46,8 @@ class WeightL2(Method):
         super().__init__(config, model, teacher=teacher, seed=seed)
         self._anchor = Anchor(teacher, model.encoder)
 
-    def terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
+    def compute_terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """One term: the distance."""
-        pairs = self._anchor.beside(model.encoder)
+        pairs = self._anchor.pair_with(model.encoder)
         distance = weight_distance((weight, anchor, None) for weight, anchor in pairs.values())
         return [Term("weight_l2", distance, self.config.weight)]

@@ -33,11 +33,11 @@ class Aspp(nn.Module):
         """Make the head for maps of ``channels``; ``width`` is that of every branch (``model.head_width``)."""
         super().__init__()
         self.branches = nn.ModuleList(
-            [_unit(channels, width), *(_unit(channels, width, kernel=3, dilation=rate) for rate in rates)]
+            [_make_unit(channels, width), *(_make_unit(channels, width, kernel=3, dilation=rate) for rate in rates)]
         )
-        self.pooled = _unit(channels, width)
-        self.project = _unit(width * (len(rates) + 2), width)
-        self.refine = _unit(width, width, kernel=3)
+        self.pooled = _make_unit(channels, width)
+        self.project = _make_unit(width * (len(rates) + 2), width)
+        self.refine = _make_unit(width, width, kernel=3)
         self.classifier = nn.Conv2d(width, classes, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class Aspp(nn.Module):
         return logits
 
 
-def _unit(inputs: int, outputs: int, *, kernel: int = 1, dilation: int = 1) -> nn.Sequential:
+def _make_unit(inputs: int, outputs: int, *, kernel: int = 1, dilation: int = 1) -> nn.Sequential:
     """Convolution that keeps a map's size, batch norm, ReLU."""
     padding = dilation * (kernel // 2)
     return nn.Sequential(

@@ -17,7 +17,7 @@ class Deployable(nn.Module):
     def __init__(self, model: Model) -> None:
         super().__init__()
         encoder = FoldedEncoder(model.encoder).encoder
-        old_head = encoder.old_head()
+        old_head = encoder.get_old_head()
         if old_head is not None:
             name = next(name for name, module in encoder.named_modules() if module is old_head)
             encoder.set_submodule(name, nn.Identity())

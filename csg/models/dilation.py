@@ -40,7 +40,7 @@ def with_output_stride(encoder: Encoder, stride: int) -> Encoder:
     changed.stride = encoder.stride >> halvings
     dilation = 1
     for stage in range(5 - halvings, 5):
-        for module in changed.groups()[f"stage{stage}"]:
+        for module in changed.list_groups()[f"stage{stage}"]:
             for conv in module.modules():
                 if isinstance(conv, nn.Conv2d):
                     carried = conv.stride[0]

@@ -35,7 +35,7 @@ class SameConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride))."""
         (top, bottom), (left, right) = (
-            _same_padding(size, (kernel - 1) * dilation + 1, stride)
+            _compute_same_padding(size, (kernel - 1) * dilation + 1, stride)
             for size, kernel, dilation, stride in zip(
                 x.shape[-2:], self.kernel_size, self.dilation, self.stride, strict=True
             )
@@ -46,7 +46,7 @@ class SameConv2d(nn.Conv2d):
         return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-def _same_padding(size: int, reach: int, stride: int) -> tuple[int, int]:
+def _compute_same_padding(size: int, reach: int, stride: int) -> tuple[int, int]:
     """Split what a kernel that reaches over so many pixels needs beside an input of ``size``."""
     total = max((math.ceil(size / stride) - 1) * stride + reach - size, 0)
     return total // 2, total - total // 2
@@ -125,14 +125,14 @@ class EfficientNetLite(Encoder):
                 x = block(x)
         return *maps, F.relu6(self._bn1(self._conv_head(x)), inplace=True)
 
-    def groups(self) -> dict[str, list[nn.Module]]:
+    def list_groups(self) -> dict[str, list[nn.Module]]:
         """See :class:`~csg.models.encoder.Encoder`; the block in whose middle a stage ends belongs to the next one."""
         cuts = zip((0, *STAGE_ENDS), (*STAGE_ENDS, len(self._blocks)), strict=True)
         stages = {f"stage{i}": list(self._blocks[start:end]) for i, (start, end) in enumerate(cuts, start=1)}
         stages["stage4"] += [self._conv_head, self._bn1]
         return {"stem": [self._conv_stem, self._bn0], **stages}
 
-    def old_head(self) -> nn.Linear:
+    def get_old_head(self) -> nn.Linear:
         """See :class:`~csg.models.encoder.Encoder`."""
         return self._fc
 

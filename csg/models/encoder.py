@@ -54,14 +54,14 @@ class Encoder(nn.Module, ABC):
         """
 
     @abstractmethod
-    def groups(self) -> dict[str, list[nn.Module]]:
+    def list_groups(self) -> dict[str, list[nn.Module]]:
         """Return the modules of ``stem`` and ``stage1`` to ``stage4``: groups that learn at rates of their own."""
 
-    def layers(self) -> list[tuple[str, list[nn.Module]]]:
+    def list_layers(self) -> list[tuple[str, list[nn.Module]]]:
         """Return the units of layer-wise learning-rate decay, first to last, each with its group: here the groups."""
-        return list(self.groups().items())
+        return list(self.list_groups().items())
 
-    def old_head(self) -> nn.Linear | None:
+    def get_old_head(self) -> nn.Linear | None:
         """Return the ImageNet classifier that the weights were trained with, on spatially averaged stage-4 maps.
 
         It is no part of a forward pass. None where there is none.

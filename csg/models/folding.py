@@ -28,7 +28,7 @@ class FoldedEncoder(nn.Module):
             conv.bias = nn.Parameter(conv.weight.new_zeros(conv.out_channels), requires_grad=False)
             self.encoder.set_submodule(norm_name, nn.Identity())
         folded = tuple(f"{name}." for pair in self._pairs for name in pair)
-        head = self.encoder.old_head()
+        head = self.encoder.get_old_head()
         old_head = set() if head is None else {id(tensor) for tensor in head.parameters()}
         held = {**dict(self.encoder.named_parameters()), **dict(self.encoder.named_buffers())}
         self._unfolded = {

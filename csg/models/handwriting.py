@@ -30,9 +30,9 @@ from csg.models import encoder as encoders
 from csg.models import resnet
 from csg.models.encoder import Encoder
 from csg.models.resnet import resnet10
-from csg.randomness import generator, torch_seeded
-from csg.storage.files import digest_file, locked, replacing
-from csg.storage.paths import home
+from csg.randomness import generator, seed_torch
+from csg.storage.files import digest_file, hold_lock, open_replacement
+from csg.storage.paths import get_home
 
 OnStep = Callable[[int, int], None]
 """Called after every step with the number of steps done and the number of all."""
@@ -80,10 +80,10 @@ def load_or_train(name: str, *, on_step: OnStep | None = None) -> Path:
     path = locate_weights(name)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path.with_suffix(".lock"), wait=True):
+        with hold_lock(path.with_suffix(".lock"), wait=True):
             if not path.is_file():
                 encoder = train(name, on_step=on_step)
-                with replacing(path) as file:
+                with open_replacement(path) as file:
                     torch.save(encoder.state_dict(), file)
     return path
 
@@ -94,7 +94,7 @@ def locate_weights(name: str) -> Path:
     Raises:
         UserError: see :func:`csg.data.mnist.find_digits`.
     """
-    return home() / "weights" / f"{name}-{compute_identity()}.pt"
+    return get_home() / "weights" / f"{name}-{compute_identity()}.pt"
 
 
 def compute_identity() -> str:
@@ -114,7 +114,7 @@ def train(name: str, *, on_step: OnStep | None = None) -> Encoder:
     digits, labels = load_digits()
     recipe = RECIPES[name]
     draw = recipe.prepare(digits)
-    with torch_seeded(SEED, name), _use_threads(THREADS):
+    with seed_torch(SEED, name), _use_threads(THREADS):
         encoder = resnet10()
         encoder.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = torch.optim.AdamW(encoder.parameters(), lr=PEAK_LR, weight_decay=WEIGHT_DECAY)

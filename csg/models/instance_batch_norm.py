@@ -50,7 +50,7 @@ def with_instance_batch_norm(encoder: Encoder, stages: int = 3) -> Encoder:
     """
     changed = copy.deepcopy(encoder)
     for stage in range(1, stages + 1):
-        for module in changed.groups()[f"stage{stage}"]:
+        for module in changed.list_groups()[f"stage{stage}"]:
             for block in module.modules():
                 if isinstance(block, BasicBlock | Bottleneck):
                     assert isinstance(block.bn1, nn.BatchNorm2d)

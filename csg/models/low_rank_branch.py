@@ -60,7 +60,7 @@ class LowRankBranch(nn.Module):
         added = (self.outwards @ cores) @ filtered.unsqueeze(-1).flatten(2)
         return outputs + added.reshape(outputs.shape)
 
-    def difference(self, source: int) -> Tensor:
+    def compute_difference(self, source: int) -> Tensor:
         """Return D_s, in the shape of the layer's weight."""
         core = torch.einsum("j,jab->ab", self.domains[source], self.core)
         difference: Tensor = torch.tensordot(self.outwards @ core, self.inwards, dims=1)

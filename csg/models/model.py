@@ -38,18 +38,18 @@ class Model(nn.Module, ABC):
         self.encoder = encoder
         self.head = head
         self.frozen_statistics = frozen_statistics
-        old_head = encoder.old_head()
+        old_head = encoder.get_old_head()
         if old_head is not None:
             old_head.requires_grad_(requires_grad=False)
         if frozen_norms:
-            for norm in _batch_norms(encoder):
+            for norm in _list_batch_norms(encoder):
                 norm.requires_grad_(requires_grad=False)
 
     def train(self, mode: bool = True) -> Model:
         """Set training mode; with frozen statistics, the encoder's batch norms stay in evaluation mode."""
         super().train(mode)
         if self.frozen_statistics:
-            for norm in _batch_norms(self.encoder):
+            for norm in _list_batch_norms(self.encoder):
                 norm.eval()
         return self
 
@@ -63,5 +63,5 @@ class Model(nn.Module, ABC):
         return self.answer(self.encoder(images), (height, width), self.head)
 
 
-def _batch_norms(encoder: Encoder) -> list[nn.BatchNorm2d]:
+def _list_batch_norms(encoder: Encoder) -> list[nn.BatchNorm2d]:
     return [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -67,14 +67,14 @@ def try_out(encoder: Encoder, setting: str) -> None:
             f"{setting}: expected {name} to return four maps (N, C, h, w) of {encoder.channels} channels, as it "
             f"declares, found {shapes}"
         )
-    groups = encoder.groups()
+    groups = encoder.list_groups()
     if set(groups) != {"stem", "stage1", "stage2", "stage3", "stage4"}:
         raise UserError(
             f"{setting}: expected {name}.groups() to name stem and stage1 to stage4, found "
             f"{', '.join(groups) or 'none'}"
         )
     grouped = [id(one) for modules in groups.values() for module in modules for one in module.parameters()]
-    old_head = encoder.old_head()
+    old_head = encoder.get_old_head()
     grouped += [] if old_head is None else [id(one) for one in old_head.parameters()]
     for named, one in encoder.named_parameters():
         if one.requires_grad and grouped.count(id(one)) != 1:

@@ -112,12 +112,12 @@ class ResNet(ImageNetEncoder):
             maps.append(x)
         return tuple(maps)
 
-    def groups(self) -> dict[str, list[nn.Module]]:
+    def list_groups(self) -> dict[str, list[nn.Module]]:
         """See :class:`~csg.models.encoder.Encoder`."""
         stages = (self.layer1, self.layer2, self.layer3, self.layer4)
         return {"stem": [self.conv1, self.bn1]} | {f"stage{i}": [stage] for i, stage in enumerate(stages, start=1)}
 
-    def old_head(self) -> nn.Linear:
+    def get_old_head(self) -> nn.Linear:
         """See :class:`~csg.models.encoder.Encoder`."""
         return self.fc
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from csg.collective import sum_over_processes_with_gradient, world_size
+from csg.collective import get_world_size, sum_over_processes_with_gradient
 
 
 class SynchronisedBatchNorm2d(nn.BatchNorm2d):
@@ -27,14 +27,14 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
         Raises:
             ValueError: in training mode, all processes together have one value a channel.
         """
-        return super().forward(x) if world_size() == 1 or not self.training else self.synchronised(x)
+        return super().forward(x) if get_world_size() == 1 or not self.training else self.normalise_jointly(x)
 
-    def synchronised(self, x: Tensor) -> Tensor:
+    def normalise_jointly(self, x: Tensor) -> Tensor:
         """Normalise with the statistics of all processes and update the running ones; in the weights' precision."""
         # A difference of bfloat16 numbers would leave two or three digits.
         values = x.to(torch.promote_types(x.dtype, torch.float32))
         count = values.numel() // self.num_features
-        mean, squares = _moments(values)
+        mean, squares = _compute_moments(values)
         sums = sum_over_processes_with_gradient(torch.cat([count * mean, mean.new_tensor([count])]))
         total = float(sums[-1].detach())
         if total <= 1:
@@ -63,7 +63,7 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(variance.to(self.running_var), share)
 
 
-def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
+def _compute_moments(values: Tensor) -> tuple[Tensor, Tensor]:
     """Return each channel's mean and sum of squares about it; 0 and 0, with a gradient, where there is no value."""
     if values.numel() == 0:
         nothing = values.sum(dim=(0, 2, 3))

@@ -66,14 +66,14 @@ class TransformersEncoder(Encoder):
         norm = self.network.get_submodule(self._norm)
         return tuple(_lay_out(norm(states[end]), grid) for end in self._ends[:depth])
 
-    def groups(self) -> dict[str, list[nn.Module]]:
+    def list_groups(self) -> dict[str, list[nn.Module]]:
         """See :class:`~csg.models.encoder.Encoder`; a last norm belongs to stage 4."""
         groups: dict[str, list[nn.Module]] = {}
-        for name, modules in self.layers():
+        for name, modules in self.list_layers():
             groups.setdefault(name, []).extend(modules)
         return groups
 
-    def layers(self) -> list[tuple[str, list[nn.Module]]]:
+    def list_layers(self) -> list[tuple[str, list[nn.Module]]]:
         """See :class:`~csg.models.encoder.Encoder`; of a plain transformer every block, else every stage."""
         before, after = _find_around(self.network, self._blocks)
         layers = [("stem", before)]

@@ -162,7 +162,7 @@ class Fit:
         """
         expected, tensors = encoder.state_dict(), state.tensors
         parts = {name for name, _ in encoder.named_children()}
-        old_head = encoder.old_head()
+        old_head = encoder.get_old_head()
         head = next((name for name, module in encoder.named_children() if module is old_head), None)
         missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
         unexpected = [name for name in tensors if name not in expected]

@@ -59,12 +59,12 @@ def read_state_dicts(path: Path, setting: str, digest: str) -> Iterator[StateDic
         OSError, MemoryError: the machine cannot read it; see :mod:`csg.messages.faults`.
     """
     for tensors in _read(path, setting, digest):
-        for prefix in _prefixes(tensors):
+        for prefix in _list_prefixes(tensors):
             named = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
             yield StateDict(prefix, named)
 
 
-def _prefixes(names: Mapping[str, Tensor]) -> list[str]:
+def _list_prefixes(names: Mapping[str, Tensor]) -> list[str]:
     """List the prefixes that some name has, the shorter first, in the order of the names."""
     found = {"": None}
     for name in names:
@@ -79,10 +79,10 @@ def _prefixes(names: Mapping[str, Tensor]) -> list[str]:
 
 @lru_cache(maxsize=2)
 def _read(path: Path, setting: str, _digest: str) -> tuple[Mapping[str, Tensor], ...]:
-    loaded = _safetensors(path, setting) if path.suffix == ".safetensors" else _torch(path, setting)
+    loaded = _safetensors(path, setting) if path.suffix == ".safetensors" else _load_torch(path, setting)
     if not isinstance(loaded, dict):
         raise UserError(f"{setting}: expected a state dict of tensors in {path}, found {type(loaded).__name__}")
-    found = tuple(_within(loaded, DEPTH))
+    found = tuple(_find_states(loaded, DEPTH))
     if not found:
         raise UserError(
             f"{setting}: expected tensors by name in {path}, at the top or below one of {', '.join(WRAPPERS)}; found "
@@ -91,7 +91,7 @@ def _read(path: Path, setting: str, _digest: str) -> tuple[Mapping[str, Tensor],
     return found
 
 
-def _within(loaded: Mapping[Any, Any], depth: int) -> Iterator[Mapping[str, Tensor]]:
+def _find_states(loaded: Mapping[Any, Any], depth: int) -> Iterator[Mapping[str, Tensor]]:
     """Yield the state dicts in a checkpoint, without what else is in it, such as an optimiser's state."""
     tensors = {
         name.replace(COMPILED, ""): value
@@ -102,10 +102,10 @@ def _within(loaded: Mapping[Any, Any], depth: int) -> Iterator[Mapping[str, Tens
         yield tensors
     for key in WRAPPERS if depth else ():
         if isinstance(loaded.get(key), dict):
-            yield from _within(loaded[key], depth - 1)
+            yield from _find_states(loaded[key], depth - 1)
 
 
-def _torch(path: Path, setting: str) -> Any:
+def _load_torch(path: Path, setting: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of formats that are refused below
@@ -113,7 +113,7 @@ def _torch(path: Path, setting: str) -> Any:
     except pickle.UnpicklingError as error:
         code = re.search(r"GLOBAL ([\w.]+\w)", str(error))
         if code is None:
-            raise _unreadable(path, setting, error) from None
+            raise _make_unreadable_error(path, setting, error) from None
         raise UserError(
             f"{setting}: {path} holds more than tensors, numbers, text and containers of them ({code[1]}), which is "
             "not loaded because that can run code; expected its state dict alone. Where the file can be trusted: "
@@ -128,7 +128,7 @@ def _torch(path: Path, setting: str) -> Any:
                 f"{setting}: {path} is a TorchScript program, which is not loaded because it can run code; expected a "
                 "state dict: torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE)"
             ) from None
-        raise _unreadable(path, setting, error) from error
+        raise _make_unreadable_error(path, setting, error) from error
 
 
 def _safetensors(path: Path, setting: str) -> dict[str, Tensor]:
@@ -144,7 +144,7 @@ def _safetensors(path: Path, setting: str) -> dict[str, Tensor]:
     return tensors
 
 
-def _unreadable(path: Path, setting: str, error: Exception) -> UserError:
+def _make_unreadable_error(path: Path, setting: str, error: Exception) -> UserError:
     return UserError(
         f"{setting}: {path} is not a torch state dict, or not a whole one ({type(error).__name__}); expected a file "
         "that torch.save wrote, or a .safetensors file"

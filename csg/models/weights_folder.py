@@ -76,7 +76,9 @@ def _find_on_hub(name: str, setting: str) -> Path:
     except Exception:  # noqa: S110 (it is not there, or not whole: ask the hub)
         pass
     try:
-        files = [file.rfilename for file in _within(HUB_SECONDS, lambda: model_info(name, timeout=10)).siblings or ()]
+        files = [
+            file.rfilename for file in _call_within(HUB_SECONDS, lambda: model_info(name, timeout=10)).siblings or ()
+        ]
         if any(file.endswith(".safetensors") for file in files):
             patterns = [pattern for pattern in patterns if ".bin" not in pattern]
         return Path(snapshot_download(name, allow_patterns=patterns))
@@ -88,7 +90,7 @@ def _find_on_hub(name: str, setting: str) -> Path:
         ) from None
 
 
-def _within(seconds: float, ask: Callable[[], T]) -> T:
+def _call_within(seconds: float, ask: Callable[[], T]) -> T:
     """Call a function that may hang, and wait for it no longer than that."""
     answers: list[T] = []
     errors: list[Exception] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csg.parsing.configuration import config_from_flat, overlay, to_yaml, with_absolute_paths
+from csg.parsing.configuration import build_config, overlay, to_yaml, with_absolute_paths
 from csg.parsing.files import find_recipe, list_recipes, read_yaml
 from csg.parsing.flags import ConfigOptions, Flags, StoreOptions, parse_flags, read_keywords
 
@@ -10,7 +10,7 @@ __all__ = [
     "ConfigOptions",
     "Flags",
     "StoreOptions",
-    "config_from_flat",
+    "build_config",
     "find_recipe",
     "list_recipes",
     "overlay",

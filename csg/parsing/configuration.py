@@ -30,7 +30,7 @@ from csg.storage.address import check_address, is_address
 from csg.storage.paths import resolve_path
 
 
-def config_from_flat(flat: Mapping[str, Any]) -> Config:
+def build_config(flat: Mapping[str, Any]) -> Config:
     """Build a configuration from dotted names; absent names keep the defaults of the pair and the method.
 
     Raises:
@@ -87,16 +87,16 @@ def complete(stated: Mapping[str, Any]) -> Config:
     knows.
 
     Raises:
-        UserError: see :func:`config_from_flat` and :func:`with_absolute_paths`.
+        UserError: see :func:`build_config` and :func:`with_absolute_paths`.
     """
-    config = config_from_flat(stated)
+    config = build_config(stated)
     if "train.output" in stated and "data.cache" not in stated:
         output = config.train.output
         cache = None if is_address(output) else str(Path(output) / "cache")
-        config = config_from_flat(flatten(config) | {"data.cache": cache})
+        config = build_config(flatten(config) | {"data.cache": cache})
     config = with_absolute_paths(config)
     side = None if "data.image_size" in stated else find_image_side(config)
-    return config if side is None else config_from_flat(flatten(config) | {"data.image_size": side})
+    return config if side is None else build_config(flatten(config) | {"data.image_size": side})
 
 
 def _find_transformers(config: Config) -> dict[str, ModelConfig]:
@@ -148,4 +148,4 @@ def with_absolute_paths(config: Config) -> Config:
             found[name] = resolve_place(flat[name], name)
     for name, encoder in _find_transformers(config).items():
         found[name] = str(find_folder(encoder.weights, name))
-    return config_from_flat(flat | found)
+    return build_config(flat | found)

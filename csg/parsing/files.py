@@ -75,13 +75,13 @@ def flatten_names(tree: Mapping[str, Any], *, what: str, where: str) -> Flat:
         UserError: a setting is there twice, or a section within itself. The message says of ``what``, and ``where``.
     """
     try:
-        names = [name for name, _ in _dotted(tree)]
+        names = [name for name, _ in _flatten(tree)]
     except RecursionError:
         raise UserError(f"{what}: expected sections and settings {where}, found one within itself") from None
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{what}: expected {name} once {where}, found it {names.count(name)} times")
-    return dict(_dotted(tree))
+    return dict(_flatten(tree))
 
 
 def read_settings(place: Place) -> Flat:
@@ -101,10 +101,10 @@ def read_settings(place: Place) -> Flat:
     return flat | moved
 
 
-def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield each setting's dotted name and value."""
     for name, value in tree.items():
         if isinstance(value, dict):
-            yield from _dotted(value, f"{prefix}{name}.")
+            yield from _flatten(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value

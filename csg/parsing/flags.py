@@ -15,7 +15,7 @@ from csg.config.flags import Argument, CommandLine, list_arguments, make_options
 from csg.config.settings import Flat, collect_hints, describe_unknown, flatten
 from csg.messages.errors import UserError
 from csg.methods import find_method
-from csg.parsing.configuration import complete, config_from_flat, overlay
+from csg.parsing.configuration import build_config, complete, overlay
 from csg.parsing.files import find_settings, flatten_names, read_settings
 
 DECISIVE: Final = ("data.name", "method.name", "method.path")
@@ -150,7 +150,7 @@ def _start_of_help(line: CommandLine, base: Mapping[str, Any] | None) -> Flat:
     """Return the settings that help shows as defaults: ``base`` where the command line cannot be used."""
     try:
         start = _start(line, base)
-        config_from_flat(start)
+        build_config(start)
     except UserError:
         return dict(base or {})
     return start
@@ -164,4 +164,4 @@ def _show_help(options: type[Any], start: Mapping[str, Any], *, prog: str, descr
             ("config", Annotated[Config, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff]),
         ],
     )
-    show_help(flags, prog=prog, description=description, default=flags(options(), config_from_flat(start)))
+    show_help(flags, prog=prog, description=description, default=flags(options(), build_config(start)))

@@ -29,7 +29,7 @@ from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
 from csg.messages.text import get_first_line
 from csg.storage.files import LEFTOVER_SECONDS, find_leftovers
-from csg.storage.paths import home
+from csg.storage.paths import get_home
 from csg.storage.place import ConflictError, Place, Stamp
 
 ATOMIC = ("s3", "gcs")
@@ -60,7 +60,7 @@ class BucketPlace(Place):
 
     @property
     def local(self) -> Path:
-        return home().joinpath(hashlib.sha256(self.root.encode()).hexdigest()[:16], *self.parts)
+        return get_home().joinpath(hashlib.sha256(self.root.encode()).hexdigest()[:16], *self.parts)
 
     def __truediv__(self, name: str) -> BucketPlace:
         return BucketPlace(self.root, (*self.parts, name))
@@ -106,7 +106,7 @@ class BucketPlace(Place):
     def stamp(self) -> Stamp | None:
         return self._ask(_get_stamp)
 
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         return sorted(each.base_name for each in self._list())
 
     def list_entries(self) -> dict[str, Stamp | None]:
@@ -169,7 +169,7 @@ class BucketPlace(Place):
         if self._find()[0].type_name in ATOMIC:
             return
         folder = BucketPlace(self.root, self.parts[:-1])
-        for left in (folder / name for name in folder.names() if name.startswith(f".{self.parts[-1]}.")):
+        for left in (folder / name for name in folder.list_names() if name.startswith(f".{self.parts[-1]}.")):
             found = left.stamp()  # another machine may be uploading a young one
             if found is not None and time.time() - found.modified > LEFTOVER_SECONDS:
                 left.remove()

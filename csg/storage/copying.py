@@ -20,7 +20,7 @@ from csg.messages.faults import OutsideFaultError
 from csg.messages.waiting import WaitingLines
 from csg.messages.wording import pluralize
 from csg.storage.bucket import BucketPlace
-from csg.storage.files import locked
+from csg.storage.files import hold_lock
 from csg.storage.place import ConflictError, Stamp
 
 AT_A_TIME: Final = 8
@@ -53,7 +53,7 @@ def copy_folder(
         folder = _name_folder(place, wanted, below)
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with locked(folder.with_name(f".{folder.name}.lock"), wait=True):
+            with hold_lock(folder.with_name(f".{folder.name}.lock"), wait=True):
                 _copy_missing(place, wanted, folder, write)
         except ConflictError as error:
             changed = error

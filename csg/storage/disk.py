@@ -58,7 +58,7 @@ class DiskPlace(Place):
             return None
         return Stamp(found.st_size, found.st_mtime)
 
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         return sorted(path.name for path in self.path.iterdir()) if self.path.is_dir() else []
 
     def remove(self) -> None:

@@ -34,7 +34,7 @@ TEMPORARY: Final = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}", re.DOTALL)
 
 
 @contextmanager
-def replacing(path: Path, *, put: Callable[[Path], None] | None = None, sync: bool = True) -> Iterator[BinaryIO]:
+def open_replacement(path: Path, *, put: Callable[[Path], None] | None = None, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a file that takes the place of ``path`` when the block ends, or that is handed to ``put``.
 
     A kill leaves the old file or the new one, never a part; several processes may write at once. What kills left
@@ -46,7 +46,7 @@ def replacing(path: Path, *, put: Callable[[Path], None] | None = None, sync: bo
         OSError: it cannot be written, as on a full disk; also where a library, which wrote to the file, raised an error
             of its own for that. It names ``path``.
     """
-    for left in _found_at_first(path.parent.absolute()).get(path.name, ()):
+    for left in _list_at_first(path.parent.absolute()).get(path.name, ()):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
                 left.unlink()
@@ -79,7 +79,7 @@ def find_leftovers(path: Path) -> list[Path]:
 
 
 @lru_cache(maxsize=256)
-def _found_at_first(folder: Path) -> dict[str, list[Path]]:
+def _list_at_first(folder: Path) -> dict[str, list[Path]]:
     """List what lay in a folder with a name by :func:`make_temporary_path`, by the file whose place it was to take.
 
     A process looks once: who writes many files into one folder would look through it for each of them.
@@ -121,7 +121,7 @@ def name_file_in_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool) -> Iterator[None]:
+def hold_lock(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold a lock that no two processes hold at once, and that a kill sets free.
 
     Raises:

@@ -9,7 +9,7 @@ from csg.messages.errors import UserError
 from csg.messages.text import is_utf8
 
 
-def home() -> Path:
+def get_home() -> Path:
     """Return this machine's folder for what can be made again: below ``$XDG_CACHE_HOME``, or else ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "csg-ablation"
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
 
-from csg.storage.files import locked, make_folder, replacing
+from csg.storage.files import hold_lock, make_folder, open_replacement
 
 
 class ConflictError(Exception):
@@ -54,19 +54,19 @@ class Place(ABC):
         """
 
     @contextmanager
-    def replacing(self) -> Iterator[BinaryIO]:
+    def open_replacement(self) -> Iterator[BinaryIO]:
         """Open a file that takes the place of this one, in a folder that is made, when the block ends without an error.
 
         Raises:
-            OSError: see :func:`csg.storage.files.replacing`; or the disk went away.
+            OSError: see :func:`csg.storage.files.open_replacement`; or the disk went away.
         """
         self.local.parent.mkdir(parents=self.makes_folders, exist_ok=True)
-        with replacing(self.local, put=self._put) as file:
+        with open_replacement(self.local, put=self._put) as file:
             yield file
 
     def write(self, data: bytes) -> None:
-        """Have ``data`` take the place of the file; see :meth:`replacing`."""
-        with self.replacing() as file:
+        """Have ``data`` take the place of the file; see :meth:`open_replacement`."""
+        with self.open_replacement() as file:
             file.write(data)
 
     @abstractmethod
@@ -91,7 +91,7 @@ class Place(ABC):
         return self.stamp() is not None
 
     @abstractmethod
-    def names(self) -> list[str]:
+    def list_names(self) -> list[str]:
         """List what lies in the folder, in alphabetical order; nothing where there is no folder."""
 
     @abstractmethod
@@ -121,7 +121,7 @@ class Place(ABC):
             OSError: the disk went away.
         """
         self.local.mkdir(parents=self.makes_folders, exist_ok=True)
-        with locked(self.local / ".lock", wait=wait):
+        with hold_lock(self.local / ".lock", wait=wait):
             yield
 
     @abstractmethod

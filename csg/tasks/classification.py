@@ -50,7 +50,7 @@ class Classification(Task):
     fewest_images: ClassVar[int] = 1
     by_class: ClassVar[str] = "class_accuracy"
 
-    def model(self, config: Config, encoder: Encoder, *, classes: int) -> Classifier:
+    def build_model(self, config: Config, encoder: Encoder, *, classes: int) -> Classifier:
         """See :class:`~csg.tasks.task.Task`."""
         return Classifier(
             encoder,
@@ -69,10 +69,10 @@ class Classification(Task):
         """
         images = pair.streams[stream]
         averaging = config.data.flip_averaging if pair.flip_averaging else "none"
-        rows = [inference.no_rows(len(pair.classes))]
+        rows = [inference.make_no_rows(len(pair.classes))]
         answers = [torch.empty(0, 2, dtype=torch.int64)]
         for reading in read_batches(images, config, batch=config.train.evaluation_batch_size):
-            scores, output = class_scores(inference, inference.input(reading.views[0]), averaging)
+            scores, output = compute_class_scores(inference, inference.prepare_input(reading.views[0]), averaging)
             middle = torch.full((len(reading.indices), 2), 0.5, dtype=torch.float64)
             rows.append(Rows(reading.indices, middle, output.logits.cpu(), output.features.cpu()))
             answers.append(torch.stack([reading.labels, scores.argmax(dim=1).cpu()], dim=1))
@@ -103,30 +103,30 @@ class Classification(Task):
         """See :class:`~csg.tasks.task.Task`: each of at most MIXED images with another one of them."""
         first = rows.choose(choose_images(len(rows.images), limit=MIXED, seed=seed))
         partners = choose_partners(len(first.images), seed=seed)
-        inputs = inference.input(read_whole_batch(images, first.images))
+        inputs = inference.prepare_input(read_whole_batch(images, first.images))
         mixed = torch.split(mix_images(inputs, inputs[partners]), config.train.evaluation_batch_size)
         return Mixtures(first, first.logits[partners], torch.cat([inference(batch).logits.cpu() for batch in mixed]))
 
     def predict(self, inference: Inference, config: Config, images: Tensor) -> Tensor:
         """See :class:`~csg.tasks.task.Task`; of the images as they are, not mirrored."""
-        return inference(inference.input(images)).logits.argmax(dim=1).cpu()
+        return inference(inference.prepare_input(images)).logits.argmax(dim=1).cpu()
 
     def count_answers(self, measurement: Measurement, rows: Tensor) -> Tensor:
         """See :class:`~csg.tasks.task.Task`."""
         labels, predicted = (measurement.answers[name][rows] for name in ("labels", "predicted"))
         return _count(labels, predicted, len(measurement.confusion))
 
-    def class_figures(self, measurement: Measurement) -> list[float]:
+    def compute_class_figures(self, measurement: Measurement) -> list[float]:
         """Return each class's accuracy."""
         return per_class_accuracy(measurement.confusion)
 
-    def figures(self, measurement: Measurement) -> dict[str, float]:
+    def compute_figures(self, measurement: Measurement) -> dict[str, float]:
         """Return mean class accuracy and accuracy."""
         confusion = measurement.confusion
         return {self.score: mean_class_accuracy(confusion), self.overall: accuracy(confusion)}
 
 
-def class_scores(inference: Inference, batch: Tensor, averaging: FlipAveraging) -> tuple[Tensor, Output]:
+def compute_class_scores(inference: Inference, batch: Tensor, averaging: FlipAveraging) -> tuple[Tensor, Output]:
     """Classify normalised (N, 3, H, W) images, and with ``averaging`` their mirror images too.
 
     Returns:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from csg.collective import gather_rows, own_slice
+from csg.collective import gather_rows, get_own_slice
 from csg.config import Config
 from csg.data.pair import Reading, Stream
 from csg.data.reading.loading import admit, map_in_order
@@ -100,7 +100,7 @@ def read_batches(images: Stream, config: Config, *, batch: int) -> Iterator[Read
         BadImageError: an image cannot be read, and ``data.on_bad_image`` is error.
     """
     batches = torch.split(torch.arange(len(images)), batch)
-    mine = range(len(batches))[own_slice(len(batches))]
+    mine = range(len(batches))[get_own_slice(len(batches))]
     for reading in map_in_order(lambda n: images.read(batches[n]), mine, workers=config.data.workers):
         admit(reading.bad, config.data)
         if len(reading.indices):
@@ -146,18 +146,18 @@ class Inference:
         height, width = images.shape[-2:]
         return self._model.answer(self._encoder(images), (height, width), self._head)
 
-    def no_features(self) -> Tensor:
+    def make_no_features(self) -> Tensor:
         """Return the features of no image, (0, C): what a process without images has."""
         parameter = next(self._model.parameters())
         return torch.empty(0, self._model.encoder.channels[-1], dtype=parameter.dtype)
 
-    def no_rows(self, classes: int) -> Rows:
+    def make_no_rows(self, classes: int) -> Rows:
         """Return the rows of no image."""
-        features = self.no_features()
+        features = self.make_no_features()
         nowhere = torch.empty(0, 2, dtype=torch.float64)
         return Rows(torch.empty(0, dtype=torch.int64), nowhere, features.new_empty(0, classes), features)
 
-    def input(self, images: Tensor) -> Tensor:
+    def prepare_input(self, images: Tensor) -> Tensor:
         """Move uint8 images to the device and normalise them, in the configured memory format."""
         return to_input(self._model, self._config, images)
 

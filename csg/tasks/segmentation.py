@@ -33,7 +33,7 @@ from csg.tasks.measurement import (
 )
 from csg.tasks.probe import choose_window, cut_window, find_cells, probe_window, read_points
 from csg.tasks.task import Task
-from csg.tasks.windows import list_windows, windowed_probabilities
+from csg.tasks.windows import average_windows, list_windows
 
 MIXED: Final = 16
 """Images that are mixed with each other: each costs two forward passes an epoch."""
@@ -51,7 +51,7 @@ class Segmentation(Task):
     fewest_images: ClassVar[int] = 2
     by_class: ClassVar[str] = "class_iou"
 
-    def model(self, config: Config, encoder: Encoder, *, classes: int) -> Segmenter:
+    def build_model(self, config: Config, encoder: Encoder, *, classes: int) -> Segmenter:
         """See :class:`~csg.tasks.task.Task`."""
         first, second, third = (int(rate) for rate in config.model.aspp_rates.split("+"))
         return Segmenter(
@@ -73,7 +73,7 @@ class Segmentation(Task):
         classes = len(pair.classes)
         confusions: list[Tensor] = []
         features: list[Tensor] = []
-        rows, row_labels = [inference.no_rows(classes)], [torch.empty(0, dtype=torch.int64)]
+        rows, row_labels = [inference.make_no_rows(classes)], [torch.empty(0, dtype=torch.int64)]
         places = [torch.empty(0, dtype=torch.int64)]
         for reading in read_batches(images, config, batch=1):  # images may differ in size
             image, labels, index = reading.views[0][0], reading.labels[0], int(reading.indices)
@@ -89,7 +89,7 @@ class Segmentation(Task):
         left_out = count_skipped(images, len(each), stream)
         if images.has_labels and not each.any():
             raise BadDataError(f"{stream}: expected pixels of some class, found none but void; hold out more images")
-        stacked = torch.stack(features) if features else inference.no_features()
+        stacked = torch.stack(features) if features else inference.make_no_features()
         return Measurement(
             each.sum(dim=0),
             gather_rows(stacked),
@@ -121,7 +121,9 @@ class Segmentation(Task):
         firsts, partner_logits, mixed_logits = [], [], []
         for number, partner in zip(numbers, numbers[choose_partners(len(numbers), seed=seed)], strict=True):
             first = rows.choose(rows.images == number)
-            window, other = (inference.input(_read_window(images, int(n), config)[None]) for n in (number, partner))
+            window, other = (
+                inference.prepare_input(_read_window(images, int(n), config)[None]) for n in (number, partner)
+            )
             other = F.interpolate(other, window.shape[-2:], mode="bilinear", align_corners=False)
             answered = [inference(lay_out(each, config)) for each in (other, mix_images(window, other))]
             read = [read_points(each.logits, each.maps[-1], first.points)[0].cpu() for each in answered]
@@ -138,11 +140,11 @@ class Segmentation(Task):
         """See :class:`~csg.tasks.task.Task`."""
         return measurement.answers["confusions"][rows].sum(dim=0)
 
-    def class_figures(self, measurement: Measurement) -> list[float]:
+    def compute_class_figures(self, measurement: Measurement) -> list[float]:
         """Return each class's intersection over union."""
         return iou_per_class(measurement.confusion)
 
-    def figures(self, measurement: Measurement) -> dict[str, float]:
+    def compute_figures(self, measurement: Measurement) -> dict[str, float]:
         """Return mean intersection over union and the accuracy of pixels."""
         confusion = measurement.confusion
         return {self.score: mean_iou(confusion), self.overall: accuracy(confusion)}
@@ -166,7 +168,7 @@ def answer(inference: Inference, config: Config, image: Tensor, index: int) -> t
     height, width = image.shape[-2:]
     chosen = choose_window(index, len(list_windows(height, width, window=side, stride=stride)))
 
-    def scores(windows: Tensor) -> Tensor:
+    def score(windows: Tensor) -> Tensor:
         output = inference(lay_out(windows, config))
         place = chosen - sum(map(len, features))
         if 0 <= place < len(windows):
@@ -175,9 +177,9 @@ def answer(inference: Inference, config: Config, image: Tensor, index: int) -> t
         features.append(output.features.cpu())
         return output.logits
 
-    averaged = windowed_probabilities(
-        scores,
-        inference.input(image.unsqueeze(0))[0],
+    averaged = average_windows(
+        score,
+        inference.prepare_input(image.unsqueeze(0))[0],
         window=side,
         stride=stride,
         batch=config.train.evaluation_batch_size,

@@ -67,7 +67,7 @@ class Task(ABC):
         return self.score_words.removeprefix("mean ").removeprefix("class ")
 
     @abstractmethod
-    def model(self, config: Config, encoder: Encoder, *, classes: int) -> Model:
+    def build_model(self, config: Config, encoder: Encoder, *, classes: int) -> Model:
         """Put a new head on ``encoder``."""
 
     @abstractmethod
@@ -100,9 +100,9 @@ class Task(ABC):
         """Return the (classes, classes) confusion counts of those of N images whose (N,) rows are True."""
 
     @abstractmethod
-    def class_figures(self, measurement: Measurement) -> list[float]:
+    def compute_class_figures(self, measurement: Measurement) -> list[float]:
         """Return each class's figure as a fraction; NaN for a class that does not occur."""
 
     @abstractmethod
-    def figures(self, measurement: Measurement) -> dict[str, float]:
+    def compute_figures(self, measurement: Measurement) -> dict[str, float]:
         """Return the figures ``score`` and ``overall`` as fractions."""

@@ -13,7 +13,7 @@ Scores = Callable[[Tensor], Tensor]
 """(n, 3, h, w) -> (n, C, h, w)."""
 
 
-def window_starts(length: int, window: int, stride: float) -> list[int]:
+def find_window_starts(length: int, window: int, stride: float) -> list[int]:
     """Return where windows begin along one side of an image.
 
     Args:
@@ -39,12 +39,14 @@ def window_starts(length: int, window: int, stride: float) -> list[int]:
 
 
 def list_windows(height: int, width: int, *, window: int, stride: float) -> list[tuple[int, int]]:
-    """Return the top and left corner of every window of an image, in reading order; see :func:`window_starts`."""
-    return list(itertools.product(window_starts(height, window, stride), window_starts(width, window, stride)))
+    """Return the top and left corner of every window of an image, in reading order; see :func:`find_window_starts`."""
+    return list(
+        itertools.product(find_window_starts(height, window, stride), find_window_starts(width, window, stride))
+    )
 
 
 @torch.no_grad()
-def windowed_probabilities(scores: Scores, image: Tensor, *, window: int, stride: float, batch: int = 1) -> Tensor:
+def average_windows(scores: Scores, image: Tensor, *, window: int, stride: float, batch: int = 1) -> Tensor:
     """Average the class probabilities of all windows that see a pixel.
 
     A side shorter than the window is evaluated whole, without padding: windows are (min(window, H), min(window, W)).
@@ -61,7 +63,7 @@ def windowed_probabilities(scores: Scores, image: Tensor, *, window: int, stride
         (C, H, W), summing to 1 over the classes at every pixel.
 
     Raises:
-        ValueError: see :func:`window_starts`; or ``scores`` answers at another size than it was asked.
+        ValueError: see :func:`find_window_starts`; or ``scores`` answers at another size than it was asked.
     """
     height, width = image.shape[-2:]
     high, wide = min(window, height), min(window, width)
@@ -79,13 +81,13 @@ def windowed_probabilities(scores: Scores, image: Tensor, *, window: int, stride
             total[:, top : top + high, left : left + wide] += part
     assert total is not None
     rows, columns = (
-        coverage(window_starts(length, window, stride), side, length).to(total)
+        count_coverage(find_window_starts(length, window, stride), side, length).to(total)
         for side, length in ((high, height), (wide, width))
     )
     return total.div_(rows[:, None]).div_(columns)
 
 
-def coverage(starts: list[int], side: int, length: int) -> Tensor:
+def count_coverage(starts: list[int], side: int, length: int) -> Tensor:
     """Count the windows over each of ``length`` places: (length,) int64, at least 1 everywhere.
 
     In two dimensions a pixel is seen by its row's count times its column's.

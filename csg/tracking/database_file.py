@@ -21,7 +21,7 @@ import mlflow
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.storage.address import make_sqlite_address
-from csg.storage.files import find_leftovers, locked, make_temporary_path
+from csg.storage.files import find_leftovers, hold_lock, make_temporary_path
 from csg.tracking.artifacts import get_artifacts_folder
 
 COMPANIONS: Final = ("-journal", "-wal", "-shm")
@@ -47,7 +47,7 @@ def make_database(path: Path) -> None:
         raise UserError(f"--tracking-uri: expected the file of an SQLite store, found a folder at {path}")
     if _is_whole(path):
         return
-    with locked(path.with_name(f".{path.name}-lock"), wait=True):
+    with hold_lock(path.with_name(f".{path.name}-lock"), wait=True):
         for left in find_leftovers(path):
             left.unlink()
         if _is_whole(path) or (path.exists() and not _is_left_alone(path)):

@@ -36,7 +36,7 @@ class Checkpoint:
 
 def save_state(place: Place, state: Mapping[str, Any]) -> None:
     """Write tensors, numbers, text and containers of them."""
-    with place.replacing() as file:
+    with place.open_replacement() as file:
         torch.save(dict(state), file)
 
 

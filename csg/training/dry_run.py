@@ -13,8 +13,8 @@ from csg.config import Config
 from csg.data.pair import IGNORED
 from csg.methods.method import Batch
 from csg.tasks import find_task
-from csg.training.loop import steps_per_epoch
-from csg.training.optimiser import lr_factor
+from csg.training.loop import count_steps_per_epoch
+from csg.training.optimiser import compute_lr_factor
 from csg.training.run import Run
 from csg.training.step import Learner, make_learner
 
@@ -54,7 +54,8 @@ def plan_run(config: Config, *, images: int, classes: int, sources: int = 1) -> 
         steps_per_epoch=steps,
         total_steps=total,
         learning_rates={
-            step: config.optim.lr * lr_factor(config.optim, step, total) for step in _choose_steps(config, total)
+            step: config.optim.lr * compute_lr_factor(config.optim, step, total)
+            for step in _choose_steps(config, total)
         },
         groups=tuple(
             Group(
@@ -83,8 +84,8 @@ def check_buildable(config: Config, *, classes: int, sources: int = 1) -> None:
         nothing = torch.full((1,) if find_task(config.data).one_label else (1, side, side), IGNORED)
         none = torch.zeros(1, dtype=torch.int64)
         batch = Batch(images, images, nothing, indices=none, epoch=0, sources=none, source_count=sources)
-        batch = learner.method.prepared(batch)
-        learner.method.terms(batch, learner.model(batch.query), learner.model)
+        batch = learner.method.prepare(batch)
+        learner.method.compute_terms(batch, learner.model(batch.query), learner.model)
 
 
 def check_trainable(run: Run) -> None:
@@ -93,7 +94,7 @@ def check_trainable(run: Run) -> None:
     Raises:
         UserError: they do not, or what it says there.
     """
-    steps_per_epoch(run.config, run.pair)
+    count_steps_per_epoch(run.config, run.pair)
     check_buildable(run.config, classes=len(run.pair.classes), sources=run.pair.source_count)
 
 
@@ -121,16 +122,18 @@ def _count_memory(learner: Learner) -> dict[str, float]:
     newest = max(averaging.open_patience, averaging.close_patience)
     copies = {"none": 0, "swad": newest + 2, "wise_ft": 2}[averaging.name]
     megabytes = {
-        "weights of the model": _megabytes(learner.model.state_dict().values()),
-        "weights to average": copies * _megabytes(learner.model.state_dict().values()),
-        "gradients": _megabytes(trained),
-        "optimiser": values * _megabytes(trained),
-        "queues": _megabytes(queues),
-        "rest of the method": _megabytes(state) - _megabytes(queues),
-        "frozen copies of encoders": sum(_megabytes(copy.state_dict().values()) for copy in method.frozen.values()),
+        "weights of the model": _count_megabytes(learner.model.state_dict().values()),
+        "weights to average": copies * _count_megabytes(learner.model.state_dict().values()),
+        "gradients": _count_megabytes(trained),
+        "optimiser": values * _count_megabytes(trained),
+        "queues": _count_megabytes(queues),
+        "rest of the method": _count_megabytes(state) - _count_megabytes(queues),
+        "frozen copies of encoders": sum(
+            _count_megabytes(copy.state_dict().values()) for copy in method.frozen.values()
+        ),
     }
     return {name: size for name, size in megabytes.items() if size > 0}
 
 
-def _megabytes(tensors: Iterable[Tensor]) -> float:
+def _count_megabytes(tensors: Iterable[Tensor]) -> float:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / MEGABYTE

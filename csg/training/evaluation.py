@@ -21,7 +21,7 @@ def compute_figures(stream: str, measurement: Measurement, config: Config) -> di
 
     Without labels there are no figures.
     """
-    figures = find_task(config.data).figures(measurement) if measurement.has_labels else {}
+    figures = find_task(config.data).compute_figures(measurement) if measurement.has_labels else {}
     named = {f"{stream}/{name}": value for name, value in figures.items()}
     return named | ({f"{stream}/skipped_images": float(measurement.skipped)} if measurement.skipped else {})
 
@@ -70,6 +70,6 @@ def measure_test(inference: Inference, config: Config, pair: Pair) -> tuple[dict
     test = task.measure(inference, config, pair, TARGET_TEST)
     metrics = compute_figures(TARGET_TEST, test, config) | compute_energies(TARGET_TEST, test, config)
     metrics[f"{TARGET_TEST}/images"] = float(len(test.features))
-    for name, value in zip(pair.classes, task.class_figures(test), strict=True):
+    for name, value in zip(pair.classes, task.compute_class_figures(test), strict=True):
         metrics[f"{TARGET_TEST}/{task.by_class}/{name}"] = value
     return metrics, test

@@ -16,9 +16,9 @@ from csg.config import SECTIONS, Config
 from csg.config.external import FROM_OUTSIDE
 from csg.config.settings import Flat, NotIdentity, Section, find_marks, find_places
 from csg.data.pair import Pair
-from csg.data.reading.cache import cache_folder
+from csg.data.reading.cache import get_cache_folder
 from csg.data.reading.image_files import ImageFiles
-from csg.data.reading.listing import image_files
+from csg.data.reading.listing import list_image_files
 from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
 from csg.messages.wording import is_or_are, pluralize
@@ -30,7 +30,7 @@ from csg.storage.address import is_address
 from csg.storage.files import digest_file
 from csg.storage.layout import TRAINED, place_at
 from csg.storage.place import Place
-from csg.training.program import source_digest
+from csg.training.program import digest_program
 
 KNOWN = {"csg", "torch", *sys.stdlib_module_names}
 """Packages whose classes a method from outside may inherit from without their files being part of its identity."""
@@ -85,7 +85,7 @@ def _digest_place(name: str, path: str, config: Config) -> str:
     try:
         if name in ("model.weights", "model.teacher_weights"):
             return digest_file(path) if Path(path).is_file() else digest_folder(find_folder(path, name))
-        return _folder_digest(path, cache_folder(config.data)) if Path(path).is_dir() else digest_file(path)
+        return _digest_folder(path, get_cache_folder(config.data)) if Path(path).is_dir() else digest_file(path)
     except OSError as error:
         if is_machine_fault(error):
             raise
@@ -95,7 +95,7 @@ def _digest_place(name: str, path: str, config: Config) -> str:
 def _digest_sources(name: str, *classes: type[Any]) -> Flat:
     """Digest the files from outside that define classes and those that these inherit from; nothing without any."""
     modules = {cls.__module__ for of in classes for cls in of.__mro__ if cls.__module__.partition(".")[0] not in KNOWN}
-    digests = sorted(_source_digest(module) for module in modules)
+    digests = sorted(_digest_source(module) for module in modules)
     return {name: "sha256:" + "+".join(digests)} if digests else {}
 
 
@@ -106,19 +106,19 @@ def _identify_handwriting() -> str:
 
 
 @lru_cache(maxsize=64)
-def _folder_digest(folder: str, cache: Path) -> str:
+def _digest_folder(folder: str, cache: Path) -> str:
     """Digest the paths and contents of the images below a folder, as a data fingerprint does; a process asks once."""
-    listed = {str(path.relative_to(folder)): 0 for path in image_files(folder)}
+    listed = {str(path.relative_to(folder)): 0 for path in list_image_files(folder)}
     return ImageFiles.of(folder, listed, cache=cache).fingerprint
 
 
 @lru_cache(maxsize=64)
-def _source_digest(module: str) -> str:
+def _digest_source(module: str) -> str:
     """Digest a module's file as it was when it was first asked for: what was imported, not what it was edited to."""
     return digest_file(str(sys.modules[module].__file__))
 
 
-def config_id(config: Config) -> str:
+def compute_config_id(config: Config) -> str:
     """Ten hexadecimal digits that name what is computed, whatever the seed, the machine or the paths."""
     text = json.dumps(resolve_settings(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
@@ -136,7 +136,7 @@ class Identity:
     @classmethod
     def of(cls, config: Config, pair: Pair) -> Identity:
         """Return the identity of ``config`` on ``pair`` under this version of the package."""
-        return cls(config_id(config), config.train.seed, pair.fingerprint, source_digest())
+        return cls(compute_config_id(config), config.train.seed, pair.fingerprint, digest_program())
 
     @property
     def name(self) -> str:
@@ -167,14 +167,14 @@ def describe_earlier_runs(output: str) -> str:
 
     The names of the runs' folders tell: no record is read.
     """
-    found = map(_RUN_NAME.fullmatch, (place_at(output) / TRAINED).names())
+    found = map(_RUN_NAME.fullmatch, (place_at(output) / TRAINED).list_names())
     programs = Counter(name["program"] for name in found if name is not None)
-    del programs[source_digest()]
+    del programs[digest_program()]
     if not programs:
         return ""
     runs = programs.total()
     digests = f"digest {next(iter(programs))}" if len(programs) == 1 else f"{len(programs)} digests"
     return (
         f"{pluralize(runs, 'run')} below {output} {is_or_are(runs)} from an earlier program ({digests}; now "
-        f"{source_digest()}): kept, and not reused."
+        f"{digest_program()}): kept, and not reused."
     )

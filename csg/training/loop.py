@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from csg.collective import ask_first, check_agreement, own_slice, sum_over_processes, world_size
+from csg.collective import ask_first, check_agreement, get_own_slice, get_world_size, sum_over_processes
 from csg.config import Config
 from csg.data.balance import balance_stream, draw_order
 from csg.data.pair import SOURCE_TRAIN, Pair
@@ -27,7 +27,7 @@ from csg.tasks.measurement import to_input
 from csg.training.averaging import make_averaging
 from csg.training.checkpoint import Checkpoint
 from csg.training.evaluation import measure_validation
-from csg.training.optimiser import lr_factor
+from csg.training.optimiser import compute_lr_factor
 from csg.training.step import Learner, make_learner
 from csg.training.unlabelled import UnlabelledScores
 
@@ -80,9 +80,9 @@ class Training:
         self.averaging = make_averaging(config, self.learner, pair)
         self.unlabelled = UnlabelledScores(config, pair)
         self.position = Position()
-        self.steps_per_epoch = steps_per_epoch(config, pair)
+        self.steps_per_epoch = count_steps_per_epoch(config, pair)
 
-    def state(self) -> dict[str, Any]:
+    def get_state(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
         learner, position = self.learner, self.position
         return {
@@ -90,7 +90,7 @@ class Training:
             "method": learner.method.state_dict(),
             "optimiser": learner.optimiser.state_dict(),
             "steps": learner.steps,
-            "averaging": self.averaging.state(),
+            "averaging": self.averaging.get_state(),
             "torch_random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state() if self.config.train.device == "cuda" else None,
             "position": vars(position),
@@ -109,7 +109,7 @@ class Training:
             torch.cuda.set_rng_state(state["cuda_random"])
         self.position = Position(**state["position"])
 
-    def measured_model(self) -> Model:
+    def get_measured_model(self) -> Model:
         """Return the model whose weights are measured and kept now: the one that trains, or an averaged copy."""
         weights = self.averaging.average()
         if weights is None:
@@ -118,7 +118,7 @@ class Training:
         model.load_state_dict(weights)
         return model
 
-    def batches(self) -> Iterator[Batch]:
+    def load_batches(self) -> Iterator[Batch]:
         """Yield what is left of the epoch under way; in a process group, this process's part of each batch."""
         config, position = self.config, self.position
         source = balance_stream(self.pair.streams[SOURCE_TRAIN], config.data)
@@ -128,18 +128,18 @@ class Training:
         epoch, two_views = position.epoch, self.learner.method.two_views
         least = find_task(config.data).fewest_images
 
-        def views(step: int) -> Views:
-            indices = order[step * size : (step + 1) * size][own_slice(size)]
+        def draw(step: int) -> Views:
+            indices = order[step * size : (step + 1) * size][get_own_slice(size)]
             return draw_views(source, indices, config=config.data, seed=seed, epoch=epoch, two_views=two_views)
 
         steps = range(position.step, self.steps_per_epoch)
-        for step, drawn in zip(steps, map_in_order(views, steps, workers=config.data.workers), strict=True):
+        for step, drawn in zip(steps, map_in_order(draw, steps, workers=config.data.workers), strict=True):
             bad, lost = admit(drawn.bad, config.data), 0
             if config.data.on_bad_image == "skip":
                 lost = int(sum_over_processes(torch.tensor(bad)))
                 position.skipped += lost
             if len(drawn.indices) == 0:
-                whose = f" of each of {world_size()} workers" if world_size() > 1 else ""
+                whose = f" of each of {get_world_size()} workers" if get_world_size() > 1 else ""
                 raise BadDataError(
                     f"data.on_bad_image: expected an image in every batch{whose}, found none that can be read "
                     f"in step {step} of epoch {epoch + 1}; the first: {drawn.bad[0]}"
@@ -156,7 +156,7 @@ class Training:
             yield Batch(query, key, labels, drawn.indices, epoch, origin, source_count)
 
 
-def steps_per_epoch(config: Config, pair: Pair) -> int:
+def count_steps_per_epoch(config: Config, pair: Pair) -> int:
     """Return how many whole batches the source's training images make.
 
     Raises:
@@ -206,15 +206,15 @@ def fit(
         position = training.position
         began = time.perf_counter()
         earlier = position.seconds
-        for batch in training.batches():
-            factor = lr_factor(config.optim, learner.steps, total)
+        for batch in training.load_batches():
+            factor = compute_lr_factor(config.optim, learner.steps, total)
             _, scalars = learner.step(batch, factor)
             position.step += 1
             training.averaging.after_step(batch, factor, step=position.step, steps_per_epoch=training.steps_per_epoch)
             position.seconds = earlier + time.perf_counter() - began
             for name, value in scalars.items():
                 position.sums[name] = position.sums.get(name, 0.0) + value
-            saved.save_if_due(training.state)
+            saved.save_if_due(training.get_state)
             if on_step is not None:
                 on_step(learner.steps, total)
             if stop is not None and ask_first(stop):
@@ -226,7 +226,7 @@ def fit(
         learner.method.after_epoch(learner.model)
         metrics = measure_epoch(training, total)
         training.position = Position(epoch=position.epoch + 1, history=[*position.history, metrics])
-        saved.save_if_due(training.state)  # an evaluation may take longer than many steps
+        saved.save_if_due(training.get_state)  # an evaluation may take longer than many steps
         yield EpochReport(training.position.epoch, metrics)
 
 
@@ -235,12 +235,12 @@ def measure_epoch(training: Training, total: int) -> dict[str, float]:
     config, learner, position = training.config, training.learner, training.position
     images = position.step * config.train.batch_size - position.skipped
     metrics = {f"train/{name}": value / position.step for name, value in position.sums.items()}
-    metrics["train/lr"] = config.optim.lr * lr_factor(config.optim, learner.steps - 1, total)
+    metrics["train/lr"] = config.optim.lr * compute_lr_factor(config.optim, learner.steps - 1, total)
     metrics["train/seconds"] = position.seconds
     metrics["train/images_per_second"] = images / position.seconds
     if position.skipped:
         metrics[f"{SOURCE_TRAIN}/skipped_images"] = float(position.skipped)
     began = time.perf_counter()
-    metrics |= measure_validation(training.measured_model(), config, training.pair, training.unlabelled)
+    metrics |= measure_validation(training.get_measured_model(), config, training.pair, training.unlabelled)
     metrics["evaluation/seconds"] = time.perf_counter() - began
     return {name: value for name, value in metrics.items() if not math.isnan(value)}

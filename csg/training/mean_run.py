@@ -117,7 +117,7 @@ class MeanRun:
             part.create()
         return self
 
-    def epochs(self) -> Generator[EpochReport]:
+    def train(self) -> Generator[EpochReport]:
         """Yield the mean of every epoch: at once where all have it on record, else as this process trains the others.
 
         Torch's own random state is each training's, as if it were alone.
@@ -125,7 +125,7 @@ class MeanRun:
         Raises:
             NonFiniteLossError: see :meth:`Run.epochs`.
         """
-        reports = {name: part.epochs() for name, part in self.parts.items()}
+        reports = {name: part.train() for name, part in self.parts.items()}
         states = dict.fromkeys(reports, _get_random_state())
         try:
             for epoch in range(1, self.config.train.epochs + 1):

@@ -46,7 +46,7 @@ def make_optimiser(config: OptimConfig, model: Model, method: Method) -> torch.o
     times layer_decay^n, n being 1 for the last layer and 1 more for each one before it (Clark et al., 2020,
     arXiv:2003.10555).
     """
-    layers = list(model.encoder.groups().items()) if config.layer_decay == 1 else model.encoder.layers()
+    layers = list(model.encoder.list_groups().items()) if config.layer_decay == 1 else model.encoder.list_layers()
     named = [
         (name, modules, config.backbone_lr_factor * config.layer_decay ** (len(layers) - place))
         for place, (name, modules) in enumerate(layers)
@@ -77,7 +77,7 @@ def _make(config: OptimConfig, groups: list[dict[str, Any]]) -> torch.optim.Opti
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
-def lr_factor(config: OptimConfig, step: int, total_steps: int) -> float:
+def compute_lr_factor(config: OptimConfig, step: int, total_steps: int) -> float:
     """Compute the schedule's factor at iteration ``step`` of 0 to ``total_steps`` - 1.
 
     min(0.01 + 0.99 (t / warmup_steps)^2, 1) * (1 - t / T)^poly_power, or 1 when constant.

@@ -26,7 +26,7 @@ def save_outputs(place: Place, measured: Measurement) -> None:
     answers = {name: answer.numpy().astype(np.int32) for name, answer in measured.answers.items()}
     if "labels" in answers:
         answers["feature_labels"] = answers["labels"][kept]
-    with place.replacing() as file:
+    with place.open_replacement() as file:
         np.savez_compressed(
             file,
             allow_pickle=False,

@@ -45,13 +45,13 @@ def save_pictures(place: Place, inference: Inference, config: Config, pair: Pair
         return
     arrays: dict[str, Any] = {name: torch.cat([each[name] for each in shown]).numpy() for name in shown[0]}
     arrays["classes"] = np.asarray(pair.classes)
-    with place.replacing() as file:
+    with place.open_replacement() as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def _make_picture(reading: Reading, inference: Inference, config: Config) -> dict[str, Tensor]:
     images = reading.views[0]
-    maps = inference(inference.input(images)).maps
+    maps = inference(inference.prepare_input(images)).maps
     return {
         "images": _reduce(images.float(), mode="area").round().to(torch.uint8),
         "labels": _reduce_labels(reading.labels),

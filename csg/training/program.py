@@ -28,22 +28,22 @@ def find_computing_files(root: Path = ROOT) -> list[Path]:
     waiting, found = list(ROOTS), dict[str, Path]()
     while waiting:
         module = waiting.pop()
-        path = _file_of(module, root)
+        path = _find_file(module, root)
         if path is None or module in found or path.relative_to(root).parts[0] in NOT_COMPUTING:
             continue
         found[module] = path
-        waiting += [module.rpartition(".")[0], *_imports(path)]
+        waiting += [module.rpartition(".")[0], *_find_imports(path)]
     return sorted(found.values(), key=lambda path: path.relative_to(root).as_posix())
 
 
-def _file_of(module: str, root: Path) -> Path | None:
+def _find_file(module: str, root: Path) -> Path | None:
     """Return the file of a module below ``root``; None for other packages' and for names that are no modules."""
     place = root.parent.joinpath(*module.split("."))
     files = (place.with_suffix(".py"), place / "__init__.py") if place.is_relative_to(root) else ()
     return next((path for path in files if path.is_file()), None)
 
 
-def _imports(path: Path) -> Iterator[str]:
+def _find_imports(path: Path) -> Iterator[str]:
     """Yield what a file imports: modules, and names that may be modules of a package; nothing amid somebody's edit."""
     try:
         tree = ast.parse(path.read_bytes())
@@ -66,6 +66,6 @@ def compute_source_digest(root: Path = ROOT) -> str:
 
 
 @lru_cache(maxsize=1)
-def source_digest() -> str:
+def digest_program() -> str:
     """Return the digest of the sources as they were when this process first asked."""
     return compute_source_digest()

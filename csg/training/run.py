@@ -26,7 +26,7 @@ from csg.training.pictures import save_pictures
 from csg.training.protocol import check_protocol
 from csg.training.record import Record, Status, read_record, write_record
 from csg.training.selected import save_selected
-from csg.training.selection import describe_selected, score_after, selects_newest
+from csg.training.selection import describe_selected, get_score_after, selects_newest
 from csg.training.step import NonFiniteLossError
 
 
@@ -67,7 +67,7 @@ class Run:
         self.folder.make_folder("train.output")
         return self
 
-    def epochs(self, on_step: OnStep | None = None) -> Generator[EpochReport]:
+    def train(self, on_step: OnStep | None = None) -> Generator[EpochReport]:
         """Yield every epoch's report: those on record at once, the others as this process trains them.
 
         One process, or one group of workers, at a time trains a run. Another one that asks for it waits, and then finds
@@ -78,7 +78,7 @@ class Run:
             NonFiniteLossError: see :func:`csg.training.loop.fit`. The caller records it with :meth:`fail`.
         """
         self.create().reread()
-        with self.locked(wait=True):
+        with self.hold_lock(wait=True):
             yield from self.work(on_step)
 
     @property
@@ -95,8 +95,8 @@ class Run:
         return len(self.record.epochs) == self.config.train.epochs
 
     @contextmanager
-    def locked(self, *, wait: bool) -> Iterator[None]:
-        """Lock the run and read its record again; see :func:`csg.storage.files.locked`.
+    def hold_lock(self, *, wait: bool) -> Iterator[None]:
+        """Lock the run and read its record again; see :func:`csg.storage.files.hold_lock`.
 
         A process may lock twice. In a group of workers the first one locks for all.
         """
@@ -149,7 +149,7 @@ class Run:
             epochs = [*self.record.epochs, report.metrics]
             if selects_newest(epochs, self.config):
                 if is_first():
-                    save_selected(self.selected, training.measured_model(), self.config, self.pair)
+                    save_selected(self.selected, training.get_measured_model(), self.config, self.pair)
                 barrier()
             self.record.epochs = epochs
             self.record.status, self.record.error = "running", ""
@@ -173,7 +173,7 @@ class Run:
 
     def score(self, epoch: int) -> float:
         """Return the selection score, after ``epoch`` epochs, of the weights that would be measured then."""
-        return score_after(self.record.epochs[:epoch], self.config)
+        return get_score_after(self.record.epochs[:epoch], self.config)
 
     def finish(self) -> dict[str, float]:
         """Measure target/test, where there is one, on the selected weights, once, and delete the checkpoint.
@@ -181,10 +181,10 @@ class Run:
         Returns:
             The final metrics; from the record where they were measured before.
         """
-        with self.locked(wait=True):
+        with self.hold_lock(wait=True):
             if not self.record.final:
                 began = time.perf_counter()
-                inference = Inference(self.selected_model(), self.config)
+                inference = Inference(self.load_selected_model(), self.config)
                 final = self._measure_test(inference) if TARGET_TEST in self.pair.streams else {}
                 final |= describe_selected(self.record.epochs, self.config)
                 self.record.final = {**final, "test/seconds": time.perf_counter() - began}
@@ -200,7 +200,7 @@ class Run:
             save_pictures(self.pictures, inference, self.config, self.pair)
         return final
 
-    def selected_model(self) -> Model:
+    def load_selected_model(self) -> Model:
         """Return the model with the weights that target/test is measured on.
 
         Raises:
@@ -232,7 +232,7 @@ class Run:
         """
         if not is_first():
             return
-        with suppress(BlockingIOError), self.create().locked(wait=False):
+        with suppress(BlockingIOError), self.create().hold_lock(wait=False):
             if self.record.status != "finished" and not (status == "stopped" and self._is_complete()):
                 self._close(status, error)
 

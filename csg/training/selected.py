@@ -18,7 +18,7 @@ from csg.messages.wording import name_first
 from csg.models.architecture import make_architecture
 from csg.models.model import Model
 from csg.models.weights import check_numbers
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.storage.place import Place
 from csg.training.checkpoint import load_state, save_state
 from csg.training.step import make_model, place
@@ -43,7 +43,7 @@ class Selected:
     encoder: str = ""
     """What the encoder can be made of without its files: its :attr:`~csg.models.encoder.Encoder.architecture`."""
 
-    def model(self, config: Config | None = None) -> Model:
+    def build_model(self, config: Config | None = None) -> Model:
         """Build the architecture, without its starting weights, and load the state.
 
         Args:
@@ -68,7 +68,7 @@ class Selected:
         check_numbers(model, f"{self.place}")
         return model
 
-    def on(self, device: str | None) -> Config:
+    def place_on(self, device: str | None) -> Config:
         """Return the run's configuration with another device; None keeps the run's where it is there, else the CPU.
 
         Raises:
@@ -78,7 +78,7 @@ class Selected:
         if device == "cuda" and not available:
             raise UserError("--device: expected a CUDA device, found none; use --device cpu")
         chosen = device or (self.config.train.device if available else "cpu")
-        return config_from_flat(flatten(self.config) | {"train.device": chosen})
+        return build_config(flatten(self.config) | {"train.device": chosen})
 
 
 def save_selected(place: Place, model: Model, config: Config, pair: Pair) -> None:
@@ -118,7 +118,7 @@ def load_selected(place: Place) -> Selected:
         if isinstance(code, str) and depends_on_folder(code):
             raise UserError(f"{place}: expected an absolute path as {name}, found {code!r}, which is not imported")
     try:
-        config = config_from_flat(state["config"])
+        config = build_config(state["config"])
     except UserError as error:
         raise UserError(f"{place}: its settings cannot be used here: {error}") from None
     classes, flip_averaging = tuple(state["classes"]), state["flip_averaging"]

@@ -41,33 +41,33 @@ ASKS: Final[Mapping[str, Literal["nothing", "images", "labels"]]] = {
 """What of the target each protocol looks at."""
 
 
-def score_metric(config: Config) -> str:
+def get_score_metric(config: Config) -> str:
     """Return the metric that configurations or epochs are selected by: the score of the protocol's own stream."""
     protocol = config.selection.protocol
     score = config.selection.validator if protocol == "unlabelled" else find_task(config.data).score
     return f"{PROTOCOL_STREAMS[protocol]}/{score}"
 
 
-def selection_score(metrics: Mapping[str, float], config: Config) -> float:
-    """Return an epoch's figure under :func:`score_metric`."""
-    return metrics[score_metric(config)]
+def get_selection_score(metrics: Mapping[str, float], config: Config) -> float:
+    """Return an epoch's figure under :func:`get_score_metric`."""
+    return metrics[get_score_metric(config)]
 
 
-def score_after(epochs: Sequence[Mapping[str, float]], config: Config) -> float:
+def get_score_after(epochs: Sequence[Mapping[str, float]], config: Config) -> float:
     """Return the selection score of the weights that would be measured after ``epochs``.
 
     NaN of a training on all sources under ``held_out_source``, whose score those without each source have.
     """
     if config.selection.epoch == "last":
-        return epochs[-1].get(score_metric(config), math.nan)
-    return max(selection_score(metrics, config) for metrics in epochs)
+        return epochs[-1].get(get_score_metric(config), math.nan)
+    return max(get_selection_score(metrics, config) for metrics in epochs)
 
 
 def selects_newest(epochs: Sequence[Mapping[str, float]], config: Config) -> bool:
     """Whether the newest of ``epochs`` has, so far, the weights to measure on target/test."""
     if config.selection.epoch == "last":
         return len(epochs) == config.train.epochs
-    return len(epochs) == 1 or score_after(epochs, config) > score_after(epochs[:-1], config)
+    return len(epochs) == 1 or get_score_after(epochs, config) > get_score_after(epochs[:-1], config)
 
 
 def describe_selected(epochs: Sequence[Mapping[str, float]], config: Config) -> dict[str, float]:
@@ -76,7 +76,7 @@ def describe_selected(epochs: Sequence[Mapping[str, float]], config: Config) -> 
     kept = (task.score, task.overall, *VALIDATORS)
     number = len(epochs)
     if config.selection.epoch == "best":
-        scores = [selection_score(metrics, config) for metrics in epochs]
+        scores = [get_selection_score(metrics, config) for metrics in epochs]
         number = scores.index(max(scores)) + 1
     shown = {f"selected/{name}": value for name, value in epochs[number - 1].items() if name.rpartition("/")[2] in kept}
     return {"selected/epoch": float(number), **shown}

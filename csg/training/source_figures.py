@@ -25,5 +25,5 @@ def compute_source_figures(stream: str, measurement: Measurement, config: Config
         counts = task.count_answers(measurement, sources == number)
         if counts.any():
             own = dataclasses.replace(measurement, confusion=counts)
-            figures[f"{stream}/{task.score}/{name}"] = task.figures(own)[task.score]
+            figures[f"{stream}/{task.score}/{name}"] = task.compute_figures(own)[task.score]
     return figures

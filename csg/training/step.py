@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from csg.collective import sum_over_processes, world_size
+from csg.collective import get_world_size, sum_over_processes
 from csg.config import Config
 from csg.data.pair import IGNORED
 from csg.losses.infonce import ranking_accuracy
@@ -24,7 +24,7 @@ from csg.models.encoder import Encoder
 from csg.models.model import Model, Output
 from csg.models.teacher import Teacher
 from csg.models.weights import load_encoder, load_teacher
-from csg.randomness import torch_seeded
+from csg.randomness import seed_torch
 from csg.tasks import find_task
 from csg.tasks.measurement import get_memory_format
 from csg.training.compilation import compile_encoders
@@ -61,7 +61,7 @@ class Objective(nn.Module):
         """Compute the task loss and the method's terms."""
         output = self.model(batch.query)
         value, rows = task_loss(output.logits, batch.labels)
-        return StepResult(output, value, rows, self.method.terms(batch, output, self.model))
+        return StepResult(output, value, rows, self.method.compute_terms(batch, output, self.model))
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, int]:
@@ -92,7 +92,7 @@ class Learner:
         self.method = method.train()
         self.steps = 0
         self._objective: nn.Module = Objective(model, method)
-        if world_size() > 1:
+        if get_world_size() > 1:
             # All processes build the same from the seed, and queues and statistics move alike: nothing is broadcast.
             self._objective = DistributedDataParallel(self._objective, forward_sync_buffers=False, init_sync=False)
 
@@ -111,7 +111,7 @@ class Learner:
             NonFiniteLossError: names the step and the term. Weights and optimiser are as they were, but not what moves
                 before and in a forward pass: batch-norm statistics that are not frozen, a method's moving averages.
         """
-        batch = self.method.prepared(batch)
+        batch = self.method.prepare(batch)
         self.method.before_step()
         with choose_precision(self.config):
             result: StepResult = self._objective(batch)
@@ -127,7 +127,7 @@ class Learner:
                     f"(now {self.config.optim.lr}), a smaller weight of that term or, where the method has one, a "
                     "higher method.temperature may help"
                 )
-        set_lr(self.optimiser, self.config.optim.lr * lr_factor, self.method.lr_factors())
+        set_lr(self.optimiser, self.config.optim.lr * lr_factor, self.method.get_lr_factors())
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.method.after_backward(self.model)
@@ -151,11 +151,11 @@ def _compute_shares(rows: list[int | None]) -> list[float]:
     one size that is 1. What is no mean over rows is the same everywhere and counts once, as does a mean over no row at
     all, which is 0.
     """
-    if world_size() == 1:
+    if get_world_size() == 1:
         return [1.0] * len(rows)
     totals = sum_over_processes(torch.tensor([float(count or 0) for count in rows], dtype=torch.float64)).tolist()
     return [
-        count * world_size() / total if count is not None and total else 1.0
+        count * get_world_size() / total if count is not None and total else 1.0
         for count, total in zip(rows, totals, strict=True)
     ]
 
@@ -172,7 +172,7 @@ def _name_scalars(result: StepResult, loss: Tensor, shares: list[float]) -> dict
         if term.logits is not None:
             named[f"ranking_accuracy_{term.name}"] = _scale(ranking_accuracy(term.logits), share)
     values = torch.stack([value.detach().to(torch.float64) for value in named.values()])
-    return dict(zip(named, (sum_over_processes(values) / world_size()).tolist(), strict=True))
+    return dict(zip(named, (sum_over_processes(values) / get_world_size()).tolist(), strict=True))
 
 
 def make_learner(config: Config, *, classes: int, sources: int = 1, trained: bool = True) -> Learner:
@@ -187,7 +187,7 @@ def make_learner(config: Config, *, classes: int, sources: int = 1, trained: boo
     seed = config.train.seed
     encoder = _load_starting_encoder(config, trained=trained)
     model = place(make_model(config, encoder, classes=classes), config)
-    with torch_seeded(seed, "teacher"):
+    with seed_torch(seed, "teacher"):
         teacher = load_teacher(config.model, trained=trained) or encoder
     method = find_method_class(config)(config.method, model, teacher=place(teacher, config), seed=seed)
     method.take_sources(sources)
@@ -206,19 +206,19 @@ def make_learner(config: Config, *, classes: int, sources: int = 1, trained: boo
 
 def load_frozen_encoder(config: Config) -> Encoder:
     """Load what a run starts from, or the teacher of another architecture or other weights that its settings name."""
-    with torch_seeded(config.train.seed, "teacher"):
+    with seed_torch(config.train.seed, "teacher"):
         return load_teacher(config.model) or _load_starting_encoder(config)
 
 
 def _load_starting_encoder(config: Config, *, trained: bool = True) -> Encoder:
-    with torch_seeded(config.train.seed, "encoder"):
+    with seed_torch(config.train.seed, "encoder"):
         return load_encoder(config.model, trained=trained)
 
 
 def make_model(config: Config, encoder: Encoder, *, classes: int) -> Model:
     """Put the new head on ``encoder``, which the method may first turn into another architecture."""
-    with torch_seeded(config.train.seed, "head"):
-        return find_task(config.data).model(config, find_method_class(config).adapted(encoder), classes=classes)
+    with seed_torch(config.train.seed, "head"):
+        return find_task(config.data).build_model(config, find_method_class(config).adapt(encoder), classes=classes)
 
 
 def place(module: ModuleT, config: Config) -> ModuleT:

@@ -23,7 +23,7 @@ from csg.messages.text import get_first_line
 from csg.storage.address import get_sqlite_path, is_address
 from csg.storage.layout import place_at
 from csg.storage.place import Place
-from csg.workers.cluster_health import check_answers, gone_seconds, watch
+from csg.workers.cluster_health import check_answers, get_gone_seconds, watch
 from csg.workers.slots import HEAD, list_resources
 
 JOB_FOLDER = "runtime_resources/working_dir_files"
@@ -40,11 +40,11 @@ def start_ray() -> None:
 
     Raises:
         UserError: no cluster can be joined at RAY_ADDRESS; see :func:`csg.workers.cluster_health.check_answers` and
-            :func:`csg.workers.cluster_health.gone_seconds`.
+            :func:`csg.workers.cluster_health.get_gone_seconds`.
     """
     if ray.is_initialized():
         return
-    gone_after = gone_seconds()
+    gone_after = get_gone_seconds()
     logging.getLogger("ray").setLevel(logging.ERROR)
     address = os.environ.get("RAY_ADDRESS")
     if address and address != "local":
@@ -69,7 +69,7 @@ def check_output(config: Config, tracking_uri: str | None = None) -> None:
     """
     paths = find_places(config.train, "written", "train.") | find_places(config.data, "written", "data.")
     if tracking_uri is not None:
-        paths["tracking-uri"] = _path_of_store(tracking_uri)
+        paths["tracking-uri"] = _get_store_path(tracking_uri)
     for name, path in paths.items():
         if JOB_FOLDER in path:
             raise UserError(
@@ -78,7 +78,7 @@ def check_output(config: Config, tracking_uri: str | None = None) -> None:
             )
 
 
-def _path_of_store(uri: str) -> str:
+def _get_store_path(uri: str) -> str:
     """Return the absolute path of a store in files; "" where the URI names a server."""
     found = get_sqlite_path(uri)
     if found is not None:

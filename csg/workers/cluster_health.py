@@ -57,9 +57,9 @@ def check_answers(address: str) -> None:
         UserError: it cannot be joined within JOIN_SECONDS, refuses, or the address is of another kind.
     """
     deadline = time.monotonic() + JOIN_SECONDS
-    place = None if address == "auto" else _host_and_port(address)
+    place = None if address == "auto" else _split_address(address)
     while True:
-        fault = (place and _listening(place, deadline)) or _attempt(address, deadline)
+        fault = (place and _explain_silence(place, deadline)) or _attempt(address, deadline)
         if not fault:
             return
         if time.monotonic() > deadline:
@@ -71,7 +71,7 @@ def check_answers(address: str) -> None:
         time.sleep(0.5)
 
 
-def _host_and_port(address: str) -> tuple[str, int]:
+def _split_address(address: str) -> tuple[str, int]:
     scheme, found, _ = address.partition("://")
     if found:
         what = SCHEMES.get(scheme, "is of a kind that is not known here")
@@ -92,7 +92,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
     return host, port
 
 
-def _listening(place: tuple[str, int], deadline: float) -> str:
+def _explain_silence(place: tuple[str, int], deadline: float) -> str:
     """Say why nothing listens at ``place``; "" where something does."""
     try:
         socket.create_connection(place, timeout=min(5.0, max(0.1, deadline - time.monotonic()))).close()
@@ -148,7 +148,7 @@ def _check_words(address: str, file: int) -> str:
     return text
 
 
-def gone_seconds() -> float:
+def get_gone_seconds() -> float:
     """Return how long a cluster in use may not answer; somewhat later Ray would end this process without our words.
 
     Raises:
@@ -170,7 +170,7 @@ class Silence:
         """Take note of an answer."""
         self._answered = time.monotonic()
 
-    def seconds(self) -> float:
+    def measure_seconds(self) -> float:
         """Return how long it lasts; to be asked often."""
         now = time.monotonic()
         if now - self._looked > BEAT_SECONDS:  # this process stood still, as Ctrl-Z has it: nothing could be heard
@@ -186,7 +186,7 @@ def watch(ask: Callable[[], object], in_use: Callable[[], bool], where: str, *, 
         ask: asks the cluster something; where it is gone, this may wait without end, or raise.
         in_use: whether this process still uses the cluster; when it does not, nobody looks any more.
         where: the cluster, in words.
-        gone_after: for how many seconds; see :func:`gone_seconds`.
+        gone_after: for how many seconds; see :func:`get_gone_seconds`.
     """
     silence = Silence()
 
@@ -199,7 +199,7 @@ def watch(ask: Callable[[], object], in_use: Callable[[], bool], where: str, *, 
 
     def look() -> None:
         while in_use():
-            if silence.seconds() > gone_after:
+            if silence.measure_seconds() > gone_after:
                 _end(where, gone_after)
             time.sleep(LOOK_SECONDS)
 

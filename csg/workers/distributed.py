@@ -31,7 +31,7 @@ from csg.data import load_pair
 from csg.messages.errors import BadDataError, UserError
 from csg.messages.faults import LostProcessError, OutsideFaultError, find_outside_fault
 from csg.messages.text import get_last_line
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.storage.bucket import BucketGoneError
 from csg.storage.layout import get_run_folder
 from csg.training.loop import EpochReport, OnStep, OnWait, Stop
@@ -148,12 +148,12 @@ class Launch:
 
     def _fit(self, files: LaunchFiles) -> None:
         try:
-            self._trainer(files).fit()
+            self._make_trainer(files).fit()
         except Exception as error:  # Ray Train's errors for what its workers did or did not survive
             causes = list(getattr(error, "worker_failures", {}).values()) or [error]
             self.failure = f"{type(causes[0]).__name__}: {get_last_line(str(causes[0]), 2000)}"
 
-    def _trainer(self, files: LaunchFiles) -> ray.train.torch.TorchTrainer:
+    def _make_trainer(self, files: LaunchFiles) -> ray.train.torch.TorchTrainer:
         config = self._run.config
         train = config.train
         gpus = config.gpus_per_worker
@@ -212,7 +212,7 @@ def work(loop_config: dict[str, Any]) -> None:
         loop_config: ``settings`` of the run, the name of the ``launch``, the identity of the ``run``.
     """
     settings: Flat = loop_config["settings"]
-    config = config_from_flat(settings)
+    config = build_config(settings)
     folder = get_run_folder(config.train.output, loop_config["run"])
     files = LaunchFiles(folder, loop_config["launch"])
     stop = Unwanted(files.wanted)
@@ -251,7 +251,7 @@ def hold_run(run: Run, stop: Stop) -> Iterator[bool]:
 
         def take() -> bool:
             try:
-                stack.enter_context(run.locked(wait=False))
+                stack.enter_context(run.hold_lock(wait=False))
             except BlockingIOError:
                 return False
             return True

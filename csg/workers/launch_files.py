@@ -28,7 +28,7 @@ class LaunchFiles:
     @classmethod
     def remove_all(cls, folder: Place) -> None:
         """Remove those of all launches of a finished run, also of drivers that were killed."""
-        found = {*folder.names(), *(path.name for path in folder.local.glob(".ray_train-*"))}
+        found = {*folder.list_names(), *(path.name for path in folder.local.glob(".ray_train-*"))}
         launches = {
             name.partition("-")[2]
             for name in found

@@ -29,4 +29,4 @@ def train_run(run: Run, on_step: OnStep | None = None, on_wait: OnWait | None = 
             return
         if run.record.status == "finished":  # perhaps by the workers of a driver that was killed
             LaunchFiles.remove_all(run.folder)
-    yield from run.epochs(on_step)
+    yield from run.train(on_step)

@@ -38,10 +38,10 @@ def count_fitting(config: Config, nodes: Sequence[Mapping[str, float]]) -> int:
 
     A worker lies on one node; a run's workers may lie on several.
     """
-    return sum(_places(config, node) for node in nodes) // config.train.workers
+    return sum(_count_places(config, node) for node in nodes) // config.train.workers
 
 
-def _places(config: Config, node: Mapping[str, float]) -> int:
+def _count_places(config: Config, node: Mapping[str, float]) -> int:
     """Return how many workers fit on a node; a worker that takes a part of a GPU takes it of one GPU."""
     cpus, gpus = config.cpus_per_worker, config.gpus_per_worker
     by_cpus = int(node.get("CPU", 0.0) // cpus)
@@ -64,28 +64,28 @@ class Slots:
     at_most: int
     """Of those that fit."""
 
-    def now(self) -> int:
+    def count_now(self) -> int:
         """Return how many runs to train at a time, never below 1: Ray queues a run until resources are free."""
         nodes = list_nodes()
         fits = [count_fitting(config, nodes) for config in self.configs]
         return self.asked or max(1, min(self.at_most, *(count or self.at_most for count in fits)))
 
-    def next_place(self, waiting: Sequence[Config], under_way: Sequence[Config]) -> int | None:
+    def choose_next_place(self, waiting: Sequence[Config], under_way: Sequence[Config]) -> int | None:
         """Return the place among those ``waiting`` of the run to start now, or None while none should.
 
         A run that does not fit holds up no other. If nothing is running, the first one is started all the same: an
         autoscaling cluster grows only for what was submitted.
         """
         nodes = list_nodes()
-        if sum(count_fitting(config, nodes) > 0 for config in under_way) >= self.now():
+        if sum(count_fitting(config, nodes) > 0 for config in under_way) >= self.count_now():
             return None
         anyway = 0 if waiting and not under_way else None
         return next((place for place, config in enumerate(waiting) if count_fitting(config, nodes) > 0), anyway)
 
-    def shortages(self) -> list[str]:
+    def describe_shortages(self) -> list[str]:
         """Say what is needed and what nodes there are, for each configuration without room for even one run."""
         nodes = list_nodes()
-        return [_shortage(config, nodes) for config in self.configs if count_fitting(config, nodes) < 1]
+        return [_describe_shortage(config, nodes) for config in self.configs if count_fitting(config, nodes) < 1]
 
     def wait_and_check(self) -> None:
         """Wait for nodes that are still starting, up to ``train.wait_minutes``.
@@ -122,22 +122,22 @@ def _check_fits(config: Config, asked: int) -> None:
     fits = count_fitting(config, nodes)
     if fits < 1:
         raise UserError(
-            f"--train.workers: {_shortage(config, nodes)}; ask for fewer train.workers, train.threads or data.workers, "
-            "or use --train.device cpu where GPUs are short; if nodes are still starting, --train.wait-minutes waits "
-            "for them"
+            f"--train.workers: {_describe_shortage(config, nodes)}; ask for fewer train.workers, train.threads or "
+            "data.workers, or use --train.device cpu where GPUs are short; if nodes are still starting, "
+            "--train.wait-minutes waits for them"
         )
     if asked > fits:
         raise UserError(
-            f"--concurrency: {asked} runs need {asked} times {_need(config)}; the cluster's {_have(nodes)}; "
+            f"--concurrency: {asked} runs need {asked} times {_describe_need(config)}; the cluster's {_have(nodes)}; "
             f"expected at most {fits}"
         )
 
 
-def _shortage(config: Config, nodes: Sequence[Mapping[str, float]]) -> str:
-    return f"a run needs {_need(config)}, each on one node; the cluster's {_have(nodes)}"
+def _describe_shortage(config: Config, nodes: Sequence[Mapping[str, float]]) -> str:
+    return f"a run needs {_describe_need(config)}, each on one node; the cluster's {_have(nodes)}"
 
 
-def _need(config: Config) -> str:
+def _describe_need(config: Config) -> str:
     workers, gpus = config.train.workers, config.gpus_per_worker
     each = f"{pluralize(workers, 'worker')} of {pluralize(config.cpus_per_worker, 'CPU')}"
     return f"{each} and {pluralize(gpus, 'GPU')}" if gpus else each
@@ -164,7 +164,7 @@ class RoomWatch:
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        shortages = slots.shortages()
+        shortages = slots.describe_shortages()
         if len(shortages) == len(slots.configs):
             text = f"Waiting for machines: {shortages[0]}. Nothing is lost: it goes on by itself when machines come; "
         elif shortages:

@@ -15,7 +15,7 @@ from csg.tracking import TrackedRun
 
 
 def named(table: RunTable, design: str) -> AblationRuns:
-    (found,) = [each for each in table.ablations() if each.design == design]
+    (found,) = [each for each in table.list_ablations() if each.design == design]
     return found
 
 

@@ -33,7 +33,7 @@ def as_scene(run: TrackedRun) -> TrackedRun:
     return dataclasses.replace(run, params={**run.params, **SCENES}, metrics=metrics | by_class, tags=tags)
 
 
-def scenes() -> list[TrackedRun]:
+def compose_scenes() -> list[TrackedRun]:
     """The runs of an ablation and of a search, the oldest first."""
     cells = {"source only": SOURCE_ONLY, "CSG": CSG}
     runs = ablation("rivals", cells, seeds=3, lifts=(0.0, 0.1), title="Rivals")
@@ -73,7 +73,7 @@ def pictures(*, right: float, seed: int, side: tuple[int, int] = (32, 64)) -> di
 
 def write_scenes(folder: Path, others: list[TrackedRun] | None = None) -> RunTable:
     """Write the experiment as an exported folder, after ``others``, and read it back."""
-    runs = scenes()
+    runs = compose_scenes()
     table = write_experiment([*(others or []), *runs], folder, features=False)
     for number, run in enumerate(runs):
         if "csg.cell" not in run.tags:

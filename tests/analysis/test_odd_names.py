@@ -10,7 +10,7 @@ import pytest
 from analysis import report
 from analysis.report import ReportOptions
 from analysis.runs.provenance import write_command
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.tracking import TrackedRun
 from csg.tracking.reading import format_setting, parse_setting
 from csg.tracking.tracker import list_active_settings
@@ -59,6 +59,6 @@ def test_a_method_that_is_not_on_this_machine_refuses_neither_page_nor_trace(tmp
 
 
 def test_each_of_several_folders_is_a_word_of_the_command() -> None:
-    config = config_from_flat({"data.name": "folders", "data.source": ("renders a", "b")})
+    config = build_config({"data.name": "folders", "data.source": ("renders a", "b")})
     params = {name: parse_setting(format_setting(value)) for name, value in list_active_settings(config).items()}
     assert "--data.source 'renders a' b" in write_command(params)

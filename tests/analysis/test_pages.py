@@ -119,7 +119,7 @@ def test_the_view_of_a_search_shows_its_trials_with_the_searched_settings_and_no
     )
     for number, temperature in enumerate((0.07, 0.5)):
         run = Run(tiny(tmp_path, method__temperature=temperature), made_up_pair())
-        list(run.epochs())
+        list(run.train())
         run.finish()
         run.record.final["target/test/accuracy"] = 0.25 + 0.5 * number
         RunTracker(store, run, parent=parent, name=f"{number:03d} trial").log()

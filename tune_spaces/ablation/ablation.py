@@ -17,13 +17,13 @@ from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
 from csg.messages.wording import is_or_are, pluralize
-from csg.parsing import config_from_flat, overlay, with_absolute_paths
+from csg.parsing import build_config, overlay, with_absolute_paths
 from csg.storage.layout import ABLATIONS, place_at
 from csg.storage.place import Place
 from csg.tracking import TrackingError
 from csg.tracking.tags import Tag
 from csg.training.identity import resolve_settings
-from csg.training.program import source_digest
+from csg.training.program import digest_program
 from csg.training.run import Run
 from tune_spaces.ablation.cell_source import CellSource, LastEpochScheduler
 from tune_spaces.ablation.console import AblationConsole
@@ -45,7 +45,7 @@ class CellRun:
         """Open the training run as it is on disk now."""
         return Run(self.config, self.pair)
 
-    def entry(self) -> Entry:
+    def read_entry(self) -> Entry:
         """Return the run as it is on disk now, and how MLflow shows it."""
         name = f"{self.cell.name} seed {self.config.train.seed}"
         return Entry(self.run(), name=name, tags={Tag.CELL: self.cell.name})
@@ -69,7 +69,7 @@ class Ablation:
         """Names the ablation: same cells, same data and same program give the same one, whatever its seeds."""
         cells = {cell_run.cell.name: resolve_settings(cell_run.config) for cell_run in self.runs}
         data = sorted({cell_run.pair.fingerprint for cell_run in self.runs})
-        what = {"cells": cells, "data": data, "program": source_digest()}
+        what = {"cells": cells, "data": data, "program": digest_program()}
         if self.runs[0].config.selection.protocol == "held_out_source":  # its runs get figures that others lack
             what["protocol"] = "held_out_source"
         return f"{self.name}-{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]}"
@@ -95,7 +95,7 @@ class Ablation:
             description=f"{self.design.title} on {self.runs[0].pair.description}",
             base={},
             fingerprints={number: each.pair.fingerprint for number, each in enumerate(self.runs)},
-            find_entry=lambda trial_config: self.runs[trial_config[NUMBER]].entry(),
+            find_entry=lambda trial_config: self.runs[trial_config[NUMBER]].read_entry(),
         )
 
 
@@ -112,7 +112,7 @@ def configure_cells(design: Design, base: Flat, seeds: int) -> Iterator[tuple[Ce
     for seed in range(first, first + seeds):
         for cell in design.cells:
             try:
-                config = with_absolute_paths(config_from_flat(overlay(base, cell.changes) | {"train.seed": seed}))
+                config = with_absolute_paths(build_config(overlay(base, cell.changes) | {"train.seed": seed}))
             except UserError as error:
                 raise UserError(f"cell {cell.name!r} of the design: {error}") from None
             yield cell, config
@@ -128,13 +128,13 @@ def run_ablation(ablation: Ablation, console: Console) -> Outcome:
             same command goes on.
     """
     with drive(ablation.study, console) as driver:
-        entries = [cell_run.entry() for cell_run in ablation.runs]
+        entries = [cell_run.read_entry() for cell_run in ablation.runs]
         done = {number for number, entry in enumerate(entries) if entry.run.record.status == "finished"}
         missing = {number: each.config for number, each in enumerate(ablation.runs) if number not in done}
         source = CellSource(missing, asked=ablation.concurrency)
         if done:
             console.print(f"{len(done)} of {pluralize(len(entries), 'run')} {is_or_are(len(entries))} on record.")
-        driver.open(source.slots() if missing else None)
+        driver.open(source.count_slots() if missing else None)
         if done:
             with suppress(TrackingError):  # a store that is away for a while gets them at the end
                 driver.recorder.settle({number: Progress(entries[number], "finished") for number in done})
@@ -158,7 +158,7 @@ def find_progress(ablation: Ablation, ended: Collection[int]) -> dict[int, Progr
     """
     progress = {}
     for number, cell_run in enumerate(ablation.runs):
-        entry, run = cell_run.entry(), cell_run.run()
+        entry, run = cell_run.read_entry(), cell_run.run()
         if number in ended:
             if run.record.status not in ("finished", "failed"):
                 raise OutsideFaultError(

@@ -13,7 +13,7 @@ from csg.config import Config
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
-from csg.training.identity import config_id
+from csg.training.identity import compute_config_id
 from csg.workers.slots import Slots
 from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, get_ending
 
@@ -33,10 +33,10 @@ class CellSource(Searcher):
         self.broken: UserError | OutsideFaultError | None = None
         """What ends the ablation: a fault outside it, such as a full disk."""
 
-    def slots(self) -> Slots:
+    def count_slots(self) -> Slots:
         """Return how many runs at a time the cluster takes of those that have not ended."""
         numbers = [*self._waiting, *self._under_way.values()] or self._configs
-        configs = {str(config): config for config in self._configs_of(numbers)}
+        configs = {str(config): config for config in self._get_configs(numbers)}
         return Slots(tuple(configs.values()), asked=self._asked, at_most=len(self._configs))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
@@ -49,13 +49,13 @@ class CellSource(Searcher):
             raise self.broken
         if not self._waiting:
             return Searcher.FINISHED  # type: ignore[no-any-return]
-        under_way = self._configs_of(self._under_way.values())
-        place = self.slots().next_place(self._configs_of(self._waiting), under_way)
+        under_way = self._get_configs(self._under_way.values())
+        place = self.count_slots().choose_next_place(self._get_configs(self._waiting), under_way)
         if place is None:
             return None
         number = self._under_way[trial_id] = self._waiting.pop(place)
         config = self._configs[number]
-        return {**flatten(config), NUMBER: number, CONFIG_ID: config_id(config)}
+        return {**flatten(config), NUMBER: number, CONFIG_ID: compute_config_id(config)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Note that a run has ended, unless it was interrupted or lost its process."""
@@ -70,7 +70,7 @@ class CellSource(Searcher):
         """Write an empty file in place of a state: the runs' records say what is missing."""
         Path(checkpoint_path).touch()
 
-    def _configs_of(self, numbers: Iterable[int]) -> list[Config]:
+    def _get_configs(self, numbers: Iterable[int]) -> list[Config]:
         return [self._configs[number] for number in numbers]
 
 

@@ -24,13 +24,13 @@ from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError
 from csg.messages.text import make_printable
 from csg.messages.wording import pluralize
-from csg.parsing import Flags, StoreOptions, config_from_flat, parse_flags
+from csg.parsing import Flags, StoreOptions, build_config, parse_flags
 from csg.storage.layout import place_at
 from csg.tasks import find_task
 from csg.tracking import TrackedRun, View, get_default_tracking_uri
 from csg.training.dry_run import check_buildable
 from csg.training.identity import Identity
-from csg.training.selection import score_metric
+from csg.training.selection import get_score_metric
 from tune_spaces.ablation.ablation import Ablation, CellRun, configure_cells, estimate_seconds, run_ablation
 from tune_spaces.ablation.held_out import plan_parts
 from tune_spaces.designs.design import Design
@@ -89,7 +89,7 @@ def plan_ablation(flags: Flags[OptionsT], name: str, design: Design, console: Co
     """
     options, config = flags.options, flags.config
     if options.protocol is not None:
-        config = config_from_flat(flatten(config) | {"selection.protocol": options.protocol})
+        config = build_config(flatten(config) | {"selection.protocol": options.protocol})
     refused = [setting for setting in flags.given if setting in design.varied]
     if refused:
         raise UserError(f"--{refused[0]}: this design sets it cell by cell; leave it out, or declare a design")
@@ -144,7 +144,7 @@ def make_view(ablation: Ablation, parent: str, runs: Sequence[TrackedRun]) -> Vi
     """Say what MLflow's page of the runs shows."""
     config, logged = ablation.runs[0].config, {name for run in runs for name in run.params}
     varied = sorted(ablation.design.varied & logged - {"method.name"})
-    return View(parent, varied, score_metric(config), find_task(config.data).real_headline)
+    return View(parent, varied, get_score_metric(config), find_task(config.data).real_headline)
 
 
 def check_no_run_failed(ablation: Ablation) -> None:
@@ -175,7 +175,7 @@ def run_design(
         An exit code; see :func:`~csg.commands.script.run_script`.
     """
 
-    def body(console: Console) -> bool:
+    def do_work(console: Console) -> bool:
         flags = parse_flags(options, sys.argv[1:] if argv is None else argv, prog=prog, description=description)
         ablation = plan_ablation(flags, *make_design(flags), console)
         cells = len(ablation.design.cells)
@@ -201,4 +201,4 @@ def run_design(
             check_no_run_failed(each)
         return True
 
-    return run_script(body, resumes=True)
+    return run_script(do_work, resumes=True)

@@ -10,7 +10,7 @@ from csg.config import NAMED_WEIGHTS
 from csg.config.external import find_object
 from csg.config.settings import flatten
 from csg.methods.csg import PER_STAGE
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from tune_spaces.designs.design import Cell, Design
 
 POOLINGS = {"average": "average pooling", "apool": "A-pool"}
@@ -136,14 +136,14 @@ def make_rivals(pair: str, weights: str) -> Design:
     return dataclasses.replace(RIVALS, cells=(*named, *more))
 
 
-def shipped(pair: str, *, weights: str = "") -> dict[str, Design]:
+def make_shipped_designs(pair: str, *, weights: str = "") -> dict[str, Design]:
     """Return the shipped designs, sweeps being around what is CSG's default on a pair.
 
     Args:
         pair: its name.
         weights: ``model.weights``; empty for the pair's default.
     """
-    own = flatten(config_from_flat({"data.name": pair, "method.name": "csg"}))
+    own = flatten(build_config({"data.name": pair, "method.name": "csg"}))
     weight, queue_size = own["method.weight"], own["method.queue_size"]
     swept = [float(f"{weight * factor:.3g}") for factor in (0.1, 0.3, 1, 3, 10)]
     temperatures = (0.01, 0.03, 0.07, 0.2, 0.5)
@@ -161,9 +161,9 @@ def shipped(pair: str, *, weights: str = "") -> dict[str, Design]:
 
 
 def find_design(name: str, pair: str, *, weights: str = "") -> Design:
-    """Return a shipped design (see :func:`shipped`), or ``module:NAME`` or ``path/to/file.py:NAME``.
+    """Return a shipped design (see :func:`make_shipped_designs`), or ``module:NAME`` or ``path/to/file.py:NAME``.
 
     Raises:
         UserError: there is none.
     """
-    return find_object(name, shipped(pair, weights=weights), Design, "--design")
+    return find_object(name, make_shipped_designs(pair, weights=weights), Design, "--design")

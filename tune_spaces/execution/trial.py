@@ -13,10 +13,10 @@ from csg.config import Config
 from csg.data import load_pair
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError, find_outside_fault, is_process_fault
-from csg.parsing import config_from_flat, overlay
+from csg.parsing import build_config, overlay
 from csg.training.loop import EpochReport
 from csg.training.mean_run import MeanRun, open_trial_run
-from csg.training.program import source_digest
+from csg.training.program import digest_program
 from csg.training.run import Run
 from csg.workers.run import train_run
 
@@ -57,7 +57,7 @@ def get_settings(trial_config: Mapping[str, Any]) -> dict[str, Any]:
 
 def configure_trial(base: Mapping[str, Any], trial_config: Mapping[str, Any]) -> Config:
     """Return the configuration of a trial: its own settings over those that all trials share."""
-    return config_from_flat(overlay(base, get_settings(trial_config)))
+    return build_config(overlay(base, get_settings(trial_config)))
 
 
 def open_run(base: Mapping[str, Any], trial_config: Mapping[str, Any], fingerprint: str) -> Run | MeanRun:
@@ -112,7 +112,7 @@ class TrainingTrial(tune.Trainable):
             program: digest of the driver's sources.
             data: fingerprints of the driver's data, by trial number, where the driver has loaded them.
         """
-        self._is_outdated = source_digest() != program
+        self._is_outdated = digest_program() != program
         self._base = base
         self._data = data
         self._run: Run | MeanRun | None = None
@@ -128,7 +128,7 @@ class TrainingTrial(tune.Trainable):
         fingerprint = self._data.get(self._trial_config[NUMBER], "")
         run = open_run(self._base, self._trial_config, fingerprint).create()
         self._known = len(run.record.epochs)
-        self._reports = train_run(run) if isinstance(run, Run) else run.epochs()
+        self._reports = train_run(run) if isinstance(run, Run) else run.train()
         return run
 
     def step(self) -> dict[str, Any]:
@@ -148,7 +148,7 @@ class TrainingTrial(tune.Trainable):
                 raise
             with suppress(OutsideFaultError, OSError):
                 self._reports.close()
-            epochs, self._run = self._epochs(), None
+            epochs, self._run = self._count_epochs(), None
             return {EPOCH: epochs, GONE: f"node {socket.gethostname()}: {fault}", "done": True}
 
     def _step(self) -> dict[str, Any]:
@@ -162,12 +162,12 @@ class TrainingTrial(tune.Trainable):
             self._reports.close()
             if self._run is not None:
                 self._run.fail(error)
-            return {EPOCH: self._epochs(), FAILED: f"{type(error).__name__}: {error}", "done": True}
+            return {EPOCH: self._count_epochs(), FAILED: f"{type(error).__name__}: {error}", "done": True}
         spent = {**report.metrics, **final} if report.epoch > self._known else {}
         seconds = sum(value for name, value in spent.items() if name.endswith("/seconds"))
         return {EPOCH: report.epoch, SCORE: self._run.score(report.epoch), SECONDS: seconds}
 
-    def _epochs(self) -> int:
+    def _count_epochs(self) -> int:
         return 0 if self._run is None else len(self._run.record.epochs)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

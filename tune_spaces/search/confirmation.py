@@ -16,7 +16,7 @@ from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.text import make_printable
 from csg.messages.wording import pluralize
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.tasks import find_task
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
@@ -55,7 +55,7 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
         raise UserError("--confirm-top: no trial of the space has finished, so there is nothing to confirm")
     design = make_design(search, winners)
     first = search.config.train.seed + 1
-    fresh = config_from_flat({**search.base, "train.seed": first})
+    fresh = build_config({**search.base, "train.seed": first})
     ablation = Ablation(
         name=f"{CONFIRMATION}{search.name}",
         design=design,
@@ -107,7 +107,7 @@ def make_design(search: Search, best: Sequence[TrackedRun]) -> Design:
         Cell(name_cell(search, run), {n: run.params[n] for n in search.space.names if n in run.params}) for run in best
     ]
     if all(cell.name != DEFAULT for cell in cells):
-        cells.append(Cell(DEFAULT, search.space.defaults(search.base)))
+        cells.append(Cell(DEFAULT, search.space.get_defaults(search.base)))
     if search.reference is not None:
         cells.append(Cell(SOURCE_ONLY, search.reference))
     return Design(title=f"Winners of {search.name} under fresh seeds", cells=tuple(cells), base=cells[-1].name)

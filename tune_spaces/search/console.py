@@ -59,7 +59,9 @@ class SearchConsole(DriverCallback):
 
     def __enter__(self) -> SearchConsole:
         if self._console.is_terminal:
-            self._live = Live(self._table(), console=self._console, refresh_per_second=2, get_renderable=self._table)
+            self._live = Live(
+                self._make_table(), console=self._console, refresh_per_second=2, get_renderable=self._make_table
+            )
             self._live.start()
         else:
             for number in sorted(self._rows):
@@ -78,17 +80,17 @@ class SearchConsole(DriverCallback):
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """Show an epoch."""
-        row = self._row(trial)
+        row = self._make_row(trial)
         row.epoch, row.score = result[EPOCH], result.get(SCORE)
         row.status = get_ending(result, self._epochs) or "running"
         self._print(trial.config[NUMBER])
 
     def on_trial_error(self, *, trial: Any, **info: Any) -> None:
         """Show a failure."""
-        self._row(trial).status = "failed"
+        self._make_row(trial).status = "failed"
         self._print(trial.config[NUMBER])
 
-    def _row(self, trial: Any) -> Row:
+    def _make_row(self, trial: Any) -> Row:
         row = self._rows.setdefault(trial.config[NUMBER], Row("", began=time.monotonic()))
         row.seconds = time.monotonic() - row.began
         return row
@@ -102,7 +104,7 @@ class SearchConsole(DriverCallback):
                 f"{seconds:>6}  {row.what}",
             )
 
-    def _table(self) -> Table:
+    def _make_table(self) -> Table:
         ended = sum(row.status in ("finished", "stopped", "failed") for row in self._rows.values())
         table = Table(
             title=f"{ended} of {pluralize(self._trials, 'trial')} ended", title_justify="left", box=None, pad_edge=False

@@ -76,20 +76,20 @@ class Journal:
             raise
         known += line
 
-    def events(self) -> list[Event]:
+    def read_events(self) -> list[Event]:
         """Read all events. A last line that is not whole did not happen (yet)."""
         return [Event(**json.loads(line)) for line in self._read_lines().splitlines()]
 
     def repair(self) -> None:
         """Cut off a last line that a kill left unfinished; only for the one process that appends, before it does."""
         data = self._read()
-        lines = _whole_lines(data)
+        lines = _keep_whole_lines(data)
         if lines != data:
             self.file.write(lines)
         self._known = bytearray(lines)
 
     def _read_lines(self) -> bytes:
-        lines = _whole_lines(self._read())
+        lines = _keep_whole_lines(self._read())
         if self._known is None:
             self._known = bytearray(lines)
         return lines
@@ -102,7 +102,7 @@ class Journal:
             return b""
 
 
-def _whole_lines(data: bytes) -> bytes:
+def _keep_whole_lines(data: bytes) -> bytes:
     return data[: data.rfind(b"\n") + 1]
 
 
@@ -112,7 +112,7 @@ def list_in_flight(events: Sequence[Event]) -> list[int]:
     return [event.trial for event in events if event.kind == "suggested" and event.trial not in ended]
 
 
-def unfinished(events: Sequence[Event], trials: int) -> int:
+def count_unfinished(events: Sequence[Event], trials: int) -> int:
     """Count the trials that are still to run of a search over ``trials``: in flight or not yet suggested."""
     suggested = sum(event.kind == "suggested" for event in events)
     exhausted = any(event.kind == "exhausted" for event in events)

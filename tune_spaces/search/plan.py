@@ -24,18 +24,18 @@ from csg.data.pair import Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
-from csg.parsing import Flags, StoreOptions, config_from_flat, overlay
+from csg.parsing import Flags, StoreOptions, build_config, overlay
 from csg.storage.layout import SEARCHES, place_at
 from csg.storage.place import Place
 from csg.tasks import find_task
 from csg.tracking import TrackedRun, View, get_default_tracking_uri
 from csg.tracking.tags import Tag
 from csg.training.dry_run import check_trainable
-from csg.training.identity import config_id, resolve_settings
-from csg.training.loop import steps_per_epoch
+from csg.training.identity import compute_config_id, resolve_settings
+from csg.training.loop import count_steps_per_epoch
 from csg.training.mean_run import MeanRun, open_trial_run
-from csg.training.program import source_digest
-from csg.training.selection import ASKS, PROTOCOLS, Protocol, score_metric
+from csg.training.program import digest_program
+from csg.training.selection import ASKS, PROTOCOLS, Protocol, get_score_metric
 from tune_spaces.execution.driver import Study
 from tune_spaces.execution.recorder import Entry
 from tune_spaces.execution.trial import NUMBER, ROLE, configure_trial, get_settings
@@ -99,11 +99,11 @@ class Search:
         """Names the search: same flags, same data and same program give the same search."""
         what = {
             "base": resolve_settings(self.config) | {"train.seed": self.config.train.seed},
-            "space": self.space.description(),
+            "space": self.space.describe(),
             "score": self.score_metric,
             "num_samples": self.options.num_samples,
             "data": self.pair.fingerprint,
-            "program": source_digest(),
+            "program": digest_program(),
         }
         digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
         return f"{self.config.data.name}-{self.config.selection.protocol}-seed{self.options.seed}-{digest}"
@@ -119,13 +119,13 @@ class Search:
         """What makes a trial source only, at the default trial's learning rates; None where that one is source only."""
         if is_source_only(self.config):
             return None
-        default = self.space.defaults(self.base).items()
+        default = self.space.get_defaults(self.base).items()
         return {n: value for n, value in default if not n.startswith(("method.", "averaging."))} | REFERENCE
 
     @cached_property
     def default_id(self) -> str:
         """The identity of the default setting, which the sampler may suggest too."""
-        return config_id(config_from_flat(overlay(self.base, self.space.defaults(self.base))))
+        return compute_config_id(build_config(overlay(self.base, self.space.get_defaults(self.base))))
 
     @property
     def confirmed(self) -> int:
@@ -151,8 +151,8 @@ class Search:
         if not isinstance(run, MeanRun):
             return ""
         parts, trials = len(run.parts), self.options.num_samples
-        steps = sum(steps_per_epoch(part.config, part.pair) for part in run.parts.values())
-        whole = steps / steps_per_epoch(self.config, self.pair)
+        steps = sum(count_steps_per_epoch(part.config, part.pair) for part in run.parts.values())
+        whole = steps / count_steps_per_epoch(self.config, self.pair)
         said = (
             f"A trial is {parts} trainings, each without one source ({', '.join(run.parts)}), in all {whole:.1f} times "
             f"the steps of one on all sources: at most {parts * trials} for {trials} trials"
@@ -183,7 +183,7 @@ class Search:
     @property
     def score_metric(self) -> str:
         """The metric that the protocol selects by."""
-        return score_metric(self.config)
+        return get_score_metric(self.config)
 
     @property
     def study(self) -> Study:
@@ -251,7 +251,7 @@ def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
     stated = "selection.protocol" in flags.stated or config.data.trained_on == "target"
     usual = "unlabelled" if config.data.names_target else "source"
     protocol = options.protocol or (config.selection.protocol if stated else usual)
-    config = config_from_flat(flatten(config) | {"selection.protocol": protocol})
+    config = build_config(flatten(config) | {"selection.protocol": protocol})
     if config.selection.protocol not in PROTOCOLS:
         raise UserError(
             f"selection.protocol: expected one of {', '.join(PROTOCOLS)} in a search, found "

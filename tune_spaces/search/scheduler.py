@@ -31,7 +31,7 @@ class JournaledASHA(FIFOScheduler):
         self._scores: dict[float, dict[int, float]] = {r: {} for r in itertools.takewhile(lambda r: r < epochs, rungs)}
         """By rung (in epochs, ascending) and trial number."""
         self._decided: dict[tuple[int, int], str] = {}
-        for event in journal.events():
+        for event in journal.read_events():
             if event.kind == "reported" and event.score is not None:
                 self._halve(event.trial, event.epoch, event.score)
                 self._decided[event.trial, event.epoch] = event.decision

@@ -49,12 +49,12 @@ def search_script(
         An exit code; see :func:`~csg.commands.script.run_script`.
     """
 
-    def body(console: Console) -> bool:
+    def do_work(console: Console) -> bool:
         given = sys.argv[1:] if argv is None else argv
         flags = parse_flags(options, given, prog=prog, description=description, base=START | {"data.name": pair})
         return search_and_conclude(plan_search(flags, console), console).done
 
-    return run_script(body, resumes=True)
+    return run_script(do_work, resumes=True)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _confirm(search: Search, outcome: Outcome, console: Console) -> bool:
 
 def describe_failures(search: Search, *, lost: int) -> str:
     """Say how many trials failed, or lost their processes for good; empty where none did."""
-    events = Journal(search.folder / JOURNAL).events()
+    events = Journal(search.folder / JOURNAL).read_events()
     trials = next((event.trial for event in events if event.kind == "exhausted"), search.options.num_samples)
     failed = sum(event.kind == "ended" and event.decision == "failed" for event in events)
     parts = []

@@ -17,7 +17,7 @@ from tune_spaces.execution.driver import Outcome, drive
 from tune_spaces.execution.recorder import Progress
 from tune_spaces.execution.trial import NUMBER, ROLE, TrainingTrial
 from tune_spaces.search.console import SearchConsole
-from tune_spaces.search.journal import Event, Journal, unfinished
+from tune_spaces.search.journal import Event, Journal, count_unfinished
 from tune_spaces.search.plan import Search
 from tune_spaces.search.scheduler import JournaledASHA
 from tune_spaces.search.searcher import JournaledOptunaSearch
@@ -34,13 +34,13 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
     """
     options, epochs = search.options, search.config.train.epochs
     journal = Journal(search.folder / JOURNAL)
-    if options.resume and not journal.events():
-        found = ", ".join(search.above.names()) or "none"
+    if options.resume and not journal.read_events():
+        found = ", ".join(search.above.list_names()) or "none"
         raise UserError(f"--resume: no search with these flags was started in {search.above}; found {found}")
     with drive(search.study, console) as driver:
         journal.repair()
-        known = journal.events()
-        remaining = unfinished(known, options.num_samples)
+        known = journal.read_events()
+        remaining = count_unfinished(known, options.num_samples)
         # Few enough at a time for the sampler to learn from four rounds, unless told otherwise.
         slots = Slots((search.config,), asked=options.concurrency, at_most=max(1, options.num_samples // 4))
         driver.open(slots if remaining else None)
@@ -52,7 +52,7 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
             trials=options.num_samples,
             epochs=epochs,
             seed=options.seed,
-            slots=slots.now,
+            slots=slots.count_now,
         )
         if remaining:
             if known:
@@ -68,9 +68,9 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
                     count=remaining,
                     minutes=options.time_budget,
                 )
-        events = journal.events()
+        events = journal.read_events()
         progress = find_progress(search, events, lost=driver.recorder.lost)
-        left = unfinished(events, options.num_samples)
+        left = count_unfinished(events, options.num_samples)
         return driver.conclude(progress, unfinished=left, minutes=options.time_budget)
 
 

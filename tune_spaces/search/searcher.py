@@ -15,9 +15,9 @@ from ray.tune.search import Searcher
 
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError, find_outside_fault
-from csg.parsing import config_from_flat, overlay
+from csg.parsing import build_config, overlay
 from csg.randomness import generator
-from csg.training.identity import config_id
+from csg.training.identity import compute_config_id
 from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, ROLE, SCORE, Ending, get_ending
 from tune_spaces.search.journal import Event, Journal, list_in_flight
 from tune_spaces.spaces.space import Space
@@ -69,7 +69,7 @@ class JournaledOptunaSearch(Searcher):
         self._fixed = dict(fixed)
         self._references = len(references)
         self._first = [(role, dict(settings)) for role, settings in references]
-        default = space.defaults(fixed)
+        default = space.get_defaults(fixed)
         if self._identify(default) not in {self._identify(settings) for _, settings in self._first}:
             self._first.append(("default", default))
         self._journal = journal
@@ -86,7 +86,7 @@ class JournaledOptunaSearch(Searcher):
         """What Optuna knows of each trial, in the order of their numbers."""
         self.broken: UserError | OutsideFaultError | None = None
         """What ends the search: another driver is at it, or there is a fault outside, such as a full disk."""
-        events = journal.events()
+        events = journal.read_events()
         self._replay(events)
         self._in_flight = list_in_flight(events)
 
@@ -138,7 +138,7 @@ class JournaledOptunaSearch(Searcher):
         return create_trial(params=settings, distributions=point.distributions, **outcome)
 
     def _identify(self, settings: Mapping[str, Any]) -> str:
-        return config_id(config_from_flat(overlay(self._fixed, settings)))
+        return compute_config_id(build_config(overlay(self._fixed, settings)))
 
     def build_study(self) -> optuna.Study:
         """Build the study that the next trial is asked of: all trials so far by number, and a sampler seeded for it.

@@ -17,7 +17,7 @@ from csg.data.pair import TARGET_TEST
 from csg.messages.console import Console
 from csg.messages.text import quote_for_shell
 from csg.messages.wording import pluralize
-from csg.parsing import config_from_flat, overlay, to_yaml
+from csg.parsing import build_config, overlay, to_yaml
 from csg.storage.layout import JOURNAL
 from csg.tasks import find_task
 from csg.tasks.task import Task
@@ -38,7 +38,7 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> None:
     folder = search.folder
     finished = [run for run in runs if run.status == "finished"]
     best = next(iter(rank_trials(runs)), None)
-    events = Journal(folder / JOURNAL).events()
+    events = Journal(folder / JOURNAL).read_events()
     queries = count_target_queries(events, search.config.selection.protocol)
     tracker.log_metrics(
         outcome.parent, {"trials": float(len(runs)), "trials_finished": float(len(finished)), "target_queries": queries}
@@ -50,7 +50,9 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> None:
         tracker.log_artifact(outcome.parent, path)
     counts = {status: sum(run.status == status for run in runs) for status in ("finished", "stopped", "failed")}
     console.print()
-    console.print(f"{', '.join(f'{n} {status}' for status, n in counts.items())}; {cost(outcome, runs, events)}")
+    console.print(
+        f"{', '.join(f'{n} {status}' for status, n in counts.items())}; {describe_cost(outcome, runs, events)}"
+    )
     for run in runs:
         if run.status == "failed":
             reason = run.tags.get(Tag.ERROR, UNKNOWN_ERROR).partition("\n")[0][:200]
@@ -61,7 +63,7 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> None:
         console.print("No trial of the space has finished yet, so there is no best configuration.")
         return
     best_place = search.best
-    with best_place.replacing() as file:
+    with best_place.open_replacement() as file:
         file.write(format_best(search, best).encode())
     tracker.log_artifact(outcome.parent, best_place)
     tracker.log_metrics(outcome.parent, {f"best/{metric}": best.metrics[SELECTION_SCORE]})
@@ -83,7 +85,7 @@ def count_target_queries(events: list[Event], protocol: str) -> int:
 def format_best(search: Search, best: TrackedRun) -> str:
     """Write the best trial's settings, all of them, with the command that trains it."""
     settings = {name: best.params[name] for name in search.space.names if name in best.params}
-    config = config_from_flat(overlay(search.base, settings))
+    config = build_config(overlay(search.base, settings))
     head = (
         f"# {best.name}, the best of search {search.name}\n"
         f"# selected by {search.score_metric} = {best.metrics[SELECTION_SCORE]:.4f}\n"
@@ -92,7 +94,7 @@ def format_best(search: Search, best: TrackedRun) -> str:
     return head + to_yaml(config)
 
 
-def cost(outcome: Outcome, runs: list[TrackedRun], events: list[Event]) -> str:
+def describe_cost(outcome: Outcome, runs: list[TrackedRun], events: list[Event]) -> str:
     """Say what the search took: time, what was not training, and disk."""
     overheads = measure_overheads(events, outcome.running_seconds)
     parts = [

@@ -76,6 +76,6 @@ CONTRAST = Space((TEMPERATURE, QUEUE_SIZE, *WEIGHTS), follows=True)
 STAGES_ALONE = Space((STAGES, *POOLING), follows=True)
 
 
-def of_every_stage(name: str) -> str:
+def name_for_every_stage(name: str) -> str:
     """Return the setting that says of every stage what ``name`` says of one; other names as they are."""
     return re.sub(r"^method\.stage\d\.", "method.", name)

@@ -8,8 +8,8 @@ from typing import Any
 from csg.config import Config
 from csg.config.settings import describe_unknown, flatten
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat, overlay
-from tune_spaces.spaces.csg import of_every_stage
+from csg.parsing import build_config, overlay
+from tune_spaces.spaces.csg import name_for_every_stage
 from tune_spaces.spaces.space import Space
 
 
@@ -32,9 +32,11 @@ def narrow_space(
     flat = flatten(config)
     if not space.follows:
         flat = {name: value for name, value in flat.items() if name in stated}
-    start = {name: flat.get(of_every_stage(name)) if flat.get(name) is None else flat[name] for name in space.names}
-    pinned = {name for name in space.names if given.keys() & {name, of_every_stage(name)}}
-    return space.without(pinned).starting_at(start)
+    start = {
+        name: flat.get(name_for_every_stage(name)) if flat.get(name) is None else flat[name] for name in space.names
+    }
+    pinned = {name for name in space.names if given.keys() & {name, name_for_every_stage(name)}}
+    return space.without(pinned).start_at(start)
 
 
 def check_space(space: Space, base: Mapping[str, Any], config: Config) -> None:
@@ -55,7 +57,7 @@ def check_space(space: Space, base: Mapping[str, Any], config: Config) -> None:
                 if name not in known:
                     raise UserError(describe_unknown(name, known))
         space.check_conditions(base)
-        for point in space.corners(base):
-            config_from_flat(overlay(base, point))
+        for point in space.list_corners(base):
+            build_config(overlay(base, point))
     except UserError as error:
         raise UserError(f"--space: does not fit --method.name {config.method.name}: {error}") from None

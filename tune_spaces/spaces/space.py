@@ -53,7 +53,7 @@ class Float:
             raise UserError(f"{self.name}: expected a default above 0 with relative=True, found {self.default:g}")
         _check_default(self)
 
-    def moved_to(self, value: Any) -> Float:
+    def with_default(self, value: Any) -> Float:
         """Return the parameter with another default, and a relative range with it.
 
         Raises:
@@ -101,7 +101,7 @@ class Choice:
                 raise UserError(f"{self.name}: expected options that differ, found {option!r} twice")
         _check_default(self)
 
-    def moved_to(self, value: Any) -> Choice:
+    def with_default(self, value: Any) -> Choice:
         """Return the parameter with another default.
 
         Raises:
@@ -208,7 +208,7 @@ class Space:
         left = tuple(parameter for parameter in self.parameters if parameter.name not in pinned)
         return dataclasses.replace(self, parameters=left)
 
-    def starting_at(self, settings: Mapping[str, Any]) -> Space:
+    def start_at(self, settings: Mapping[str, Any]) -> Space:
         """Take the defaults from ``settings`` where they have a value: the default trial is then what they say.
 
         Raises:
@@ -218,7 +218,7 @@ class Space:
         for parameter in self.parameters:
             value = settings.get(parameter.name)
             try:
-                moved.append(parameter if value is None else parameter.moved_to(value))
+                moved.append(parameter if value is None else parameter.with_default(value))
             except UserError:
                 raise UserError(
                     f"{parameter.name}: the space searches {parameter.extent}, found {value!r}; set it with a flag to "
@@ -226,12 +226,12 @@ class Space:
                 ) from None
         return dataclasses.replace(self, parameters=tuple(moved))
 
-    def corners(self, fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def list_corners(self, fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the point of all defaults, and points that take each bound and each option once."""
-        yield self.defaults(fixed)
+        yield self.get_defaults(fixed)
         for parameter in self.parameters:
             for value in (parameter.low, parameter.high) if isinstance(parameter, Float) else parameter.options:
-                yield self.defaults(fixed, {parameter.name: value})
+                yield self.get_defaults(fixed, {parameter.name: value})
 
     def check_conditions(self, fixed: Mapping[str, Any]) -> None:
         """Ask every condition at points that combine the options in all ways, or in COMBINATIONS of them.
@@ -241,13 +241,13 @@ class Space:
         """
         choices = {p.name: p.options for p in self.parameters if isinstance(p, Choice)}
         for options in itertools.islice(itertools.product(*choices.values()), COMBINATIONS):
-            self.defaults(fixed, dict(zip(choices, options, strict=True)))
+            self.get_defaults(fixed, dict(zip(choices, options, strict=True)))
 
-    def description(self) -> list[str]:
+    def describe(self) -> list[str]:
         """Describe each parameter in text that is the same in every process."""
         return [f"{dataclasses.replace(p, when=None)!r} {_named(p.when)}" for p in self.parameters]
 
-    def defaults(self, fixed: Mapping[str, Any], chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def get_defaults(self, fixed: Mapping[str, Any], chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the point of all defaults but for what is ``chosen``, inactive parameters left out.
 
         Args:

@@ -40,7 +40,7 @@ def random_crop(
     scale = SCALES[rng.integers(len(SCALES))]
     width, height = (max(1, round(scale * length)) for length in picture.size)
     left, top = (int(rng.integers(min(0, rest), max(0, rest) + 1)) for rest in (width - side, height - side))
-    pixels, labels = _square(picture, classes, side, scaled=(width, height), corner=(left, top))
+    pixels, labels = _cut_square(picture, classes, side, scaled=(width, height), corner=(left, top))
     if mirror and rng.random() < 0.5:
         return pixels.flip(2), labels.flip(1)
     return pixels, labels
@@ -49,15 +49,15 @@ def random_crop(
 def centre_crop(picture: Image.Image, classes: Bytes, side: int) -> tuple[Tensor, Tensor]:
     """Cut out the middle square at the image's own size; see :func:`random_crop`."""
     left, top = ((length - side) // 2 for length in picture.size)
-    return _square(picture, classes, side, scaled=picture.size, corner=(left, top))
+    return _cut_square(picture, classes, side, scaled=picture.size, corner=(left, top))
 
 
-def whole_image(picture: Image.Image, classes: Bytes) -> tuple[Tensor, Tensor]:
+def make_tensors(picture: Image.Image, classes: Bytes) -> tuple[Tensor, Tensor]:
     """Return (3, H, W) uint8 pixels and (H, W) int64 classes, ``IGNORED`` where there is none."""
-    return _pixels(picture), _labels(classes)
+    return _make_pixels(picture), _make_labels(classes)
 
 
-def _square(
+def _cut_square(
     picture: Image.Image, classes: Bytes, side: int, *, scaled: tuple[int, int], corner: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """Cut a square out of the image as it would be after scaling, without scaling what is outside the square."""
@@ -70,23 +70,23 @@ def _square(
     square.paste(picture.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=box), place)
     labels = np.full((side, side), VOID, dtype=np.uint8)
     columns, rows = (
-        _nearest(np.arange(*span), length, of_scaled)
+        _find_nearest(np.arange(*span), length, of_scaled)
         for span, length, of_scaled in zip(spans, picture.size, scaled, strict=True)
     )
     labels[place[1] : place[1] + bottom - top, place[0] : place[0] + right - left] = classes[np.ix_(rows, columns)]
-    return whole_image(square, labels)
+    return make_tensors(square, labels)
 
 
-def _nearest(places: npt.NDArray[np.int64], length: int, scaled: int) -> npt.NDArray[np.int64]:
+def _find_nearest(places: npt.NDArray[np.int64], length: int, scaled: int) -> npt.NDArray[np.int64]:
     """Return which of ``length`` pixels the middles of pixels lie in when they are ``scaled`` in all; exact."""
     nearest: npt.NDArray[np.int64] = (2 * places + 1) * length // (2 * scaled)
     return nearest
 
 
-def _pixels(picture: Image.Image) -> Tensor:
+def _make_pixels(picture: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
-def _labels(classes: Bytes) -> Tensor:
+def _make_labels(classes: Bytes) -> Tensor:
     labels = torch.from_numpy(classes.astype(np.int64))
     return labels.masked_fill_(labels == VOID, IGNORED)

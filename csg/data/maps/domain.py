@@ -15,7 +15,7 @@ import torch
 from csg.config import Ids
 from csg.data.domain import Look
 from csg.data.fault import BadImageError, Fault
-from csg.data.maps.files import MapFiles, size_mismatch
+from csg.data.maps.files import MapFiles, describe_size_mismatch
 from csg.data.maps.judgement import judge_maps
 from csg.data.maps.label_maps import VOID, read_ids
 from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, read_bytes
@@ -50,13 +50,13 @@ class MapDomain:
     def find_unlisted(self, *, allow_missing: bool) -> tuple[list[Fault], tuple[PassedOver, ...]]:
         """Count what is passed over for its name; what has no partner is among the faults of the listing."""
         found = [
-            Found(one.path, self._reason(one))
+            Found(one.path, self._explain(one))
             for one in list_files(self.files.folder)
             if str(one.path.relative_to(self.files.folder)) not in self.named
         ]
         return [], count_passed_over(found, self.files.folder)
 
-    def _reason(self, found: Found) -> str:
+    def _explain(self, found: Found) -> str:
         """Say why a file is not used."""
         path = found.path.relative_to(self.files.folder).as_posix()
         if found.reason != OF_SYSTEM and self.companions is not None and self.companions.fullmatch(path):
@@ -81,7 +81,7 @@ class MapDomain:
         faults: list[Fault] = []
         contents: list[bytes] = []
 
-        def decoded(path: Path, decode: Callable[[bytes], DecodedT]) -> DecodedT | None:
+        def decode_or_note(path: Path, decode: Callable[[bytes], DecodedT]) -> DecodedT | None:
             contents.append(b"")
             try:
                 content = read_bytes(path)
@@ -92,14 +92,14 @@ class MapDomain:
                 return None
 
         files = self.files
-        seen = decoded(files.images.path(index), lambda content: files.picture(index, content))
-        path, limit = files.maps.path(index), files.maps.limit
-        found = decoded(path, lambda content: read_ids(path, content, limit))
+        seen = decode_or_note(files.images.get_path(index), lambda content: files.decode_picture(index, content))
+        path, limit = files.maps.get_path(index), files.maps.limit
+        found = decode_or_note(path, lambda content: read_ids(path, content, limit))
         ids = None if found is None else found.shown
         classes = None
         if found is not None:
             try:
-                classes = files.classes(index, found)
+                classes = files.read_classes(index, found)
             except BadImageError as error:
                 faults.append(error.fault)
         pixels = np.zeros(len(self.classes), dtype=np.int64)
@@ -107,8 +107,8 @@ class MapDomain:
             return Look(None, tuple(contents), tuple(faults), pixels, ids=ids)
         picture, orientation = seen
         if picture.size != classes.shape[::-1]:  # a header told otherwise
-            reason = size_mismatch(classes.shape[::-1], picture.size)
-            fault = Fault("bad image", str(files.maps.path(index)), f"expected a label map, {reason}")
+            reason = describe_size_mismatch(classes.shape[::-1], picture.size)
+            fault = Fault("bad image", str(files.maps.get_path(index)), f"expected a label map, {reason}")
             return Look(None, tuple(contents), (fault,), pixels, ids=ids)
         pixels = np.bincount(classes[classes != VOID], minlength=len(self.classes))
         if orientation != 1:
@@ -116,7 +116,7 @@ class MapDomain:
                 f"it has EXIF orientation {orientation}, which is not applied, because its label map lies over the "
                 "pixels as they are stored (csg predict does apply it); remove the tag if a viewer shows it turned"
             )
-            faults.append(Fault("orientation not applied", str(files.images.path(index)), reason))
+            faults.append(Fault("orientation not applied", str(files.images.get_path(index)), reason))
         return Look(picture.size, tuple(contents), tuple(faults), pixels, ids=ids)
 
     def judge(self, looks: Sequence[Look]) -> list[Fault]:
@@ -161,11 +161,11 @@ def pair_maps(
     ]
     pairs = {path: maps[name] for name, path in images.items() if name in maps}
     files = MapFiles.of(folder, pairs, cache=cache, limit=limit, ids=ids)
-    of_images, of_maps = files.header_sizes(cache)
+    of_images, of_maps = files.read_header_sizes(cache)
     # A file whose header cannot be read is no mismatch: that it is damaged is found when it is decoded.
     differ = (of_images != of_maps).any(axis=1) & of_images.all(axis=1) & of_maps.all(axis=1)
     for index in np.flatnonzero(differ).tolist():
         sizes = [(int(one[0]), int(one[1])) for one in (of_maps[index], of_images[index])]
-        reason = f"{size_mismatch(*sizes)}; neither is used"
-        faults.append(Fault("size mismatch", str(files.maps.path(index)), f"expected a label map, {reason}"))
+        reason = f"{describe_size_mismatch(*sizes)}; neither is used"
+        faults.append(Fault("size mismatch", str(files.maps.get_path(index)), f"expected a label map, {reason}"))
     return files.subset(torch.from_numpy(np.flatnonzero(~differ))), tuple(faults)

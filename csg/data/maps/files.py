@@ -104,7 +104,7 @@ class MapFiles:
         """Return how many files would have to be read to know what they hold."""
         return self.images.contents.count_unknown() + self.maps.contents.count_unknown()
 
-    def picture(self, index: int, content: bytes | None = None) -> tuple[Image.Image, int]:
+    def decode_picture(self, index: int, content: bytes | None = None) -> tuple[Image.Image, int]:
         """Decode an image to RGB as it is stored, over which its label map lies; ``content`` is the file's if known.
 
         Returns:
@@ -113,26 +113,26 @@ class MapFiles:
         Raises:
             BadImageError: it cannot be used.
         """
-        path = self.images.path(index)
+        path = self.images.get_path(index)
         return decode_stored(path, read_bytes(path) if content is None else content, self.images.limit)
 
-    def table(self, index: int) -> Bytes:
+    def get_table(self, index: int) -> Bytes:
         """Return what the ids of a label file mean: (256,) classes."""
         by_name = self.maps.name(index).endswith(TRAIN_IDS_END)
         return TRAIN_IDS if self.ids == "train_ids" or (self.ids == "by_name" and by_name) else LABEL_IDS
 
-    def classes(self, index: int, found: IdMap | None = None) -> Bytes:
+    def read_classes(self, index: int, found: IdMap | None = None) -> Bytes:
         """Return the (H, W) classes of a label file; ``found`` is what it holds where that is known.
 
         Raises:
             BadImageError: it cannot be used, or its ids are not those of its table.
         """
         if found is None:
-            path = self.maps.path(index)
+            path = self.maps.get_path(index)
             found = read_ids(path, read_bytes(path), self.maps.limit)
-        return found.classes(self.table(index), trusted=self.ids != "by_name")
+        return found.look_up_classes(self.get_table(index), trusted=self.ids != "by_name")
 
-    def header_sizes(self, cache: Path) -> tuple[Sizes, Sizes]:
+    def read_header_sizes(self, cache: Path) -> tuple[Sizes, Sizes]:
         """Return (N, 2) width and height of images and of label files by their headers; 0 where there is none.
 
         The headers are read once: the result is kept in the folder ``cache`` until a file changes.
@@ -145,13 +145,13 @@ class MapFiles:
             for part in (files.names, files.ends, files.stamps):
                 digest.update(part.tobytes())
         path = cache / f"sizes-{digest.hexdigest()[:16]}.npy"
-        kept = _kept_sizes(path, len(self))
+        kept = _load_kept_sizes(path, len(self))
         if kept is None:
             waiting = WaitingLines(f"read the sizes of {{}} files below {self.folder}", 2 * len(self))
             found = []
             for files in (self.images, self.maps):
                 for place in range(len(self)):
-                    found.append(png_size(files.path(place)))
+                    found.append(read_png_size(files.get_path(place)))
                     waiting.add(1)
             kept = np.array(found, dtype=np.int32).reshape(2, len(self), 2)
             with write_cached(path) as file:
@@ -178,18 +178,20 @@ class FileMapStream(MapStream):
 
     def decode(self, index: int) -> tuple[Image.Image, Bytes]:
         """See :class:`MapStream`."""
-        (picture, _), classes = self.files.picture(index), self.files.classes(index)
+        (picture, _), classes = self.files.decode_picture(index), self.files.read_classes(index)
         if picture.size != classes.shape[::-1]:
-            raise BadMapError(self.files.maps.path(index), size_mismatch(classes.shape[::-1], picture.size))
+            raise BadMapError(
+                self.files.maps.get_path(index), describe_size_mismatch(classes.shape[::-1], picture.size)
+            )
         return picture, classes
 
 
-def size_mismatch(of_map: tuple[int, int], of_image: tuple[int, int]) -> str:
+def describe_size_mismatch(of_map: tuple[int, int], of_image: tuple[int, int]) -> str:
     """Say how the sizes of a label map and of its image differ; neither is ever resized to fit the other."""
     return f"found {of_map[0]}x{of_map[1]} pixels where its image has {of_image[0]}x{of_image[1]}"
 
 
-def png_size(path: Path) -> tuple[int, int]:
+def read_png_size(path: Path) -> tuple[int, int]:
     """Return width and height by the header of a PNG file; (0, 0) where it has none.
 
     Raises:
@@ -210,7 +212,7 @@ def png_size(path: Path) -> tuple[int, int]:
     return (width, height) if max(width, height) < 2**31 else (0, 0)
 
 
-def _kept_sizes(path: Path, images: int) -> Sizes | None:
+def _load_kept_sizes(path: Path, images: int) -> Sizes | None:
     """Return what is kept, or None where nothing is, or it is damaged."""
     try:
         kept = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)

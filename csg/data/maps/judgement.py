@@ -42,12 +42,12 @@ def judge_maps(
     place, flag = _place(files), f"--data.{side}-ids"
     counts = [look.pixels for look in looks if look.size is not None and look.pixels is not None]
     pixels = np.sum(counts, axis=0) if counts else np.zeros(len(classes), dtype=np.int64)
-    by_label_ids = [ids for index, ids in shown.items() if files.table(index) is not TRAIN_IDS]
+    by_label_ids = [ids for index, ids in shown.items() if files.get_table(index) is not TRAIN_IDS]
     if by_label_ids and files.ids == "by_name":
         together = np.any(by_label_ids, axis=0)
         if fit_train_ids(together) and (pixels.any() or _holds_train_ids(together)):
             reason = (
-                f"expected label maps of Cityscapes' labelIds, found ids {in_words(together)}, which fit its "
+                f"expected label maps of Cityscapes' labelIds, found ids {list_ranges(together)}, which fit its "
                 f"labelTrainIds better; if they are those, set {flag} train_ids; if they are labelIds all the same, "
                 f"set {flag} label_ids"
             )
@@ -56,7 +56,8 @@ def judge_maps(
     if counts and not pixels.any():
         reason = (
             f"expected pixels of some class in the {side}'s {len(counts):,} label maps, found ids "
-            f"{in_words(np.any(list(shown.values()), axis=0))} only, all of them void; {flag} says whose ids they are"
+            f"{list_ranges(np.any(list(shown.values()), axis=0))} only, all of them void; {flag} says whose ids "
+            "they are"
         )
         faults.append(Fault("no labelled pixel", place, reason))
     elif counts and not pixels.all():
@@ -69,7 +70,7 @@ def _find_mixed(files: MapFiles, shown: Mapping[int, Shown], flag: str) -> list[
     """Return a fault where maps, and not just a few, fit another table than the one by which they are read."""
     by_table: dict[bool, list[int]] = {True: [], False: []}
     for index in shown:
-        by_table[files.table(index) is TRAIN_IDS].append(index)
+        by_table[files.get_table(index) is TRAIN_IDS].append(index)
     faults = []
     for by_train_ids, places in by_table.items():
         fits = _holds_label_ids if by_train_ids else _holds_train_ids
@@ -137,7 +138,7 @@ def list_map_parts(stream: Stream) -> list[FileMapStream]:
     return [part for part in parts if isinstance(part, FileMapStream)]
 
 
-def in_words(shown: Shown) -> str:
+def list_ranges(shown: Shown) -> str:
     """List ids as ranges: ``0 to 18, 255``."""
     ids = np.flatnonzero(shown)
     runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)

@@ -63,16 +63,16 @@ class OtherIdsError(BadMapError):
     kind = "palette against ids"
 
 
-def _table(classes: dict[int, int]) -> Bytes:
+def _make_table(classes: dict[int, int]) -> Bytes:
     table = np.full(256, _UNKNOWN, dtype=np.uint8)
     for found, label in classes.items():
         table[found] = label
     return table
 
 
-LABEL_IDS: Final[Bytes] = _table(dict.fromkeys(DEFINED_IDS, VOID) | {one: i for i, one in enumerate(CLASS_IDS)})
+LABEL_IDS: Final[Bytes] = _make_table(dict.fromkeys(DEFINED_IDS, VOID) | {one: i for i, one in enumerate(CLASS_IDS)})
 """(256,) classes by ``labelIds``."""
-TRAIN_IDS: Final[Bytes] = _table({VOID: VOID} | {label: label for label in range(len(CLASSES))})
+TRAIN_IDS: Final[Bytes] = _make_table({VOID: VOID} | {label: label for label in range(len(CLASSES))})
 """(256,) classes by ``labelTrainIds``, which are the classes themselves and 255 for void."""
 
 
@@ -93,7 +93,7 @@ class IdMap:
         shown: npt.NDArray[np.bool_] = np.bincount(self.ids.ravel(), minlength=256) > 0
         return shown
 
-    def classes(self, table: Bytes, *, trusted: bool = False) -> Bytes:
+    def look_up_classes(self, table: Bytes, *, trusted: bool = False) -> Bytes:
         """Return (H, W) classes, :data:`VOID` where there is none.
 
         Args:
@@ -105,7 +105,7 @@ class IdMap:
             UnknownIdError: an id is not in the table.
         """
         if self.palette is not None and not trusted and may_contradict(self.palette, table):
-            reason = contradiction(self.palette, self.shown, table)
+            reason = explain_contradiction(self.palette, self.shown, table)
             if reason is not None:
                 raise OtherIdsError(self.path, reason)
         classes: Bytes = table[self.ids]
@@ -134,17 +134,17 @@ def read_ids(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) 
 
 def may_contradict(palette: Bytes, table: Bytes) -> bool:
     """Whether the palette gives some id, be it shown or not, the colour of another class than the table's."""
-    by_colour, differ = _against(palette, table)
+    by_colour, differ = _compare_colours(palette, table)
     return bool((differ & (by_colour != VOID)).any())
 
 
-def contradiction(palette: Bytes, shown: npt.NDArray[np.bool_], table: Bytes) -> str | None:
+def explain_contradiction(palette: Bytes, shown: npt.NDArray[np.bool_], table: Bytes) -> str | None:
     """Say how a palette shows that ids do not mean what a table says; None where it does not.
 
     A palette counts that gives at least half of the ids that are shown the colours of Cityscapes' classes: others are
     made up, and say nothing.
     """
-    by_colour, differ = _against(palette, table)
+    by_colour, differ = _compare_colours(palette, table)
     shown = shown[: len(palette)]
     coloured = shown & (by_colour != VOID)
     if not (coloured & differ).any() or 2 * coloured.sum() < shown.sum():
@@ -154,7 +154,7 @@ def contradiction(palette: Bytes, shown: npt.NDArray[np.bool_], table: Bytes) ->
     which = "labelTrainIds" if table is TRAIN_IDS else "labelIds"
     order = "another order"
     for other, name in ((LABEL_IDS, "labelIds"), (TRAIN_IDS, "labelTrainIds")):
-        if not (coloured & _against(palette, other)[1]).any():
+        if not (coloured & _compare_colours(palette, other)[1]).any():
             order = f"the order of {name}"
     return (
         f"found ids that its palette gives the colours of Cityscapes in {order}: {one} has the colour of "
@@ -163,7 +163,7 @@ def contradiction(palette: Bytes, shown: npt.NDArray[np.bool_], table: Bytes) ->
     )
 
 
-def _against(palette: Bytes, table: Bytes) -> tuple[Bytes, npt.NDArray[np.bool_]]:
+def _compare_colours(palette: Bytes, table: Bytes) -> tuple[Bytes, npt.NDArray[np.bool_]]:
     """Return (n,) the class whose colour each id has, VOID where it is no class's; and whether the table's differs.
 
     The pole groups and licence plates of labelIds are void in the colours of poles and cars.

@@ -36,5 +36,5 @@ class PhotographStream(MapStream):
 
     def decode(self, index: int) -> tuple[Image.Image, Bytes]:
         """See :class:`~csg.data.maps.stream.MapStream`; the image is upright."""
-        picture, _ = read_whole(self.files.path(index), self.files.limit, self.files.read(index))
+        picture, _ = read_whole(self.files.get_path(index), self.files.limit, self.files.read(index))
         return picture, np.full(picture.size[::-1], VOID, dtype=np.uint8)

@@ -68,18 +68,18 @@ class ShiftedMaps(Stream):
 
     def read(self, indices: Tensor) -> Reading:
         """See :class:`Stream`."""
-        return _distorted(self._stream.read(indices))
+        return _distort_reading(self._stream.read(indices))
 
     def read_centre(self, indices: Tensor) -> Reading:
         """See :class:`Stream`."""
-        return _distorted(self._stream.read_centre(indices))
+        return _distort_reading(self._stream.read_centre(indices))
 
     def read_crops(self, indices: Tensor, *, seed: int, epoch: int, views: int) -> Reading:
         """See :class:`Stream`."""
-        return _distorted(self._stream.read_crops(indices, seed=seed, epoch=epoch, views=views))
+        return _distort_reading(self._stream.read_crops(indices, seed=seed, epoch=epoch, views=views))
 
 
-def _distorted(plain: Reading) -> Reading:
+def _distort_reading(plain: Reading) -> Reading:
     places = plain.indices.tolist()
     if not places:
         return plain

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from csg.data.fault import BadImageError
-from csg.data.maps.crops import centre_crop, random_crop, whole_image
+from csg.data.maps.crops import centre_crop, make_tensors, random_crop
 from csg.data.maps.label_maps import Bytes
 from csg.data.pair import Reading, Stream
 from csg.randomness import generator
@@ -47,7 +47,7 @@ class MapStream(Stream):
         Raises:
             ValueError: they are not all of one size.
         """
-        return self._read(indices, lambda picture, classes, _: whole_image(picture, classes), views=1)
+        return self._read(indices, lambda picture, classes, _: make_tensors(picture, classes), views=1)
 
     def read_centre(self, indices: Tensor) -> Reading:
         """Return the middle square of each image that can be read."""

@@ -57,7 +57,7 @@ def photograph(picture: npt.NDArray[np.uint8], side: int, rng: np.random.Generat
     return np.asarray(square.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float64)
 
 
-def _gradient(side: int, rng: np.random.Generator) -> Reals:
+def _draw_gradient(side: int, rng: np.random.Generator) -> Reals:
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[:side, :side] / (side - 1) - 0.5
     along = x * np.cos(angle) + y * np.sin(angle)
@@ -72,19 +72,19 @@ def _noise(side: int, rng: np.random.Generator) -> Reals:
     return grain.clip(0, 255)
 
 
-def _shapes(side: int, rng: np.random.Generator) -> Reals:
-    canvas = Image.new("RGB", (2 * side, 2 * side), _whole(rng))
+def _draw_shapes(side: int, rng: np.random.Generator) -> Reals:
+    canvas = Image.new("RGB", (2 * side, 2 * side), _draw_whole(rng))
     draw = ImageDraw.Draw(canvas)
     for _ in range(int(rng.integers(4, 10))):
         x, y = rng.uniform(-0.2, 1.0, size=2) * 2 * side
         width, height = rng.uniform(0.1, 0.7, size=2) * 2 * side
         kind = rng.integers(3)
         if kind == 0:
-            draw.rectangle((x, y, x + width, y + height), fill=_whole(rng))
+            draw.rectangle((x, y, x + width, y + height), fill=_draw_whole(rng))
         elif kind == 1:
-            draw.ellipse((x, y, x + width, y + height), fill=_whole(rng))
+            draw.ellipse((x, y, x + width, y + height), fill=_draw_whole(rng))
         else:
-            draw.polygon([(x, y), (x + width, y + height / 2), (x + width / 3, y + height)], fill=_whole(rng))
+            draw.polygon([(x, y), (x + width, y + height / 2), (x + width / 3, y + height)], fill=_draw_whole(rng))
     return np.asarray(canvas.resize((side, side), Image.Resampling.BOX), dtype=np.float64)
 
 
@@ -98,9 +98,14 @@ def _clouds(side: int, rng: np.random.Generator) -> Reals:
     return (rng.uniform(70, 185, size=3) + 90 * colours).clip(0, 255)
 
 
-MADE_UP: Final[tuple[Callable[[int, np.random.Generator], Reals], ...]] = (_gradient, _noise, _shapes, _clouds)
+MADE_UP: Final[tuple[Callable[[int, np.random.Generator], Reals], ...]] = (
+    _draw_gradient,
+    _noise,
+    _draw_shapes,
+    _clouds,
+)
 
 
-def _whole(rng: np.random.Generator) -> tuple[int, int, int]:
+def _draw_whole(rng: np.random.Generator) -> tuple[int, int, int]:
     red, green, blue = (int(value) for value in rng.integers(0, 256, size=3))
     return red, green, blue

@@ -11,10 +11,10 @@ from pathlib import Path
 from csg.config import DataConfig
 from csg.data.domain import Domain, Side
 from csg.data.pair import IGNORED
-from csg.data.reading.cache import cache_folder
+from csg.data.reading.cache import get_cache_folder
 from csg.data.reading.decoding import PixelLimit
 from csg.data.reading.image_files import ImageFiles
-from csg.data.reading.listing import count_passed_over, describe_passed_over, image_names, is_of_system, list_files
+from csg.data.reading.listing import count_passed_over, describe_passed_over, is_of_system, list_files, list_image_names
 from csg.data.reading.shard_files import find_shard_files
 from csg.data.reading.shard_index import NAMES, ShardListing, find_shards, list_shards
 from csg.data.reading.spelling import compose_letters
@@ -55,7 +55,7 @@ def find_classes(setting: str, folder: str, config: DataConfig) -> ClassFolders:
         UserError: see :func:`name_folders`, or :func:`csg.data.reading.shard_index.list_shards`.
     """
     if find_shards(folder):
-        shards = list_shards(Path(folder), cache=cache_folder(config))
+        shards = list_shards(Path(folder), cache=get_cache_folder(config))
         return ClassFolders({name: (name,) for name in shards.names}, shards=shards)
     return ClassFolders({name: (on_disk,) for name, on_disk in name_folders(setting, folder).items()})
 
@@ -125,9 +125,9 @@ def list_photographs(config: DataConfig, setting: str, folder: Path, classes: tu
     """
     refuse_no_folder(setting, str(folder), "a folder of photographs")
     if find_shards(folder):
-        shards = list_shards(folder, cache=cache_folder(config))
+        shards = list_shards(folder, cache=get_cache_folder(config))
         return make_shard_domain(config, "target", classes, shards, dict.fromkeys((None, *shards.names), IGNORED))
-    labels = dict.fromkeys(image_names(folder), IGNORED)
+    labels = dict.fromkeys(list_image_names(folder), IGNORED)
     refuse_nothing(setting, labels, "images", folder)
     return Domain("target", classes, list_images(config, folder, labels), ())
 
@@ -147,7 +147,7 @@ def make_shard_domain(
     Raises:
         UserError: there are no such images.
     """
-    files = find_shard_files(shards, labels, cache=cache_folder(config), limit=PixelLimit.of(config))
+    files = find_shard_files(shards, labels, cache=get_cache_folder(config), limit=PixelLimit.of(config))
     if not len(files):
         raise UserError(f"data.{side}: expected images in the shards, found none in {shards.folder}")
     return Domain(side, classes, files, (), set_aside=frozenset([*shards.shards, NAMES]))
@@ -167,4 +167,4 @@ def refuse_nothing(setting: str, labels: Mapping[str, int], wanted: str, folder:
 def list_images(config: DataConfig, folder: Path, labels: dict[str, int]) -> ImageFiles:
     """Look up the files of images below a folder, each with its class."""
     limit = PixelLimit.of(config)
-    return ImageFiles.of(str(folder), labels, cache=cache_folder(config), limit=limit)
+    return ImageFiles.of(str(folder), labels, cache=get_cache_folder(config), limit=limit)

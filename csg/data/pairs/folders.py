@@ -32,7 +32,7 @@ from csg.data.pairs.class_folders import (
     refuse_overlap,
 )
 from csg.data.pairs.class_map import read_class_map, rename_folders
-from csg.data.reading.listing import image_names
+from csg.data.reading.listing import list_image_names
 from csg.data.reading.spelling import find_near
 from csg.messages.errors import UserError
 from csg.messages.waiting import WaitingLines
@@ -40,7 +40,7 @@ from csg.messages.wording import find_nearest, name_first
 from csg.storage.address import get_last_part
 
 
-def title(config: DataConfig) -> str:
+def name_images(config: DataConfig) -> str:
     """Say which images they are."""
     given = (config.target, config.target_unlabelled)
     real = [f"{get_last_part(folder)}/" for folder in given if folder is not None]
@@ -60,19 +60,19 @@ def read(config: DataConfig) -> tuple[Domain, ...]:
     sources = {Path(folder): list_class_folders("data.source", folder, config) for folder in config.sources}
     refuse_overlap(config)
     known = {name for found in sources.values() for name in found.names}
-    target = _target_folders(config, known)
+    target = _find_target_folders(config, known)
     classes = tuple(sorted({*known, *target.names}))
     if len(classes) < 2:
         raise UserError(f"data.source: expected sub-folders for two classes or more, found {classes[0]!r} only")
     parts = name_parts(list(sources)) if len(sources) > 1 else [""]
     domains = [
-        dataclasses.replace(_labelled(config, "source", folder, classes, found), part=part)
+        dataclasses.replace(_list_labelled(config, "source", folder, classes, found), part=part)
         for (folder, found), part in zip(sources.items(), parts, strict=True)
     ]
     if config.target is not None:
         folder = Path(config.target)
         domains.append(
-            _labelled(config, "target", folder, classes, target)
+            _list_labelled(config, "target", folder, classes, target)
             if target.names
             else list_photographs(config, "data.target", folder, classes)
         )
@@ -100,10 +100,10 @@ def read_target(config: DataConfig, classes: tuple[str, ...]) -> Domain:
             f"{unknown!r} in {config.target}{f'; the nearest is {near!r}' if near else ''}"
         )
     lenient = dataclasses.replace(config, allow_missing_classes=True)
-    return _labelled(lenient, "target", Path(config.target), classes, folders)
+    return _list_labelled(lenient, "target", Path(config.target), classes, folders)
 
 
-def _target_folders(config: DataConfig, classes: Collection[str]) -> ClassFolders:
+def _find_target_folders(config: DataConfig, classes: Collection[str]) -> ClassFolders:
     """Return the class folders of the real images; nothing where they have no labels, or there are none.
 
     Raises:
@@ -137,7 +137,9 @@ def _rename(folders: ClassFolders, classes: Collection[str], config: DataConfig)
     return rename_folders(folders, read_class_map(config.class_map), classes, config.class_map)
 
 
-def _labelled(config: DataConfig, side: Side, folder: Path, classes: tuple[str, ...], folders: ClassFolders) -> Domain:
+def _list_labelled(
+    config: DataConfig, side: Side, folder: Path, classes: tuple[str, ...], folders: ClassFolders
+) -> Domain:
     if folders.shards is not None:
         numbers: dict[str | None, int] = {
             on_disk: label for label, name in enumerate(classes) for on_disk in folders.names.get(name, ())
@@ -149,9 +151,11 @@ def _labelled(config: DataConfig, side: Side, folder: Path, classes: tuple[str, 
         f"{on_disk}/{name}": label
         for label, class_name in enumerate(classes)
         for on_disk in folders.names.get(class_name, ())
-        for name in image_names(folder / on_disk, waiting)
+        for name in list_image_names(folder / on_disk, waiting)
     }
     refuse_nothing(f"data.{side}", labels, "images in the class folders", folder)
-    left_out = {f"{on_disk}/{name}" for on_disk in folders.left_out for name in image_names(folder / on_disk, waiting)}
+    left_out = {
+        f"{on_disk}/{name}" for on_disk in folders.left_out for name in list_image_names(folder / on_disk, waiting)
+    }
     domain = Domain(side, classes, list_images(config, folder, labels), (), set_aside=frozenset(left_out))
     return dataclasses.replace(domain, faults=() if config.allow_missing_classes else find_missing_classes(domain))

@@ -26,9 +26,9 @@ from csg.data.maps.shifted import ShiftedMaps
 from csg.data.maps.stream import ArrayMapStream
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.pairs import backgrounds, glyphs, nist, plates
-from csg.data.pairs.plates import Bytes, Digit, Reals, compose, handwritten_alpha, rendered_alpha
+from csg.data.pairs.plates import Bytes, Digit, Reals, compose, handwritten_alpha, render_alpha
 from csg.data.pairs.rendered import load_or_render
-from csg.data.reading.cache import cache_folder
+from csg.data.reading.cache import get_cache_folder
 from csg.messages.errors import UserError
 from csg.randomness import generator
 from csg.storage.files import digest_file
@@ -63,8 +63,8 @@ def load(config: DataConfig) -> Pair:
     counts = {SOURCE_TRAIN: images, **SCENES}
     shapes = {stream.replace("/", "_"): (count, SIDE, SIDE, 4) for stream, count in counts.items()}
     rendering = cache(partial(Rendering.of, config.target_val_fraction))
-    path = cache_folder(config) / f"glyph-scenes-{_identity(config)}.npz"
-    scenes = load_or_render(path, shapes=shapes, render=lambda name: rendering().scenes(name, shapes[name][0]))
+    path = get_cache_folder(config) / f"glyph-scenes-{_compute_identity(config)}.npz"
+    scenes = load_or_render(path, shapes=shapes, render=lambda name: rendering().compose_scenes(name, shapes[name][0]))
     stream = partial(ArrayMapStream, side=config.image_size, mirror=False)
     streams = {name: stream(held[..., :3], held[..., 3]) for name, held in zip(counts, scenes.values(), strict=True)}
     return Pair(
@@ -110,11 +110,11 @@ class Rendering:
             photographs={split: backgrounds.load_photographs(split) for split in ("target_val", "target_test")},
         )
 
-    def scenes(self, split: str, count: int) -> Bytes:
+    def compose_scenes(self, split: str, count: int) -> Bytes:
         """Return the first ``count`` scenes of a split as (count, SIDE, SIDE, 4): red, green, blue and class."""
-        return np.stack([self.scene(split, index) for index in range(count)])
+        return np.stack([self.compose_scene(split, index) for index in range(count)])
 
-    def scene(self, split: str, index: int) -> Bytes:
+    def compose_scene(self, split: str, index: int) -> Bytes:
         """Return a scene as (SIDE, SIDE, 4): red, green, blue and class."""
         rng = generator(SEED, "glyph scenes", split, index)
         if split in self.photographs:
@@ -132,15 +132,15 @@ class Rendering:
             return Digit(1 + int(self.labels[chosen]), handwritten_alpha(self.digits[chosen], height))
         number = int(rng.integers(2**31))
         fonts = split.removeprefix("source_")
-        return Digit(1 + number % len(glyphs.CLASSES), rendered_alpha(glyphs.draw_glyph(fonts, number), height))
+        return Digit(1 + number % len(glyphs.CLASSES), render_alpha(glyphs.draw_glyph(fonts, number), height))
 
 
-def _identity(config: DataConfig) -> str:
+def _compute_identity(config: DataConfig) -> str:
     """Twelve hexadecimal digits that change with whatever may change the scenes."""
     assert config.source_images_asked is not None
     matters = {
         "sources": [digest_file(source) for source in (__file__, backgrounds.__file__, plates.__file__)],
-        "glyphs": glyphs.identity(config.source_images_asked),
+        "glyphs": glyphs.compute_identity(config.source_images_asked),
         "jpeg": features.version("jpg"),
         "fraction": config.target_val_fraction,
     }

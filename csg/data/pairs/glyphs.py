@@ -32,11 +32,11 @@ from csg.data.pair import (
     TARGET_VAL,
     ArrayStream,
     Pair,
-    stratified_split,
+    split_by_class,
 )
 from csg.data.pairs import nist
 from csg.data.pairs.rendered import Images, load_or_render
-from csg.data.reading.cache import cache_folder
+from csg.data.reading.cache import get_cache_folder
 from csg.data.views.shifted import shift_stream
 from csg.messages.errors import UserError
 from csg.randomness import generator
@@ -85,7 +85,7 @@ def load(config: DataConfig) -> Pair:
     assert images is not None
     rendered = {"train": (images, 8, 8), "val": (VAL_IMAGES, 8, 8)}
     shapes = {**rendered, "real": (REAL_IMAGES, 8, 8), "real_labels": (REAL_IMAGES,)}
-    path = cache_folder(config) / f"glyphs-{identity(images)}.npz"
+    path = get_cache_folder(config) / f"glyphs-{compute_identity(images)}.npz"
     counts = load_or_render(
         path,
         shapes=shapes,
@@ -95,12 +95,12 @@ def load(config: DataConfig) -> Pair:
     val, test = split_target(labels, config.target_val_fraction)
     real = to_images(counts["real"], config.image_size)
     side = config.image_size
-    source_val = _rendered_stream(counts["val"], "val", side)
+    source_val = _make_rendered_stream(counts["val"], "val", side)
     return Pair(
         name="glyphs",
         classes=CLASSES,
         streams={
-            SOURCE_TRAIN: _rendered_stream(counts["train"], "train", side),
+            SOURCE_TRAIN: _make_rendered_stream(counts["train"], "train", side),
             SOURCE_VAL: source_val,
             SOURCE_SHIFTED: shift_stream(source_val),
             TARGET_VAL: ArrayStream(real[val], labels[val]),
@@ -137,7 +137,7 @@ def draw_glyph(split: str, index: int) -> nist.Bitmap:
     """Draw glyph ``index`` of a split, a function of these two alone, as a (CANVAS, CANVAS) bitmap."""
     rng = generator(SEED, "glyphs", split, index)
     digit = CLASSES[index % len(CLASSES)]
-    font = _font(FONTS[split][index // len(CLASSES) % len(FONTS[split])])
+    font = _load_font(FONTS[split][index // len(CLASSES) % len(FONTS[split])])
     pen = int(rng.integers(PENS))
     angle, slant = math.radians(rng.uniform(-ROTATION, ROTATION)), rng.uniform(-SLANT, SLANT)
     canvas = Image.new("L", (CANVAS, CANVAS))
@@ -166,7 +166,7 @@ def to_images(counts: Images, side: int) -> Tensor:
     return torch.cat([piece.round().to(torch.uint8) for piece in pieces]).squeeze(1)
 
 
-def _rendered_stream(counts: Images, split: str, side: int) -> ArrayStream:
+def _make_rendered_stream(counts: Images, split: str, side: int) -> ArrayStream:
     families = [next(n for n, start in enumerate(FAMILIES) if font.startswith(start)) for font in FONTS[split]]
     numbers = torch.arange(len(counts))
     sources = torch.tensor(families)[numbers // len(CLASSES) % len(families)]
@@ -179,7 +179,7 @@ def split_target(labels: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
     Raises:
         UserError: one of the two would miss a class.
     """
-    val, test = stratified_split(labels, fraction, generator(SEED, "glyphs", "target"))
+    val, test = split_by_class(labels, fraction, generator(SEED, "glyphs", "target"))
     for part in (val, test):
         if len(torch.unique(labels[part])) < len(CLASSES):
             raise UserError(
@@ -190,22 +190,22 @@ def split_target(labels: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=1)
-def _font_folder() -> Path:
+def _find_font_folder() -> Path:
     return Path(mpl.get_data_path()) / "fonts" / "ttf"
 
 
 @lru_cache(maxsize=64)
-def _font(name: str) -> ImageFont.FreeTypeFont:
+def _load_font(name: str) -> ImageFont.FreeTypeFont:
     # The basic layout needs no library beside FreeType, so that every machine places digits alike.
-    return ImageFont.truetype(_font_folder() / f"{name}.ttf", FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(_find_font_folder() / f"{name}.ttf", FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
 
 
-def identity(source_images: int) -> str:
+def compute_identity(source_images: int) -> str:
     """Twelve hexadecimal digits that change with whatever may change the rendered images."""
     names = [name for split in FONTS.values() for name in split]
     matters = {
         "sources": [digest_file(source) for source in (__file__, nist.__file__, randomness.__file__)],
-        "fonts": {name: digest_file(str(_font_folder() / f"{name}.ttf")) for name in names},
+        "fonts": {name: digest_file(str(_find_font_folder() / f"{name}.ttf")) for name in names},
         "pillow": PIL.__version__,
         "freetype": features.version("freetype2"),
         "sklearn": version("scikit-learn"),

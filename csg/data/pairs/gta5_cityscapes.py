@@ -34,10 +34,10 @@ from csg.data.maps.photographs import PhotographStream
 from csg.data.maps.shifted import ShiftedMaps
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair, Stream
 from csg.data.pairs.class_folders import list_photographs, name_parts, refuse_overlap
-from csg.data.reading.cache import cache_folder
+from csg.data.reading.cache import get_cache_folder
 from csg.data.reading.decoding import PixelLimit
 from csg.data.reading.joined import join_streams
-from csg.data.reading.listing import count_passed_over, describe_passed_over, image_files, list_files
+from csg.data.reading.listing import count_passed_over, describe_passed_over, list_files, list_image_files
 from csg.data.reading.shard_index import find_shards
 from csg.data.reading.spelling import compose_letters
 from csg.data.splitting import SEED, choose_part
@@ -87,7 +87,7 @@ def make_pair(domains: Sequence[MapDomain | Domain], config: DataConfig) -> Pair
         UserError: ``data.source_images`` are more than there are, or a stream would be empty.
     """
     sources = [domain for domain in domains if isinstance(domain, MapDomain) and domain.side == "source"]
-    shares = [share(torch.arange(len(each.files)), config.source_val_fraction, "source") for each in sources]
+    shares = [split_share(torch.arange(len(each.files)), config.source_val_fraction, "source") for each in sources]
     rests = [rest for _, rest in shares]
     if config.source_images is not None:
         owners = torch.repeat_interleave(torch.tensor([len(rest) for rest in rests]))
@@ -130,7 +130,7 @@ def _split_target(domains: Sequence[MapDomain | Domain], config: DataConfig) -> 
     for domain in domains:
         first = sum(map(len, parts))
         if isinstance(domain, MapDomain):
-            val, _ = share(find_split(domain, TRAIN), config.target_val_fraction, "target")
+            val, _ = split_share(find_split(domain, TRAIN), config.target_val_fraction, "target")
             test = find_split(domain, VAL)
             _refuse_empty(TARGET_VAL, len(val), f"{config.target}/{PICTURES}/{TRAIN}", config)
             _refuse_empty(TARGET_TEST, len(test), f"{config.target}/{PICTURES}/{VAL}", config)
@@ -148,7 +148,7 @@ def _refuse_empty(name: str, images: int, where: str, config: DataConfig) -> Non
         raise UserError(f"data.name={config.name}: {name} needs images with label maps, found none in {where}")
 
 
-def share(places: Tensor, fraction: float, side: str) -> tuple[Tensor, Tensor]:
+def split_share(places: Tensor, fraction: float, side: str) -> tuple[Tensor, Tensor]:
     """Split places in two: ``fraction`` of them (rounded, and one at least, but not all) and the rest.
 
     Returns:
@@ -160,12 +160,14 @@ def share(places: Tensor, fraction: float, side: str) -> tuple[Tensor, Tensor]:
 
 
 def _read_source(given: str, config: DataConfig) -> MapDomain:
-    folder = _folder("data.source", given, GTA5, ("images", "labels"))
+    folder = _find_folder("data.source", given, GTA5, ("images", "labels"))
     labels = _list_images(folder, "labels")
-    by_train_ids = _named(labels, "labels", TRAIN_IDS_END)
-    others = {name: path for name, path in _named(labels, "labels", ".png").items() if not path.endswith(TRAIN_IDS_END)}
-    maps = _preferred(others, by_train_ids, config.source_ids)
-    return _domain("source", folder, _named(_list_images(folder, "images"), "images", ".png"), maps, config)
+    by_train_ids = _find_named(labels, "labels", TRAIN_IDS_END)
+    others = {
+        name: path for name, path in _find_named(labels, "labels", ".png").items() if not path.endswith(TRAIN_IDS_END)
+    }
+    maps = _choose_preferred(others, by_train_ids, config.source_ids)
+    return _make_domain("source", folder, _find_named(_list_images(folder, "images"), "images", ".png"), maps, config)
 
 
 def read_target(config: DataConfig) -> MapDomain:
@@ -178,25 +180,25 @@ def read_target(config: DataConfig) -> MapDomain:
     wanted = f"the folder of Cityscapes with {PICTURES}/ and {LABELS}/, in each {TRAIN}/ and {VAL}/"
     if config.target is None:
         raise UserError(f"data.target: expected {wanted}, found none; set --data.target DIR")
-    folder = _folder("data.target", config.target, wanted, subfolders)
+    folder = _find_folder("data.target", config.target, wanted, subfolders)
     images: dict[str, str] = {}
     maps: dict[str, str] = {}
     for split in (TRAIN, VAL):
         pictures, labels = f"{PICTURES}/{split}", f"{LABELS}/{split}"
-        images |= _named(_list_images(folder, pictures), pictures, "_leftImg8bit.png", split)
+        images |= _find_named(_list_images(folder, pictures), pictures, "_leftImg8bit.png", split)
         found = _list_images(folder, labels)
-        by_train_ids = _named(found, labels, f"_gtFine{TRAIN_IDS_END}", split)
-        others = _named(found, labels, "_gtFine_labelIds.png", split)
-        maps |= _preferred(others, by_train_ids, config.target_ids)
-    return _domain("target", folder, images, maps, config)
+        by_train_ids = _find_named(found, labels, f"_gtFine{TRAIN_IDS_END}", split)
+        others = _find_named(found, labels, "_gtFine_labelIds.png", split)
+        maps |= _choose_preferred(others, by_train_ids, config.target_ids)
+    return _make_domain("target", folder, images, maps, config)
 
 
 def _list_images(folder: Path, below: str) -> list[str]:
     """Return the paths, from ``folder``/``below``, of the image files there."""
-    return [str(path.relative_to(folder / below)) for path in image_files(folder / below)]
+    return [str(path.relative_to(folder / below)) for path in list_image_files(folder / below)]
 
 
-def _named(names: Sequence[str], below: str, end: str, split: str = "") -> dict[str, str]:
+def _find_named(names: Sequence[str], below: str, end: str, split: str = "") -> dict[str, str]:
     """Return the paths, from the folder above ``below``, of files whose names end so, by split and name without it.
 
     Letters are composed in what they are found by; of two names that are one then, the second stays as it is.
@@ -209,12 +211,12 @@ def _named(names: Sequence[str], below: str, end: str, split: str = "") -> dict[
     return found
 
 
-def _preferred(others: dict[str, str], by_train_ids: dict[str, str], ids: Ids) -> dict[str, str]:
+def _choose_preferred(others: dict[str, str], by_train_ids: dict[str, str], ids: Ids) -> dict[str, str]:
     """Choose one label file for each image that has two."""
     return others | by_train_ids if ids == "train_ids" else by_train_ids | others
 
 
-def _folder(setting: str, given: str, wanted: str, subfolders: tuple[str, ...]) -> Path:
+def _find_folder(setting: str, given: str, wanted: str, subfolders: tuple[str, ...]) -> Path:
     for folder in (Path(given), *(Path(given, name) for name in subfolders)):
         if not folder.is_dir():
             if Path(given).is_dir() and find_shards(given):
@@ -225,9 +227,11 @@ def _folder(setting: str, given: str, wanted: str, subfolders: tuple[str, ...]) 
     return Path(given)
 
 
-def _domain(side: str, folder: Path, images: dict[str, str], maps: dict[str, str], config: DataConfig) -> MapDomain:
+def _make_domain(
+    side: str, folder: Path, images: dict[str, str], maps: dict[str, str], config: DataConfig
+) -> MapDomain:
     limit, ids = PixelLimit.of(config), config.source_ids if side == "source" else config.target_ids
-    files, faults = pair_maps(str(folder), images, maps, cache=cache_folder(config), limit=limit, ids=ids)
+    files, faults = pair_maps(str(folder), images, maps, cache=get_cache_folder(config), limit=limit, ids=ids)
     if not len(files):
         passed_over = describe_passed_over(count_passed_over(list_files(folder), folder))
         raise UserError(

@@ -44,7 +44,7 @@ def sense(glyph: Bitmap) -> npt.NDArray[np.uint8]:
     bitmap = normalise_strokes(normalise_size(glyph))
     if not bitmap.any():
         raise ValueError(f"glyph: expected strokes that can be seen at {BOX_WIDTH}x{SIDE}, found only specks")
-    return block_counts(deslant(bitmap))
+    return count_ink(deslant(bitmap))
 
 
 def normalise_size(glyph: Bitmap) -> Bitmap:
@@ -53,7 +53,7 @@ def normalise_size(glyph: Bitmap) -> Bitmap:
     if not len(rows):
         raise ValueError(f"glyph: expected ink, found an empty bitmap of shape {glyph.shape}")
     box = glyph[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    picked = box[np.ix_(_nearest(box.shape[0], SIDE), _nearest(box.shape[1], BOX_WIDTH))]
+    picked = box[np.ix_(_find_nearest(box.shape[0], SIDE), _find_nearest(box.shape[1], BOX_WIDTH))]
     margin = (SIDE - BOX_WIDTH) // 2
     return np.pad(picked, ((0, 0), (margin, margin)))
 
@@ -82,14 +82,14 @@ def deslant(bitmap: Bitmap) -> Bitmap:
     return sheared
 
 
-def block_counts(bitmap: Bitmap) -> npt.NDArray[np.uint8]:
+def count_ink(bitmap: Bitmap) -> npt.NDArray[np.uint8]:
     """Count the ink in 4x4 blocks: (32, 32) to (8, 8)."""
     blocks = bitmap.reshape(SIDE // BLOCK, BLOCK, SIDE // BLOCK, BLOCK)
     counts: npt.NDArray[np.uint8] = blocks.sum(axis=(1, 3), dtype=np.uint8)
     return counts
 
 
-def _nearest(found: int, wanted: int) -> npt.NDArray[np.int64]:
+def _find_nearest(found: int, wanted: int) -> npt.NDArray[np.int64]:
     """Which of ``found`` rows or columns are picked when ``wanted`` are needed."""
     places: npt.NDArray[np.int64] = (2 * np.arange(wanted) + 1) * found // (2 * wanted)
     return places

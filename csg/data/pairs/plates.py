@@ -58,7 +58,7 @@ class Digit:
         return np.pad(self.ink, ((over, above - over), (beside, before - beside))) * plate
 
 
-def rendered_alpha(glyph: npt.NDArray[np.bool_], height: int) -> Reals:
+def render_alpha(glyph: npt.NDArray[np.bool_], height: int) -> Reals:
     """Shrink a drawn glyph's bounding box to ``height`` rows, with antialiasing."""
     rows, columns = np.flatnonzero(glyph.any(axis=1)), np.flatnonzero(glyph.any(axis=0))
     box = glyph[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -20,10 +20,10 @@ from typing import Final, Literal
 from csg.config import DataConfig
 from csg.data.domain import Domain, find_missing_classes
 from csg.data.fault import Fault, Kind
-from csg.data.reading.cache import cache_folder
+from csg.data.reading.cache import get_cache_folder
 from csg.data.reading.decoding import PixelLimit
 from csg.data.reading.image_files import ImageFiles
-from csg.data.reading.spelling import spelling_below
+from csg.data.reading.spelling import make_speller
 from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
 
@@ -38,7 +38,7 @@ TRAIN_IMAGES: Final = 152_397
 """In the published ``train/``."""
 
 
-def title(config: DataConfig) -> str:
+def name_images(config: DataConfig) -> str:
     """Say which images they are."""
     return f"synthetic renders -> real photographs (VisDA-17, {config.target_split}/)"
 
@@ -87,9 +87,9 @@ def _read_domain(folder: Path, side: Literal["source", "target"], config: DataCo
         if is_machine_fault(error):
             raise
         raise UserError(f"{wanted}, cannot read {path} ({error.strerror})") from error
-    listing = parse_list(content, str(path), spelling_below(folder))
+    listing = parse_list(content, str(path), make_speller(folder))
     limit = PixelLimit.of(config)
-    files = ImageFiles.of(str(folder), listing.labels, cache=cache_folder(config), limit=limit)
+    files = ImageFiles.of(str(folder), listing.labels, cache=get_cache_folder(config), limit=limit)
     domain = Domain(side, CLASSES, files, listing.faults, listed_in=LIST, set_aside=listing.set_aside)
     if config.allow_missing_classes and listing.labels:
         return domain
@@ -128,7 +128,7 @@ def parse_list(content: bytes, place: str, spell: Callable[[str], str] = str) ->
         at = f"{place}:{number}"
         if fault is not None:
             faults.append(Fault(fault[0], at, fault[1]))
-            set_aside |= {name, spell(_path(line))}
+            set_aside |= {name, spell(_parse_path(line))}
         elif labels.get(name, label) != label:
             reason = f"{name} is listed with class {label} here and {labels[name]} in line {first_lines[name]}"
             faults.append(Fault("two classes", at, reason))
@@ -137,7 +137,7 @@ def parse_list(content: bytes, place: str, spell: Callable[[str], str] = str) ->
             faults.append(Fault("repeated line", at, reason))
         else:
             labels[name], first_lines[name] = label, number
-            faults += _against_folder(name, label, at)
+            faults += _compare_with_folder(name, label, at)
     return Listing(labels, tuple(faults), frozenset(set_aside))
 
 
@@ -145,7 +145,7 @@ def _parse_line(line: bytes) -> tuple[str, int, tuple[Kind, str] | None]:
     """Return path and label; and, where there is something wrong, what."""
     shown = os.fsdecode(line.strip())
     parts = line.rsplit(None, 1)
-    name = _path(parts[0])
+    name = _parse_path(parts[0])
     if len(parts) != 2 or not re.fullmatch(rb"[+-]?\d+", parts[1]) or b"\0" in line:
         return name, 0, ("malformed line", f"expected 'relative/path.png label', found {shown!r}")
     label = int(parts[1])
@@ -156,11 +156,11 @@ def _parse_line(line: bytes) -> tuple[str, int, tuple[Kind, str] | None]:
     return name, label, None
 
 
-def _path(text: bytes) -> str:
+def _parse_path(text: bytes) -> str:
     return posixpath.normpath(os.fsdecode(text.strip()))
 
 
-def _against_folder(name: str, label: int, at: str) -> list[Fault]:
+def _compare_with_folder(name: str, label: int, at: str) -> list[Fault]:
     """Return a fault if a path lies in the folder of a class that is not its label's; the published test/ has none."""
     folder, _, below = name.partition("/")
     if not below or folder not in CLASSES or folder == CLASSES[label]:
@@ -169,6 +169,6 @@ def _against_folder(name: str, label: int, at: str) -> list[Fault]:
     return [Fault("label against folder", at, reason)]
 
 
-def published_train_images(config: DataConfig) -> int:
+def count_published_train_images(config: DataConfig) -> int:
     """Return how many synthetic images the published data leave for training, before classes are rounded."""
     return config.source_images or TRAIN_IMAGES - round(config.source_val_fraction * TRAIN_IMAGES)

@@ -10,20 +10,20 @@ from typing import BinaryIO
 from csg.config import DataConfig
 from csg.messages.errors import UserError
 from csg.messages.faults import is_shortage
-from csg.storage.files import replacing
-from csg.storage.paths import home
+from csg.storage.files import open_replacement
+from csg.storage.paths import get_home
 
 
-def cache_folder(config: DataConfig) -> Path:
+def get_cache_folder(config: DataConfig) -> Path:
     """Return the folder ``data.cache``; where it is None, one below this machine's home, wherever that is."""
-    return home() / "data" if config.cache is None else Path(config.cache)
+    return get_home() / "data" if config.cache is None else Path(config.cache)
 
 
 @contextmanager
 def write_cached(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a file of the cache to write it, whole or not at all; others may read or write the same one meanwhile.
 
-    ``sync`` is that of :func:`csg.storage.files.replacing`.
+    ``sync`` is that of :func:`csg.storage.files.open_replacement`.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -31,7 +31,7 @@ def write_cached(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, sync=sync) as file:
+        with open_replacement(path, sync=sync) as file:
             yield file
     except OSError as error:
         if is_shortage(error):

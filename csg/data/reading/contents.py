@@ -117,16 +117,16 @@ class Contents:
 
     def count_unknown(self) -> int:
         """Return how many files would have to be read."""
-        return int((~self._recalled()).sum())
+        return int((~self._find_recalled()).sum())
 
-    def digests(self, places: npt.NDArray[np.int64]) -> Digests:
+    def read_digests(self, places: npt.NDArray[np.int64]) -> Digests:
         """Return (n, 32) SHA-256 of the files at some places; files that are not known yet are all read, in parallel.
 
         Raises:
             UserError: what was read cannot be remembered.
             OSError: see :func:`read_stamps`.
         """
-        unknown = np.flatnonzero(~self._recalled())
+        unknown = np.flatnonzero(~self._find_recalled())
         if len(unknown):
             if len(unknown) >= MANY:
                 logging.getLogger(__name__).warning(
@@ -146,7 +146,7 @@ class Contents:
 
     def recall(self, place: int) -> bytes:
         """Return the SHA-256 of the file at a place; empty where it is not known, or there is nothing to be read."""
-        digest = self._digests[place].tobytes() if self._recalled()[place] else b""
+        digest = self._digests[place].tobytes() if self._find_recalled()[place] else b""
         return b"" if digest in (NO_FILE, NOT_READ) else digest
 
     def learn(self, places: npt.NDArray[np.int64], digests: bytes) -> None:
@@ -155,7 +155,7 @@ class Contents:
         Raises:
             UserError: they cannot be remembered.
         """
-        known = self._recalled()
+        known = self._find_recalled()
         if not len(places):
             return
         learnt = np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)
@@ -165,13 +165,13 @@ class Contents:
         if (new & _are_readable(learnt)).any():
             self._remember()
 
-    def _recalled(self) -> npt.NDArray[np.bool_]:
+    def _find_recalled(self) -> npt.NDArray[np.bool_]:
         """Return (N,) whether a file's digest is known, after what is remembered was looked up."""
         if self._known is None:
             self._known = self._stamps[:, 0] == ABSENT
             kept = _read_memory(self._memory)
             if len(kept) and len(self._stamps):
-                names = self._hashed_names()
+                names = self._hash_names()
                 rows = np.searchsorted(kept["name"][:, 0], names[:, 0]).clip(max=len(kept) - 1)
                 entries = kept[rows]
                 same = (entries["name"] == names).all(axis=1) & (entries["stamp"] == self._stamps).all(axis=1)
@@ -187,9 +187,9 @@ class Contents:
         """
         if self._memory is None:
             return
-        kept = (self._stamps[:, 0] != ABSENT) & self._recalled() & _are_readable(self._digests)
+        kept = (self._stamps[:, 0] != ABSENT) & self._find_recalled() & _are_readable(self._digests)
         entries = np.zeros(int(kept.sum()), dtype=_ENTRY)
-        entries["name"] = self._hashed_names()[kept]
+        entries["name"] = self._hash_names()[kept]
         entries["stamp"] = self._stamps[kept]
         entries["digest"] = self._digests[kept]
         before = _read_memory(self._memory)
@@ -200,7 +200,7 @@ class Contents:
         with write_cached(self._memory) as file:
             file.write(hashlib.sha256(content).digest() + content)
 
-    def _hashed_names(self) -> npt.NDArray[np.uint64]:
+    def _hash_names(self) -> npt.NDArray[np.uint64]:
         hashed = b"".join(hashlib.sha256(self._name(place)).digest()[:16] for place in range(len(self._ends)))
         return np.frombuffer(hashed, dtype="<u8").reshape(-1, 2)
 

@@ -54,7 +54,7 @@ class PixelLimit:
         """Return the limit that settings name."""
         return cls(config.max_megapixels, grey_bits=config.grey_bits)
 
-    def refusal(self, size: tuple[int, int]) -> str | None:
+    def explain_refusal(self, size: tuple[int, int]) -> str | None:
         """Say why an image of this width and height is not decoded; None where it is."""
         if size[0] * size[1] <= self.megapixels * 1_000_000:
             return None
@@ -98,7 +98,7 @@ def read_resized(
         BadImageError: see :func:`decode`.
     """
     image = open_image(path, read_bytes(path) if content is None else content, limit)
-    fitted, _ = _fitted(path, image, side, limit.grey_bits)
+    fitted, _ = _fit(path, image, side, limit.grey_bits)
     pixels = torch.from_numpy(np.array(fitted)).permute(2, 0, 1).contiguous()
     return pixels, _has_several_frames(image)
 
@@ -116,7 +116,7 @@ def inspect(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT) -
         BadImageError: :func:`decode` would raise it, at any side.
     """
     image = open_image(path, content, limit)
-    _, size = _fitted(path, image, 1, limit.grey_bits)
+    _, size = _fit(path, image, 1, limit.grey_bits)
     return Inspection(size, _has_several_frames(image))
 
 
@@ -155,7 +155,7 @@ def read_whole(
         BadImageError: see :func:`decode`.
     """
     image = open_image(path, read_bytes(path) if content is None else content, limit)
-    picture, orientation, _ = _pixels(path, image, None, limit.grey_bits)
+    picture, orientation, _ = _decode_pixels(path, image, None, limit.grey_bits)
     return turn_upright(picture, orientation), _has_several_frames(image)
 
 
@@ -165,7 +165,7 @@ def decode_stored(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LI
     Raises:
         BadImageError: see :func:`decode`.
     """
-    picture, orientation, _ = _pixels(path, open_image(path, content, limit), None, limit.grey_bits)
+    picture, orientation, _ = _decode_pixels(path, open_image(path, content, limit), None, limit.grey_bits)
     return picture, orientation
 
 
@@ -185,7 +185,7 @@ def open_image(path: Path | str, content: bytes, limit: PixelLimit = USUAL_LIMIT
         if short < 1 or long > LONGEST * short:
             found = f"{image.size[0]}x{image.size[1]} pixels"
             raise BadImageError(path, f"found {found} (one side may be {LONGEST} times the other at most)")
-        refusal = limit.refusal(image.size)
+        refusal = limit.explain_refusal(image.size)
         if refusal is not None:
             raise BadImageError(path, refusal)
         if image.format == "PNG":
@@ -208,9 +208,9 @@ def _open(file: IO[bytes]) -> Image.Image:
     return Image.open(file, formats=list_image_formats())
 
 
-def _fitted(path: Path | str, image: Image.Image, side: int, grey_bits: int) -> tuple[Image.Image, tuple[int, int]]:
+def _fit(path: Path | str, image: Image.Image, side: int, grey_bits: int) -> tuple[Image.Image, tuple[int, int]]:
     """Return an upright RGB image whose shorter side is ``side``, and width and height as they were."""
-    picture, orientation, size = _pixels(path, image, side, grey_bits)
+    picture, orientation, size = _decode_pixels(path, image, side, grey_bits)
     if orientation in SIDEWAYS:
         size = size[::-1]
     with refuse_broken(path):
@@ -219,7 +219,7 @@ def _fitted(path: Path | str, image: Image.Image, side: int, grey_bits: int) -> 
         return turn_upright(picture, orientation).resize((width, height), Image.Resampling.BILINEAR), size
 
 
-def _pixels(
+def _decode_pixels(
     path: Path | str, image: Image.Image, side: int | None, grey_bits: int
 ) -> tuple[Image.Image, int, tuple[int, int]]:
     """Decode to RGB as it is stored; return it with its orientation, and its full width and height.

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from csg.config import DataConfig
-from csg.data.reading.cache import cache_folder, write_cached
+from csg.data.reading.cache import get_cache_folder, write_cached
 from csg.data.reading.listing import is_of_system
 from csg.data.reading.shard_index import NAMES, SUFFIX
 from csg.messages.errors import UserError
@@ -67,5 +67,5 @@ def _fetch(setting: str, text: str, config: DataConfig) -> str:
         names = entries.get(NAMES)
         return shards if names is None else {**shards, NAMES: names}
 
-    below = make_folder(cache_folder(config), "data.cache")
+    below = make_folder(get_cache_folder(config), "data.cache")
     return str(copy_folder(BucketPlace(check_address(text, setting)), choose, below, write_cached))

@@ -85,7 +85,7 @@ class ImageFiles:
         start = 0 if index == 0 else int(self.ends[index - 1])
         return self.names[start : int(self.ends[index])].tobytes()
 
-    def path(self, index: int) -> Path:
+    def get_path(self, index: int) -> Path:
         """Return a file's path."""
         return Path(self.folder, self.name(index))
 
@@ -95,7 +95,7 @@ class ImageFiles:
         Raises:
             BadImageError: see :func:`csg.data.reading.decoding.read_bytes`.
         """
-        return read_bytes(self.path(index))
+        return read_bytes(self.get_path(index))
 
     def subset(self, indices: Tensor) -> ImageFiles:
         """Return some of the files."""
@@ -125,7 +125,7 @@ class ImageFiles:
         Raises:
             UserError: they cannot be remembered in the cache.
         """
-        return self.contents.digests(self.places)
+        return self.contents.read_digests(self.places)
 
     def learn(self, digests: Sequence[bytes]) -> None:
         """Take the SHA-256 of what was read of each file; empty where nothing was.
@@ -152,7 +152,7 @@ class ImageFiles:
             digest.update(name + f"\t{label}\t{contents[64 * index : 64 * index + 64]}\n".encode())
         return digest.hexdigest()
 
-    def counts(self, classes: int) -> list[int]:
+    def count_by_class(self, classes: int) -> list[int]:
         """Return how many files each class has."""
         return count_labels(self.labels, classes)
 
@@ -180,7 +180,7 @@ class FileStream(LabelledImages):
         """See :class:`Stream`; found when it is asked for, which may read every file."""
         return self.files.fingerprint
 
-    def images(self, indices: Tensor) -> Tensor:
+    def load_images(self, indices: Tensor) -> Tensor:
         """See :class:`Stream`."""
         reading = self.read(indices)
         if reading.bad:
@@ -194,13 +194,13 @@ class FileStream(LabelledImages):
     def read_crops(self, indices: Tensor, *, seed: int, epoch: int, views: int) -> Reading:
         """See :class:`Stream`; a place is a function of the seed, the epoch, the image and the view."""
 
-        def crops(image: Tensor, index: int) -> list[Tensor]:
+        def cut_crops(image: Tensor, index: int) -> list[Tensor]:
             return [
                 random_crop(image, self._side, generator(seed, "crop", epoch, self._first + index, view))
                 for view in range(views)
             ]
 
-        return self._read(indices, crops, views=views)
+        return self._read(indices, cut_crops, views=views)
 
     def _read(self, indices: Tensor, cut: Callable[[Tensor, int], Sequence[Tensor]], *, views: int) -> Reading:
         squares = torch.empty(views, len(indices), 3, self._side, self._side, dtype=torch.uint8)
@@ -229,12 +229,12 @@ class FileStream(LabelledImages):
         files = self.files
         digest = b"" if self._resized is None else files.contents.recall(int(files.places[index]))
         if self._resized is None or not digest:
-            return read_resized(files.path(index), self._side, files.limit, files.read(index))
+            return read_resized(files.get_path(index), self._side, files.limit, files.read(index))
         kept = self._resized.read(digest)
         if kept is not None:
             return kept
         content = files.read(index)
-        image, several_frames = read_resized(files.path(index), self._side, files.limit, content)
+        image, several_frames = read_resized(files.get_path(index), self._side, files.limit, content)
         if hashlib.sha256(content).digest() == digest:  # or it has changed since it was listed
             self._resized.keep(digest, image, several_frames=several_frames)
         return image, several_frames

@@ -77,7 +77,7 @@ class JoinedImages(JoinedStream, LabelledImages):
         super().__init__(parts)
         self.labels = torch.cat([part.labels for part in parts])
 
-    def images(self, indices: Tensor) -> Tensor:
+    def load_images(self, indices: Tensor) -> Tensor:
         """See :class:`~csg.data.pair.LabelledImages`."""
         reading = self.read(indices)
         if reading.bad:

@@ -101,7 +101,7 @@ def _walk(folder: Path | str, waiting: WaitingLines | None = None) -> Iterator[t
             f"{folder}: expected a folder with images, found {'a file' if Path(folder).exists() else 'nothing'}"
         )
 
-    def of_system(place: str) -> bool:
+    def is_of_system(place: str) -> bool:
         return any(is_of_system(part) for part in Path(place).relative_to(folder).parts)
 
     suffixes = list_image_suffixes()
@@ -120,34 +120,34 @@ def _walk(folder: Path | str, waiting: WaitingLines | None = None) -> Iterator[t
             continue
         seen.add(real)
         waiting.add(len(names))
-        inside = of_system(place)
+        inside = is_of_system(place)
         folders[:] = sorted(
             name for name in folders if not (inside or is_of_system(name)) or not Path(place, name).is_symlink()
         )
         for name in names:
-            reason = OF_SYSTEM if inside or is_of_system(name) else _reason(get_suffix(name), suffixes)
+            reason = OF_SYSTEM if inside or is_of_system(name) else _explain(get_suffix(name), suffixes)
             yield place, name, reason
     for error in closed:
         place = os.fsdecode(error.filename)
-        yield place, "", OF_SYSTEM if of_system(place) else CLOSED  # lost+found is closed to most
+        yield place, "", OF_SYSTEM if is_of_system(place) else CLOSED  # lost+found is closed to most
 
 
-def image_files(folder: Path | str) -> list[Path]:
+def list_image_files(folder: Path | str) -> list[Path]:
     """List the image files below a folder, sorted; see :func:`list_files`.
 
     Raises:
         UserError: ``folder`` is no folder, or one below it cannot be listed.
     """
-    return images_among(list_files(folder))
+    return keep_images(list_files(folder))
 
 
-def image_names(folder: Path | str, waiting: WaitingLines | None = None) -> list[str]:
+def list_image_names(folder: Path | str, waiting: WaitingLines | None = None) -> list[str]:
     """List the image files below a folder as paths below it, in no certain order: of a million in seconds.
 
     ``waiting`` counts all files where several folders are listed one after the other.
 
     Raises:
-        UserError: see :func:`image_files`.
+        UserError: see :func:`list_image_files`.
     """
     root = os.path.join(folder, "")  # noqa: PTH118 (a Path a file would take longer than the listing)
     names = []
@@ -163,7 +163,7 @@ def _refuse_closed(place: Path | str) -> NoReturn:
     raise UserError(f"{place}: expected a folder that can be listed; change its permissions or remove it")
 
 
-def images_among(found: Iterable[Found]) -> list[Path]:
+def keep_images(found: Iterable[Found]) -> list[Path]:
     """Return the images among files, sorted.
 
     Raises:
@@ -220,11 +220,11 @@ def list_image_formats() -> tuple[str, ...]:
     """Return Pillow's names of the formats that are decoded: those that have suffixes, the usual ones first."""
     Image.init()
     register_plug_ins()
-    return _formats(tuple(Image.ID), frozenset(Image.EXTENSION.values()))
+    return _choose_formats(tuple(Image.ID), frozenset(Image.EXTENSION.values()))
 
 
 @lru_cache(maxsize=8)
-def _formats(known: tuple[str, ...], with_suffix: frozenset[str]) -> tuple[str, ...]:
+def _choose_formats(known: tuple[str, ...], with_suffix: frozenset[str]) -> tuple[str, ...]:
     """Choose among the known formats once; for every image it would take longer than to read its header."""
     decoded = [
         name
@@ -245,7 +245,7 @@ def get_suffix(name: str) -> str:
     return "" if suffix == "." else suffix
 
 
-def _reason(suffix: str, suffixes: frozenset[str]) -> str | None:
+def _explain(suffix: str, suffixes: frozenset[str]) -> str | None:
     if suffix in suffixes:
         return None
     if not suffix:

@@ -23,7 +23,7 @@ from PIL import features
 from torch import Tensor
 
 from csg.config import DataConfig
-from csg.data.reading.cache import cache_folder, write_cached
+from csg.data.reading.cache import get_cache_folder, write_cached
 from csg.storage.files import LEFTOVER_SECONDS, TEMPORARY
 
 VERSION: Final = 1
@@ -61,7 +61,7 @@ class ResizedImages:
         if not config.resized_gigabytes:
             return None
         what = f"{VERSION} {name_decoders()} {config.image_size} {config.grey_bits} {config.max_megapixels}"
-        return cls(cache_folder(config) / "resized", capacity=config.resized_gigabytes * 10**9, what=what)
+        return cls(get_cache_folder(config) / "resized", capacity=config.resized_gigabytes * 10**9, what=what)
 
     def read(self, digest: bytes) -> tuple[Tensor, bool] | None:
         """Return what :func:`csg.data.reading.decoding.read_resized` does; None where it is not kept, or damaged.
@@ -69,7 +69,7 @@ class ResizedImages:
         ``digest`` is the SHA-256 of the image's file.
         """
         try:
-            content = bytearray(self._path(digest).read_bytes())
+            content = bytearray(self._get_path(digest).read_bytes())
             check, height, width, several_frames = _HEADER.unpack_from(content)
         except (OSError, struct.error):
             return None
@@ -85,7 +85,7 @@ class ResizedImages:
             UserError: the cache cannot be written to.
             OSError: the machine is short of something, such as space.
         """
-        path = self._path(digest)
+        path = self._get_path(digest)
         if not self._take_room(path.parent, _HEADER.size + image.numel()):
             return
         pixels = image.numpy().tobytes()
@@ -105,7 +105,7 @@ class ResizedImages:
         self._room[folder] = left - size, counted
         return True
 
-    def _path(self, digest: bytes) -> Path:
+    def _get_path(self, digest: bytes) -> Path:
         return self._folder / f"{digest[0]:02x}" / f"{digest.hex()}-{self._what}"
 
 

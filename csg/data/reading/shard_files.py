@@ -39,9 +39,9 @@ class ShardFiles(ImageFiles):
         path = Path(self.folder, self.shards[self.owners[index]])
         content = read_range(path, int(self.offsets[index]), int(self.sizes[index]))
         if len(content) < self.sizes[index]:
-            raise BadImageError(self.path(index), "found a shard that is shorter than when it was listed")
+            raise BadImageError(self.get_path(index), "found a shard that is shorter than when it was listed")
         if not content:
-            raise BadImageError(self.path(index), "found an empty file")
+            raise BadImageError(self.get_path(index), "found an empty file")
         return content
 
     def subset(self, indices: Tensor) -> ShardFiles:

@@ -26,14 +26,14 @@ def place_in_order(name: str) -> tuple[bytes, bytes]:
 
 def find_near(name: str, others: Iterable[str]) -> str | None:
     """Return another name that differs in nothing but case, blanks, hyphens and underscores; None if there is none."""
-    return next((other for other in others if other != name and _folded(other) == _folded(name)), None)
+    return next((other for other in others if other != name and _fold(other) == _fold(name)), None)
 
 
-def _folded(name: str) -> str:
+def _fold(name: str) -> str:
     return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())
 
 
-def spelling_below(folder: Path) -> Callable[[str], str]:
+def make_speller(folder: Path) -> Callable[[str], str]:
     """Return what turns a relative path into the same path as it is spelt below a folder; one that is not there stays.
 
     Every folder on the way is listed once, and only for names that may be spelt in two ways.

@@ -111,7 +111,7 @@ def rand_augment(
             operation = _OPERATIONS[int(which * len(_OPERATIONS))]
             places, parameters = groups[operation.apply]
             places.append(place)
-            parameters.append(operation.parameters(operation.amount(magnitude, forwards=way < 0.5)))
+            parameters.append(operation.parameters(operation.compute_amount(magnitude, forwards=way < 0.5)))
         drawn = torch.empty_like(views)
         for apply, (places, parameters) in groups.items():
             chosen = torch.tensor(places, device=views.device)

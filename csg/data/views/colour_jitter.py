@@ -39,10 +39,10 @@ def colour_jitter(images: Tensor, *, indices: Tensor, seed: int, epoch: int, str
     jittered = images
     for name, amount in zip(FACTORS, amounts.T, strict=False):
         jittered = OPERATIONS[name].apply(jittered, 1 + amount.unsqueeze(1))
-    return _turned(jittered, amounts[:, -1])
+    return _turn_hue(jittered, amounts[:, -1])
 
 
-def _turned(images: Tensor, turns: Tensor) -> Tensor:
+def _turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     # One at a time: a batch in floating point would take four times the memory of its images, several times over.
     turned = [
         kornia.enhance.adjust_hue(image.unsqueeze(0) / 255, float(2 * math.pi * turn)).mul(255).round()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 
-def low_amplitudes(images: Tensor, radius: int) -> Tensor:
+def compute_low_amplitudes(images: Tensor, radius: int) -> Tensor:
     """Return the amplitudes of the low frequencies.
 
     Args:
@@ -26,7 +26,7 @@ def low_amplitudes(images: Tensor, radius: int) -> Tensor:
         (N, C, 2 radius + 1, radius + 1): frequencies -radius to radius along H, 0 to radius along W; the others mirror
         them.
     """
-    return _low(torch.fft.rfft2(images), radius).abs()
+    return _cut_low(torch.fft.rfft2(images), radius).abs()
 
 
 def with_low_amplitudes(images: Tensor, amplitudes: Tensor, radii: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def with_low_amplitudes(images: Tensor, amplitudes: Tensor, radii: Tensor) -> Te
 
     Args:
         images: (N, C, H, W), of 0 to 255.
-        amplitudes: (N, C, 2 R + 1, R + 1) of :func:`low_amplitudes`.
+        amplitudes: (N, C, 2 R + 1, R + 1) of :func:`compute_low_amplitudes`.
         radii: (N,) integers, r of each image's window, at most R.
 
     Returns:
@@ -43,21 +43,21 @@ def with_low_amplitudes(images: Tensor, amplitudes: Tensor, radii: Tensor) -> Te
     height, width = images.shape[-2:]
     largest = amplitudes.shape[-1] - 1
     spectrum = torch.fft.rfft2(images)
-    low = _low(spectrum, largest)
+    low = _cut_low(spectrum, largest)
     own = low.abs()
     # What should be zero is rounding error, and so would its phase be: such a frequency counts as real and positive.
     heard = own > 64 * torch.finfo(own.dtype).eps * 255 * height * width
     phases = torch.where(heard, low / own.where(heard, own.new_ones(())), low.new_ones(()))
     along = torch.arange(-largest, largest + 1, device=images.device).abs()
     inside = torch.maximum(along[:, None], along[None, largest:]) <= radii.to(images.device).reshape(-1, 1, 1, 1)
-    spectrum[..., _rows(largest, height), : largest + 1] = torch.where(inside, amplitudes * phases, low)
+    spectrum[..., _list_rows(largest, height), : largest + 1] = torch.where(inside, amplitudes * phases, low)
     styled: Tensor = torch.fft.irfft2(spectrum, s=(height, width))
     return styled.clamp(0, 255)
 
 
-def _low(spectrum: Tensor, radius: int) -> Tensor:
-    return spectrum[..., _rows(radius, spectrum.shape[-2]), : radius + 1]
+def _cut_low(spectrum: Tensor, radius: int) -> Tensor:
+    return spectrum[..., _list_rows(radius, spectrum.shape[-2]), : radius + 1]
 
 
-def _rows(radius: int, height: int) -> list[int]:
+def _list_rows(radius: int, height: int) -> list[int]:
     return [frequency % height for frequency in range(-radius, radius + 1)]

@@ -38,7 +38,7 @@ class Operation:
     parameters: Callable[[float], tuple[float, ...]] = _as_is
     """What ``apply`` takes for an amount; operations with the same ``apply`` can be done in one call."""
 
-    def amount(self, magnitude: int, *, forwards: bool) -> float:
+    def compute_amount(self, magnitude: int, *, forwards: bool) -> float:
         """Return how much to do; ``forwards`` is what was drawn."""
         sign = 1 if forwards or not self.two_sided else -1
         return self.neutral + sign * (self.strongest - self.neutral) * magnitude / STRONGEST

@@ -41,7 +41,7 @@ def pasta(
     Returns:
         (N, 3, H, W) uint8. No bit of an image depends on the others.
     """
-    spread = spread_of_noise(images.shape[-2], images.shape[-1], alpha=alpha, k=k, beta=beta)
+    spread = compute_spread(images.shape[-2], images.shape[-1], alpha=alpha, k=k, beta=beta)
     perturbed = torch.empty(images.shape, dtype=torch.uint8)
     for place, index in enumerate(indices.tolist()):
         noise = generator(seed, "pasta", epoch, index, view).normal(1.0, spread, size=images.shape[1:])
@@ -49,7 +49,7 @@ def pasta(
     return perturbed
 
 
-def spread_of_noise(height: int, width: int, *, alpha: float, k: float, beta: float) -> Floats:
+def compute_spread(height: int, width: int, *, alpha: float, k: float, beta: float) -> Floats:
     """Return (height, width) sigma of each frequency, in the order of ``numpy.fft.fft2``."""
     down, across = (np.fft.fftfreq(side) * side for side in (height, width))
     radius = np.sqrt((down[:, None] ** 2 + across[None, :] ** 2) / (height**2 + width**2))

@@ -56,15 +56,15 @@ class _ShiftedStream(LabelledImages):
         text = f"shifted {VERSION} {SEED} {self._stream.fingerprint}"
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def images(self, indices: Tensor) -> Tensor:
-        return _distorted(self._stream.images(indices), indices)
+    def load_images(self, indices: Tensor) -> Tensor:
+        return _distort_images(self._stream.load_images(indices), indices)
 
     def read(self, indices: Tensor) -> Reading:
         plain = self._stream.read(indices)
-        return dataclasses.replace(plain, views=(_distorted(plain.views[0], plain.indices),))
+        return dataclasses.replace(plain, views=(_distort_images(plain.views[0], plain.indices),))
 
 
-def _distorted(plain: Tensor, indices: Tensor) -> Tensor:
+def _distort_images(plain: Tensor, indices: Tensor) -> Tensor:
     # One at a time, because a convolution over a batch may round otherwise than over one image.
     distorted = [distort(plain[place : place + 1], index) for place, index in enumerate(indices.tolist())]
     return torch.cat(distorted) if distorted else plain
@@ -79,12 +79,12 @@ def distort(image: Tensor, index: int) -> Tensor:
 
 def _gaussian_noise(image: Tensor, rng: np.random.Generator) -> Tensor:
     deviation = rng.uniform(0.15, 0.35)  # the same for all channels: a grey image stays grey
-    return image + deviation * _like(rng.standard_normal(image.shape[-2:]), image)
+    return image + deviation * _make_like(rng.standard_normal(image.shape[-2:]), image)
 
 
 def _salt_and_pepper(image: Tensor, rng: np.random.Generator) -> Tensor:
     share = rng.uniform(0.1, 0.3)
-    place = _like(rng.random(image.shape[-2:]), image)
+    place = _make_like(rng.random(image.shape[-2:]), image)
     return torch.where(place < share / 2, 0.0, torch.where(place > 1 - share / 2, 1.0, image))
 
 
@@ -106,7 +106,9 @@ def _perspective(image: Tensor, rng: np.random.Generator) -> Tensor:
     side = image.shape[-1] - 1
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * side
     moved = corners + (1 - 2 * corners / side) * rng.uniform(0, 0.3, size=(4, 2)) * side
-    homography = kornia.geometry.get_perspective_transform(_like(corners, image)[None], _like(moved, image)[None])
+    homography = kornia.geometry.get_perspective_transform(
+        _make_like(corners, image)[None], _make_like(moved, image)[None]
+    )
     tilted: Tensor = kornia.geometry.warp_perspective(image, homography, image.shape[-2:])
     return tilted
 
@@ -114,7 +116,7 @@ def _perspective(image: Tensor, rng: np.random.Generator) -> Tensor:
 def _elastic(image: Tensor, rng: np.random.Generator) -> Tensor:
     """Shift pixels by up to 8 % of the side, smoothly: drawn at 5x5 places, bicubic in between."""
     side = image.shape[-1]
-    drawn = _like(rng.uniform(-0.08, 0.08, size=(1, 2, 5, 5)), image)
+    drawn = _make_like(rng.uniform(-0.08, 0.08, size=(1, 2, 5, 5)), image)
     shift = F.interpolate(drawn, size=(side, side), mode="bicubic", align_corners=True) * side
     place = torch.arange(side, device=image.device)
     y, x = torch.meshgrid(place, place, indexing="ij")
@@ -144,5 +146,5 @@ DISTORTIONS: Final[dict[str, Distortion]] = {
 }
 
 
-def _like(drawn: npt.NDArray[np.float64], image: Tensor) -> Tensor:
+def _make_like(drawn: npt.NDArray[np.float64], image: Tensor) -> Tensor:
     return torch.from_numpy(drawn).to(image)

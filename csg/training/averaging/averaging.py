@@ -35,7 +35,7 @@ class Averaging:
         """Return the model's state dict to measure and to keep now; None for its own."""
         return None
 
-    def state(self) -> dict[str, Any]:
+    def get_state(self) -> dict[str, Any]:
         """Return everything that later averages depend on: tensors, numbers, and containers of them."""
         return {}
 

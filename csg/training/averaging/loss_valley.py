@@ -82,12 +82,12 @@ class LossValley:
                 total.add(mean.values, mean.count)
         return total.values
 
-    def state(self) -> dict[str, Any]:
+    def get_state(self) -> dict[str, Any]:
         """Return what belongs to a checkpoint."""
         return {
-            "since": self._since.state(),
-            "recent": [[loss, mean.state()] for loss, mean in self._recent],
-            "window": self._window.state(),
+            "since": self._since.get_state(),
+            "recent": [[loss, mean.get_state()] for loss, mean in self._recent],
+            "window": self._window.get_state(),
             "limit": self._limit,
             "is_closed": self.is_closed,
         }

@@ -32,7 +32,7 @@ class MeanWeights:
             else:
                 self.values[name].copy_(tensor)
 
-    def state(self) -> dict[str, Any]:
+    def get_state(self) -> dict[str, Any]:
         """Return what belongs to a checkpoint."""
         return {"values": self.values, "count": self.count}
 

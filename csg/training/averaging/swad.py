@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from csg.collective import own_slice, sum_over_processes
+from csg.collective import get_own_slice, sum_over_processes
 from csg.config import Config
 from csg.data.pair import SOURCE_VAL, Pair
 from csg.data.reading.loading import admit, map_in_order
@@ -54,9 +54,9 @@ class Swad(Averaging):
         """See :class:`Averaging`."""
         return self._valley.average()
 
-    def state(self) -> dict[str, Any]:
+    def get_state(self) -> dict[str, Any]:
         """See :class:`Averaging`."""
-        return self._valley.state()
+        return self._valley.get_state()
 
     def restore(self, state: dict[str, Any]) -> None:
         """See :class:`Averaging`."""
@@ -75,12 +75,12 @@ def measure_loss(model: Model, config: Config, pair: Pair) -> float:
     """
     images, inference = pair.streams[SOURCE_VAL], Inference(model, config)
     batches = torch.split(torch.arange(len(images)), config.train.evaluation_batch_size)
-    mine = range(len(batches))[own_slice(len(batches))]
+    mine = range(len(batches))[get_own_slice(len(batches))]
     total = torch.zeros(2, dtype=torch.float64)
     for reading in map_in_order(lambda n: images.read_centre(batches[n]), mine, workers=config.data.workers):
         admit(reading.bad, config.data)
         if len(reading.indices):
-            logits = inference(inference.input(reading.views[0])).logits
+            logits = inference(inference.prepare_input(reading.views[0])).logits
             value, rows = task_loss(logits, reading.labels.to(logits.device))
             total += torch.tensor([float(value) * rows, rows], dtype=torch.float64)
     summed, labels = sum_over_processes(total)

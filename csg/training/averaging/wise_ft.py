@@ -83,7 +83,7 @@ class WiseFt(Averaging):
             for name, tensor in self._learner.model.state_dict().items()
         }
 
-    def state(self) -> dict[str, Any]:
+    def get_state(self) -> dict[str, Any]:
         """See :class:`Averaging`; the starting weights are a function of the configuration."""
         return {"head": self._head.state_dict(), "optimiser": self._optimiser.state_dict()}
 

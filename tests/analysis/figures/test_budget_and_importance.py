@@ -29,7 +29,7 @@ ACCURACY = "target/test/mean_class_accuracy"
 
 def test_expected_best_is_the_mean_over_all_draws(table: RunTable, tmp_path: Path) -> None:
     small = write_experiment(search("csg-small", suggested=13), tmp_path)
-    ((curve,), _) = compute_curves(small.searches())
+    ((curve,), _) = compute_curves(small.list_searches())
     trials = [
         (run.metrics["selection/score"], run.metrics[ACCURACY])
         for run in small.runs
@@ -41,12 +41,12 @@ def test_expected_best_is_the_mean_over_all_draws(table: RunTable, tmp_path: Pat
         assert each.score == pytest.approx(statistics.fmean(score for score, _ in chosen))
         assert each.outcome == pytest.approx(statistics.fmean(outcome for _, outcome in chosen))
     assert curve.band == ()
-    caption = words(draw_search_budget(small.searches()))
+    caption = words(draw_search_budget(small.list_searches()))
     assert "TPE's trials are not independent draws" in caption and "No bands" in caption
 
 
 def test_bands_end_at_a_tenth_of_the_trials(table: RunTable, figures: dict[str, Figure]) -> None:
-    curves, _ = compute_curves(table.searches())
+    curves, _ = compute_curves(table.list_searches())
     assert [(curve.label, curve.trials) for curve in curves] == [("CSG", 30), ("ASG", 10)]
     assert [each.budget for each in curves[0].band] == [1, 2, 3] and curves[1].band == ()
     assert "up to a tenth of the trials" in words(figures["search_budget"])
@@ -58,12 +58,12 @@ def test_searches_of_one_method_are_told_apart_by_protocol_or_key(tmp_path: Path
         dataclasses.replace(run, params={"selection.protocol": "oracle"}) if run.run_id == "two-parent" else run
         for run in runs
     ]
-    curves, _ = compute_curves(write_experiment(oracle, tmp_path).searches())
+    curves, _ = compute_curves(write_experiment(oracle, tmp_path).list_searches())
     assert [curve.label for curve in curves] == ["CSG, source (one)", "CSG, oracle", "CSG, source (three)"]
     with pytest.raises(NoDataError, match="no search has 8"):
         draw_search_budget([])
     with pytest.raises(NoDataError, match="no search has 8"):
-        draw_search_budget(write_experiment(search("small", suggested=9), tmp_path / "small").searches())
+        draw_search_budget(write_experiment(search("small", suggested=9), tmp_path / "small").list_searches())
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def test_importances_carry_intervals_where_asked_for() -> None:
 
 
 def test_an_exported_folder_compares_finished_trials_at_their_last_epoch_only(table: RunTable) -> None:
-    (first, _) = table.searches()
+    (first, _) = table.list_searches()
     runs = read_scores(table, first)
     assert all(run.history[first.score] == {} for run in runs if run.status == "stopped")
     found = estimate_importance(runs, first.score, first.names)
@@ -105,7 +105,7 @@ def test_histories_come_from_the_store_where_there_is_one(tmp_path: Path) -> Non
     assert run.history == {"score": {1: 0.5, 2: 0.6}}, "and none of a trial that the table left out"
     export_runs(read_runs(experiment="glyphs", tracking_uri=uri), tmp_path / "exported")
     again = read_runs(experiment="glyphs", tracking_uri="", exported=tmp_path / "exported")
-    (search,) = again.searches()
+    (search,) = again.list_searches()
     assert read_scores(again, search)[0].history == run.history, "and they travel with an export"
 
 

@@ -72,7 +72,7 @@ def test_panels_carry_the_stored_energies_of_the_first_seed(table: RunTable, fig
     figure = figures["features_components"]
     assert [" ".join(axes.get_title().split()) for axes in figure.axes] == list(components.comparisons)
     for axes, cell in zip(figure.axes, components.comparisons, strict=True):
-        (run,) = [each for each in components.cell(cell) if each.params["train.seed"] == 0]
+        (run,) = [each for each in components.get_cell(cell) if each.params["train.seed"] == 0]
         e0, e1, e2 = (run.metrics[f"target/test/{name}"] for name in ("E0_mhe", "E1", "E2"))
         assert axes.get_xlabel() == f"E_0 (mhe) {e0:.3f}\nE_1 {e1:.3f}  E_2 {e2:.3f}"
     assert "seed 0" in words(figure) and "convention mhe, log(1/d²)" in words(figure)
@@ -90,16 +90,16 @@ def test_features_of_other_images_other_versions_or_none_are_not_drawn(table: Ru
     runs = ablation("components", {"a": {}, "b": {}}, seeds=1, lifts=(0, 0.1))
     bare = write_experiment(runs, tmp_path / "bare", features=False)
     with pytest.raises(NoDataError, match="no finished run stored features"):
-        draw_features(bare, *bare.ablations())
+        draw_features(bare, *bare.list_ablations())
     made = write_experiment(runs, tmp_path / "made")
     mixed = changed(made, lambda run: retagged(run, commit="c1") if run.tags.get("csg.cell") == "b" else run)
     with pytest.raises(MixedRunsError, match="more than one commit"):
-        draw_features(mixed, *mixed.ablations())
-    assert "Mixes runs of more than one commit" in words(draw_features(mixed, *mixed.ablations(), mix=["commit"]))
+        draw_features(mixed, *mixed.list_ablations())
+    assert "Mixes runs of more than one commit" in words(draw_features(mixed, *mixed.list_ablations(), mix=["commit"]))
     fewer = {name: array[:200] for name, array in made_up_features(1.0, 0).items()}
     np.savez_compressed(tmp_path / "made" / runs[2].run_id / OUTPUTS, allow_pickle=False, **fewer)
     with pytest.raises(MixedRunsError, match="others in b than in a"):
-        draw_features(made, *made.ablations())
+        draw_features(made, *made.list_ablations())
 
 
 def test_degenerate_features_are_drawn_or_refused_with_words() -> None:

@@ -19,7 +19,9 @@ def test_the_motivating_example_is_drawn_and_not_compared_with_other_data(
     table: RunTable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = output_of(motivating_example.main, ["--runs", table.place, "--out", tmp_path], capsys)
-    energies = [run.metrics["target/test/E0_mhe"] for run in named(table, "motivating_example").cell("trained on real")]
+    energies = [
+        run.metrics["target/test/E0_mhe"] for run in named(table, "motivating_example").get_cell("trained on real")
+    ]
     mean, sd = statistics.fmean(energies), statistics.stdev(energies)
     assert f"trained on real: E_0 (mhe) {mean:.4f} ± {sd:.4f} (2 seeds)" in said
     assert "not comparable with these data (glyphs)" in said and "0.3355" not in said

@@ -55,9 +55,9 @@ def test_every_figure_names_the_runs_it_was_drawn_from(
     drawn = {name: {run.run_id for run in figure.runs} for name, figure in figures.items()}
     assert all(drawn.values())
     assert drawn["features_components"] == {f"components-{cell}-0" for cell in range(4)}
-    search = {run.run_id for run in table.searches()[0].runs if run.status == "finished"}
+    search = {run.run_id for run in table.list_searches()[0].runs if run.status == "finished"}
     assert drawn["importance_csg-source-seed0"] == search - {"csg-source-seed0-0"}, "without source only"
-    assert drawn["search_budget"] < {run.run_id for each in table.searches() for run in each.runs}
+    assert drawn["search_budget"] < {run.run_id for each in table.list_searches() for run in each.runs}
     curves = {run.run_id for run in table.runs if re.match(r"(temperature|weight)-\d-\d", run.run_id)}
     assert curves < drawn["sensitivity"]
     write_figure(figures["features_components"], tmp_path, "features")

@@ -25,14 +25,14 @@ from analysis.tables.paper import make_tables
 from analysis.tables.table import Table
 from csg.messages.errors import UserError
 from csg.metrics.iou import mean_iou
-from csg.parsing import config_from_flat, find_recipe, read_yaml
+from csg.parsing import build_config, find_recipe, read_yaml
 from csg.storage.disk import DiskPlace
 from csg.storage.layout import PICTURES
 from csg.tracking import TrackedRun, Tracker
 from csg.training.identity import resolve_settings
 from tests.analysis.figure_reading import changed, words
 from tests.analysis.made_up_experiment import ablation, search
-from tests.analysis.made_up_scenes import CLASSES, confusions, pictures, scenes, write_scenes
+from tests.analysis.made_up_scenes import CLASSES, compose_scenes, confusions, pictures, write_scenes
 from tests.stores import put_store_below
 
 REAL = "target/test/mean_iou"
@@ -55,8 +55,8 @@ def rows(table: Table) -> dict[str, dict[str, str]]:
 
 
 def test_tables_of_segmentation_show_mean_iou_pixel_accuracy_and_iou_by_class(scenery: RunTable) -> None:
-    (rivals,) = scenery.ablations()
-    values = [100 * run.metrics[REAL] for run in rivals.cell("CSG")]
+    (rivals,) = scenery.list_ablations()
+    values = [100 * run.metrics[REAL] for run in rivals.get_cell("CSG")]
     text = f"{statistics.fmean(values):.1f} ± {statistics.stdev(values):.1f}"
     made = make_ablation_table(rivals)
     assert list(made.cells)[1:3] == ["real mean IoU %", "Δ [95 % interval]"] and "real pixel accuracy %" in made.cells
@@ -65,7 +65,9 @@ def test_tables_of_segmentation_show_mean_iou_pixel_accuracy_and_iou_by_class(sc
     main = make_main_comparison(scenery, rivals)
     assert rows(main)["CSG"]["mean IoU %"] == text and "interval of the mean IoU" in main.caption
     low, high = (float(end) for end in rows(main)["CSG"]["over images %"].strip("[]").split(", "))
-    counts = [outputs.confusions for run in rivals.cell("CSG") if (outputs := scenery.read_outputs(run)) is not None]
+    counts = [
+        outputs.confusions for run in rivals.get_cell("CSG") if (outputs := scenery.read_outputs(run)) is not None
+    ]
     assert low < 100 * mean_iou_bootstrap(np.stack([each for each in counts if each is not None])).value < high
     classes = make_class_table(rivals)
     assert classes.title == "Rivals: IoU by class, %" and sorted(CLASSES) == list(classes.cells)[1:]
@@ -104,7 +106,7 @@ def test_two_tasks_are_never_in_one_table_or_figure(tmp_path: Path) -> None:
     parts = mixed.divide_by_task()
     assert {task: len(part.runs) for task, part in parts.items()} == {
         "classification": len(digits),
-        "segmentation": len(scenes()),
+        "segmentation": len(compose_scenes()),
     }
     made, refused = make_tables(mixed)
     assert not refused and {table.name for table in made} >= {
@@ -122,7 +124,7 @@ def test_two_tasks_are_never_in_one_table_or_figure(tmp_path: Path) -> None:
     makers = plan_figures(mixed)
     drawn = makers["diversity_accuracy_segmentation"]()
     assert {run.run_id for run in drawn.runs} <= own["segmentation"] and "real mean IoU (%)" in words(drawn)
-    (rivals,) = parts["segmentation"].ablations()
+    (rivals,) = parts["segmentation"].list_ablations()
     one = rivals.runs[0]
     stray = dataclasses.replace(one, params={**one.params, "data.name": "glyphs"})
     with pytest.raises(MixedRunsError, match="more than one task"):
@@ -130,15 +132,15 @@ def test_two_tasks_are_never_in_one_table_or_figure(tmp_path: Path) -> None:
 
 
 def test_the_papers_mean_iou_stands_only_beside_runs_of_its_own_kind(scenery: RunTable) -> None:
-    recipe = resolve_settings(config_from_flat(read_yaml(find_recipe("gta5_cityscapes_csg"))))
+    recipe = resolve_settings(build_config(read_yaml(find_recipe("gta5_cityscapes_csg"))))
     recipe = {name: value for name, value in recipe.items() if name != "method.name"} | {"model.name": "resnet50"}
-    (plain,) = scenery.ablations()
+    (plain,) = scenery.list_ablations()
     assert "paper %" not in make_main_comparison(scenery, plain).cells
 
     def comparison(**more: str) -> Table:
         settings = {**recipe, **{name.replace("__", "."): value for name, value in more.items()}}
         there = changed(scenery, lambda run: dataclasses.replace(run, params={**run.params, **settings}))
-        return make_main_comparison(there, there.ablations()[0])
+        return make_main_comparison(there, there.list_ablations()[0])
 
     made = comparison()
     assert rows(made)["CSG"]["paper %"] == "35.27" and rows(made)["source only"]["paper %"] == "25.88"
@@ -160,7 +162,7 @@ def test_class_maps_stand_beside_labels_with_a_legend_and_void_hatched(scenery: 
         assert picture[-1, 0] == pytest.approx(to_rgb(VOID)), "void is void in answers too"
     assert figure.axes[1].collections, "hatched"
     chosen, _ = choose_runs(scenery)
-    best = max(scenery.ablations()[0].cell("CSG"), key=lambda run: run.metrics["selected/source/val/mean_iou"])
+    best = max(scenery.list_ablations()[0].get_cell("CSG"), key=lambda run: run.metrics["selected/source/val/mean_iou"])
     assert chosen[1].run == best and best.name in words(figure)
     assert "the finished run with the best mean IoU on source/val (" in words(figure)
 
@@ -228,7 +230,7 @@ def test_pictures_are_read_from_a_store_and_travel_with_an_export(tmp_path: Path
 
 def test_a_command_names_what_differs_from_its_own_pairs_defaults() -> None:
     settings = {"data.name": "glyph_scenes", "method.name": "csg", "data.augmentation": "colour_jitter"}
-    own = config_from_flat({"data.name": "glyph_scenes"}).model.output_stride
+    own = build_config({"data.name": "glyph_scenes"}).model.output_stride
     assert own != 32
     assert (
         write_command(settings | {"model.output_stride": own}) == "csg train --method.name csg --data.name glyph_scenes"

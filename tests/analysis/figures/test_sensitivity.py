@@ -26,7 +26,7 @@ def test_a_sensitivity_curve_is_the_mean_over_seeds_with_its_t_interval(table: R
     assert curve is not None
     assert list(curve.points) == [0.01, 0.03, 0.07, 0.2, 0.5]
     for name, (value, found) in zip(swept.comparisons, curve.points.items(), strict=True):
-        accuracies = [100 * run.metrics[ACCURACY] for run in swept.cell(name)]
+        accuracies = [100 * run.metrics[ACCURACY] for run in swept.get_cell(name)]
         assert name == f"tau {value:g}" and found.n == 5
         assert found.mean == pytest.approx(statistics.fmean(accuracies))
         low, high = stats.t.interval(0.95, 4, found.mean, stats.sem(accuracies))
@@ -48,7 +48,7 @@ def test_only_an_ablation_of_that_setting_alone_makes_a_curve(table: RunTable) -
 
 
 def test_sensitivity_shows_curves_and_the_comparable_trials_of_searches(table: RunTable) -> None:
-    figure = draw_sensitivity(table.ablations(), table.searches())
+    figure = draw_sensitivity(table.list_ablations(), table.list_searches())
     (left, right) = figure.axes
     trials = [run for run in table.runs if "csg.trial" in run.tags and run.status == "finished"]
     having = [run for run in trials if "method.temperature" in run.params]
@@ -59,7 +59,7 @@ def test_sensitivity_shows_curves_and_the_comparable_trials_of_searches(table: R
         *("search, stage 3", "search, stage 4", "ablation, stages alike"),
     ]
     other = changed(table, lambda run: retagged(run, commit="c1") if "csg.trial" in run.tags else run)
-    apart = draw_sensitivity(other.ablations(), other.searches())
+    apart = draw_sensitivity(other.list_ablations(), other.list_searches())
     assert not apart.axes[0].collections and f"{len(having)} runs of other commits" in words(apart)
     assert "are not a curve" not in words(apart)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
 
-from analysis.inference.t_tests import PairedDifference, holm, mark_cells, mean_interval, paired_difference
+from analysis.inference.t_tests import PairedDifference, estimate_mean, holm, mark_cells, paired_difference
 
 REPLICATIONS = 20_000
 TABLES = 10_000
@@ -28,7 +28,7 @@ def by_seed(values: NDArray[np.float64]) -> dict[int, float]:
 
 def test_mean_interval_is_students() -> None:
     values = [61.8, 64.0, 58.9, 60.2, 63.3]
-    found = mean_interval(values)
+    found = estimate_mean(values)
     low, high = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
     assert found.interval is not None
     assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
@@ -36,19 +36,19 @@ def test_mean_interval_is_students() -> None:
 
 
 def test_one_seed_has_a_mean_and_no_spread() -> None:
-    found = mean_interval([61.8])
+    found = estimate_mean([61.8])
     assert (found.mean, found.sd, found.n, found.interval) == (61.8, None, 1, None)
 
 
 def test_equal_values_have_no_interval() -> None:
-    found = mean_interval([0.1, 0.1, 0.1])
+    found = estimate_mean([0.1, 0.1, 0.1])
     assert (found.mean, found.sd, found.interval) == (0.1, 0.0, None)
 
 
 @pytest.mark.parametrize("values", [[], [0.5, math.nan], [0.5, math.inf]])
 def test_mean_of_nothing_or_of_nan_is_refused(values: list[float]) -> None:
     with pytest.raises(ValueError, match=r"Expected .*, found .*: .+"):
-        mean_interval(values)
+        estimate_mean(values)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10])
@@ -225,7 +225,7 @@ def test_intervals_cover_the_truth_in_95_percent_of_samples(n: int) -> None:
     rng = np.random.default_rng(n)
     noise = rng.normal(size=(REPLICATIONS, 2, n))
     shared = 3 * rng.normal(size=(REPLICATIONS, n))
-    means = [mean_interval(values).interval for values in noise[:, 0].tolist()]
+    means = [estimate_mean(values).interval for values in noise[:, 0].tolist()]
     assert 0.94 < np.mean([interval is not None and interval.low <= 0 <= interval.high for interval in means]) < 0.96
     # What a seed does to both sides cancels, however large.
     cells, bases = 1.5 + shared + noise[:, 0], shared + noise[:, 1]

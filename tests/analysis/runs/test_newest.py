@@ -124,7 +124,7 @@ def test_figures_keep_their_names_and_the_empty_one_is_skipped_with_the_reason(t
 def test_a_curve_is_not_replaced_by_less_than_a_curve(tmp_path: Path, finished: int) -> None:
     newer = again(TEMPERATURE, "1", lambda place: "finished" if place < finished else "failed")
     table = write_experiment([*TEMPERATURE, *newer], tmp_path, features=False)
-    figure = draw_sensitivity(table.ablations(), [])
+    figure = draw_sensitivity(table.list_ablations(), [])
     assert {run.run_id for run in figure.runs} == {run.run_id for run in TEMPERATURE[1:]}
     assert (f"{NEWER}temperature-1." in words(figure)) == (finished == 0)
 
@@ -148,7 +148,7 @@ def test_a_commit_leaves_out_what_was_run_at_others() -> None:
     newer = again(COMPONENTS, "1", lambda _: "failed")
     runs = (*COMPONENTS, newer[0], *map(at_c1, [*newer[1:], lone]))
     kept = RunTable("nowhere", "glyphs", runs).keep_commit("c0")
-    assert [each.key for each in kept.ablations()] == ["components-0"]
+    assert [each.key for each in kept.list_ablations()] == ["components-0"]
     assert {run.run_id for run in kept.runs} == {run.run_id for run in COMPONENTS}
 
 

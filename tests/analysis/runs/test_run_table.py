@@ -12,8 +12,8 @@ def test_runs_are_a_frame_with_the_columns_of_mlflow_and_settings_of_their_types
     assert list(frame.index) == [run.run_id for run in table.runs]
     cells = frame[frame["tags.csg.cell"].notna() & frame["tags.csg.ablation"].isna()]
     accuracy = cells.groupby("tags.csg.cell")["metrics.target/test/accuracy"].mean()
-    (components, *_) = table.ablations()
-    values = [run.metrics["target/test/accuracy"] for run in components.cell("+ A-pool")]
+    (components, *_) = table.list_ablations()
+    values = [run.metrics["target/test/accuracy"] for run in components.get_cell("+ A-pool")]
     assert accuracy["+ A-pool"] == pd.Series(values).mean()
     assert pd.api.types.is_numeric_dtype(frame["params.method.temperature"])
     assert set(frame["status"]) == {"finished", "stopped", "running"}

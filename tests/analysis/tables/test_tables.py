@@ -29,7 +29,7 @@ from analysis.tables.paper import make_tables
 from analysis.tables.published import find_published_score
 from analysis.tables.table import Entry, Table, arrange_cells, escape_markdown
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat, find_recipe, read_yaml
+from csg.parsing import build_config, find_recipe, read_yaml
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
 from csg.training.identity import resolve_settings
@@ -47,7 +47,7 @@ def runs() -> RunTable:
 
 def the_ablation(table: RunTable, change: Callable[[TrackedRun], TrackedRun | None] = lambda run: run) -> AblationRuns:
     """Return the committed ablation with each of its runs changed, or left out."""
-    (ablation,) = table.ablations()
+    (ablation,) = table.list_ablations()
     changed = tuple(each for each in map(change, ablation.runs) if each is not None)
     return dataclasses.replace(ablation, runs=changed)
 
@@ -65,10 +65,10 @@ def test_tables_of_the_committed_runs_have_their_text(runs: RunTable, tmp_path: 
 
 
 def test_a_figure_is_the_mean_and_sample_deviation_of_its_runs(runs: RunTable) -> None:
-    (ablation,) = runs.ablations()
+    (ablation,) = runs.list_ablations()
     shown = rows(make_ablation_table(ablation))
     for cell, row in shown.items():
-        values = [100 * run.metrics[ACCURACY] for run in ablation.cell(cell)]
+        values = [100 * run.metrics[ACCURACY] for run in ablation.get_cell(cell)]
         assert row["n"] == str(len(values)) == "3"
         assert row["real accuracy %"] == f"{statistics.fmean(values):.1f} ± {statistics.stdev(values):.1f}"
 
@@ -139,12 +139,12 @@ def test_equal_differences_are_not_tested_and_spoken_of(runs: RunTable) -> None:
     shown = rows(table)["+ contrastive (stage 4)"]
     assert (shown["Δ [95 % interval]"], shown["p (Holm)"]) == ("+25.0", "-")
     assert "p -: a cell's differences are equal under all seeds" in table.caption
-    assert all("p -:" not in make_ablation_table(each).caption for each in runs.ablations())
+    assert all("p -:" not in make_ablation_table(each).caption for each in runs.list_ablations())
 
 
 def test_no_difference_at_all_is_not_tested_either_and_counts_as_no_test(runs: RunTable) -> None:
     """Where a cell is the same as its base under every seed, p is missing, and the others' are those without it."""
-    base = {run.params["train.seed"]: run for run in runs.ablations()[0].cell("source only")}
+    base = {run.params["train.seed"]: run for run in runs.list_ablations()[0].get_cell("source only")}
 
     def like_base(run: TrackedRun) -> TrackedRun:
         same = run.tags["csg.cell"] == "source only, augmentation"
@@ -184,7 +184,7 @@ def test_equal_best_means_are_all_bold_in_every_format(runs: RunTable) -> None:
 
 
 def test_the_best_trials_are_finished_ones_of_the_space_with_a_score(runs: RunTable) -> None:
-    (search,) = runs.searches()
+    (search,) = runs.list_searches()
     one = next(run for run in search.runs if run.status == "finished" and run.tags["csg.role"] == "default")
 
     def trial(score: float | None, role: str = "suggested", **changes: Any) -> TrackedRun:
@@ -212,24 +212,24 @@ def test_two_runs_of_one_seed_are_refused(runs: RunTable) -> None:
 
 
 def test_the_papers_figures_stand_only_beside_runs_of_its_own_kind(runs: RunTable) -> None:
-    published = resolve_settings(config_from_flat(read_yaml(find_recipe("visda17_csg")))) | {
-        "model.weights": "r101.pth"
-    }
+    published = resolve_settings(build_config(read_yaml(find_recipe("visda17_csg")))) | {"model.weights": "r101.pth"}
     others = {name: value for name, value in published.items() if not name.startswith(("method.", "data.augmentation"))}
 
     def paper(run: TrackedRun, **changes: Any) -> TrackedRun:
         settings = published if run.tags["csg.cell"] == "+ augmentation (CSG)" else others
         return dataclasses.replace(run, params=run.params | settings | changes)
 
-    (plain,) = runs.ablations()
+    (plain,) = runs.list_ablations()
     assert "paper %" not in make_main_comparison(runs, plain).cells
     made = rows(make_main_comparison(runs, the_ablation(runs, paper)))
     assert made["source only"]["paper %"] == "49.30" and made["+ augmentation (CSG)"]["paper %"] == "64.05"
     assert made["+ contrastive (stage 4)"]["paper %"] == "-", "no row of the paper's table"
-    mean = statistics.fmean(100 * run.metrics["target/test/mean_class_accuracy"] for run in plain.cell("source only"))
+    mean = statistics.fmean(
+        100 * run.metrics["target/test/mean_class_accuracy"] for run in plain.get_cell("source only")
+    )
     assert made["source only"]["Δ to paper"] == f"{mean - 49.3:+.1f}"
     assert find_published_score([]) is None
-    (csg,) = (run for run in plain.cell("+ augmentation (CSG)") if run.params["train.seed"] == 0)
+    (csg,) = (run for run in plain.get_cell("+ augmentation (CSG)") if run.params["train.seed"] == 0)
     assert find_published_score([paper(csg)]) == 64.05
     assert find_published_score([paper(csg, **{"train.seed": 3, "train.device": "cuda", "data.workers": 9})]) == 64.05
     unpublished: dict[str, Any] = {
@@ -246,16 +246,16 @@ def test_every_figure_can_be_traced_to_its_runs_and_their_commands(
     runs: RunTable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert paper_tables.main(["--runs", str(GOLDEN), "--out", str(tmp_path)]) == 0
-    (ablation,) = runs.ablations()
+    (ablation,) = runs.list_ablations()
     origin = json.loads((tmp_path / "ablation_components.provenance.json").read_text())
     for label in make_ablation_table(ablation).cells.index:
         values = origin["cells"][f"{label}:real accuracy %"]["values"]
-        assert set(values) == {run.run_id for run in ablation.cell(label)}
+        assert set(values) == {run.run_id for run in ablation.get_cell(label)}
     capsys.readouterr()
     cell = "ablation_components:+ A-pool:real accuracy %"
     assert trace.main([cell, "--tables", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    for run in ablation.cell("+ A-pool"):
+    for run in ablation.get_cell("+ A-pool"):
         assert run.run_id in said and run.tags["config_id"] in said and run.tags["commit"] in said
     assert "csg train --method.name csg" in said and "--train.seed 2" in said
     assert trace.main(["ablation_components:+ A-pol:n", "--tables", str(tmp_path)]) == 2

@@ -17,7 +17,7 @@ from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN
 from csg.messages.errors import UserError
 from csg.models import make_encoder
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.tracking import Tracker, get_default_tracking_uri
 from csg.training.checkpoint import load_state
 from csg.training.run import Run
@@ -37,10 +37,10 @@ def train(argv: list[str]) -> int:
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    data._listed.cache_clear()
-    data._loaded.cache_clear()
+    data._list_domains.cache_clear()
+    data._load_once.cache_clear()
     yield
-    data._loaded.cache_clear()
+    data._load_once.cache_clear()
 
 
 def _nothing(root: Path) -> str:
@@ -97,12 +97,12 @@ def test_data_that_cannot_be_used_are_refused_before_anything_is_trained(
 def tiny(root: Path, output: Path, **settings: object) -> Config:
     named = {name.replace("__", "."): value for name, value in settings.items()}
     on_disk = {"data.name": "visda17", "data.root": str(root), "data.source_images": None, "train.output": str(output)}
-    return config_from_flat({**TINY, **on_disk, "data.cache": str(output / "cache"), **named})
+    return build_config({**TINY, **on_disk, "data.cache": str(output / "cache"), **named})
 
 
 def outcome(config: Config) -> tuple[list[dict[str, float]], dict[str, float], dict[str, torch.Tensor]]:
     trained = Run(config, load_pair(config.data))
-    for _ in trained.epochs():
+    for _ in trained.train():
         pass
     final = trained.finish()
     epochs = [{name: value for name, value in epoch.items() if "second" not in name} for epoch in trained.record.epochs]
@@ -139,9 +139,9 @@ def test_a_run_is_the_same_with_any_number_of_workers_and_when_resumed_with_anot
             raise Killed
 
     with pytest.raises(Killed):
-        for _ in Run(config, load_pair(config.data)).epochs(kill):
+        for _ in Run(config, load_pair(config.data)).train(kill):
             pass
-    resumed = config_from_flat({**_flat(config), "data.workers": 2})
+    resumed = build_config({**_flat(config), "data.workers": 2})
     assert Run(resumed, load_pair(resumed.data)).folder == Run(config, load_pair(config.data)).folder
     assert_equal_outcomes(outcome(resumed), undisturbed)
 
@@ -160,7 +160,7 @@ def test_an_image_that_goes_bad_during_training_ends_the_run_with_its_name(tmp_p
     path = pair.streams[SOURCE_TRAIN].files.path(7)  # type: ignore[attr-defined]
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match=r"damaged file .*--data\.on-bad-image skip") as refused:
-        for _ in Run(config, pair).epochs():
+        for _ in Run(config, pair).train():
             pass
     assert str(path) in str(refused.value)
 
@@ -202,7 +202,7 @@ def test_nothing_but_bad_images_is_an_error(tmp_path: Path) -> None:
     for path in (root / "train").rglob("*.png"):
         path.write_bytes(b"")
     with pytest.raises(UserError, match="expected an image in every batch, found none that can be read in step 0"):
-        for _ in Run(config, pair).epochs():
+        for _ in Run(config, pair).train():
             pass
 
 

@@ -40,7 +40,7 @@ def test_maps_are_those_of_an_evaluation_and_a_bad_image_has_none(
     (tmp_path / "photos" / "broken.png").write_bytes(b"no image")
     code, said = predict(capsys, "photos", "--checkpoint", trained.selected)
     assert code == 1 and "broken.png" in said and "3 of 4 images are classified: predictions" in said
-    inference = Inference(trained.selected_model(), trained.config)
+    inference = Inference(trained.load_selected_model(), trained.config)
     expected = find_task(trained.config.data).predict(inference, trained.config, images)
     written = [np.asarray(Image.open(f"predictions/deep/{number}.png.png")) for number in range(3)]
     assert np.array_equal(np.stack(written), expected.numpy())

@@ -22,7 +22,7 @@ from csg.models import ENCODERS
 from csg.models.deployable import Deployable
 from csg.models.resnet import Bottleneck, ResNet
 from csg.models.weights import load_encoder
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.storage.disk import DiskPlace
 from csg.tasks.measurement import Inference, to_input
 from csg.training.run import Run
@@ -54,9 +54,9 @@ def glyphs(side: int) -> Pair:
 
 def selected_weights(pair: Pair, encoder: str, weights: str, method: str) -> Path:
     """Write weights, as a run would, whose norms have statistics that matter and whose logits spread over classes."""
-    images = labelled(pair, TARGET_VAL).images(torch.arange(64))
+    images = labelled(pair, TARGET_VAL).load_images(torch.arange(64))
     flat = {"model.name": encoder, "model.weights": weights, "method.name": method}
-    config = config_from_flat(flat | {"data.image_size": images.shape[-1]})
+    config = build_config(flat | {"data.image_size": images.shape[-1]})
     model = place(make_model(config, load_encoder(config.model), classes=len(pair.classes)), config).eval()
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -99,11 +99,11 @@ def test_the_file_answers_as_an_evaluation_does(
     checkpoint = selected_weights(pair, encoder, weights, method)
     code, said = export(capsys, "--checkpoint", checkpoint, "--output", f"model.{extension}")
     assert code == 0, said
-    images = torch.cat([labelled(pair, name).images(torch.arange(12)) for name in (TARGET_VAL, SOURCE_VAL)])
+    images = torch.cat([labelled(pair, name).load_images(torch.arange(12)) for name in (TARGET_VAL, SOURCE_VAL)])
     selected = load_selected(DiskPlace(checkpoint))
-    model = selected.model()
+    model = selected.build_model()
     inference = Inference(model, selected.config)
-    expected = inference(inference.input(images)).logits.softmax(dim=1)
+    expected = inference(inference.prepare_input(images)).logits.softmax(dim=1)
     assert len(set(expected.argmax(dim=1).tolist())) > 4
     for count in (1, 2, 24):
         found = answers(f"model.{extension}", images[:count].float())
@@ -134,11 +134,11 @@ def test_the_file_says_what_it_takes_and_gives(trained: Run, capsys: pytest.Capt
 
 @pytest.mark.slow
 def test_nothing_of_the_training_is_in_the_file(trained: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    model = Deployable(trained.selected_model())
+    model = Deployable(trained.load_selected_model())
     weights = sum(parameter.numel() for parameter in model.parameters())
-    encoder = trained.selected_model().encoder
+    encoder = trained.load_selected_model().encoder
     assert not any("fc" in name or "bn" in name for name in model.state_dict())
-    assert weights < sum(parameter.numel() for parameter in trained.selected_model().parameters())
+    assert weights < sum(parameter.numel() for parameter in trained.load_selected_model().parameters())
     assert classifier(encoder).out_features == 10
     for extension in FORMATS:
         assert export(capsys, "--checkpoint", trained.selected, "--output", f"model.{extension}")[0] == 0

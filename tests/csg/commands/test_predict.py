@@ -27,7 +27,7 @@ from tests.published_trees import write_shards
 
 def evaluated(run: Run, pair: Pair) -> torch.Tensor:
     """Return the confusion counts of an evaluation on target/test."""
-    inference = Inference(run.selected_model(), run.config)
+    inference = Inference(run.load_selected_model(), run.config)
     return find_task(run.config.data).measure(inference, run.config, pair, TARGET_TEST).confusion
 
 
@@ -71,9 +71,9 @@ def test_the_probability_is_that_of_the_predicted_class(
 ) -> None:
     checkpoint = edited(trained.selected.local, flip_averaging=mirrored)
     assert predict(capsys, photos, "--checkpoint", checkpoint)[0] == 0
-    model = trained.selected_model().eval()
+    model = trained.load_selected_model().eval()
     for row in rows():
-        image = labelled(trained.pair, TARGET_TEST).images(torch.tensor([int(Path(row["file"]).stem)]))
+        image = labelled(trained.pair, TARGET_TEST).load_images(torch.tensor([int(Path(row["file"]).stem)]))
         views = [image, image.flip(3)] if mirrored else [image]
         with torch.no_grad():
             probabilities = torch.stack([model(model.encoder.normalise(v)).logits.softmax(1)[0] for v in views]).mean(0)
@@ -138,8 +138,8 @@ def test_an_architecture_that_the_method_changed_is_built_again(
 
 def test_weights_of_double_precision_stay_so(trained: Run, tmp_path: Path) -> None:
     run = finished_run(tmp_path / "runs", train__precision="float64")
-    loaded = selected_module.load_selected(run.selected).model().state_dict()
-    assert all(torch.equal(loaded[name], tensor) for name, tensor in run.selected_model().state_dict().items())
+    loaded = selected_module.load_selected(run.selected).build_model().state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in run.load_selected_model().state_dict().items())
 
 
 def test_broken_images_are_named_and_counted_and_the_others_written(
@@ -175,7 +175,7 @@ def test_an_interrupt_leaves_the_file_of_before(
         raise KeyboardInterrupt
 
     Path("predictions.csv").write_text("of before")
-    monkeypatch.setattr("csg.commands.prediction.class_scores", interrupted)
+    monkeypatch.setattr("csg.commands.prediction.compute_class_scores", interrupted)
     code, said = predict(capsys, photos, "--checkpoint", trained.selected)
     assert code == 130
     assert "nothing was written" in said
@@ -220,9 +220,9 @@ def test_a_run_on_a_gpu_is_used_on_the_cpu_where_there_is_no_gpu(trained: Run, m
         DiskPlace(edited(trained.selected.local, config=config | {"train.device": "cuda"}))
     )
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert selected.on(None).train.device == "cpu"
+    assert selected.place_on(None).train.device == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert [selected.on(device).train.device for device in (None, "cpu")] == ["cuda", "cpu"]
+    assert [selected.place_on(device).train.device for device in (None, "cpu")] == ["cuda", "cpu"]
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,7 +242,7 @@ def test_the_training_state_of_a_run_under_way_is_refused(
     tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = new_run(tmp_path / "runs", train__checkpoint_minutes=0.0)
-    next(run.epochs())
+    next(run.train())
     assert run.checkpoint.exists()
     code, said = predict(capsys, photos, "--checkpoint", run.checkpoint)
     assert code == 2

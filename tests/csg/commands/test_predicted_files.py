@@ -56,7 +56,9 @@ def test_orientation_and_the_limit_of_pixels_are_those_of_training(
 ) -> None:
     folder = tmp_path / "some"
     folder.mkdir()
-    shown = Image.fromarray(labelled(trained.pair, TARGET_TEST).images(torch.tensor([3]))[0].permute(1, 2, 0).numpy())
+    shown = Image.fromarray(
+        labelled(trained.pair, TARGET_TEST).load_images(torch.tensor([3]))[0].permute(1, 2, 0).numpy()
+    )
     exif = Image.Exif()
     exif[0x0112] = 6
     of_bytes = b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\7\0\1\0\0\0" + b"6\0\0\0" * 2

@@ -14,14 +14,14 @@ from csg.commands.figures import print_figures
 from csg.commands.remarks import remark_on_chance, remark_on_idle_selection, remark_on_warmup
 from csg.config import Config
 from csg.messages.console import Console
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.training.run import Run
 from tests.finished_run import new_run
 from tests.made_up_pair import made_up_pair
 
 
 def configure(**settings: object) -> Config:
-    return config_from_flat({name.replace("__", "."): value for name, value in settings.items()})
+    return build_config({name.replace("__", "."): value for name, value in settings.items()})
 
 
 def test_a_warmup_that_does_not_end_within_the_run_is_remarked_upon() -> None:

@@ -12,7 +12,7 @@ from analysis import motivating_example as drawn_example
 from csg import cli
 from csg.config.words import parse_value
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat, parse_flags
+from csg.parsing import build_config, parse_flags
 from tests.csg.commands.test_cli import Main, train
 from tune_spaces import gta5_search, motivating_example, visda_ablation, visda_search
 from tune_spaces.search.plan import SearchOptions
@@ -39,7 +39,7 @@ SCRIPTS: dict[str, Main] = {
 
 
 @pytest.fixture
-def refusal(
+def explain_refusal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[Main, list[str]], str]:
     """Run a command that has to be refused, and return the sentence."""
@@ -70,12 +70,12 @@ def refusal(
 def test_every_command_refuses_settings_in_one_sentence(
     name: str, argv: list[str], message: str, refusal: Callable[[Main, list[str]], str]
 ) -> None:
-    assert message in refusal(ALL[name], argv)
+    assert message in explain_refusal(ALL[name], argv)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_script_refuses_its_flags_in_one_sentence(name: str, refusal: Callable[[Main, list[str]], str]) -> None:
-    assert "--nope: unrecognized flag; --help lists all" in refusal(SCRIPTS[name], ["--nope"])
+    assert "--nope: unrecognized flag; --help lists all" in explain_refusal(SCRIPTS[name], ["--nope"])
 
 
 @pytest.mark.parametrize("name", [*ALL, *SCRIPTS])
@@ -118,7 +118,7 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
 def test_a_command_line_that_cannot_be_used_is_refused_in_one_sentence(
     argv: list[str], message: str, refusal: Callable[[Main, list[str]], str]
 ) -> None:
-    assert message in refusal(train, argv)
+    assert message in explain_refusal(train, argv)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_command_line_that_cannot_be_used_is_refused_in_one_sentence(
 def test_a_commands_own_flags_are_refused_in_one_sentence(
     main: Main, argv: list[str], message: str, refusal: Callable[[Main, list[str]], str]
 ) -> None:
-    assert message in refusal(main, argv)
+    assert message in explain_refusal(main, argv)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_sentence(
     text: str, message: str, refusal: Callable[[Main, list[str]], str]
 ) -> None:
     Path("c.yaml").write_text(text)
-    assert message in refusal(train, ["--config", "c.yaml"])
+    assert message in explain_refusal(train, ["--config", "c.yaml"])
 
 
 @pytest.mark.slow
@@ -208,9 +208,9 @@ def test_a_whole_number_has_18_digits_at_most_wherever_it_stands(number: int) ->
     with pytest.raises(ValueError, match="at most 18 digits"):
         parse_value(str(number), int)
     with pytest.raises(UserError, match="at most 18 digits"):
-        config_from_flat({"train.seed": number})
+        build_config({"train.seed": number})
 
 
 def test_flags_are_written_with_hyphens(refusal: Callable[[Main, list[str]], str]) -> None:
-    assert "the nearest is --train.batch-size;" in refusal(train, ["--train.batchsize", "1"])
-    assert refusal(SCRIPTS["export"], ["--output", "a"]).startswith("--checkpoint: expected this flag")
+    assert "the nearest is --train.batch-size;" in explain_refusal(train, ["--train.batchsize", "1"])
+    assert explain_refusal(SCRIPTS["export"], ["--output", "a"]).startswith("--checkpoint: expected this flag")

@@ -34,7 +34,7 @@ def augment(images: torch.Tensor, indices: list[int] | range, **settings: int) -
 
 def apply(name: str, images: torch.Tensor, magnitude: int, *, forwards: bool) -> torch.Tensor:
     operation = OPERATIONS[name]
-    parameters = operation.parameters(operation.amount(magnitude, forwards=forwards))
+    parameters = operation.parameters(operation.compute_amount(magnitude, forwards=forwards))
     return operation.apply(images, torch.tensor([parameters] * len(images)))
 
 
@@ -135,7 +135,9 @@ PILLOW: dict[str, Callable[[Image.Image, float], Image.Image]] = {
 def test_operations_on_grey_values_do_what_pillow_does(name: str, forwards: bool) -> None:
     images = colour(6)
     expected = [
-        PILLOW[name](Image.fromarray(image.permute(1, 2, 0).numpy()), OPERATIONS[name].amount(15, forwards=forwards))
+        PILLOW[name](
+            Image.fromarray(image.permute(1, 2, 0).numpy()), OPERATIONS[name].compute_amount(15, forwards=forwards)
+        )
         for image in images
     ]
     wanted = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in expected])
@@ -172,7 +174,7 @@ class Colours(LabelledImages):
         self.labels = torch.zeros(length, dtype=torch.int64)
         self.fingerprint = str(length)
 
-    def images(self, indices: torch.Tensor) -> torch.Tensor:
+    def load_images(self, indices: torch.Tensor) -> torch.Tensor:
         return self.held[indices]
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from csg.data.fault import BadImageError
 from csg.data.reading.decoding import Inspection, decode, inspect, read_bytes, read_resized
-from csg.data.reading.listing import image_files
+from csg.data.reading.listing import list_image_files
 from csg.messages.errors import UserError
 
 
@@ -33,7 +33,7 @@ def test_an_image_of_any_size_and_format_becomes_a_square(tmp_path: Path, size: 
     whole = read_resized(path, 32)[0]
     assert min(whole.shape[1:]) == 32
     assert max(whole.shape[1:]) == max(32, round(32 * max(size) / min(size)))
-    assert image_files(tmp_path) == [path]
+    assert list_image_files(tmp_path) == [path]
 
 
 def test_the_middle_is_cut_out_of_the_resized_image(tmp_path: Path) -> None:
@@ -139,6 +139,10 @@ def test_listing_follows_links_once_and_leaves_hidden_and_other_files_out(tmp_pa
     (folder / "a" / "notes.txt").touch()
     (folder / "link").symlink_to(elsewhere)
     (elsewhere / "back").symlink_to(folder)
-    assert [str(path.relative_to(folder)) for path in image_files(folder)] == ["a/ü 2.jpg", "b/1.PNG", "link/4.png"]
+    assert [str(path.relative_to(folder)) for path in list_image_files(folder)] == [
+        "a/ü 2.jpg",
+        "b/1.PNG",
+        "link/4.png",
+    ]
     with pytest.raises(UserError, match="expected a folder with images, found nothing"):
-        image_files(tmp_path / "none")
+        list_image_files(tmp_path / "none")

@@ -15,7 +15,7 @@ from csg.data import load_pair
 from csg.data.check import check
 from csg.data.labelled_set import load_labelled_set
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat, with_absolute_paths
+from csg.parsing import build_config, with_absolute_paths
 from csg.storage import bucket as storage_bucket
 from csg.storage import copying
 from csg.storage.bucket import BucketGoneError, BucketPlace
@@ -114,7 +114,7 @@ def test_what_is_no_shard_is_refused(address: str, shards: Path) -> None:
 
 
 def test_nodes_that_reach_the_bucket_lack_nothing(address: str, shards: Path) -> None:
-    config = with_absolute_paths(config_from_flat({"data.name": "folders", "data.source": address.format("renders")}))
+    config = with_absolute_paths(build_config({"data.name": "folders", "data.source": address.format("renders")}))
     output = place_at(str(shards))
     assert isinstance(config.data.source, str)
     deaf = "s3://bucket/renders?endpoint_override=127.0.0.1:9&scheme=http&region=us-east-1"

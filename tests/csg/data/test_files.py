@@ -40,14 +40,14 @@ def test_names_labels_and_sizes_survive_being_packed_and_chosen_from(tmp_path: P
     assert [names[label] for label in held.labels.tolist()] == [held.name(place) for place in range(4)]
     part = held.subset(torch.tensor([3, 1]))
     assert [part.name(0), part.name(1)] == [held.name(3), held.name(1)]
-    assert part.path(1) == tmp_path / held.name(1)
+    assert part.get_path(1) == tmp_path / held.name(1)
     assert held.sizes.tolist() == [-1] * 4
     assert len(held.subset(torch.tensor([], dtype=torch.int64))) == 0
 
 
 def test_evaluation_sees_the_middle(stream: FileStream) -> None:
-    images = stream.images(torch.tensor([5, 2]))
-    assert torch.equal(images[0], decode(stream.files.path(5), SIDE))
+    images = stream.load_images(torch.tensor([5, 2]))
+    assert torch.equal(images[0], decode(stream.files.get_path(5), SIDE))
     assert images[1, 2].unique().tolist() == [40]  # type: ignore[no-untyped-call]
 
 
@@ -84,13 +84,13 @@ def test_a_crop_is_a_function_of_its_address(stream: FileStream) -> None:
 def test_without_augmentation_training_sees_what_evaluation_sees(stream: FileStream) -> None:
     views = draw_views(stream, torch.arange(8), config=DataConfig(augmentation="none"), seed=0, epoch=0, two_views=True)
     assert views.key is None
-    assert torch.equal(views.query, stream.images(torch.arange(8)))
+    assert torch.equal(views.query, stream.load_images(torch.arange(8)))
 
 
 def test_a_bad_image_is_left_out_of_the_batch_and_named(stream: FileStream) -> None:
     whole = draw_views(stream, torch.arange(8), config=DataConfig(), seed=0, epoch=0, two_views=True)
-    stream.files.path(3).write_bytes(b"")
-    stream.files.path(4).unlink()
+    stream.files.get_path(3).write_bytes(b"")
+    stream.files.get_path(4).unlink()
     views = draw_views(stream, torch.arange(8), config=DataConfig(), seed=0, epoch=0, two_views=True)
     kept = torch.tensor([0, 1, 2, 5, 6, 7])
     assert torch.equal(views.indices, kept)
@@ -101,10 +101,10 @@ def test_a_bad_image_is_left_out_of_the_batch_and_named(stream: FileStream) -> N
         reading = held.read(torch.arange(8))
         assert torch.equal(reading.indices, kept) and len(reading.views[0]) == 6 and len(reading.bad) == 2
         with pytest.raises(BadImageError, match=r"3\.png: expected an image, found an empty file"):
-            held.images(torch.arange(8))
+            held.load_images(torch.arange(8))
 
 
 def test_a_batch_of_bad_images_is_empty(stream: FileStream) -> None:
-    stream.files.path(3).unlink()
+    stream.files.get_path(3).unlink()
     views = draw_views(stream, torch.tensor([3]), config=DataConfig(), seed=0, epoch=0, two_views=True)
     assert views.query.shape == (0, 3, SIDE, SIDE) and len(views.indices) == 0 and len(views.bad) == 1

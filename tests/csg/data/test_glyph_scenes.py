@@ -95,7 +95,7 @@ def test_rendering_again_gives_the_same_pair_and_more_images_leave_the_first_as_
 def test_a_second_load_renders_nothing_and_does_without_scikit_learn(
     pair: Pair, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Rendering, "scene", None)
+    monkeypatch.setattr(Rendering, "compose_scene", None)
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "sklearn.datasets", None)
         assert glyph_scenes.load(config(cache)).fingerprint == pair.fingerprint
@@ -121,7 +121,7 @@ def test_a_background_has_pixels_of_its_own_third_only(monkeypatch: pytest.Monke
     monkeypatch.setattr(glyph_scenes, "compose", lambda background, *_: background)
     rendering = Rendering.of(0.3)
     for split, value in (("target_val", 0), ("target_test", 200)):
-        scenes = rendering.scenes(split, 30)
+        scenes = rendering.compose_scenes(split, 30)
         assert scenes.shape == (30, SIDE, SIDE, 3) and (scenes == value).all()
     ink = np.pad(np.ones((20, 8)), ((4, 4), (10, 10)))
     learned = backgrounds.load_photographs("pretraining")
@@ -153,12 +153,12 @@ def test_synthetic_digits_have_the_fonts_of_their_stream(rendering: Rendering, m
     monkeypatch.setattr(glyphs, "draw_glyph", recording)
     for split in ("source_train", "source_val"):
         drawn.clear()
-        scene = rendering.scene(split, 3)
+        scene = rendering.compose_scene(split, 3)
         assert {fonts for fonts, _ in drawn} == {split.removeprefix("source_")}
         assert 1 <= len(drawn) <= 2
         assert set(np.unique(scene[..., 3]).tolist()) <= {0, *(1 + index % 10 for _, index in drawn)}
     drawn.clear()
-    rendering.scene("target_val", 0)
+    rendering.compose_scene("target_val", 0)
     assert not drawn
 
 
@@ -187,7 +187,7 @@ def test_a_pixel_is_of_the_topmost_plate_that_covers_half_of_it(seed: int, numbe
 def test_a_plate_differs_in_brightness_from_what_surrounds_it(rendering: Rendering, split: str) -> None:
     differences = []
     for index in range(20):
-        scene = rendering.scene(split, index)
+        scene = rendering.compose_scene(split, index)
         luminance = scene[..., :3] @ plates.LUMINANCE
         for label in set(np.unique(scene[..., 3]).tolist()) - {0}:
             rows, columns = np.nonzero(scene[..., 3] == label)
@@ -204,7 +204,7 @@ def test_handwriting_and_glyphs_become_opaque_strokes_of_the_height_that_was_ask
     for index in range(30):
         for height in (20, 25, 30):
             written = plates.handwritten_alpha(rendering.digits[index], height)
-            drawn = plates.rendered_alpha(glyphs.draw_glyph("train", index), height)
+            drawn = plates.render_alpha(glyphs.draw_glyph("train", index), height)
             for alpha in (written, drawn):
                 assert alpha.shape[0] == height and 1 <= alpha.shape[1] <= SIDE
                 assert alpha.min() >= 0 and alpha.max() == 1

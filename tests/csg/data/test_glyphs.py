@@ -19,7 +19,7 @@ from csg.config import DataConfig
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.pairs import glyphs, nist
 from csg.data.pairs.rendered import load_or_render
-from csg.data.reading.cache import cache_folder
+from csg.data.reading.cache import get_cache_folder
 from csg.messages.errors import UserError
 from tests.made_up_pair import labelled
 
@@ -49,7 +49,7 @@ def real() -> np.ndarray:
 
 
 def all_images(pair: Pair, name: str) -> torch.Tensor:
-    return labelled(pair, name).images(torch.arange(len(pair.streams[name])))
+    return labelled(pair, name).load_images(torch.arange(len(pair.streams[name])))
 
 
 def has_ten_digits(path: Path) -> bool:
@@ -238,7 +238,7 @@ def test_a_second_load_renders_nothing_and_does_without_scikit_learn(
 def test_another_number_of_images_has_a_cache_file_of_its_own(config: DataConfig, pair: Pair) -> None:
     more = glyphs.load(DataConfig(cache=config.cache, source_images=IMAGES + 1, image_size=32))
     assert len(more.streams[SOURCE_TRAIN]) == len(pair.streams[SOURCE_TRAIN]) + 1
-    assert len(list(cache_folder(config).iterdir())) == 2
+    assert len(list(get_cache_folder(config).iterdir())) == 2
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:

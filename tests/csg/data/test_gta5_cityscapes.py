@@ -24,8 +24,8 @@ from csg.data.maps.files import FileMapStream
 from csg.data.maps.label_maps import CLASSES, BadMapError, UnknownIdError
 from csg.data.pair import IGNORED, SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.pairs import gta5_cityscapes
-from csg.data.pairs.gta5_cityscapes import share
-from csg.data.reading.listing import image_files
+from csg.data.pairs.gta5_cityscapes import split_share
+from csg.data.reading.listing import list_image_files
 from csg.data.reading.loading import map_in_order
 from csg.messages.errors import UserError
 from tests.checked_data import finds_only, forget, starts
@@ -75,7 +75,7 @@ def stream(pair: Pair, name: str) -> FileMapStream:
     return held
 
 
-def names(pair: Pair, name: str) -> list[str]:
+def list_names(pair: Pair, name: str) -> list[str]:
     files = stream(pair, name).files.images
     return [files.name(place) for place in range(len(files))]
 
@@ -85,10 +85,12 @@ def test_every_pair_is_in_one_stream_and_the_published_val_is_the_test(tree: Pat
     assert pair.classes == CLASSES and not pair.flip_averaging and "\n" not in pair.description
     assert "source train/val 6/2, target val/test 2/4" in pair.description
     assert {name: len(held) for name, held in pair.streams.items()} == WHOLE
-    assert sorted(names(pair, SOURCE_TRAIN) + names(pair, SOURCE_VAL)) == [f"images/{n:05d}.png" for n in range(1, 9)]
-    assert {Path(name).parts[1] for name in names(pair, TARGET_TEST)} == {"val"}
-    assert {Path(name).parts[1] for name in names(pair, TARGET_VAL)} == {"train"}
-    assert not set(names(pair, SOURCE_TRAIN)) & set(names(pair, SOURCE_VAL))
+    assert sorted(list_names(pair, SOURCE_TRAIN) + list_names(pair, SOURCE_VAL)) == [
+        f"images/{n:05d}.png" for n in range(1, 9)
+    ]
+    assert {Path(name).parts[1] for name in list_names(pair, TARGET_TEST)} == {"val"}
+    assert {Path(name).parts[1] for name in list_names(pair, TARGET_VAL)} == {"train"}
+    assert not set(list_names(pair, SOURCE_TRAIN)) & set(list_names(pair, SOURCE_VAL))
 
 
 def test_an_image_is_read_whole_with_the_labels_of_its_own_file(tree: Path) -> None:
@@ -98,7 +100,7 @@ def test_an_image_is_read_whole_with_the_labels_of_its_own_file(tree: Path) -> N
         for index in range(len(held)):
             reading = held.read(torch.tensor([index]))
             files = held.files
-            pixels, ids = (np.array(Image.open(one.path(index))) for one in (files.images, files.maps))
+            pixels, ids = (np.array(Image.open(one.get_path(index))) for one in (files.images, files.maps))
             assert torch.equal(reading.views[0][0], torch.from_numpy(pixels).permute(2, 0, 1))
             expected = to_train_ids(ids).astype(np.int64)
             assert torch.equal(reading.labels[0], torch.from_numpy(np.where(expected == 255, IGNORED, expected)))
@@ -126,7 +128,7 @@ def test_a_crop_is_a_function_of_seed_epoch_and_image_and_the_same_for_all_views
 
 def test_crops_are_the_same_in_any_number_of_processes(tree: Path) -> None:
     held = stream(load_pair(maps(tree)), SOURCE_TRAIN)
-    held.files.images.path(2).write_bytes(b"")
+    held.files.images.get_path(2).write_bytes(b"")
     runs = [
         list(
             map_in_order(
@@ -175,8 +177,8 @@ def test_a_part_of_gta5_leaves_source_val_as_it_is(tmp_path: Path, tree: Path) -
     write_gta5(tmp_path / "more", images=24)
     whole, part = (load_pair(maps(tree, source=str(tmp_path / "more"), source_images=n)) for n in (None, 10))
     assert len(part.streams[SOURCE_TRAIN]) == 10 and len(whole.streams[SOURCE_TRAIN]) == 18
-    assert set(names(part, SOURCE_TRAIN)) < set(names(whole, SOURCE_TRAIN))
-    assert names(part, SOURCE_VAL) == names(whole, SOURCE_VAL)
+    assert set(list_names(part, SOURCE_TRAIN)) < set(list_names(whole, SOURCE_TRAIN))
+    assert list_names(part, SOURCE_VAL) == list_names(whole, SOURCE_VAL)
     with pytest.raises(UserError, match=r"data\.source_images: expected at most the 18 .* found 19"):
         load_pair(maps(tree, source=str(tmp_path / "more"), source_images=19))
 
@@ -185,30 +187,30 @@ def test_a_part_of_gta5_leaves_source_val_as_it_is(tmp_path: Path, tree: Path) -
 @given(images=st.integers(2, 300), fraction=st.floats(0.001, 0.999), first=st.integers(0, 1000))
 def test_a_split_is_complete_disjoint_and_always_the_same(images: int, fraction: float, first: int) -> None:
     places = torch.arange(first, first + images)
-    part, rest = share(places, fraction, "source")
+    part, rest = split_share(places, fraction, "source")
     assert sorted(part.tolist() + rest.tolist()) == places.tolist()
     assert len(part) == min(max(round(fraction * images), 1), images - 1)
     assert part.tolist() == sorted(part.tolist()) and rest.tolist() == sorted(rest.tolist())
-    assert torch.equal(share(places, fraction, "source")[0], part)
-    more, _ = share(places, min(1.0, fraction * 1.5), "source")
+    assert torch.equal(split_share(places, fraction, "source")[0], part)
+    more, _ = split_share(places, min(1.0, fraction * 1.5), "source")
     assert set(part.tolist()) <= set(more.tolist())
 
 
 def test_a_split_draws_from_everywhere() -> None:
-    part, _ = share(torch.arange(1000), 0.3, "source")
+    part, _ = split_share(torch.arange(1000), 0.3, "source")
     assert 100 < int((part < 500).sum()) < 200
-    assert not torch.equal(part, share(torch.arange(1000), 0.3, "target")[0])
+    assert not torch.equal(part, split_share(torch.arange(1000), 0.3, "target")[0])
 
 
 def test_headers_are_read_once_until_a_file_changes(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[Path] = []
-    png_size = map_files.png_size
+    read_png_size = map_files.read_png_size
 
     def counting(path: Path) -> tuple[int, int]:
         looked.append(path)
-        return png_size(path)
+        return read_png_size(path)
 
-    monkeypatch.setattr(map_files, "png_size", counting)
+    monkeypatch.setattr(map_files, "read_png_size", counting)
     first = load_pair(maps(tree))
     assert len(looked) == 2 * (8 + 10)
     forget()
@@ -271,7 +273,7 @@ def test_what_cannot_be_read_is_left_out_of_a_batch_and_named(tree: Path) -> Non
 
 def test_a_label_map_that_changed_its_size_since_it_was_listed_is_not_resized(tree: Path) -> None:
     held = stream(load_pair(maps(tree)), SOURCE_TRAIN)
-    path = held.files.maps.path(0)
+    path = held.files.maps.get_path(0)
     Image.open(path).resize((20, 20)).save(path)
     (error,) = held.read(torch.tensor([0])).bad
     assert isinstance(error, BadMapError) and "found 20x20 pixels where its image has 48x36" in str(error)
@@ -283,7 +285,7 @@ def test_images_of_different_sizes_are_read_one_by_one(tree: Path, tmp_path: Pat
         Image.new("L", size, 7).save(gta5(tree, "labels", number))
     pair = load_pair(maps(tree))
     held = next(
-        stream(pair, name) for name in (SOURCE_TRAIN, SOURCE_VAL) if {"images/00001.png"} & set(names(pair, name))
+        stream(pair, name) for name in (SOURCE_TRAIN, SOURCE_VAL) if {"images/00001.png"} & set(list_names(pair, name))
     )
     with pytest.raises(ValueError, match="expected images of one size"):
         held.read(torch.arange(len(held)))
@@ -420,9 +422,9 @@ def test_each_folder_is_looked_through_once(tree: Path, monkeypatch: pytest.Monk
 
     def counting(folder: Path) -> list[Path]:
         walked.append(folder.relative_to(tree).as_posix())
-        return image_files(folder)
+        return list_image_files(folder)
 
-    monkeypatch.setattr(gta5_cityscapes, "image_files", counting)
+    monkeypatch.setattr(gta5_cityscapes, "list_image_files", counting)
     load_pair(maps(tree))
     expected = [f"cityscapes/{kind}/{split}" for kind in ("leftImg8bit", "gtFine") for split in ("train", "val")]
     assert sorted(walked) == sorted([*expected, "gta5/images", "gta5/labels"])

@@ -15,8 +15,8 @@ from csg.data.check import check
 from csg.data.held_out import HELD_OUT, hold_out_each, list_removable_sources
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat
-from csg.training.identity import config_id
+from csg.parsing import build_config
+from csg.training.identity import compute_config_id
 from tests.checked_data import forget
 from tests.csg.data.test_sources import SIZES, settings
 from tests.csg.data.test_sources import sources as sources  # noqa: PLC0414 (a fixture)
@@ -32,7 +32,7 @@ def test_what_a_source_has_of_source_val_is_held_out_and_its_other_images_are_no
     assert torch.bincount(train.sources).tolist() == [27, 9] and torch.bincount(val.sources).tolist() == [9, 3]
     theirs = labelled(whole, SOURCE_VAL)
     chosen = torch.nonzero(theirs.sources == 1).flatten()
-    assert torch.equal(held_out.images(torch.arange(6)), theirs.images(chosen))
+    assert torch.equal(held_out.load_images(torch.arange(6)), theirs.load_images(chosen))
     assert torch.equal(held_out.labels, theirs.labels[chosen])
     assert len(pair.streams[SOURCE_SHIFTED]) == 12
     assert pair.description.endswith("without pack: source train/val 36/12, held out 6")
@@ -93,7 +93,7 @@ def test_one_source_cannot_be_held_out_nor_one_that_there_is_not(sources: list[P
     with pytest.raises(UserError, match=r"^data\.held_out: expected .* \(engine, pack, scans\), found 'engines'$"):
         load_pair(settings(sources, held_out="engines"))
     with pytest.raises(UserError, match=r"^data\.held_out: expected None with data\.trained_on=target"):
-        config_from_flat({"data.held_out": "engine", "data.trained_on": "target"})
+        build_config({"data.held_out": "engine", "data.trained_on": "target"})
 
 
 def test_a_source_without_some_class_can_be_held_out(sources: list[Path], tmp_path: Path) -> None:
@@ -106,6 +106,7 @@ def test_a_source_without_some_class_can_be_held_out(sources: list[Path], tmp_pa
 def test_a_run_without_a_source_is_a_configuration_of_its_own() -> None:
     plain = {"model.weights": "none"}
     ids = {
-        config_id(config_from_flat({**plain, "data.held_out": name})) for name in (None, "DejaVu Sans", "DejaVu Serif")
+        compute_config_id(build_config({**plain, "data.held_out": name}))
+        for name in (None, "DejaVu Sans", "DejaVu Serif")
     }
-    assert len(ids) == 3 and config_id(config_from_flat(plain)) in ids
+    assert len(ids) == 3 and compute_config_id(build_config(plain)) in ids

@@ -36,7 +36,7 @@ def test_images_come_in_the_order_that_is_asked_for(parts: list[FileStream]) -> 
     joined = JoinedImages(parts)
     assert len(joined) == 7
     reading = joined.read(torch.tensor([5, 0, 6, 3]))
-    expected = [parts[1].images(torch.tensor([1])), parts[0].images(torch.tensor([0]))]
+    expected = [parts[1].load_images(torch.tensor([1])), parts[0].load_images(torch.tensor([0]))]
     assert torch.equal(reading.views[0][:2], torch.cat(expected))
     assert reading.indices.tolist() == [5, 0, 6, 3]
     assert reading.labels.tolist() == [1, 0, 2, 0] == joined.labels[reading.indices].tolist()
@@ -54,13 +54,13 @@ def test_nothing_is_read_where_nothing_is_asked_for(parts: list[FileStream]) -> 
 
 
 def test_a_broken_image_is_left_out_of_its_part_alone(parts: list[FileStream]) -> None:
-    parts[0].files.path(1).write_bytes(b"")
+    parts[0].files.get_path(1).write_bytes(b"")
     joined = JoinedImages(parts)
     reading = joined.read(torch.tensor([1, 6, 0]))
     assert reading.indices.tolist() == [6, 0] and reading.labels.tolist() == [2, 0]
-    assert [error.path for error in reading.bad] == [str(parts[0].files.path(1))]
+    assert [error.path for error in reading.bad] == [str(parts[0].files.get_path(1))]
     with pytest.raises(BadImageError, match="empty file"):
-        joined.images(torch.tensor([1]))
+        joined.load_images(torch.tensor([1]))
 
 
 def test_no_two_images_share_their_random_draws(parts: list[FileStream]) -> None:

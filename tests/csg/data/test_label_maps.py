@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from csg.data.maps.crops import GREY, SCALES, centre_crop, random_crop, whole_image
+from csg.data.maps.crops import GREY, SCALES, centre_crop, make_tensors, random_crop
 from csg.data.maps.label_maps import (
     CLASSES,
     DEFINED_IDS,
@@ -32,7 +32,7 @@ from tests.published_maps import IDS
 
 
 def class_map(path: Path | str, content: bytes, table: Bytes) -> Bytes:
-    return read_ids(path, content).classes(table)
+    return read_ids(path, content).look_up_classes(table)
 
 
 def png(ids: np.ndarray, mode: str = "L") -> bytes:
@@ -137,7 +137,7 @@ def test_all_scales_places_and_both_directions_occur() -> None:
 
 def test_a_centre_crop_is_the_middle_at_the_images_own_size() -> None:
     picture, classes = coordinates(60, 90, 1)
-    pixels, labels = whole_image(picture, classes)
+    pixels, labels = make_tensors(picture, classes)
     cut_pixels, cut_labels = centre_crop(picture, classes, 40)
     assert torch.equal(cut_pixels, pixels[:, 25:65, 10:50]) and torch.equal(cut_labels, labels[25:65, 10:50])
     wide_pixels, wide_labels = centre_crop(picture, classes, 80)
@@ -160,7 +160,7 @@ def test_a_scaled_crop_is_cut_out_of_the_scaled_image() -> None:
             [math.floor((place + Fraction(1, 2)) * length / whole) for place in range(whole)]
             for length, whole in ((80, height), (96, width))
         )
-        expected, wanted = whole_image(scaled, classes[np.ix_(rows, columns)])
+        expected, wanted = make_tensors(scaled, classes[np.ix_(rows, columns)])
         window = np.s_[top : top + 48, left : left + 48]
         assert (pixels.int() - expected[:, window[0], window[1]].int()).abs().max() <= 2  # two passes, each rounded
         assert torch.equal(labels, wanted[window])

@@ -23,10 +23,10 @@ from csg.data.reading.listing import (
     PassedOver,
     count_passed_over,
     describe_passed_over,
-    image_files,
-    image_names,
-    images_among,
+    keep_images,
     list_files,
+    list_image_files,
+    list_image_names,
 )
 from csg.messages import waiting
 from csg.messages.errors import UserError
@@ -56,7 +56,7 @@ def touch(*paths: Path) -> None:
 def test_what_pillow_decodes_is_an_image(tmp_path: Path, suffix: str, kind: str) -> None:
     path = tmp_path / f"a{suffix}"
     Image.new("L" if kind == "PPM" else "RGB", (40, 40), 90).convert("L" if kind == "PPM" else "RGB").save(path, kind)
-    assert image_files(tmp_path) == [path]
+    assert list_image_files(tmp_path) == [path]
     assert decode(path, 32).shape == (3, 32, 32)
 
 
@@ -64,9 +64,9 @@ def test_a_format_without_its_decoder_is_counted(tmp_path: Path, monkeypatch: py
     touch(tmp_path / "a.avif", tmp_path / "b.png")
     check = features.check
     monkeypatch.setattr(features, "check", lambda name: name != "avif" and check(name))
-    listing._formats.cache_clear()
-    assert image_files(tmp_path) == [tmp_path / "b.png"]
-    listing._formats.cache_clear()
+    listing._choose_formats.cache_clear()
+    assert list_image_files(tmp_path) == [tmp_path / "b.png"]
+    listing._choose_formats.cache_clear()
 
 
 def test_a_plug_in_makes_its_suffix_an_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,15 +75,15 @@ def test_a_plug_in_makes_its_suffix_an_images(tmp_path: Path, monkeypatch: pytes
     Image.init()
     for name, value in (("ID", [*Image.ID, "JXL"]), ("EXTENSION", {**Image.EXTENSION, ".jxl": "JXL"})):
         monkeypatch.setattr(Image, name, value)
-    assert image_files(tmp_path) == [tmp_path / "a.jxl"]
+    assert list_image_files(tmp_path) == [tmp_path / "a.jxl"]
 
 
 def test_photographs_of_telephones_are_images_where_the_plug_in_is_installed(tmp_path: Path) -> None:
     pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
     path = tmp_path / "IMG_0001.HEIC"
-    assert image_files(tmp_path) == []
+    assert list_image_files(tmp_path) == []
     Image.linear_gradient("L").convert("RGB").resize((64, 48)).save(path, "HEIF", quality=90)
-    assert image_files(tmp_path) == [path]
+    assert list_image_files(tmp_path) == [path]
     pixels = decode(path, 32).float()
     assert pixels[:, 0].mean() < 20 and pixels[:, -1].mean() > 235
 
@@ -111,7 +111,7 @@ def test_every_file_is_an_image_or_counted_by_suffix_and_reason(tmp_path: Path) 
         **dict.fromkeys((".thumbnails/1.png", "lost+found/1.png", "$RECYCLE.BIN/1.png"), OF_SYSTEM),
     }
     touch(*images, *(folder / name for name in others))
-    assert image_files(folder) == sorted(images)
+    assert list_image_files(folder) == sorted(images)
     found = list(list_files(folder))
     assert {str(one.path.relative_to(folder)): one.reason for one in found if one.reason} == others
     counted = count_passed_over(found, folder)
@@ -129,12 +129,12 @@ def test_a_long_listing_says_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     touch(*(tmp_path / f"{number}.png" for number in range(3)))
-    names = [os.fsencode(name) for name in image_names(tmp_path)]
+    names = [os.fsencode(name) for name in list_image_names(tmp_path)]
     read_stamps(str(tmp_path), names)
     assert not caplog.records
     monkeypatch.setattr(waiting, "SECONDS", 0.0)
     monkeypatch.setattr(contents, "LOOKED_UP", 2)
-    image_files(tmp_path)
+    list_image_files(tmp_path)
     assert len(read_stamps(str(tmp_path), names)) == 3
     said = [f"found 3 files below {tmp_path}", *(f"looked up {done} of 3 files below {tmp_path}" for done in (2, 3))]
     assert [record.getMessage() for record in caplog.records] == said
@@ -145,7 +145,7 @@ def test_links_within_a_waste_basket_do_not_hide_the_data(tmp_path: Path) -> Non
     (tmp_path / "#recycle").mkdir()
     (tmp_path / "#recycle" / "link").symlink_to(tmp_path / "car")
     (tmp_path / ".link").symlink_to(tmp_path / "car")
-    assert image_files(tmp_path) == [tmp_path / "car" / "1.png"]
+    assert list_image_files(tmp_path) == [tmp_path / "car" / "1.png"]
 
 
 def test_a_folder_that_cannot_be_listed_is_named_unless_a_system_keeps_it(
@@ -165,9 +165,9 @@ def test_a_folder_that_cannot_be_listed_is_named_unless_a_system_keeps_it(
     found = list(list_files(tmp_path))
     assert {one.path.name: one.reason for one in found} == {"1.png": None, "lost+found": OF_SYSTEM, "closed": CLOSED}
     with pytest.raises(UserError, match="closed: expected a folder that can be listed"):
-        images_among(found)
+        keep_images(found)
     (tmp_path / "closed").rmdir()
-    assert image_files(tmp_path) == [tmp_path / "1.png"]
+    assert list_image_files(tmp_path) == [tmp_path / "1.png"]
 
 
 def test_of_several_frames_the_first_is_seen_and_the_others_are_reported(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from csg import cli
 from csg.config import DataConfig
 from csg.data import load_pair
 from csg.data.check import check, verify
-from csg.data.maps.judgement import in_words
+from csg.data.maps.judgement import list_ranges
 from csg.data.maps.label_maps import (
     CLASS_IDS,
     CLASSES,
@@ -28,8 +28,8 @@ from csg.data.maps.label_maps import (
 )
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, TARGET_TEST, TARGET_VAL
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat
-from csg.training.identity import config_id
+from csg.parsing import build_config
+from csg.training.identity import compute_config_id
 from tests.checked_data import forget, starts
 from tests.published_maps import to_train_ids, write_maps
 
@@ -113,7 +113,7 @@ def test_training_ids_are_refused_by_name_and_read_with_the_setting(
 
 def test_a_setting_that_changes_labels_is_part_of_the_identity(tree: Path) -> None:
     ids = [
-        config_id(config_from_flat({"data.name": name, "data.source_ids": one}))
+        compute_config_id(build_config({"data.name": name, "data.source_ids": one}))
         for name in ("gta5_cityscapes", "glyphs")
         for one in ("by_name", "label_ids", "train_ids")
     ]
@@ -161,10 +161,10 @@ def test_a_stream_without_a_labelled_pixel_is_refused(tree: Path) -> None:
 
 def test_a_report_on_another_split_says_nothing_of_this_one(tree: Path) -> None:
     part = load_pair(maps(tree)).streams[TARGET_VAL].files.maps  # type: ignore[attr-defined]
-    repaint_ids([part.path(place) for place in range(len(part))], np.zeros_like)
+    repaint_ids([part.get_path(place) for place in range(len(part))], np.zeros_like)
     assert not starts(maps(tree))
     more = maps(tree, target_val_fraction=0.8)
-    assert verify(more).refusal("error") is None
+    assert verify(more).explain_refusal("error") is None
     with pytest.raises(UserError, match="target/val: expected pixels of some class in its 2 label maps, found none"):
         verify(maps(tree))
 
@@ -227,10 +227,10 @@ def test_a_palette_in_the_tables_own_order_or_of_other_colours_says_nothing(tmp_
         image.putpalette(palette.astype(np.uint8).ravel().tolist())
         image.save(tmp_path / "map.png")
         found = read_ids("map.png", (tmp_path / "map.png").read_bytes())
-        assert found.classes(table).shape == (2, len(ids))
+        assert found.look_up_classes(table).shape == (2, len(ids))
     with pytest.raises(OtherIdsError, match=r"map\.png: expected a label map, found ids that its palette gives"):
-        found.classes(LABEL_IDS)
-    assert found.classes(TRAIN_IDS, trusted=True)[0, 3] == 3
+        found.look_up_classes(LABEL_IDS)
+    assert found.look_up_classes(TRAIN_IDS, trusted=True)[0, 3] == 3
 
 
 @pytest.mark.parametrize(
@@ -258,4 +258,4 @@ def test_ids_fit_the_table_in_which_fewer_are_void(ids: tuple[int, ...], fit: bo
 def test_ids_are_listed_as_ranges() -> None:
     shown = np.zeros(256, dtype=np.bool_)
     shown[[0, 1, 2, 7, 254, 255]] = True
-    assert in_words(shown) == "0 to 2, 7, 254 to 255"
+    assert list_ranges(shown) == "0 to 2, 7, 254 to 255"

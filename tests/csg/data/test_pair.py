@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from csg.config import DataConfig
 from csg.data import PAIRS, load_pair
-from csg.data.pair import ArrayStream, stratified_split
+from csg.data.pair import ArrayStream, split_by_class
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat
-from csg.training.identity import config_id
+from csg.parsing import build_config
+from csg.training.identity import compute_config_id
 
 
 @given(
@@ -25,7 +25,7 @@ def test_a_stratified_split_puts_every_image_in_one_part_and_takes_the_share_of_
     labels: list[int], fraction: float, seed: int
 ) -> None:
     classes = torch.tensor(labels)
-    first, second = stratified_split(classes, fraction, np.random.default_rng(seed))
+    first, second = split_by_class(classes, fraction, np.random.default_rng(seed))
     assert sorted(first.tolist() + second.tolist()) == list(range(len(labels)))
     for label in set(labels):
         assert int((classes[first] == label).sum()) == round(fraction * labels.count(label))
@@ -33,14 +33,14 @@ def test_a_stratified_split_puts_every_image_in_one_part_and_takes_the_share_of_
 
 def test_a_stratified_split_depends_on_its_generator_alone() -> None:
     labels = torch.arange(100) % 10
-    one, again, other = (stratified_split(labels, 0.3, np.random.default_rng(seed))[0] for seed in (0, 0, 1))
+    one, again, other = (split_by_class(labels, 0.3, np.random.default_rng(seed))[0] for seed in (0, 0, 1))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
 
 
 def test_a_grey_stream_shows_the_same_grey_in_three_channels() -> None:
     grey = torch.arange(2 * 4 * 4, dtype=torch.uint8).reshape(2, 4, 4)
-    images = ArrayStream(grey, torch.tensor([0, 1])).images(torch.tensor([1, 0, 1]))
+    images = ArrayStream(grey, torch.tensor([0, 1])).load_images(torch.tensor([1, 0, 1]))
     assert images.shape == (3, 3, 4, 4)
     assert images.dtype == torch.uint8
     assert all(torch.equal(images[:, channel], grey[[1, 0, 1]]) for channel in range(3))
@@ -79,7 +79,7 @@ def test_trials_that_differ_in_augmentation_only_share_the_loaded_pair(
 
 
 def identity(**settings: object) -> str:
-    return config_id(config_from_flat({f"data.{name}": value for name, value in settings.items()}))
+    return compute_config_id(build_config({f"data.{name}": value for name, value in settings.items()}))
 
 
 def test_the_default_number_of_glyphs_is_the_same_run_whether_or_not_it_is_given() -> None:

@@ -10,8 +10,8 @@ import torch
 
 from csg.config import DataConfig
 from csg.data.views.augmentation import draw_views
-from csg.data.views.pasta import pasta, spread_of_noise, with_noise
-from csg.parsing import config_from_flat
+from csg.data.views.pasta import compute_spread, pasta, with_noise
+from csg.parsing import build_config
 from tests.csg.data.test_augmentation import Colours, colour
 from tests.made_up_scenes import made_up_scenes
 
@@ -23,7 +23,7 @@ def perturb(images: torch.Tensor, indices: list[int] | range, **settings: float)
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (6, 9)])
 def test_the_spread_is_the_equation_written_out(height: int, width: int) -> None:
-    spread = spread_of_noise(height, width, alpha=3.0, k=1.5, beta=0.25)
+    spread = compute_spread(height, width, alpha=3.0, k=1.5, beta=0.25)
     for row in range(height):
         for column in range(width):
             m, n = min(row, height - row), min(column, width - column)  # periods an image
@@ -86,6 +86,6 @@ def test_both_views_are_perturbed_and_labels_of_pixels_stay() -> None:
 
 def test_its_settings_count_where_it_is_chosen() -> None:
     names = {"pasta_alpha", "pasta_k", "pasta_beta"}
-    assert names <= config_from_flat({"data.augmentation": "pasta"}).data.get_active().keys()
-    assert not names & config_from_flat({}).data.get_active().keys()
-    assert config_from_flat({"data.name": "glyph_scenes", "data.augmentation": "pasta"}).data.augmentation == "pasta"
+    assert names <= build_config({"data.augmentation": "pasta"}).data.get_active().keys()
+    assert not names & build_config({}).data.get_active().keys()
+    assert build_config({"data.name": "glyph_scenes", "data.augmentation": "pasta"}).data.augmentation == "pasta"

@@ -12,7 +12,7 @@ from csg.data import load_pair
 from csg.data.check import check, read_report
 from csg.data.pair import IGNORED, SOURCE_TRAIN, TARGET_TEST, TARGET_VAL
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.training.protocol import check_protocol
 from tests.checked_data import forget, starts
 from tests.made_up_pair import labelled
@@ -136,7 +136,7 @@ def test_a_protocol_that_needs_labels_says_so(
 ) -> None:
     data = folders(source, write_photographs(tmp_path / "camera") if photographs else None)
     flat = {"method.name": "csg", "selection.protocol": protocol, "data.name": "folders"}
-    config = config_from_flat(flat | ({"selection.epoch": "best"} if protocol == "paper" else {}))
+    config = build_config(flat | ({"selection.epoch": "best"} if protocol == "paper" else {}))
     with pytest.raises(UserError, match=f"selection.protocol: {message}"):
         check_protocol(config, load_pair(data))
 

@@ -33,9 +33,9 @@ def folders(root: Path, **settings: object) -> DataConfig:
     return DataConfig(name="folders", image_size=32, **(sides | settings))  # type: ignore[arg-type]
 
 
-def names(pair: Pair, stream: str) -> set[str]:
+def list_names(pair: Pair, stream: str) -> set[str]:
     files = pair.streams[stream].files  # type: ignore[attr-defined]
-    return {str(files.path(index)) for index in range(len(files))}
+    return {str(files.get_path(index)) for index in range(len(files))}
 
 
 def test_visda17_has_the_twelve_classes_in_label_order_and_all_images_in_some_stream(tmp_path: Path) -> None:
@@ -44,12 +44,14 @@ def test_visda17_has_the_twelve_classes_in_label_order_and_all_images_in_some_st
     sizes = {name: len(stream) for name, stream in pair.streams.items()}
     assert sizes == {SOURCE_TRAIN: 48, SOURCE_VAL: 12, SOURCE_SHIFTED: 12, TARGET_VAL: 24, TARGET_TEST: 36}
     for one, other, folder in ((SOURCE_TRAIN, SOURCE_VAL, "train"), (TARGET_VAL, TARGET_TEST, "validation")):
-        assert not names(pair, one) & names(pair, other)
-        assert names(pair, one) | names(pair, other) == {str(path) for path in (tmp_path / folder).rglob("*.*g")}
+        assert not list_names(pair, one) & list_names(pair, other)
+        assert list_names(pair, one) | list_names(pair, other) == {
+            str(path) for path in (tmp_path / folder).rglob("*.*g")
+        }
     for name in pair.streams:
         stream = labelled(pair, name)
         assert torch.equal(stream.labels.unique(), torch.arange(12))  # type: ignore[no-untyped-call]
-        assert stream.images(torch.tensor([0, 3])).shape == (2, 3, 32, 32)
+        assert stream.load_images(torch.tensor([0, 3])).shape == (2, 3, 32, 32)
     files = pair.streams[SOURCE_TRAIN].files  # type: ignore[attr-defined]
     assert all(files.name(i).startswith(VISDA17_CLASSES[label]) for i, label in enumerate(files.labels.tolist()))
     assert pair.flip_averaging and "\n" not in pair.description
@@ -59,8 +61,8 @@ def test_visda17_has_the_twelve_classes_in_label_order_and_all_images_in_some_st
 def test_the_target_is_validation_or_test_by_choice(tmp_path: Path) -> None:
     write_visda17(tmp_path, real=("validation", "test"))
     validation, test = (load_pair(visda(tmp_path, target_split=split)) for split in ("validation", "test"))
-    assert all("/validation/" in name for name in names(validation, TARGET_TEST))
-    assert all("/test/trunk" in name for name in names(test, TARGET_TEST))
+    assert all("/validation/" in name for name in list_names(validation, TARGET_TEST))
+    assert all("/test/trunk" in name for name in list_names(test, TARGET_TEST))
     assert validation.fingerprint != test.fingerprint
 
 
@@ -72,7 +74,7 @@ def test_splits_are_stratified_fixed_and_blind_to_the_order_of_the_list(tmp_path
     for split in ("train", "validation"):
         lines = (tmp_path / split / LIST).read_text().splitlines(keepends=True)
         (tmp_path / split / LIST).write_text("".join(reversed(lines)))
-    data._listed.cache_clear()
+    data._list_domains.cache_clear()
     again = load_pair(visda(tmp_path, cache=str(tmp_path / "elsewhere")))
     assert again is not pair and again.fingerprint == pair.fingerprint
     other = load_pair(visda(tmp_path, target_val_fraction=0.5))
@@ -84,8 +86,8 @@ def test_a_part_of_the_synthetic_images_keeps_every_class_in_proportion(tmp_path
     whole, part = load_pair(visda(tmp_path)), load_pair(visda(tmp_path, source_images=30))
     assert len(part.streams[SOURCE_TRAIN]) == 30
     assert sorted(torch.bincount(labelled(part, SOURCE_TRAIN).labels).tolist()) == [2] * 6 + [3] * 6
-    assert names(part, SOURCE_TRAIN) < names(whole, SOURCE_TRAIN)
-    assert names(part, SOURCE_VAL) == names(whole, SOURCE_VAL)
+    assert list_names(part, SOURCE_TRAIN) < list_names(whole, SOURCE_TRAIN)
+    assert list_names(part, SOURCE_VAL) == list_names(whole, SOURCE_VAL)
     with pytest.raises(UserError, match=r"data\.source_images: expected at most the 108 .* found 109"):
         load_pair(visda(tmp_path, source_images=109))
     with pytest.raises(UserError, match=r"data\.source_images: .* found 10, which leave none of 'train', 'truck'"):
@@ -98,7 +100,7 @@ def test_a_fingerprint_changes_with_a_files_name_class_and_content(tmp_path: Pat
     seen = {load_pair(visda(tmp_path)).fingerprint}
 
     def changed(cache: str) -> None:
-        data._listed.cache_clear()
+        data._list_domains.cache_clear()
         before = len(seen)
         seen.add(load_pair(visda(tmp_path, cache=str(tmp_path / cache))).fingerprint)
         assert len(seen) == before + 1
@@ -214,7 +216,7 @@ def test_folders_have_the_classes_of_their_sub_folders(tmp_path: Path) -> None:
         TARGET_VAL: 6,
         TARGET_TEST: 9,
     }
-    assert labelled(pair, TARGET_TEST).images(torch.arange(9)).shape == (9, 3, 32, 32)
+    assert labelled(pair, TARGET_TEST).load_images(torch.arange(9)).shape == (9, 3, 32, 32)
 
 
 def test_classes_that_differ_are_listed(tmp_path: Path) -> None:

@@ -16,21 +16,21 @@ from PIL import Image
 from csg.config import DataConfig
 from csg.data import load_pair
 from csg.data.fault import BadImageError
-from csg.data.maps.files import png_size
+from csg.data.maps.files import read_png_size
 from csg.data.maps.label_maps import BadMapError, read_ids
 from csg.data.reading.contents import ABSENT, NO_FILE, NOT_READ, read_stamps
 from csg.data.reading.decoding import decode
 from csg.data.reading.image_files import ImageFiles
-from csg.data.reading.listing import CLOSED, image_files, list_files
+from csg.data.reading.listing import CLOSED, list_files, list_image_files
 from csg.messages.errors import UserError
 from csg.messages.faults import find_outside_fault
 from csg.models.weights_file import read_state_dicts
-from csg.parsing import config_from_flat, read_yaml
+from csg.parsing import build_config, read_yaml
 from csg.storage import files as storage
 from csg.storage.disk import DiskPlace
 from csg.training import identity
 from csg.training.checkpoint import load_state, save_state
-from csg.training.identity import config_id
+from csg.training.identity import compute_config_id
 from tests.published_trees import write_visda17
 
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
@@ -98,16 +98,16 @@ def test_a_folder_that_cannot_be_listed_for_a_lack_is_not_closed(
         else:
             assert [one.reason for one in list_files(tmp_path)] == [CLOSED]
             with pytest.raises(UserError, match="expected a folder that can be listed"):
-                image_files(tmp_path)
+                list_image_files(tmp_path)
 
 
 def test_a_header_that_cannot_be_read_for_a_lack_is_no_header(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert png_size(image) == (40, 40)
+    assert read_png_size(image) == (40, 40)
     os.mkfifo(image.parent / "pipe.png")
-    assert png_size(image.parent / "pipe.png") == png_size(image.parent / "none.png") == (0, 0)
+    assert read_png_size(image.parent / "pipe.png") == read_png_size(image.parent / "none.png") == (0, 0)
     monkeypatch.setattr(Path, "open", raising(lacking(errno.EMFILE)))
     with pytest.raises(OSError, match="Too many open files"):
-        png_size(image)
+        read_png_size(image)
 
 
 @pytest.mark.parametrize(("error", "kind"), [(MemoryError(), MemoryError), (ValueError("broken"), BadImageError)])
@@ -166,13 +166,13 @@ def test_a_file_of_a_setting_that_cannot_be_read_for_a_lack_is_no_bad_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "w.pth").write_bytes(b"weights")
-    config = config_from_flat({"model.weights": str(tmp_path / "w.pth")})
+    config = build_config({"model.weights": str(tmp_path / "w.pth")})
     monkeypatch.setattr(identity, "digest_file", raising(lacking(errno.ESTALE)))
     with pytest.raises(OSError, match="Stale file handle"):
-        config_id(config)
+        compute_config_id(config)
     monkeypatch.setattr(identity, "digest_file", raising(lacking(errno.EACCES)))
     with pytest.raises(UserError, match=r"^model\.weights: cannot read /there/file \(Permission denied\)$") as raised:
-        config_id(config)
+        compute_config_id(config)
     assert find_outside_fault(raised.value) is not None, "in the middle of a search, the cause is looked through"
 
 
@@ -191,12 +191,12 @@ def test_a_folder_of_a_setting_is_looked_through_once(tmp_path: Path, monkeypatc
 
     def counting(folder: Path) -> list[Path]:
         walked.append(folder)
-        return image_files(folder)
+        return list_image_files(folder)
 
-    monkeypatch.setattr(identity, "image_files", counting)
+    monkeypatch.setattr(identity, "list_image_files", counting)
     settings = {"method.name": "drpc", "method.style_images": str(tmp_path), "data.cache": str(tmp_path / "cache")}
     rates = (0.1, 0.2, 0.3)
-    found = {config_id(config_from_flat(settings | {"optim.lr": rate})) for rate in rates}
+    found = {compute_config_id(build_config(settings | {"optim.lr": rate})) for rate in rates}
     assert len(found) == 3 and len(walked) == 1
 
 

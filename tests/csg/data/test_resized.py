@@ -17,7 +17,7 @@ from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL, Reading, Stream
 from csg.data.reading import image_files, resized
 from csg.data.reading.resized import ResizedImages
-from csg.training.identity import config_id
+from csg.training.identity import compute_config_id
 from csg.training.loop import Training
 from tests.checked_data import forget
 from tests.csg.data.test_sources import without_pair
@@ -184,8 +184,8 @@ def test_batches_and_identity_are_those_of_a_run_that_decodes(config: DataConfig
     for gigabytes, workers in ((0, 0), (1, 2), (1, 0)):
         load(given := dataclasses.replace(config, resized_gigabytes=gigabytes))
         training = Training(without_pair({"data.workers": workers}), load_pair(given))
-        batches.append([batch.query for batch in training.batches()])
+        batches.append([batch.query for batch in training.load_batches()])
     assert len(batches[0]) == 1
     assert all(torch.equal(one, other) for each in batches for one, other in zip(batches[0], each, strict=True))
     one, other = (without_pair({"data.name": "folders", "data.resized_gigabytes": number}) for number in (0, 1))
-    assert config_id(one) == config_id(other)
+    assert compute_config_id(one) == compute_config_id(other)

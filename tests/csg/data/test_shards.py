@@ -77,7 +77,7 @@ def test_a_pair_of_shards_is_checked_and_split_as_any_other(root: Path) -> None:
 
 def test_batches_are_the_same_with_and_without_decoding_processes(root: Path) -> None:
     pair = load_pair(settings(root))
-    batches = [list(Training(without_pair({"data.workers": workers}), pair).batches()) for workers in (0, 2)]
+    batches = [list(Training(without_pair({"data.workers": workers}), pair).load_batches()) for workers in (0, 2)]
     assert len(batches[0]) == 1
     assert all(torch.equal(one.query, other.query) for one, other in zip(*batches, strict=True))
 
@@ -152,7 +152,7 @@ def test_a_run_on_shards_is_killed_goes_on_and_predicts(root: Path, capsys: pyte
             raise Killed
 
     with pytest.raises(Killed):
-        for _ in Run(config, pair).epochs(kill):
+        for _ in Run(config, pair).train(kill):
             pass
     forget()
     assert_equal_outcomes(outcome(run := Run(config, load_pair(config.data))), undisturbed)

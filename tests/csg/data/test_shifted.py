@@ -17,7 +17,7 @@ class ColourStream(LabelledImages):
         self.labels = torch.arange(length) % 10
         self.fingerprint = f"{side} {length}"
 
-    def images(self, indices: torch.Tensor) -> torch.Tensor:
+    def load_images(self, indices: torch.Tensor) -> torch.Tensor:
         return self._images[indices]
 
 
@@ -44,7 +44,7 @@ def test_labels_and_length_stay_and_the_fingerprint_tells_the_streams_apart() ->
 @pytest.mark.parametrize("name", DISTORTIONS)
 @pytest.mark.parametrize("side", [32, 33, 64])
 def test_every_distortion_changes_an_image_enough_to_matter(name: str, side: int) -> None:
-    image = smooth_grey(length=1, side=side).images(torch.tensor([0])) / 255
+    image = smooth_grey(length=1, side=side).load_images(torch.tensor([0])) / 255
     for draw in range(5):
         distorted = DISTORTIONS[name](image, generator(draw, "test")).clamp(0, 1)
         assert distorted.shape == image.shape
@@ -57,7 +57,7 @@ def test_all_distortions_occur_in_a_stream() -> None:
 
 
 def test_a_grey_image_stays_grey() -> None:
-    images = shift_stream(smooth_grey()).images(torch.arange(60))
+    images = shift_stream(smooth_grey()).load_images(torch.arange(60))
     assert torch.equal(images[:, 0], images[:, 1])
     assert torch.equal(images[:, 0], images[:, 2])
 
@@ -66,19 +66,19 @@ def test_a_grey_image_stays_grey() -> None:
 @given(indices=st.lists(st.integers(0, 59), max_size=8))
 def test_an_image_is_distorted_alike_in_every_batch(indices: list[int]) -> None:
     stream = shift_stream(ColourStream(side=32, length=60))
-    batch = stream.images(torch.tensor(indices, dtype=torch.int64))
+    batch = stream.load_images(torch.tensor(indices, dtype=torch.int64))
     assert batch.shape == (len(indices), 3, 32, 32)
     assert batch.dtype == torch.uint8
     for image, index in zip(batch, indices, strict=True):
-        assert torch.equal(image, stream.images(torch.tensor([index]))[0])
+        assert torch.equal(image, stream.load_images(torch.tensor([index]))[0])
 
 
 def test_two_threads_distort_as_one_does() -> None:
     stream = shift_stream(smooth_grey(side=96))
-    one = stream.images(torch.arange(24))
+    one = stream.load_images(torch.arange(24))
     torch.set_num_threads(2)
     try:
-        two = stream.images(torch.arange(24))
+        two = stream.load_images(torch.arange(24))
     finally:
         torch.set_num_threads(1)
     assert torch.equal(one, two)

@@ -17,7 +17,7 @@ from csg.data.balance import APART, RepeatedStream, balance_stream, draw_order
 from csg.data.check import check
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL, ArrayStream
 from csg.messages.errors import UserError
-from csg.parsing import ConfigOptions, config_from_flat, parse_flags, read_yaml, to_yaml
+from csg.parsing import ConfigOptions, build_config, parse_flags, read_yaml, to_yaml
 from csg.randomness import generator
 from csg.storage.disk import DiskPlace
 from csg.training.loop import Training
@@ -33,7 +33,7 @@ SIZES = {"engine": 12, "pack": 6, "scans": 4}
 def without_pair(changes: Mapping[str, object]) -> Config:
     """Return a configuration of the tiny network for a pair that is given beside it."""
     base = {name: value for name, value in TINY.items() if not name.startswith(("method.", "data."))}
-    return config_from_flat({**base, "method.name": "source_only", **changes})
+    return build_config({**base, "method.name": "source_only", **changes})
 
 
 @pytest.fixture(scope="module")
@@ -124,10 +124,10 @@ def test_several_sources_are_a_setting_like_any_other(tmp_path: Path, monkeypatc
     assert parsed("--data.source=a", "b", "--data.name", "folders").sources == parsed("--data.source", "a", "b").sources
     assert parsed("--data.source", "a").source == str(tmp_path / "a")
     assert parsed("--data.source", "None").sources == ()
-    config = config_from_flat({"data.source": ("a", "b")})
+    config = build_config({"data.source": ("a", "b")})
     (tmp_path / "c.yaml").write_text(to_yaml(config))
-    assert config_from_flat(read_yaml(DiskPlace(tmp_path / "c.yaml"))) == config
-    assert flatten(config_from_flat({"data.source": ["a"]}))["data.source"] == "a"
+    assert build_config(read_yaml(DiskPlace(tmp_path / "c.yaml"))) == config
+    assert flatten(build_config({"data.source": ["a"]}))["data.source"] == "a"
     assert find_places(config, "read") == {"data.source": "a", "data.source 2": "b"}
 
 
@@ -165,7 +165,7 @@ def test_an_image_that_comes_again_is_cut_out_elsewhere(sources: list[Path]) -> 
 def test_a_batch_says_which_source_each_image_is_from(sources: list[Path]) -> None:
     pair = load_pair(settings(sources))
     given = [{"data.balance": "equally", "data.workers": workers} for workers in (0, 2)]
-    batches = [list(Training(without_pair(each), pair).batches()) for each in given]
+    batches = [list(Training(without_pair(each), pair).load_batches()) for each in given]
     assert len(batches[0]) == 6
     for one, other in zip(*batches, strict=True):
         assert torch.equal(one.query, other.query) and torch.equal(one.sources, other.sources)

@@ -23,8 +23,8 @@ from csg.data.reading.image_files import ImageFiles
 from csg.data.reading.listing import COMPANION
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat
-from csg.training.identity import config_id
+from csg.parsing import build_config
+from csg.training.identity import compute_config_id
 from tests.checked_data import forget, starts
 from tests.published_maps import gta5, write_maps
 from tests.published_trees import FAULTS, write_folders, write_visda17
@@ -86,7 +86,7 @@ def test_files_of_class_folders_are_used_or_counted(tmp_path: Path, capsys: pyte
     assert "  1 .jxl (a format that Pillow reads only with a plug-in), such as car/p.jxl\n" in said
     assert "usable; 5 files are not used" in said and "nothing is wrong" not in said
     settings = {f"data.{name}": getattr(config, name) for name in ("name", "source", "target")}
-    open_pair(config_from_flat({**settings, "train.batch_size": 8}), Console())
+    open_pair(build_config({**settings, "train.batch_size": 8}), Console())
     assert "5 files are not used, as csg data check says" in capsys.readouterr().out
 
 
@@ -157,7 +157,7 @@ def test_a_published_cityscapes_as_it_was_unpacked_makes_no_start_speak(
         for end in ("instanceIds.png", "labelTrainIds.png"):
             (path.parent / path.name.replace("color.png", end)).touch()
     settings = {"data.name": "gta5_cityscapes", "data.source": str(source), "data.target": str(target)}
-    config = config_from_flat(settings | {"train.batch_size": 2})
+    config = build_config(settings | {"train.batch_size": 2})
     open_pair(config, Console())
     assert "not used" not in capsys.readouterr().out
     report = check(config.data)
@@ -185,7 +185,7 @@ def test_an_image_with_a_label_map_stays_as_it_is_stored_and_the_check_says_so(t
     for name in ("source/train", "source/val"):
         held = pair.streams[name]
         for index in range(len(held)):
-            if held.files.images.path(index) == path:  # type: ignore[attr-defined]
+            if held.files.images.get_path(index) == path:  # type: ignore[attr-defined]
                 pixels = held.read(torch.tensor([index])).views[0][0].permute(1, 2, 0).numpy()
                 assert np.array_equal(pixels, np.asarray(plain))
                 return
@@ -200,7 +200,7 @@ def test_what_a_check_has_passed_is_used(tmp_path: Path) -> None:
     assert not check(config).faults
     files = load_domains(config)[0].files
     assert isinstance(files, ImageFiles)
-    assert all(decode(files.path(index), 32).shape == (3, 32, 32) for index in range(len(files)))
+    assert all(decode(files.get_path(index), 32).shape == (3, 32, 32) for index in range(len(files)))
 
 
 @pytest.mark.parametrize("on_bad_image", ["error", "skip"])
@@ -225,7 +225,7 @@ def test_more_pixels_than_a_setting_admits_are_refused_or_skipped(tmp_path: Path
 
 def test_a_limit_of_pixels_is_part_of_a_runs_identity_where_it_leaves_images_out() -> None:
     def identity(**settings: object) -> str:
-        return config_id(config_from_flat({name.replace("__", "."): value for name, value in settings.items()}))
+        return compute_config_id(build_config({name.replace("__", "."): value for name, value in settings.items()}))
 
     for pair in ("glyphs", "folders"):
         assert identity(data__name=pair) == identity(data__name=pair, data__max_megapixels=9)
@@ -244,5 +244,5 @@ def test_a_photograph_of_200_megapixels_is_used_and_nothing_is_printed(
     Image.new("L", (20_000, 10_000), 90).save(path, quality=10)
     assert inspect(path, read_bytes(path)).size == (20_000, 10_000)
     assert decode(path, 32).shape == (3, 32, 32)
-    assert PixelLimit().refusal((20_000, 10_000)) is None and PixelLimit().refusal((20_000, 20_000))
+    assert PixelLimit().explain_refusal((20_000, 10_000)) is None and PixelLimit().explain_refusal((20_000, 20_000))
     assert capfd.readouterr() == ("", "") and not list(recwarn) and not caplog.text

@@ -32,10 +32,10 @@ from csg.messages.exit_codes import RunsFailedError
 from csg.messages.faults import LostProcessError, OutsideFaultError, find_outside_fault, is_process_fault
 from csg.storage import files as storage
 from csg.storage.disk import DiskPlace
-from csg.storage.files import replacing
+from csg.storage.files import open_replacement
 from csg.tracking.refusals import TrackingAwayError
 from csg.training.checkpoint import load_state, save_state
-from csg.training.program import source_digest
+from csg.training.program import digest_program
 from csg.training.run import Run
 from csg.training.step import NonFiniteLossError
 from csg.workers import distributed
@@ -81,7 +81,7 @@ def torch_save(path: Path) -> None:
 
 
 def numpy_save(path: Path) -> None:
-    with replacing(path) as file:
+    with open_replacement(path) as file:
         np.savez(file, allow_pickle=False, images=np.zeros(100_000))
 
 
@@ -180,7 +180,7 @@ def test_memory_that_ran_out_is_worth_another_process(error: BaseException) -> N
 
 def started(config: Any) -> TrainingTrial:
     begun = TrainingTrial.__new__(TrainingTrial)
-    begun.setup({NUMBER: 0, ROLE: "suggested"}, base=flatten(config), program=source_digest(), data={})
+    begun.setup({NUMBER: 0, ROLE: "suggested"}, base=flatten(config), program=digest_program(), data={})
     return begun
 
 
@@ -303,11 +303,11 @@ def test_a_journal_on_a_full_disk_ends_with_its_last_whole_event(tmp_path: Path)
             except OSError as error:
                 refused.append(error.filename)
     later = Journal(DiskPlace(path))
-    whole = later.events()
+    whole = later.read_events()
     assert 1 <= len(whole) < 3 and refused == [str(path)] * (4 - len(whole))
     assert len(path.read_text().splitlines()) == len(whole), "no torn line, to which another would be appended"
     later.append(Event("suggested", len(whole)))
-    assert list_in_flight(later.events()) == list(range(len(whole) + 1))
+    assert list_in_flight(later.read_events()) == list(range(len(whole) + 1))
 
 
 def test_too_many_open_files_are_no_damaged_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -404,12 +404,12 @@ def test_a_search_on_a_disk_that_fills_up_goes_on_when_it_has_room(tmp_path: Pat
         assert FULL in full.stderr and "the same command goes on where it was" in full.stderr
         assert full.stderr.count("\n") == 1, full.stderr
         (path,) = output.rglob("journal.jsonl")
-        assert list_in_flight(Journal(DiskPlace(path)).events()) == [0]
+        assert list_in_flight(Journal(DiskPlace(path)).read_events()) == [0]
         subprocess.run(["mount", "-o", "remount,size=300m", str(output)], check=True)
         again = warm.run([*command, "--resume"], cwd=tmp_path)
         assert again.returncode == 0, again.stdout + again.stderr
         statuses = {json.loads(record.read_text())["status"] for record in output.rglob("record.json")}
-        assert statuses == {"finished"} and list_in_flight(Journal(DiskPlace(path)).events()) == []
+        assert statuses == {"finished"} and list_in_flight(Journal(DiskPlace(path)).read_events()) == []
         subprocess.run(["umount", "-l", str(output)], check=True)
     finally:
         subprocess.run(["umount", "-l", str(output)], capture_output=True, check=False)

@@ -42,11 +42,11 @@ def test_asg_distils_under_the_teachers_old_head() -> None:
     it = rival("asg", method__controller=False)
     start = copy.deepcopy(it.model.encoder)
     with torch.no_grad():
-        for parameter in it.model.encoder.groups()["stage4"][0].parameters():
+        for parameter in it.model.encoder.list_groups()["stage4"][0].parameters():
             parameter.mul_(1.2)
     images = doubles()
     output = it.model(images.query)
-    (term,) = it.method.terms(images, output, it.model)
+    (term,) = it.method.compute_terms(images, output, it.model)
     with torch.no_grad():
         student = classifier(start)(it.model.encoder(images.query)[3].mean(dim=(2, 3)))
         teacher = classifier(start)(start(images.query)[3].mean(dim=(2, 3)))
@@ -59,9 +59,9 @@ def test_asg_distils_under_the_teachers_old_head() -> None:
 def test_each_half_of_asg_works_alone() -> None:
     guidance, controller = rival("asg", method__controller=False), rival("asg", method__distillation_weight=0.0)
     assert [term.name for term in guidance.step(doubles(), 1.0)[0].terms] == ["distillation"]
-    assert guidance.method.lr_factors() == {}
+    assert guidance.method.get_lr_factors() == {}
     assert controller.step(doubles(), 1.0)[0].terms == []
-    assert set(controller.method.lr_factors()) == {"stem", "stage1", "stage2", "stage3", "stage4", "head"}
+    assert set(controller.method.get_lr_factors()) == {"stem", "stage1", "stage2", "stage3", "stage4", "head"}
     with pytest.raises(UserError, match="with neither half this is source_only"):
         rival("asg", method__controller=False, method__distillation_weight=0.0)
 
@@ -80,9 +80,9 @@ def test_the_controller_learns_which_factor_lowers_the_loss() -> None:
     controller = RateController(("only",), interval=1, lr=1.0, seed=0)
     loss = 0.0
     for _ in range(300):
-        loss -= 0.1 * torch.tensor(controller.factors()["only"]).log10().item()
+        loss -= 0.1 * torch.tensor(controller.get_factors()["only"]).log10().item()
         controller.observe(max(loss + 100, 0), 0.0)
-    last = log_probabilities(controller.policy, controller._tensor(controller.state)).exp()[0]
+    last = log_probabilities(controller.policy, controller._make_tensor(controller.state)).exp()[0]
     assert last.argmax() == len(FACTORS) - 1 and last.max() > 0.8
 
 
@@ -99,14 +99,14 @@ def test_the_controller_goes_on_from_its_state_as_if_nothing_had_happened(at: in
     resumed.load_state_dict(interrupted.state_dict())
     for loss in losses[at:]:
         resumed.observe(loss, loss / 2)
-    assert resumed.factors() == undisturbed.factors()
+    assert resumed.get_factors() == undisturbed.get_factors()
     assert torch.equal(resumed.policy, undisturbed.policy)
 
 
 def test_the_controllers_choice_is_the_learning_rate_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     it = rival("asg", optim__schedule="constant")
     assert isinstance(it.method, Asg)
-    monkeypatch.setattr(rate_controller.RateController, "factors", lambda self: {"stage3": 0.3, "head": 3.0})
+    monkeypatch.setattr(rate_controller.RateController, "get_factors", lambda self: {"stage3": 0.3, "head": 3.0})
     it.step(doubles(), 1.0)
     rates = {group["name"]: group["lr"] for group in it.optimiser.param_groups}
     lr, backbone = it.config.optim.lr, it.config.optim.lr * it.config.optim.backbone_lr_factor

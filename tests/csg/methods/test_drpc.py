@@ -15,13 +15,13 @@ from torch import Tensor
 
 from csg.data.fault import BadImageError
 from csg.data.reading.decoding import decode
-from csg.data.views.fourier_style import low_amplitudes, with_low_amplitudes
+from csg.data.views.fourier_style import compute_low_amplitudes, with_low_amplitudes
 from csg.losses.pyramid_consistency import pyramid_consistency
 from csg.messages.errors import UserError
 from csg.methods.drpc import Drpc, StyledBatch
 from csg.methods.method import Batch
-from csg.parsing import config_from_flat
-from csg.training.identity import _folder_digest, config_id
+from csg.parsing import build_config
+from csg.training.identity import _digest_folder, compute_config_id
 from csg.training.step import Learner
 from tests.checked_data import repaint
 from tests.csg.methods.test_methods import batch_of, learner
@@ -47,7 +47,7 @@ def test_style_is_fdas_amplitude_swap(height: int, width: int, largest: int, rad
     most = min(largest, (min(height, width) - 1) // 2)
     drawn = torch.tensor(radii).clamp(max=most)
     images, styles = (pictures(len(radii), height, width, seed=seed) for seed in (0, 1))
-    styled = with_low_amplitudes(images, low_amplitudes(styles, most), drawn)
+    styled = with_low_amplitudes(images, compute_low_amplitudes(styles, most), drawn)
     for number, radius in enumerate(drawn.tolist()):
         for channel in range(3):
             expected = adapted_by_hand(images[number, channel].numpy(), styles[number, channel].numpy(), radius)
@@ -56,13 +56,13 @@ def test_style_is_fdas_amplitude_swap(height: int, width: int, largest: int, rad
 
 def test_an_image_in_its_own_style_is_itself() -> None:
     images = pictures(2, contrast=120)
-    styled = with_low_amplitudes(images, low_amplitudes(images, 4), torch.tensor([4, 2]))
+    styled = with_low_amplitudes(images, compute_low_amplitudes(images, 4), torch.tensor([4, 2]))
     torch.testing.assert_close(styled, images, rtol=0, atol=1e-9)
 
 
 def test_the_smallest_window_swaps_mean_colours_and_nothing_else() -> None:
     images, styles = pictures(2), pictures(2, seed=1) - 60
-    styled = with_low_amplitudes(images, low_amplitudes(styles, 0), torch.zeros(2))
+    styled = with_low_amplitudes(images, compute_low_amplitudes(styles, 0), torch.zeros(2))
     colours, wanted = (each.mean(dim=(2, 3), keepdim=True) for each in (images, styles))
     torch.testing.assert_close(styled, images - colours + wanted, rtol=0, atol=1e-9)
 
@@ -70,7 +70,7 @@ def test_the_smallest_window_swaps_mean_colours_and_nothing_else() -> None:
 def test_what_an_image_lacks_has_no_phase_of_rounding_errors() -> None:
     """A flat image takes over amplitudes at phase 0, whatever the last bits of its spectrum."""
     flat = torch.full((1, 3, 8, 8), 77.0, dtype=torch.float64)
-    amplitudes = low_amplitudes(pictures(1, 8, 8), 3)
+    amplitudes = compute_low_amplitudes(pictures(1, 8, 8), 3)
     exact, noisy = (
         with_low_amplitudes(image, amplitudes, torch.tensor([3]))
         for image in (flat, flat + 1e-13 * pictures(1, 8, 8, seed=2))
@@ -81,7 +81,7 @@ def test_what_an_image_lacks_has_no_phase_of_rounding_errors() -> None:
 
 def test_styled_images_stay_within_the_range_of_pixels() -> None:
     images = pictures(1)
-    louder = 50 * low_amplitudes(images, 4)
+    louder = 50 * compute_low_amplitudes(images, 4)
     louder[:, :, 4, 0] /= 50  # of the mean colour
     styled = with_low_amplitudes(images, louder, torch.tensor([4]))
     assert styled.min() == 0 and styled.max() == 255
@@ -121,8 +121,8 @@ def images_of(it: Learner, count: int = 6) -> Batch:
     return batch_of(normalised, normalised, torch.arange(count) % 3)
 
 
-def prepared(it: Learner, batch: Batch) -> StyledBatch:
-    styled = it.method.prepared(batch)
+def prepare(it: Learner, batch: Batch) -> StyledBatch:
+    styled = it.method.prepare(batch)
     assert isinstance(styled, StyledBatch)
     return styled
 
@@ -130,7 +130,7 @@ def prepared(it: Learner, batch: Batch) -> StyledBatch:
 def test_labels_and_places_stay_and_the_trained_view_is_restyled() -> None:
     it = drpc(method__copies=3)
     batch = images_of(it)
-    styled = prepared(it, batch)
+    styled = prepare(it, batch)
     assert styled.labels is batch.labels and styled.indices is batch.indices and styled.key is styled.query
     assert len(styled.copies) == 2
     assert styled.query.shape == batch.query.shape and styled.query.dtype == batch.query.dtype
@@ -144,14 +144,14 @@ def test_labels_and_places_stay_and_the_trained_view_is_restyled() -> None:
 def test_a_style_is_a_function_of_seed_epoch_and_images_alone() -> None:
     it = drpc()
     batch = images_of(it)
-    styled = prepared(it, batch)
+    styled = prepare(it, batch)
     it.step(batch, 1.0)
-    assert torch.equal(prepared(it, batch).query, styled.query), "and not of what was drawn before"
-    assert torch.equal(prepared(drpc(), batch).copies[0], styled.copies[0])
+    assert torch.equal(prepare(it, batch).query, styled.query), "and not of what was drawn before"
+    assert torch.equal(prepare(drpc(), batch).copies[0], styled.copies[0])
     for other, what in (
-        (prepared(drpc(train__seed=1), batch), "seed"),
-        (prepared(it, dataclasses.replace(batch, epoch=1)), "epoch"),
-        (prepared(it, dataclasses.replace(batch, indices=batch.indices + 6)), "places"),
+        (prepare(drpc(train__seed=1), batch), "seed"),
+        (prepare(it, dataclasses.replace(batch, epoch=1)), "epoch"),
+        (prepare(it, dataclasses.replace(batch, indices=batch.indices + 6)), "places"),
     ):
         assert not torch.allclose(other.query, styled.query), what
 
@@ -161,7 +161,7 @@ def test_styles_come_from_other_images_of_the_batch() -> None:
     it = drpc(method__consistency_weight=0.0)
     batch = images_of(it)
     means = batch.query.mean(dim=(2, 3))
-    styled = prepared(it, batch).query.mean(dim=(2, 3))
+    styled = prepare(it, batch).query.mean(dim=(2, 3))
     taken = torch.cdist(styled, means).argmin(dim=1)
     assert torch.cdist(styled, means).amin(dim=1).max() < 0.05
     assert (taken != torch.arange(6)).all()
@@ -170,28 +170,28 @@ def test_styles_come_from_other_images_of_the_batch() -> None:
 def test_each_half_works_alone() -> None:
     randomisation = drpc(method__consistency_weight=0.0)
     batch = images_of(randomisation)
-    styled = prepared(randomisation, batch)
+    styled = prepare(randomisation, batch)
     assert styled.copies == () and not torch.equal(styled.query, batch.query)
     assert randomisation.step(batch, 1.0)[0].terms == []
     consistency = drpc(method__randomisation=False)
-    styled = prepared(consistency, batch)
+    styled = prepare(consistency, batch)
     assert styled.query is batch.query and len(styled.copies) == 1
     assert [term.name for term in consistency.step(batch, 1.0)[0].terms] == ["consistency"]
     with pytest.raises(UserError, match="with neither half this is source_only"):
         drpc(method__randomisation=False, method__consistency_weight=0.0)
     one, other = (
-        config_from_flat({"method.name": "drpc", "method.consistency_weight": 0.0, "method.copies": copies})
+        build_config({"method.name": "drpc", "method.consistency_weight": 0.0, "method.copies": copies})
         for copies in (2, 5)
     )
-    assert config_id(one) == config_id(other), "the number of copies does nothing without consistency"
+    assert compute_config_id(one) == compute_config_id(other), "the number of copies does nothing without consistency"
     more = drpc(method__consistency_weight=0.0, method__copies=5)
-    assert torch.equal(prepared(more, batch).query, prepared(randomisation, batch).query)
+    assert torch.equal(prepare(more, batch).query, prepare(randomisation, batch).query)
 
 
 def test_the_term_is_the_consistency_of_the_trained_encoders_last_maps() -> None:
     it = drpc(method__copies=3, method__consistency_weight=0.7)
-    styled = prepared(it, images_of(it))
-    (term,) = it.method.terms(styled, it.model(styled.query), it.model)
+    styled = prepare(it, images_of(it))
+    (term,) = it.method.compute_terms(styled, it.model(styled.query), it.model)
     with torch.no_grad():
         maps = torch.stack([it.model.encoder(view)[3] for view in (styled.query, *styled.copies)])
     assert (term.name, term.weight, term.rows) == ("consistency", 0.7, 6)
@@ -201,7 +201,7 @@ def test_the_term_is_the_consistency_of_the_trained_encoders_last_maps() -> None
 def test_an_image_alone_keeps_its_style_and_agrees_with_itself() -> None:
     it = drpc()
     batch = images_of(it, 1)
-    torch.testing.assert_close(prepared(it, batch).query, batch.query, rtol=0, atol=1e-10)
+    torch.testing.assert_close(prepare(it, batch).query, batch.query, rtol=0, atol=1e-10)
     _, scalars = it.step(batch, 1.0)
     assert scalars["loss_consistency"] < 1e-10
 
@@ -226,20 +226,20 @@ def test_styles_come_from_a_folder_where_there_is_one(styles: Path) -> None:
     """Flat pictures of red and green: every image's mean colour becomes one of the two, and its low contrast goes."""
     it = drpc(method__style_images=str(styles), method__consistency_weight=0.0)
     batch = images_of(it, 12)
-    styled = prepared(it, batch)
+    styled = prepare(it, batch)
     found = styled.query.mean(dim=(2, 3))
     colours = torch.stack([decode(path, 32).double() for path in sorted(styles.iterdir())])
     distances = torch.cdist(found, it.model.encoder.normalise(colours).mean(dim=(2, 3)))
     assert set(distances.argmin(dim=1).tolist()) == {0, 1} and distances.amin(dim=1).max() < 0.5
     half = Batch(batch.query[6:], batch.query[6:], batch.labels[6:], batch.indices[6:], 0, batch.sources[6:], 1)
-    torch.testing.assert_close(prepared(it, half).query, styled.query[6:], rtol=0, atol=1e-10)
+    torch.testing.assert_close(prepare(it, half).query, styled.query[6:], rtol=0, atol=1e-10)
 
 
 def test_a_folder_of_styles_is_known_by_what_it_holds(styles: Path, tmp_path: Path) -> None:
     def identity(folder: Path) -> str:
-        _folder_digest.cache_clear()  # as in another process
+        _digest_folder.cache_clear()  # as in another process
         style = {"method.name": "drpc", "method.style_images": str(folder)}
-        return config_id(config_from_flat(style | {"data.cache": str(tmp_path / "cache")}))
+        return compute_config_id(build_config(style | {"data.cache": str(tmp_path / "cache")}))
 
     first = identity(styles)
     moved = styles.rename(tmp_path / "moved")
@@ -268,8 +268,8 @@ def test_style_images_that_are_passed_over_or_too_large_are_named(
     it = drpc(**settings, method__style_megapixels=1)
     assert "method.style_images: 1 file is not used: 1 .txt (no image format that is read)" in caplog.text
     with pytest.raises(BadImageError, match=r"large.png: .* the 1 megapixels that method\.style_megapixels admits"):
-        prepared(it, images_of(it, 12))
-    assert prepared(drpc(**settings), images_of(it, 12)).query.shape[0] == 12
+        prepare(it, images_of(it, 12))
+    assert prepare(drpc(**settings), images_of(it, 12)).query.shape[0] == 12
     for path in styles.glob("*.png"):
         path.rename(path.with_suffix(".jxl"))
     with pytest.raises(UserError, match=r"found none in .* \(4 files are not used: 3 \.jxl .* plug-in"):
@@ -285,6 +285,6 @@ def test_every_pixel_keeps_its_label_in_a_segmentation() -> None:
     images = images_of(it, 4)
     labels = torch.randint(0, 3, (4, 32, 32), generator=torch.Generator().manual_seed(0))
     batch = dataclasses.replace(images, labels=labels)
-    assert prepared(it, batch).labels is labels
+    assert prepare(it, batch).labels is labels
     first, *_, last = (it.step(batch, 1.0)[1] for _ in range(8))
     assert first["loss_consistency"] > 0 and last["loss"] < first["loss"]

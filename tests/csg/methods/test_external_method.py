@@ -19,10 +19,10 @@ from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.methods import find_method
 from csg.methods.method import Method
-from csg.parsing import config_from_flat, parse_flags
+from csg.parsing import build_config, parse_flags
 from csg.tracking import Tracker, get_default_tracking_uri
 from csg.tracking.tags import Tag
-from csg.training.identity import config_id
+from csg.training.identity import compute_config_id
 from tests import warm
 from tests.few_images import SMALL_ENCODER, few_images
 from tests.finished_run import write_images
@@ -51,9 +51,9 @@ def test_the_readmes_example_trains(example: Path, capsys: pytest.CaptureFixture
 
 def test_the_readmes_example_has_settings_like_any_other(example: Path) -> None:
     flat = {"method.path": f"{example}:ConfidencePenalty", "method.weight": 0.5}
-    assert config_from_flat(flat).method.name == "confidence_penalty"
+    assert build_config(flat).method.name == "confidence_penalty"
     with pytest.raises(UserError, match=r"method\.wieght: no such setting; the nearest valid name is method\.weight"):
-        config_from_flat({"method.path": f"{example}:ConfidencePenalty", "method.wieght": 0.5})
+        build_config({"method.path": f"{example}:ConfidencePenalty", "method.wieght": 0.5})
 
 
 def test_its_source_is_part_of_what_is_computed_and_its_place_is_not(example: Path, tmp_path: Path) -> None:
@@ -62,7 +62,8 @@ def test_its_source_is_part_of_what_is_computed_and_its_place_is_not(example: Pa
     copy.write_text(EXAMPLE)
     edited.write_text(EXAMPLE + "# another line\n")
     here, there, other = (
-        config_id(config_from_flat({"method.path": f"{path}:ConfidencePenalty"})) for path in (example, copy, edited)
+        compute_config_id(build_config({"method.path": f"{path}:ConfidencePenalty"}))
+        for path in (example, copy, edited)
     )
     assert here == there != other
 
@@ -76,14 +77,14 @@ def test_the_file_of_a_base_class_is_part_of_what_is_computed(tmp_path: Path, mo
         mine = tmp_path / f"{base}_mine.py"
         mine.write_text("import sys\n\nBase = sys.modules[__file__[-14:-8]].Base\n\nclass Mine(Base):\n    pass\n")
         importlib.import_module(base)
-        ids.add(config_id(config_from_flat({"method.path": f"{mine}:Mine"})))
+        ids.add(compute_config_id(build_config({"method.path": f"{mine}:Mine"})))
     assert len(ids) == 2
 
 
 def test_a_subclass_of_a_shipped_method_is_another_computation(tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text("from csg.methods.csg import Csg\n\nclass Mine(Csg):\n    two_views = False\n")
-    assert config_id(config_from_flat({"method.path": f"{mine}:Mine"})) != config_id(config_from_flat({}))
+    assert compute_config_id(build_config({"method.path": f"{mine}:Mine"})) != compute_config_id(build_config({}))
 
 
 def offer(folder: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +121,7 @@ def test_an_entry_point_that_offers_no_method_of_its_name_is_refused(
     (tmp_path / "mine.py").write_text("from csg.methods.csg import Csg\n\nNOTHING = 3\nclass Mine(Csg): pass\n")
     offer(tmp_path, line, monkeypatch)
     with pytest.raises(UserError, match=message):
-        config_from_flat({"method.name": "mine"})
+        build_config({"method.name": "mine"})
 
 
 @pytest.mark.parametrize(
@@ -143,12 +144,12 @@ def test_what_cannot_be_used_is_refused_with_its_reason(example: Path, path: str
     (example.parent / "reads.py").write_text("open('nowhere.txt')")
     (example.parent / "nameless.py").write_text("from csg.methods.method import Method as X")
     with pytest.raises(UserError, match=f"method.path: .*{message}"):
-        config_from_flat({"method.path": path})
+        build_config({"method.path": path})
 
 
 def test_a_name_that_contradicts_the_path_is_refused(example: Path) -> None:
     with pytest.raises(UserError, match=r"method\.name: expected 'confidence_penalty'"):
-        config_from_flat({"method.path": f"{example}:ConfidencePenalty", "method.name": "csg"})
+        build_config({"method.path": f"{example}:ConfidencePenalty", "method.name": "csg"})
 
 
 def test_a_file_imports_what_lies_beside_it_now_and_later(tmp_path: Path) -> None:

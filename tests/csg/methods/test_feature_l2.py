@@ -22,7 +22,7 @@ def test_feature_l2_is_the_squared_distance_of_pooled_maps(pooling: str) -> None
             parameter.mul_(1.05)
     images = doubles()
     output = it.model(images.query)
-    (term,) = it.method.terms(images, output, it.model)
+    (term,) = it.method.compute_terms(images, output, it.model)
     with torch.no_grad():
         mine, theirs = output.maps[3], start(images.query)[3]
         if pooling == "apool":

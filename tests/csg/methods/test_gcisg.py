@@ -16,7 +16,7 @@ from csg.messages.errors import UserError
 from csg.methods.gcisg import Gcisg
 from csg.methods.method import Batch
 from csg.methods.queue import KeyQueue
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.training.step import Learner
 from tests.csg.methods.test_methods import batch, learner
 from tests.rivals import rival
@@ -64,7 +64,7 @@ def test_invariance_is_the_divergence_of_what_the_two_views_are_similar_to() -> 
             for each, temperature in ((z, 0.3), (followed, 0.1))
         )
         written_out.append(sum(t * math.log(t / s) for t, s in zip(target, p, strict=True)))
-    terms = {term.name: term for term in method.terms(images, it.model(images.query), it.model)}
+    terms = {term.name: term for term in method.compute_terms(images, it.model(images.query), it.model)}
     assert float(terms["invariance_stage4"].value.detach()) == pytest.approx(sum(written_out) / 8, rel=1e-9)
     method.after_backward(it.model)
     newest = queue.keys[[(queue.pointer - 8 + place) % 21 for place in range(8)]]
@@ -86,7 +86,7 @@ def test_guidance_is_the_squared_distance_of_directions_under_each_maps_own_atte
             vectors = torch.einsum("nchw,nhw->nc", maps, attention)
             pooled.append(vectors / vectors.norm(dim=1, keepdim=True))
         expected = sum(float(((a - b) ** 2).sum()) for a, b in zip(*pooled, strict=True)) / 8
-    terms = {term.name: term for term in method.terms(images, it.model(images.query), it.model)}
+    terms = {term.name: term for term in method.compute_terms(images, it.model(images.query), it.model)}
     assert expected > 0
     assert float(terms["guidance_stage3"].value.detach()) == pytest.approx(expected, rel=1e-9)
 
@@ -119,7 +119,7 @@ def test_each_half_works_alone_and_neither_is_refused() -> None:
         result, _ = it.step(two_views(), 1.0)
         assert [term.name for term in result.terms] == [f"{half}_stage3", f"{half}_stage4"]
     with pytest.raises(UserError, match=r"method\.invariance_weight: expected above 0, or"):
-        config_from_flat({"method.name": "gcisg", "method.invariance_weight": 0.0, "method.guidance_weight": 0.0})
+        build_config({"method.name": "gcisg", "method.invariance_weight": 0.0, "method.guidance_weight": 0.0})
 
 
 def test_only_guidance_needs_a_teacher_of_the_encoders_widths() -> None:

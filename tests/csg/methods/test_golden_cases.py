@@ -18,7 +18,7 @@ from csg.methods.queue import KeyQueue
 from csg.models.classifier import Classifier
 from csg.models.model import Model
 from csg.models.resnet import BasicBlock, Bottleneck, ResNet
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.training.step import Learner
 from tests.csg.methods import test_methods
 
@@ -89,7 +89,7 @@ def learner_of(case: Case) -> tuple[Learner, Csg]:
         flat[f"method.stage{stage}.weight"] = float(share)
         flat[f"method.stage{stage}.pooling"] = "apool" if pools else "average"
         flat[f"method.stage{stage}.chunks"] = chunks
-    config = config_from_flat(flat)
+    config = build_config(flat)
     encoder = ResNet(BLOCKS[case["block"]], case["layers"])
     model = Classifier(encoder, classes=12, head_width=512, frozen_statistics=True).to(torch.float64)
     for name, tensor in golden_names(model, nn.Module()).items():

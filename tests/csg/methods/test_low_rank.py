@@ -14,7 +14,7 @@ from csg.methods.low_rank import LowRank
 from csg.methods.method import Batch
 from csg.models.efficientnet_lite import SameConv2d
 from csg.models.low_rank_branch import LowRankBranch, list_layers
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.tasks.measurement import Inference
 from csg.training.step import Learner, make_learner
 from tests.made_up_pair import TINY
@@ -23,7 +23,7 @@ from tests.rivals import doubles, rival
 
 def low_rank(sources: int = 3) -> tuple[Learner, LowRank]:
     flat = {name: value for name, value in TINY.items() if not name.startswith("method.")}
-    config = config_from_flat({**flat, "method.name": "low_rank", "train.precision": "float64"})
+    config = build_config({**flat, "method.name": "low_rank", "train.precision": "float64"})
     it = make_learner(config, classes=3, sources=sources)
     assert isinstance(it.method, LowRank)
     return it, it.method
@@ -67,7 +67,7 @@ def test_each_image_sees_the_shared_weights_and_its_own_domains(layer: nn.Module
         own._forward_hooks.clear()
         slices = [branch.domains[source, j] * branch.core[j] for j in range(2)]
         difference = torch.einsum("oa,ab,b...->o...", branch.outwards, slices[0] + slices[1], branch.inwards)
-        torch.testing.assert_close(branch.difference(source), difference)
+        torch.testing.assert_close(branch.compute_difference(source), difference)
         own.weight = nn.Parameter(shared + difference)
         torch.testing.assert_close(found[image], own(images)[image])
         assert not torch.allclose(found[image], plain[image])
@@ -94,12 +94,12 @@ def test_it_starts_as_source_only_and_then_each_domain_goes_its_way() -> None:
     it.step(of_sources(0, 2, seed=1), 1.0)
     for branch in method.branches.values():
         assert isinstance(branch, LowRankBranch) and branch.core.any()
-        zero, two = branch.difference(0), branch.difference(2)
+        zero, two = branch.compute_difference(0), branch.compute_difference(2)
         assert not torch.allclose(zero, two)
     with torch.no_grad():
         images = of_sources(0, 1, 2, seed=2)
         shared = it.model(images.query).logits
-        method.prepared(images)
+        method.prepare(images)
         measured = Inference(it.model, it.config)(images.query).logits
         own = it.model(images.query).logits
     torch.testing.assert_close(measured, shared)

@@ -14,7 +14,7 @@ from csg.losses.attentional_pooling import attention, attentional_pool
 from csg.methods.csg import Csg
 from csg.methods.method import Batch
 from csg.methods.queue import KeyQueue
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.training.step import Learner, NonFiniteLossError, make_learner
 from tests.made_up_pair import TINY
 
@@ -22,7 +22,7 @@ from tests.made_up_pair import TINY
 def learner(**settings: object) -> Learner:
     named = {name.replace("__", "."): value for name, value in settings.items()}
     base = {k: v for k, v in TINY.items() if not (k.startswith("method.") and "method.name" in named)}
-    return make_learner(config_from_flat({**base, **named}), classes=3)
+    return make_learner(build_config({**base, **named}), classes=3)
 
 
 def batch_of(query: torch.Tensor, key: torch.Tensor, labels: torch.Tensor) -> Batch:
@@ -70,7 +70,7 @@ def test_keys_are_pooled_with_the_query_encoders_attention() -> None:
                 parameter.mul_(1.3)
     pair = batch()
     pair = batch_of(pair.query.double(), pair.key.double(), pair.labels)
-    terms = method.terms(pair, it.model(pair.query), it.model)
+    terms = method.compute_terms(pair, it.model(pair.query), it.model)
     start = make_learner(it.config, classes=3).model.encoder
     with torch.no_grad():
         attended, frozen = it.model.encoder(pair.key)[3], start(pair.key)[3]

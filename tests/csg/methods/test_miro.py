@@ -37,7 +37,7 @@ def test_each_chosen_stage_has_a_term_on_the_view_that_is_trained_on() -> None:
         for parameter in it.model.encoder.parameters():
             parameter.mul_(1.05)
     images = doubles()
-    terms = it.method.terms(images, it.model(images.query), it.model)
+    terms = it.method.compute_terms(images, it.model(images.query), it.model)
     assert [(term.name, term.weight, term.rows) for term in terms] == [("miro_stage2", 0.3, 8), ("miro_stage4", 0.3, 8)]
     with torch.no_grad():
         mine, theirs = it.model.encoder(images.query), start(images.query)
@@ -54,7 +54,7 @@ def test_at_the_start_the_bound_is_that_of_equal_maps_and_variances_fall() -> No
     _, scalars = it.step(doubles(), 1.0)
     assert all(scalars[f"loss_miro_stage{stage}"] == pytest.approx(math.log(0.1), rel=1e-9) for stage in (1, 2, 3, 4))
     for stage in (1, 2, 3, 4):
-        assert (method.variance(stage) < 0.1).all(), "what the two agree on is told ever more surely"
+        assert (method.get_variance(stage) < 0.1).all(), "what the two agree on is told ever more surely"
 
 
 def test_a_teacher_of_another_width_is_refused() -> None:

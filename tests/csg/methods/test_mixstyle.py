@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from csg.messages.errors import UserError
 from csg.methods.mixstyle import MixStyle
 from csg.models.style_mixing import Draws, StyleMixing, measure_style, mix_styles
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.tasks.measurement import Inference
 from csg.training.step import Learner
 from tests.rivals import doubles, rival
@@ -55,13 +55,13 @@ def test_no_gradient_passes_through_means_and_deviations() -> None:
 def test_each_chosen_stage_is_mixed_as_drawn_with_another_image_of_the_batch() -> None:
     it = rival("mixstyle", method__probability=1.0)
     images = doubles()
-    it.method.prepared(images)
+    it.method.prepare(images)
     draws = {stage: mixing.draws for stage, mixing in mixings(it).items()}
     maps = it.model(images.query).maps
     plain = copy.deepcopy(it.model.encoder)
     assert list(draws) == [1, 2]
     stage_maps = plain(images.query, 1)[0]
-    for stage, module in ((1, plain.groups()["stage2"][0]), (2, plain.groups()["stage3"][0])):
+    for stage, module in ((1, plain.list_groups()["stage2"][0]), (2, plain.list_groups()["stage3"][0])):
         drawn = draws[stage]
         assert drawn is not None and sorted(drawn.partners.tolist()) == list(range(8))
         styles = measure_style(stage_maps)
@@ -79,7 +79,7 @@ def test_only_a_step_mixes_and_only_once() -> None:
     images = doubles()
     with torch.no_grad():
         plain = it.model(images.query).logits
-        it.method.prepared(images)
+        it.method.prepare(images)
         frozen = Inference(it.model, it.config)(images.query).logits
         mixed, again = it.model(images.query).logits, it.model(images.query).logits
     torch.testing.assert_close(frozen, plain)
@@ -91,7 +91,7 @@ def test_draws_are_those_of_seed_epoch_and_image_and_a_share_of_the_batches_is_m
     images = doubles()
 
     def draw(epoch: int) -> Draws | None:
-        it.method.prepared(dataclasses.replace(images, epoch=epoch))
+        it.method.prepare(dataclasses.replace(images, epoch=epoch))
         return mixings(it)[1].draws
 
     drawn = [draw(epoch) for epoch in range(200)]
@@ -114,4 +114,4 @@ def test_an_encoder_without_maps_and_late_stages_are_refused() -> None:
     with pytest.raises(UserError, match=r"model\.name: mixstyle expected an encoder whose stages give maps .* stage 2"):
         tokens(torch.zeros(2, 5, 8))
     with pytest.raises(UserError, match=r"method\.stages: expected ascending stages of 1 to 3"):
-        config_from_flat({"method.name": "mixstyle", "method.stages": "3+4"})
+        build_config({"method.name": "mixstyle", "method.stages": "3+4"})

@@ -50,11 +50,11 @@ def glyphs_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_lowers_its_loss_on_glyphs(name: str, glyphs_cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from csg.data import load_pair
-    from csg.parsing import config_from_flat
+    from csg.parsing import build_config
     from csg.training import loop
 
     monkeypatch.setattr(loop, "measure_validation", lambda *_: {})  # only losses are looked at
-    config = config_from_flat(
+    config = build_config(
         {"method.name": name, "data.source_images": 160, "data.image_size": 32, "data.cache": glyphs_cache}
         | {"train.epochs": 6, "train.batch_size": 16, "optim.warmup_steps": 2, "optim.lr": 0.015}
     )

@@ -22,7 +22,7 @@ def test_synaptic_intelligence_weighs_each_move_with_its_own_importance() -> Non
     importances = [name for name, _ in it.method.named_buffers() if name.startswith("importance/")]
     assert len(importances) == len(moves)
     images = doubles()
-    (term,) = it.method.terms(images, it.model(images.query), it.model)
+    (term,) = it.method.compute_terms(images, it.model(images.query), it.model)
     assert (term.name, term.weight, term.rows) == ("synaptic_intelligence", 3.0, None)
     assert term.value.item() == pytest.approx(expected, rel=1e-9)
 
@@ -37,8 +37,8 @@ def test_synaptic_importance_on_a_quadratic_has_a_closed_form() -> None:
     weight = dict(it.model.encoder.named_parameters())[name]
     for _ in range(steps):
         it.model.zero_grad()
-        pairs = method._anchor.beside(it.model.encoder)
-        penalty = weight_distance((mine, theirs, method._importance(key)) for key, (mine, theirs) in pairs.items())
+        pairs = method._anchor.pair_with(it.model.encoder)
+        penalty = weight_distance((mine, theirs, method._get_importance(key)) for key, (mine, theirs) in pairs.items())
         (((weight - 3) ** 2).sum() / 2 + 0.5 * penalty).backward()  # type: ignore[no-untyped-call]
         method.after_backward(it.model)
         with torch.no_grad():
@@ -49,7 +49,7 @@ def test_synaptic_importance_on_a_quadratic_has_a_closed_form() -> None:
     credit = lr * (start - 3).square() * shrink.sum()
     moved = (start - 3) * ((1 - lr) ** steps - 1)
     torch.testing.assert_close(method._credit(name), credit, rtol=1e-9, atol=0)
-    torch.testing.assert_close(method._importance(name), credit / (moved.square() + 1e-2), rtol=1e-9, atol=0)
+    torch.testing.assert_close(method._get_importance(name), credit / (moved.square() + 1e-2), rtol=1e-9, atol=0)
 
 
 def test_credit_that_is_negative_gives_no_importance() -> None:
@@ -59,7 +59,7 @@ def test_credit_that_is_negative_gives_no_importance() -> None:
     for buffer in method.buffers():
         buffer.fill_(-1)
     method.after_epoch(it.model)
-    assert all((method._importance(name) == 0).all() for name in method._anchor._anchors)
+    assert all((method._get_importance(name) == 0).all() for name in method._anchor._anchors)
 
 
 def test_synaptic_state_survives_a_checkpoint() -> None:

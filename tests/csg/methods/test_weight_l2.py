@@ -43,7 +43,7 @@ def test_weight_l2_counts_the_encoders_weights_and_nothing_else() -> None:
     moves = shaken(it)
     assert len(moves) == 12 * (1 + 2), "of each convolution its weight, of its norm scale and shift"
     images = doubles()
-    (term,) = it.method.terms(images, it.model(images.query), it.model)
+    (term,) = it.method.compute_terms(images, it.model(images.query), it.model)
     assert (term.name, term.weight, term.rows) == ("weight_l2", 0.7, None)
     expected = sum(float(move.square().sum()) for move in moves.values())
     assert term.value.item() == pytest.approx(expected, rel=1e-9)
@@ -60,5 +60,5 @@ def test_weight_l2_pulls_to_the_teachers_weights(tmp_path: Path) -> None:
         if not name.startswith("fc.")
     )
     images = doubles()
-    (term,) = it.method.terms(images, it.model(images.query), it.model)
+    (term,) = it.method.compute_terms(images, it.model(images.query), it.model)
     assert expected > 1 and term.value.item() == pytest.approx(expected, rel=1e-9)

@@ -26,7 +26,7 @@ from csg.models.encoder import Encoder
 from csg.models.handwriting import RECIPES, load_or_train, locate_weights, train
 from csg.models.resnet import resnet10
 from csg.models.weights import OWN_WEIGHTS, load_encoder
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 
 FEW = 128
 
@@ -145,7 +145,7 @@ def test_a_run_makes_the_weights_that_it_and_its_teacher_start_from(
     few: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start = {"model.name": "resnet10", "model.weights": "none", "model.teacher_weights": "mnist_scenes"}
-    check_starting_weights(config_from_flat(start), Console())
+    check_starting_weights(build_config(start), Console())
     assert "over photographs" in capsys.readouterr().out
     assert [name for name in RECIPES if locate_weights(name).exists()] == ["mnist_scenes"]
 
@@ -165,7 +165,7 @@ def test_the_vocabulary_names_the_weights_that_there_are() -> None:
 )
 def test_weights_belong_to_their_encoder(few: None, name: str, weights: str, said: str) -> None:
     with pytest.raises(UserError, match=f"^model.weights: {said}"):
-        check_starting_weights(config_from_flat({"model.name": name, "model.weights": weights}), Console())
+        check_starting_weights(build_config({"model.name": name, "model.weights": weights}), Console())
     assert not any(locate_weights(made).exists() for made in RECIPES), "nothing is trained only to be refused"
 
 

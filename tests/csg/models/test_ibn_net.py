@@ -61,7 +61,7 @@ def test_ibn_a_sits_behind_the_expansions_of_an_efficientnets_stages_1_to_3() ->
     expanding = {
         f"{names[id(block)]}._bn0"
         for stage in ("stage1", "stage2", "stage3")
-        for module in changed.groups()[stage]
+        for module in changed.list_groups()[stage]
         for block in module.modules()
         if isinstance(block, InvertedResidual) and block.expands
     }

@@ -17,7 +17,7 @@ from csg.models.classifier import Classifier
 from csg.models.encoder import Encoder
 from csg.models.folding import FoldedEncoder
 from csg.models.weights import load_encoder
-from csg.parsing import config_from_flat, read_yaml
+from csg.parsing import build_config, read_yaml
 from csg.training.step import make_learner
 from tests.csg.methods.test_methods import batch_of
 from tests.csg.training.test_dry_run import RECIPE
@@ -41,7 +41,7 @@ def randomised(encoder: Encoder) -> Encoder:
 
 
 def classifier(encoder: Encoder) -> nn.Linear:
-    old_head = encoder.old_head()
+    old_head = encoder.get_old_head()
     assert old_head is not None
     return old_head
 
@@ -117,7 +117,7 @@ def test_resnet101_trains_at_224_from_a_file_as_torchvision_publishes_it(tmp_pat
         published |= {f"{name}num_batches_tracked": torch.tensor(0) for name in norms}
     torch.save(published, tmp_path / "resnet101.pth")
     recipe = {**read_yaml(RECIPE), "model.weights": str(tmp_path / "resnet101.pth"), "train.batch_size": 2}
-    learner = make_learner(config_from_flat(recipe), classes=12)
+    learner = make_learner(build_config(recipe), classes=12)
     loaded = {name: tensor.clone() for name, tensor in learner.model.encoder.state_dict().items()}
     assert all(torch.equal(loaded[name], tensor) for name, tensor in published.items())
     query, key = torch.randn(2, 2, 3, 224, 224, generator=draw)

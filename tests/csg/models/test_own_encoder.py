@@ -14,8 +14,8 @@ from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.models.own_encoder import try_out
 from csg.models.weights import check_weights, load_encoder
-from csg.parsing import config_from_flat, parse_flags
-from csg.training.identity import config_id
+from csg.parsing import build_config, parse_flags
+from csg.training.identity import compute_config_id
 from csg.workers.cluster import list_inputs
 from tests.csg.methods.test_methods import batch, learner
 from tests.few_images import few_images
@@ -52,7 +52,7 @@ def test_it_reaches_every_process_by_its_path(example: Path) -> None:
     config = parse_flags(SearchOptions, given, prog="", description="").config
     assert config.model.path == f"{example}:SmallNet" and config.model.name == "SmallNet"
     assert list_inputs(config)["model.path"] == str(example)
-    assert config_from_flat(flatten(config)) == config
+    assert build_config(flatten(config)) == config
 
 
 def test_its_source_is_part_of_what_is_computed_and_its_place_is_not(example: Path, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_its_source_is_part_of_what_is_computed_and_its_place_is_not(example: Pa
     copy.write_text(EXAMPLE)
     edited.write_text(EXAMPLE + "# another line\n")
     ids = [
-        config_id(config_from_flat({f"model.{what}path": f"{path}:SmallNet", "model.weights": "none"}))
+        compute_config_id(build_config({f"model.{what}path": f"{path}:SmallNet", "model.weights": "none"}))
         for what in ("", "teacher_")
         for path in (example, copy, edited)
     ]
@@ -75,12 +75,12 @@ def test_it_teaches_and_is_taught(example: Path) -> None:
     config["model.name"] = "SmallNet"
     from csg.training.step import make_learner
 
-    make_learner(config_from_flat(config), classes=3).step(batch(), 1.0)
+    make_learner(build_config(config), classes=3).step(batch(), 1.0)
 
 
 def test_another_name_is_refused(example: Path) -> None:
     with pytest.raises(UserError, match=r"model.name: expected 'SmallNet', the class that model.path names, or none"):
-        config_from_flat({"model.path": f"{example}:SmallNet", "model.name": "resnet18"})
+        build_config({"model.path": f"{example}:SmallNet", "model.name": "resnet18"})
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,7 @@ def test_an_encoder_that_does_not_keep_its_promises_is_refused(
     path = tmp_path / "broken.py"
     path.write_text(EXAMPLE.replace(old, new).replace("*self.channels", "16, 32, 64, 128"))
     with pytest.raises(UserError, match=message) as caught:
-        check_weights(
-            config_from_flat({"model.path": f"{path}:SmallNet", "model.weights": "none"}).model, old_head=False
-        )
+        check_weights(build_config({"model.path": f"{path}:SmallNet", "model.weights": "none"}).model, old_head=False)
     assert str(caught.value).startswith("model.path: ")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from csg.collective import gather_rows, sum_over_processes, sum_over_processes_with_gradient, world_size
+from csg.collective import gather_rows, get_world_size, sum_over_processes, sum_over_processes_with_gradient
 from csg.models.aspp import Aspp
 from csg.models.synchronised_batch_norm import SynchronisedBatchNorm2d
 from tests.process_group import in_group
@@ -42,7 +42,7 @@ def answers(module: nn.Module, mine: slice) -> dict[str, Tensor]:
     """Pass two batches through, as training does; return the whole's outputs and gradients, and everyone's buffers."""
     found: dict[str, Tensor] = {}
     wrapped = module
-    if world_size() > 1:  # its own sums over processes come between those of the norms
+    if get_world_size() > 1:  # its own sums over processes come between those of the norms
         wrapped = DistributedDataParallel(module, forward_sync_buffers=False, init_sync=False)
     for step in range(2):
         images = (drawn(5, CHANNELS, 5, 4, seed=10 + step) * 3 + 20)[mine].requires_grad_()
@@ -60,7 +60,7 @@ def answers(module: nn.Module, mine: slice) -> dict[str, Tensor]:
 
 
 def _answers_in_a_group(rank: int) -> dict[str, dict[str, Tensor]]:
-    mine = PARTS[world_size()][rank]
+    mine = PARTS[get_world_size()][rank]
     return {"norm": answers(norm(), mine), "head": answers(head(), mine)}
 
 
@@ -102,7 +102,7 @@ def test_the_formula_for_many_processes_is_batch_norm_where_there_is_one(momentu
     ours.momentum = theirs.momentum = momentum
     for seed in range(3):
         images = drawn(2, CHANNELS, 4, 4, seed=seed) + 1e4
-        torch.testing.assert_close(ours.synchronised(images), theirs(images), rtol=1e-8, atol=1e-8)
+        torch.testing.assert_close(ours.normalise_jointly(images), theirs(images), rtol=1e-8, atol=1e-8)
     for name, value in theirs.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-10, atol=1e-10, msg=name)
 
@@ -119,7 +119,7 @@ def test_the_formula_has_the_gradients_of_what_it_computes() -> None:
         assert isinstance(found, Tensor)
         return found
 
-    it.forward = it.synchronised  # type: ignore[method-assign]
+    it.forward = it.normalise_jointly  # type: ignore[method-assign]
     images = drawn(2, CHANNELS, 3, 2).requires_grad_()
     assert torch.autograd.gradcheck(formula, (images, weight, bias))
     assert torch.autograd.gradgradcheck(formula, (images, weight, bias))
@@ -128,7 +128,7 @@ def test_the_formula_has_the_gradients_of_what_it_computes() -> None:
 def test_statistics_of_bfloat16_maps_are_computed_in_float32() -> None:
     it = SynchronisedBatchNorm2d(CHANNELS)
     images = (drawn(4, CHANNELS, 8, 8) + 3).bfloat16()
-    found = it.synchronised(images)
+    found = it.normalise_jointly(images)
     assert found.dtype == torch.bfloat16
     expected = F.batch_norm(images.float(), None, None, training=True)
     torch.testing.assert_close(found.float(), expected, rtol=1e-2, atol=1e-2)
@@ -139,7 +139,7 @@ def test_one_value_has_no_variance() -> None:
     it = norm()
     assert isinstance(it, SynchronisedBatchNorm2d)
     with pytest.raises(ValueError, match=r"more than one value a channel in training, found 1 .*train\.batch_size"):
-        it.synchronised(drawn(1, CHANNELS, 1, 1))
+        it.normalise_jointly(drawn(1, CHANNELS, 1, 1))
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         head()(drawn(1, CHANNELS, 5, 4))
 

@@ -19,7 +19,7 @@ from csg.messages.errors import UserError
 from csg.models.own_encoder import try_out
 from csg.models.transformers_encoder import TransformersEncoder, remake_encoder
 from csg.models.weights import load_encoder
-from csg.parsing import config_from_flat, parse_flags
+from csg.parsing import build_config, parse_flags
 from csg.training.identity import resolve_settings
 from csg.training.selected import load_selected
 from tests.csg.methods.test_methods import batch, learner
@@ -76,7 +76,7 @@ def test_a_familys_stages_groups_and_gradients(family: str, saved: Save) -> None
     maps[-1].square().sum().backward()
     without = [name for name, one in encoder.named_parameters() if one.requires_grad and one.grad is None]
     assert not without, "several workers wait for every gradient"
-    assert [name for name, _ in encoder.layers()] == ["stem", "stage1", "stage2", "stage3", "stage4"]
+    assert [name for name, _ in encoder.list_layers()] == ["stem", "stage1", "stage2", "stage3", "stage4"]
     if family != "resnet":  # whose batch norms differ
         again = encoder(noise())
         for mine, theirs in zip(again, encoder.eval()(noise()), strict=True):
@@ -147,7 +147,7 @@ def test_a_family_segments(family: str, saved: Save, tmp_path: Path) -> None:
     assert math.isfinite(run.record.final["target/test/mean_iou"])
     selected = load_selected(run.selected)
     assert export_to(tmp_path / "network.onnx", FORMATS[".onnx"], selected) <= TOLERANCE
-    encoder = selected.model().encoder.eval()
+    encoder = selected.build_model().encoder.eval()
     strides = [32 // each.shape[-1] for each in encoder(noise())]
     assert strides == ([8] * 4 if family in PLAIN else [4, 8, 16, 16] if family == "resnet" else [4, 8, 16, 32])
 
@@ -208,7 +208,7 @@ def test_layer_decay_slows_each_block_more_than_the_next(saved: Save) -> None:
 def test_the_folder_is_part_of_the_identity_by_its_content(saved: Save, tmp_path: Path) -> None:
     def digest(folder: Path) -> str:
         flat = {"model.name": "transformers", "model.weights": str(folder)}
-        return str(resolve_settings(config_from_flat(flat))["model.weights"])
+        return str(resolve_settings(build_config(flat))["model.weights"])
 
     copy = tmp_path / "copy"
     copy.mkdir()

@@ -22,7 +22,7 @@ from csg.models.weights_folder import Preparation, find_folder, read_preparation
 HAS_HUB = importlib.util.find_spec("huggingface_hub") is not None
 
 
-def prepared(folder: Path, about: dict[str, Any], name: str = "preprocessor_config.json") -> Preparation:
+def prepare(folder: Path, about: dict[str, Any], name: str = "preprocessor_config.json") -> Preparation:
     (folder / name).write_text(json.dumps(about))
     return read_preparation(folder, "model.weights")
 
@@ -31,20 +31,20 @@ def test_images_are_prepared_as_the_folder_says(tmp_path: Path) -> None:
     assert read_preparation(tmp_path, "model.weights") == Preparation(IMAGENET_MEAN, IMAGENET_STD, None)
     whole = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.2], "size": {"height": 224, "width": 224}}
     expected = Preparation((127.5, 102.0, pytest.approx(76.5)), (51.0, 51.0, 51.0), 224)  # type: ignore[arg-type]
-    assert prepared(tmp_path, whole) == expected
+    assert prepare(tmp_path, whole) == expected
     cropped = {"size": {"shortest_edge": 256}, "crop_size": {"height": 192, "width": 192}, "do_center_crop": True}
-    assert prepared(tmp_path, whole | cropped).side == 192
-    assert prepared(tmp_path, whole | cropped | {"do_center_crop": False}).side == 256
-    assert prepared(tmp_path, whole | {"size": 64}).side == 64
-    assert prepared(tmp_path, whole | {"do_normalize": False}).mean == (0.0, 0.0, 0.0)
-    assert prepared(tmp_path, whole | {"do_normalize": False}).std == (255.0, 255.0, 255.0)
+    assert prepare(tmp_path, whole | cropped).side == 192
+    assert prepare(tmp_path, whole | cropped | {"do_center_crop": False}).side == 256
+    assert prepare(tmp_path, whole | {"size": 64}).side == 64
+    assert prepare(tmp_path, whole | {"do_normalize": False}).mean == (0.0, 0.0, 0.0)
+    assert prepare(tmp_path, whole | {"do_normalize": False}).std == (255.0, 255.0, 255.0)
     unscaled = whole | {"do_rescale": False, "image_mean": [100, 100, 100], "image_std": [50, 50, 50]}
-    assert prepared(tmp_path, unscaled).std == (50.0, 50.0, 50.0)
+    assert prepare(tmp_path, unscaled).std == (50.0, 50.0, 50.0)
 
 
 def test_a_processor_of_images_and_text_says_so_too(tmp_path: Path) -> None:
     about = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"height": 32, "width": 32}}
-    assert prepared(tmp_path, {"image_processor": about}, "processor_config.json").side == 32
+    assert prepare(tmp_path, {"image_processor": about}, "processor_config.json").side == 32
 
 
 @pytest.mark.parametrize("about", [{"image_mean": [1, 2]}, {"image_mean": [0, 0, 0], "image_std": [0, 1, 1]}, [3]])

@@ -15,7 +15,7 @@ from csg.storage import bucket as storage_bucket
 from csg.storage import copying
 from csg.storage.bucket import BucketPlace
 from csg.storage.copying import copy_folder
-from csg.storage.files import replacing
+from csg.storage.files import open_replacement
 from csg.storage.place import ConflictError, Stamp
 
 pytestmark = pytest.mark.usefixtures("first_machine")
@@ -41,11 +41,11 @@ def read_all(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_change_in_the_bucket_changes_no_copy(place: BucketPlace, tmp_path: Path) -> None:
-    first = copy_folder(place, take_all, tmp_path, replacing)
-    assert copy_folder(place, take_all, tmp_path, replacing) == first
+    first = copy_folder(place, take_all, tmp_path, open_replacement)
+    assert copy_folder(place, take_all, tmp_path, open_replacement) == first
     (place / "a").write(b"another")
     (place / "b").remove()
-    second = copy_folder(place, take_all, tmp_path, replacing)
+    second = copy_folder(place, take_all, tmp_path, open_replacement)
     assert read_all(first) == {"a": b"a" * 10, "b": b"b" * 10}
     assert read_all(second) == {"a": b"another"} and second.name == first.name
 
@@ -61,13 +61,13 @@ def test_what_changes_or_goes_during_the_copy_is_said_and_listed_again(
             changes.pop()()
         return take_all(entries)
 
-    assert read_all(copy_folder(place, choose, tmp_path, replacing)) == {"a": b"another"}
+    assert read_all(copy_folder(place, choose, tmp_path, open_replacement)) == {"a": b"another"}
     said = [record.getMessage() for record in caplog.records if "was removed or written anew" in record.getMessage()]
     assert [text.partition(" ")[0] for text in said] == [str(place / "a"), str(place / "b")]
     sizes = iter(range(20, 30))
     changes = [lambda: (place / "a").write(bytes(next(sizes)))] * 3
     with pytest.raises(OutsideFaultError, match=r"/a\S* was removed or written anew while it was copied; try again"):
-        copy_folder(place, choose, tmp_path / "other", replacing)
+        copy_folder(place, choose, tmp_path / "other", open_replacement)
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"longer than it was", None])

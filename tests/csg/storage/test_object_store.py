@@ -19,9 +19,9 @@ from pyarrow import fs
 from csg.cli import main
 from csg.commands.train import TrainOptions
 from csg.config import Config
-from csg.data.reading.cache import cache_folder
+from csg.data.reading.cache import get_cache_folder
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat, parse_flags, with_absolute_paths
+from csg.parsing import build_config, parse_flags, with_absolute_paths
 from csg.storage.disk import DiskPlace
 from csg.storage.files import LEFTOVER_SECONDS
 from csg.storage.layout import place_at, place_to_read
@@ -73,7 +73,7 @@ def test_nothing_of_a_run_stays_on_the_machine_and_another_one_finds_it(address:
     in_store = outcome(run := Run(tiny(address), pair))  # type: ignore[arg-type]
     assert_equal_outcomes(in_store, outcome(on_disk := Run(tiny(tmp_path / "disk"), pair)))
     assert {path.name for path in run.folder.local.iterdir()} == {".lock"}
-    assert [".lock", *run.folder.names()] == on_disk.folder.names()
+    assert [".lock", *run.folder.list_names()] == on_disk.folder.list_names()
     move_to(tmp_path / "second")
     found = Run(tiny(address), pair)  # type: ignore[arg-type]
     assert found.record.status == "finished" and found.record.megabytes > 0.01
@@ -92,11 +92,11 @@ def test_a_run_goes_on_on_another_machine_from_its_last_step(address: str, tmp_p
 
     config = tiny(address, train__checkpoint_minutes=0.0)  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt):
-        list(Run(config, pair).epochs(leave))
+        list(Run(config, pair).train(leave))
     move_to(tmp_path / "second")
     done: list[int] = []
     run = Run(config, pair)
-    assert len(list(run.epochs(lambda step, total: done.append(step)))) == 2
+    assert len(list(run.train(lambda step, total: done.append(step)))) == 2
     assert done == [8, 9, 10], "the first machine did seven of ten"
     assert_equal_outcomes(outcome(run), whole)
 
@@ -113,13 +113,13 @@ def test_an_upload_that_breaks_off_leaves_the_old_object(tmp_path: Path, monkeyp
     monkeypatch.setattr(fs, "copy_files", half)
     with pytest.raises(KeyboardInterrupt):
         write(record, "new")
-    assert read(record) == "old" and len(folder.names()) == 2
+    assert read(record) == "old" and len(folder.list_names()) == 2
     record.remove_leftovers()
-    assert len(folder.names()) == 2, "another machine may be writing it"
+    assert len(folder.list_names()) == 2, "another machine may be writing it"
     (left,) = (tmp_path / "store").glob(".record.json.*")
     os.utime(left, (0, time.time() - LEFTOVER_SECONDS - 1))
     record.remove_leftovers()
-    assert folder.names() == ["record.json"]
+    assert folder.list_names() == ["record.json"]
 
 
 @pytest.mark.parametrize(
@@ -149,9 +149,9 @@ def test_without_pyarrow_paths_work_and_addresses_are_refused(tmp_path: Path, mo
 
 def test_only_the_output_may_be_an_address() -> None:
     given = {"train.output": "s3://bucket/runs/", "data.cache": "/cache"}
-    assert with_absolute_paths(config_from_flat(given)).train.output == "s3://bucket/runs"
+    assert with_absolute_paths(build_config(given)).train.output == "s3://bucket/runs"
     with pytest.raises(UserError, match=r"data\.cache: expected a path, found the address s3://x"):
-        with_absolute_paths(config_from_flat({"data.cache": "s3://x"}))
+        with_absolute_paths(build_config({"data.cache": "s3://x"}))
 
 
 def test_beside_an_address_every_machine_has_a_cache_of_its_own(tmp_path: Path) -> None:
@@ -159,10 +159,10 @@ def test_beside_an_address_every_machine_has_a_cache_of_its_own(tmp_path: Path) 
         return parse_flags(TrainOptions, ["--train.output", "s3://bucket/runs", *flags], prog="", description="").config
 
     config = flagged()
-    first = cache_folder(config.data)
+    first = get_cache_folder(config.data)
     move_to(tmp_path / "second")
-    assert cache_folder(config.data) == tmp_path / "second" / "csg-ablation" / "data" != first
-    assert cache_folder(flagged("--data.cache", "/cache").data) == Path("/cache")
+    assert get_cache_folder(config.data) == tmp_path / "second" / "csg-ablation" / "data" != first
+    assert get_cache_folder(flagged("--data.cache", "/cache").data) == Path("/cache")
     check_output(config)
 
 
@@ -171,24 +171,24 @@ def test_a_journal_is_whole_in_the_store_after_every_event_and_has_one_driver(ad
         return Journal(place_at(address) / "searches" / "journal.jsonl")
 
     first = journal()
-    assert first.events() == []
+    assert first.read_events() == []
     for trial in range(3):
         first.append(Event("suggested", trial, settings={"a": 1.5}))
-        assert [event.trial for event in journal().events()] == list(range(trial + 1))
+        assert [event.trial for event in journal().read_events()] == list(range(trial + 1))
     move_to(tmp_path / "second")
     second = journal()
     second.repair()
     second.append(Event("ended", 0, decision="finished"))
-    assert [event.kind for event in second.events()] == ["suggested"] * 3 + ["ended"]
+    assert [event.kind for event in second.read_events()] == ["suggested"] * 3 + ["ended"]
     move_to(tmp_path / "first")
-    assert len(journal().events()) == 4
+    assert len(journal().read_events()) == 4
     late, later = journal(), journal()
-    assert late.events() == later.events()
+    assert late.read_events() == later.read_events()
     late.append(Event("ended", 1, decision="finished"))
     for other in (first, later):
         with pytest.raises(UserError, match=r"another driver has written to .*journal\.jsonl.* since"):
             other.append(Event("ended", 2, decision="finished"))
-    assert len(journal().events()) == 5
+    assert len(journal().read_events()) == 5
 
 
 def test_workers_ask_a_store_now_and_then_whether_they_are_still_wanted(
@@ -235,7 +235,7 @@ def test_a_killed_training_ends_bit_identical_on_another_machine_and_a_third_one
                 break
     assert process.returncode == -signal.SIGKILL
     move_to(tmp_path / "second")
-    (name,) = (place_at(output) / "trained").names()
+    (name,) = (place_at(output) / "trained").list_names()
     folders = [place_at(each) / "trained" / name for each in (disk, output)]
     assert (folders[1] / "checkpoint.pt").exists()
     assert main(flags("train", output)) == 0
@@ -254,9 +254,9 @@ def test_workers_share_a_run_by_an_object_store_alone(bucket: str, tmp_path: Pat
         assert main([*flags("train", output), "--train.workers", "2", "--train.epochs", "1"]) == 0
     finally:
         ray.shutdown()
-    (name,) = (place_at(output) / "trained").names()
+    (name,) = (place_at(output) / "trained").list_names()
     folder = place_at(output) / "trained" / name
-    assert not [left for left in folder.names() if left.startswith(".")], "nothing of the launch is left"
+    assert not [left for left in folder.list_names() if left.startswith(".")], "nothing of the launch is left"
     record = read_record(folder)
     assert record is not None and record.status == "finished" and len(record.epochs) == 1
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".pt" or ".ray_train" in path.name]

@@ -34,7 +34,7 @@ def folder(request: pytest.FixtureRequest, bucket: str, tmp_path: Path) -> Place
 
 
 def write(place: Place, text: str) -> None:
-    with place.replacing() as file:
+    with place.open_replacement() as file:
         file.write(text.encode())
 
 
@@ -45,18 +45,18 @@ def read(place: Place) -> str:
 
 def test_a_file_is_written_read_listed_and_removed(folder: Place) -> None:
     file = folder / ".hidden"
-    assert not file.exists() and file.stamp() is None and folder.names() == []
+    assert not file.exists() and file.stamp() is None and folder.list_names() == []
     file.remove()
     with pytest.raises(FileNotFoundError):
         file.open()
     write(file, "one")
     write(file, "three")
     write(folder / "other", "")
-    assert (read(file), folder.names()) == ("three", [".hidden", "other"])
+    assert (read(file), folder.list_names()) == ("three", [".hidden", "other"])
     found = file.stamp()
     assert found is not None and found.size == 5
     file.remove()
-    assert folder.names() == ["other"] and (folder / "other").exists() and not file.exists()
+    assert folder.list_names() == ["other"] and (folder / "other").exists() and not file.exists()
 
 
 def test_a_file_is_whole_or_as_it_was(folder: Place) -> None:
@@ -64,7 +64,7 @@ def test_a_file_is_whole_or_as_it_was(folder: Place) -> None:
     write(file, "old")
 
     def write_half() -> None:
-        with file.replacing() as half:
+        with file.open_replacement() as half:
             half.write(b"ne")
             half.flush()
             assert read(file) == "old", "a reader saw a part"
@@ -72,7 +72,7 @@ def test_a_file_is_whole_or_as_it_was(folder: Place) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         write_half()
-    assert read(file) == "old" and folder.names() == ["record.json"]
+    assert read(file) == "old" and folder.list_names() == ["record.json"]
 
 
 def test_a_disk_that_went_away_is_not_written_to_at_its_mount_point(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from csg.data.reading.cache import write_cached
 from csg.messages.errors import UserError
-from csg.storage.files import digest_content, digest_file, make_folder, replacing
+from csg.storage.files import digest_content, digest_file, make_folder, open_replacement
 
 
 def test_what_kills_left_of_any_file_goes_when_it_is_old(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_what_kills_left_of_any_file_goes_when_it_is_old(tmp_path: Path) -> None
     for left in (new, old, other):
         left.write_bytes(b"half")
         os.utime(left, (0, 0) if left != new else None)
-    with replacing(tmp_path / "a[1].csv") as file:
+    with open_replacement(tmp_path / "a[1].csv") as file:
         file.write(b"whole")
     assert {path.name for path in tmp_path.iterdir()} == {"a[1].csv", new.name, other.name}
 
@@ -79,7 +79,7 @@ def test_who_writes_many_files_looks_through_their_folder_once(tmp_path: Path, m
 
     monkeypatch.setattr(os, "scandir", counting)
     for number in range(5):
-        with replacing(tmp_path / f"{number}.png") as file:
+        with open_replacement(tmp_path / f"{number}.png") as file:
             file.write(b"whole")
     assert looked == [tmp_path]
 

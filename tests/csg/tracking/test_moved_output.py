@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from analysis.figures.pictures import choose_runs
 from analysis.runs.comparable import NoDataError
 from analysis.runs.run_table import read_runs
-from csg.parsing import config_from_flat, parse_flags, to_yaml
+from csg.parsing import build_config, parse_flags, to_yaml
 from csg.storage.disk import DiskPlace
 from csg.storage.layout import OUTPUTS, PICTURES
 from csg.tracking import RunTracker, Tracker, get_default_tracking_uri
@@ -114,7 +114,7 @@ def test_a_searchs_best_settings_are_for_the_folder_that_they_lie_in(tmp_path: P
         (tmp_path / name / "searches" / "bars" / "s1").mkdir(parents=True)
     written = tmp_path / "before" / "searches" / "bars" / "s1" / "best.yaml"
     before = {"train.output": str(tmp_path / "before"), "data.cache": str(tmp_path / "before" / "cache")}
-    written.write_text(to_yaml(config_from_flat(before)))
+    written.write_text(to_yaml(build_config(before)))
     (written.parent / "journal.jsonl").touch()
 
     def settings(path: Path, *flags: str) -> tuple[str, str | None]:

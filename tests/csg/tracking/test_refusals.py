@@ -16,7 +16,7 @@ from csg.commands import script, tracked_training
 from csg.commands import train as train_module
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.storage.disk import DiskPlace
 from csg.tracking import RunTracker, Tracker, TrackingError, describe_refusal, get_default_tracking_uri, read_experiment
 from csg.tracking.refusals import is_lasting
@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> Tracker:
 
 def short_run(folder: Path, seed: int = 0) -> Run:
     settings = {**TINY, "train.output": str(folder), "train.seed": seed}
-    run = Run(config_from_flat(settings), made_up_pair())
+    run = Run(build_config(settings), made_up_pair())
     run.close("failed", "for the test")
     return run
 

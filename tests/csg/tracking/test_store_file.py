@@ -43,7 +43,7 @@ def change(path: Path, *statements: str) -> None:
             database.execute(statement)
 
 
-def names(path: Path) -> set[str]:
+def list_names(path: Path) -> set[str]:
     return {each.name for each in path.parent.iterdir()} - {".mlflow.db-lock", "mlartifacts"}
 
 
@@ -58,7 +58,7 @@ def test_a_new_store_is_whole_before_it_is_seen(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / ".mlflow.db.0123abcd").write_text("what a kill has left")
     connects(path)
-    assert names(path) == {"mlflow.db"}
+    assert list_names(path) == {"mlflow.db"}
 
 
 HALVES = {
@@ -83,9 +83,9 @@ def test_what_a_kill_has_left_of_a_store_is_made_again(
     said = capsys.readouterr().err
     if HALVES[half]:
         assert "it holds no runs and is made again (what was there: mlflow.db.half-made-1)" in said
-        assert names(path) == {"mlflow.db", "mlflow.db.half-made-1"}
+        assert list_names(path) == {"mlflow.db", "mlflow.db.half-made-1"}
     else:
-        assert names(path) == {"mlflow.db"}
+        assert list_names(path) == {"mlflow.db"}
 
 
 def test_a_journal_of_another_database_does_not_reach_the_new_one(path: Path) -> None:
@@ -165,14 +165,14 @@ def test_a_kill_while_the_store_is_made_costs_nothing(code: str, after: float, t
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     connects(path)
-    assert not [name for name in names(path) if name.startswith(".")]
+    assert not [name for name in list_names(path) if name.startswith(".")]
 
 
 @pytest.mark.slow
 def test_two_processes_that_start_at_once_make_one_store(tmp_path: Path) -> None:
     both = [child(CONNECT, tmp_path / "mlflow.db") for _ in range(2)]
     assert [process.communicate()[0].strip() for process in both] == ["connected", "connected"]
-    assert names(tmp_path / "mlflow.db") == {"mlflow.db"}
+    assert list_names(tmp_path / "mlflow.db") == {"mlflow.db"}
 
 
 @pytest.mark.parametrize(

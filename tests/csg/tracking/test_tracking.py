@@ -10,7 +10,7 @@ import pytest
 
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.storage.disk import DiskPlace
 from csg.tracking import RunTracker, Tracker
 from csg.tracking import tracker as tracker_module
@@ -28,8 +28,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Tracker:
 
 def finished_run(folder: Path, **settings: object) -> Run:
     named = {name.replace("__", "."): value for name, value in settings.items()}
-    run = Run(config_from_flat({**TINY, "train.output": str(folder), **named}), made_up_pair())
-    for _ in run.epochs():
+    run = Run(build_config({**TINY, "train.output": str(folder), **named}), made_up_pair())
+    for _ in run.train():
         pass
     run.finish()
     return run
@@ -62,7 +62,7 @@ def test_the_score_is_of_the_protocol_that_asks_whoever_trained_the_run(store: T
     trained = finished_run(tmp_path)
     for protocol, stream in (("source", "source/val"), ("oracle", "target/val")):
         parent = search_of(store, f"scores {protocol}", tmp_path)
-        config = config_from_flat(flatten(trained.config) | {"selection.protocol": protocol})
+        config = build_config(flatten(trained.config) | {"selection.protocol": protocol})
         tracker = RunTracker(store, Run(config, made_up_pair()), parent=parent)
         tracker.log(trained.record)
         (read,) = store.read_children(parent)
@@ -134,7 +134,7 @@ def test_a_search_and_its_runs_are_found_again_by_identity(store: Tracker, tmp_p
 def test_stopped_and_failed_runs_say_so(store: Tracker, tmp_path: Path) -> None:
     parent = search_of(store, "s5", tmp_path)
     for seed, status in enumerate(("stopped", "failed", "interrupted")):
-        run = Run(config_from_flat({**TINY, "train.output": str(tmp_path), "train.seed": seed}), made_up_pair())
+        run = Run(build_config({**TINY, "train.output": str(tmp_path), "train.seed": seed}), made_up_pair())
         run.close(status, "loss_task is nan" if status == "failed" else "")  # type: ignore[arg-type]
         RunTracker(store, run, parent=parent).log()
     runs = store.read_children(parent)
@@ -144,9 +144,9 @@ def test_stopped_and_failed_runs_say_so(store: Tracker, tmp_path: Path) -> None:
 
 
 def test_parameters_of_inactive_settings_are_not_logged() -> None:
-    config = config_from_flat({"method.name": "source_only"})
+    config = build_config({"method.name": "source_only"})
     assert "method.temperature" not in list_active_settings(config)
-    assert list_active_settings(config_from_flat({}))["method.stage3.pooling"] == "apool"
+    assert list_active_settings(build_config({}))["method.stage3.pooling"] == "apool"
     assert set(list_active_settings(config)) <= set(flatten(config))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from csg.data.pair import Pair
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.storage.disk import DiskPlace
 from csg.tasks.measurement import Inference, to_input
 from csg.training.averaging.loss_valley import LossValley
@@ -92,7 +92,7 @@ def start_training(pair: Pair | None = None, **named: Any) -> Training:
     flat = {**TINY, "train.precision": "float64", **{key.replace("__", "."): value for key, value in named.items()}}
     if "method.name" in flat:
         flat = {name: value for name, value in flat.items() if name == "method.name" or not name.startswith("method.")}
-    return Training(config_from_flat(flat), pair or made_up_pair())
+    return Training(build_config(flat), pair or made_up_pair())
 
 
 def states_after_each_step(training: Training) -> list[dict[str, Tensor]]:
@@ -107,7 +107,7 @@ def test_the_validation_loss_is_the_mean_cross_entropy_of_source_val() -> None:
     stream = labelled(training.pair, "source/val")
     everything = torch.arange(len(stream))
     with torch.no_grad():
-        logits = Inference(model, config)(to_input(model, config, stream.images(everything))).logits
+        logits = Inference(model, config)(to_input(model, config, stream.load_images(everything))).logits
     expected = float(cross_entropy(logits, stream.labels))
     assert measure_loss(model, config, training.pair) == pytest.approx(expected, rel=1e-9)
     scenes = start_training(made_up_scenes(), **{name.replace(".", "__"): value for name, value in SCENES.items()})
@@ -126,7 +126,7 @@ def test_swad_changes_nothing_of_the_run_and_measures_the_mean_of_its_window(mon
         torch.equal(mine[name], theirs[name]) for mine, theirs in zip(states, plain, strict=True) for name in mine
     )
     in_window = states[3:]  # of steps 1 to 3, 4 and 5, 6 to 8, and 9 and 10 of ten
-    measured = swad.measured_model().state_dict()
+    measured = swad.get_measured_model().state_dict()
     for name, tensor in measured.items():
         if tensor.is_floating_point():
             expected = torch.stack([state[name] for state in in_window]).mean(dim=0)
@@ -143,12 +143,12 @@ def test_a_mixture_of_one_is_the_run_and_of_zero_a_head_on_the_frozen_start() ->
         assert all(torch.equal(tensor, plain[name]) for name, tensor in states_after_each_step(training)[-1].items()), (
             "the run is what it is without"
         )
-    assert all(torch.equal(tensor, plain[name]) for name, tensor in whole.measured_model().state_dict().items())
+    assert all(torch.equal(tensor, plain[name]) for name, tensor in whole.get_measured_model().state_dict().items())
     probe = states_after_each_step(start_training(method__name="oracle_imagenet"))[-1]
-    zero = none.measured_model().state_dict()
+    zero = none.get_measured_model().state_dict()
     for name, tensor in zero.items():
         torch.testing.assert_close(tensor, probe[name], rtol=1e-9, atol=1e-12)
-    for name, tensor in half.measured_model().state_dict().items():
+    for name, tensor in half.get_measured_model().state_dict().items():
         if tensor.is_floating_point():
             torch.testing.assert_close(tensor, (zero[name] + plain[name]) / 2, rtol=1e-12, atol=1e-14)
 
@@ -164,8 +164,8 @@ def test_the_weights_that_are_measured_are_those_that_are_kept(tmp_path: Path) -
     # finish() has loaded them for target/test; a training of the same configuration ends with the same mixture.
     again = Training(averaged.config, made_up_pair())
     reports = list(fit(again))
-    assert all(torch.equal(kept[name], tensor) for name, tensor in again.measured_model().state_dict().items())
-    measured = measure_validation(again.measured_model(), again.config, again.pair, again.unlabelled)
+    assert all(torch.equal(kept[name], tensor) for name, tensor in again.get_measured_model().state_dict().items())
+    measured = measure_validation(again.get_measured_model(), again.config, again.pair, again.unlabelled)
     assert {name: reports[-1].metrics[name] for name in measured} == measured
     assert measured != measure_validation(again.learner.model, again.config, again.pair, again.unlabelled)
 
@@ -205,7 +205,7 @@ def test_a_run_killed_in_either_epoch_and_resumed_ends_bit_identical(tmp_path: P
 
     for step in (3, 8):
         with pytest.raises(Killed):
-            list(Run(config, pair).epochs(kill_at(step)))
+            list(Run(config, pair).train(kill_at(step)))
     assert_equal_outcomes(outcome(Run(config, pair)), undisturbed)
 
 
@@ -223,7 +223,7 @@ def test_a_valley_survives_a_checkpoint(tmp_path: Path) -> None:
         for valley in (whole, cut):
             valley.add({"w": torch.tensor(float(step))})
             valley.note(loss)
-        save_state(DiskPlace(tmp_path / "valley.pt"), cut.state())
+        save_state(DiskPlace(tmp_path / "valley.pt"), cut.get_state())
         cut = LossValley(open_patience=2, close_patience=2, tolerance=1.0)
         cut.restore(load_state(DiskPlace(tmp_path / "valley.pt")), like=weights)
     mine, theirs = cut.average(), whole.average()

@@ -8,8 +8,8 @@ from torch import nn
 
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat
-from csg.training.identity import config_id
+from csg.parsing import build_config
+from csg.training.identity import compute_config_id
 from tests.csg.methods.test_methods import batch, learner
 
 
@@ -33,8 +33,8 @@ def test_the_trained_encoder_and_the_frozen_ones_are_compiled(monkeypatch: pytes
 
 
 def test_it_is_no_part_of_the_identity_but_is_recorded() -> None:
-    plain, compiled = (config_from_flat({"train.compile": value}) for value in (False, True))
-    assert config_id(plain) == config_id(compiled) and flatten(compiled)["train.compile"] is True
+    plain, compiled = (build_config({"train.compile": value}) for value in (False, True))
+    assert compute_config_id(plain) == compute_config_id(compiled) and flatten(compiled)["train.compile"] is True
 
 
 def test_without_a_compiler_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from csg.data.pairs import visda17
 from csg.messages.errors import UserError
 from csg.methods import METHODS
 from csg.methods.method import Method, Term
-from csg.parsing import config_from_flat, find_recipe, read_yaml
+from csg.parsing import build_config, find_recipe, read_yaml
 from csg.training.dry_run import check_buildable, plan_run
 from csg.training.step import make_learner
 from tests.csg.methods.test_methods import batch
@@ -25,8 +25,8 @@ RECIPE = find_recipe("visda17_csg")
 
 
 def test_the_papers_recipe_is_planned_as_published() -> None:
-    config = config_from_flat(read_yaml(RECIPE))
-    images = visda17.published_train_images(config.data)
+    config = build_config(read_yaml(RECIPE))
+    images = visda17.count_published_train_images(config.data)
     assert images == 152_397 - 1_524, "one per cent is held out as source/val"
     plan = plan_run(config, images=images, classes=12)
     assert plan.steps_per_epoch == 150_873 // 32 == 4714 and plan.total_steps == 30 * 4714
@@ -62,14 +62,14 @@ def test_every_method_is_built_and_its_terms_computed_ahead_of_a_search(
 ) -> None:
     found: list[list[Term]] = []
     method = METHODS[name]
-    terms = method.terms
+    compute_terms = method.compute_terms
 
     def noting(self: Method, *arguments: Any) -> list[Term]:
-        found.append(terms(self, *arguments))
+        found.append(compute_terms(self, *arguments))
         return found[-1]
 
-    monkeypatch.setattr(method, "terms", noting)
-    check_buildable(config_from_flat({"method.name": name, "data.name": pair}), classes=11, sources=3)
+    monkeypatch.setattr(method, "compute_terms", noting)
+    check_buildable(build_config({"method.name": name, "data.name": pair}), classes=11, sources=3)
     (computed,) = found
     assert all(term.value.isfinite().all() for term in computed)
 
@@ -83,7 +83,7 @@ def test_every_method_is_built_and_its_terms_computed_ahead_of_a_search(
 )
 def test_what_cannot_be_built_is_refused_ahead_of_a_search(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        check_buildable(config_from_flat(settings), classes=11)
+        check_buildable(build_config(settings), classes=11)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_what_cannot_be_built_is_refused_ahead_of_a_search(settings: dict[str, A
     ],
 )
 def test_the_optimisers_memory_is_what_it_keeps_after_a_step(settings: dict[str, Any], values: int) -> None:
-    config = config_from_flat({"model.name": "tiny", "data.image_size": 32, "method.name": "source_only", **settings})
+    config = build_config({"model.name": "tiny", "data.image_size": 32, "method.name": "source_only", **settings})
     plan = plan_run(config, images=64, classes=3)
     learner = make_learner(
         dataclasses.replace(config, model=dataclasses.replace(config.model, weights="none")), classes=3

@@ -17,7 +17,7 @@ from csg.training import run as run_module
 from csg.training.mean_run import MeanRun, open_trial_run, read_held_out_figures
 from csg.training.record import Record
 from csg.training.run import Run
-from csg.training.selection import score_metric
+from csg.training.selection import get_score_metric
 from tests.csg.training.test_selection import SCENES, permute_labels, train
 from tests.finished_run import new_run
 from tests.made_up_pair import made_up_pair
@@ -44,7 +44,7 @@ def new_mean(output: Path, pair: Pair = TWO, **settings: Any) -> MeanRun:
 
 
 def train_mean(run: MeanRun) -> Record:
-    for _ in run.epochs():
+    for _ in run.train():
         pass
     run.finish()
     return run.record
@@ -61,7 +61,7 @@ def test_the_score_is_the_mean_of_trainings_that_are_as_if_each_were_alone(
     settings = {**PROTOCOL, **settings, "train__epochs": 2}
     run = new_mean(tmp_path / "mean", pair, **settings)
     record = train_mean(run)
-    metric = score_metric(run.config)
+    metric = get_score_metric(run.config)
     assert metric.startswith("held_out/") and record.status == "finished" and len(record.epochs) == 2
     alone = {name: new_run(tmp_path / name, hold_out(pair, name), **settings, data__held_out=name) for name in "ab"}
     for name, part in alone.items():
@@ -84,7 +84,7 @@ def test_what_is_on_record_is_not_trained_again(tmp_path: Path, monkeypatch: pyt
     written = (alone.folder / "record.json").local.stat().st_mtime_ns
     record = train_mean(new_mean(tmp_path))
     whole = Run(new_mean(tmp_path).config, TWO)
-    metric = f"selected/{score_metric(whole.config)}"
+    metric = f"selected/{get_score_metric(whole.config)}"
     assert read_held_out_figures(whole)[metric] == record.final[metric]
     assert read_held_out_figures(new_run(tmp_path, TWO, train__epochs=2)) == {}, "it has no such trainings"
     monkeypatch.setattr(run_module, "Training", lambda *_: pytest.fail("trained again"))
@@ -97,7 +97,7 @@ def test_resumed_equals_undisturbed(tmp_path: Path, reports: int) -> None:
     """Ended where a part has one epoch more than the other, and the state of neither is that of its last epoch."""
     undisturbed = train_mean(new_mean(tmp_path / "one"))
     disturbed = new_mean(tmp_path / "other", train__checkpoint_minutes=0)
-    first, second = (part.epochs() for part in disturbed.parts.values())
+    first, second = (part.train() for part in disturbed.parts.values())
     for _ in range(reports):
         next(first)
     next(second)

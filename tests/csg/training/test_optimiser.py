@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from csg.config import OptimConfig
-from csg.training.optimiser import PublishedSGD, lr_factor, set_lr
+from csg.training.optimiser import PublishedSGD, compute_lr_factor, set_lr
 from tests.csg.methods.test_methods import learner
 
 
@@ -41,7 +41,7 @@ def test_at_a_constant_rate_it_is_torchs_sgd() -> None:
 def test_the_schedule_is_warm_up_times_poly(step: int) -> None:
     config = OptimConfig(warmup_steps=100)
     expected = min(0.01 + 0.99 * (step / 100) ** 2, 1) * (1 - step / 1000) ** 0.9
-    assert lr_factor(config, step, 1000) == pytest.approx(expected, rel=1e-12)
+    assert compute_lr_factor(config, step, 1000) == pytest.approx(expected, rel=1e-12)
 
 
 def test_layer_decay_slows_each_stage_more_than_the_next() -> None:
@@ -53,5 +53,5 @@ def test_layer_decay_slows_each_stage_more_than_the_next() -> None:
 
 
 def test_a_constant_schedule_and_no_warm_up() -> None:
-    assert lr_factor(OptimConfig(schedule="constant"), 3, 10) == 1.0
-    assert lr_factor(OptimConfig(warmup_steps=0), 0, 10) == 1.0
+    assert compute_lr_factor(OptimConfig(schedule="constant"), 3, 10) == 1.0
+    assert compute_lr_factor(OptimConfig(warmup_steps=0), 0, 10) == 1.0

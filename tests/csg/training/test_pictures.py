@@ -21,14 +21,14 @@ def test_pictures_show_the_same_images_with_the_models_own_answers(tmp_path: Pat
     assert np.array_equal(shown["images"], others["images"]) and len(shown["images"]) == SHOWN
     assert shown["classes"].tolist() == list(run.pair.classes)
     stream = labelled(run.pair, "target/test")
-    everything = stream.images(torch.arange(len(stream)))
-    inference = Inference(run.selected_model(), run.config)
+    everything = stream.load_images(torch.arange(len(stream)))
+    inference = Inference(run.load_selected_model(), run.config)
     for image, label, predicted, weights in zip(
         shown["images"], shown["labels"], shown["predicted"], shown["attention_stage3"], strict=True
     ):
         place = next(n for n, each in enumerate(everything) if np.array_equal(each, image))
         assert stream.labels[place] == label
-        output = inference(inference.input(torch.from_numpy(image)[None]))
+        output = inference(inference.prepare_input(torch.from_numpy(image)[None]))
         assert output.logits.argmax() == predicted
         np.testing.assert_allclose(weights, attention(output.maps[2])[0].numpy(), rtol=1e-3)
         assert weights.sum() == pytest.approx(1, rel=2e-3)

@@ -16,7 +16,7 @@ from csg.data.pair import TARGET_VAL, ArrayStream, Pair
 from csg.metrics.validators import VALIDATORS
 from csg.training.run import Run
 from csg.training.score_words import Unit, describe_queries
-from csg.training.selection import PROTOCOLS, score_metric
+from csg.training.selection import PROTOCOLS, get_score_metric
 from tests.finished_run import new_run
 from tests.made_up_pair import made_up_pair
 from tests.made_up_scenes import made_up_scenes
@@ -41,7 +41,7 @@ def permute_labels(pair: Pair) -> Pair:
 
 def train(run: Run) -> dict[str, float]:
     """Train a run and return its metrics, but for times."""
-    for _ in run.epochs():
+    for _ in run.train():
         pass
     run.finish()
     metrics = {f"{epoch}/{name}": value for epoch, each in enumerate(run.record.epochs) for name, value in each.items()}
@@ -90,7 +90,7 @@ def test_each_protocol_selects_by_a_metric_of_its_own_stream(protocol: Any, tmp_
     config = new_run(tmp_path).config
     config = dataclasses.replace(config, selection=SelectionConfig(protocol=protocol, validator="snd"))
     assert (
-        score_metric(config)
+        get_score_metric(config)
         == {
             "source": "source/val/mean_class_accuracy",
             "shifted": "source/shifted/mean_class_accuracy",

@@ -20,7 +20,7 @@ from tests.made_up_pair import labelled, made_up_pair
 def with_two_sources(pair: Pair) -> Pair:
     """The pair with a second source, some of whose held-out images have wrong labels."""
     own, other = pair.streams[SOURCE_VAL], labelled(pair, "target/test")
-    images = other.images(torch.arange(15))[:, 0]
+    images = other.load_images(torch.arange(15))[:, 0]
     wrong = ArrayStream(images, torch.cat([other.labels[:9], other.labels[9:].roll(1)]))
     assert isinstance(own, ArrayStream)
     streams = {**pair.streams, SOURCE_VAL: JoinedImages([own, wrong]), "target/val": wrong}
@@ -42,7 +42,7 @@ def test_one_source_has_no_score_of_its_own(tmp_path: Path) -> None:
     pair = made_up_pair()
     run = finished_run(tmp_path, pair)
     measured = find_task(run.config.data).measure(
-        Inference(run.selected_model(), run.config), run.config, pair, SOURCE_VAL
+        Inference(run.load_selected_model(), run.config), run.config, pair, SOURCE_VAL
     )
     assert torch.equal(measured.places, torch.arange(12))
     assert compute_source_figures(SOURCE_VAL, measured, run.config, pair) == {}

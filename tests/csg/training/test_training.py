@@ -12,7 +12,7 @@ import torch
 
 from csg.config import Config
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.storage.disk import DiskPlace
 from csg.storage.files import make_folder
 from csg.tasks.classification import Classification
@@ -23,7 +23,7 @@ from csg.training.evaluation import measure_test
 from csg.training.loop import EpochReport, Training, fit
 from csg.training.record import read_record
 from csg.training.run import Run
-from csg.training.selection import selection_score
+from csg.training.selection import get_selection_score
 from csg.training.step import NonFiniteLossError
 from tests.made_up_pair import TINY, made_up_pair
 
@@ -31,7 +31,7 @@ from tests.made_up_pair import TINY, made_up_pair
 def tiny(output: Path, **settings: object) -> Config:
     named = {name.replace("__", "."): value for name, value in settings.items()}
     base = {k: v for k, v in TINY.items() if not (k.startswith("method.") and "method.name" in named)}
-    return config_from_flat({**base, "train.output": str(output), **named})
+    return build_config({**base, "train.output": str(output), **named})
 
 
 def timeless(metrics: dict[str, float]) -> dict[str, float]:
@@ -40,7 +40,7 @@ def timeless(metrics: dict[str, float]) -> dict[str, float]:
 
 
 def outcome(run: Run) -> tuple[list[dict[str, float]], dict[str, float], dict[str, torch.Tensor]]:
-    for _ in run.epochs():
+    for _ in run.train():
         pass
     final = run.finish()
     return [timeless(e) for e in run.record.epochs], timeless(final), load_state(run.selected)["model"]
@@ -121,7 +121,7 @@ def test_a_run_resumed_inside_an_epoch_equals_one_that_was_not(
             raise Killed
 
     with pytest.raises(Killed):
-        for _ in Run(config, pair).epochs(kill):
+        for _ in Run(config, pair).train(kill):
             pass
     assert_equal_outcomes(outcome(Run(config, pair)), undisturbed)
 
@@ -131,7 +131,7 @@ def test_a_run_resumed_between_epochs_equals_one_that_was_not(tmp_path: Path, ep
     pair = made_up_pair()
     undisturbed = outcome(Run(tiny(tmp_path / "whole"), pair))
     config = tiny(tmp_path / "cut", train__checkpoint_minutes=0.0)
-    assert len(list(itertools.islice(Run(config, pair).epochs(), epochs_before))) == epochs_before
+    assert len(list(itertools.islice(Run(config, pair).train(), epochs_before))) == epochs_before
     assert_equal_outcomes(outcome(Run(config, pair)), undisturbed)
 
 
@@ -151,7 +151,7 @@ def test_a_finished_run_keeps_only_its_weights_and_is_returned_not_repeated(
     pair, config = made_up_pair(), tiny(tmp_path)
     first = Run(config, pair)
     expected = outcome(first)
-    assert set(first.folder.names()) == {
+    assert set(first.folder.list_names()) == {
         ".lock",
         "record.json",
         "selected.pt",
@@ -160,7 +160,7 @@ def test_a_finished_run_keeps_only_its_weights_and_is_returned_not_repeated(
     }
     monkeypatch.setattr(run_module, "Training", None)
     again = Run(config, pair)
-    assert [timeless(report.metrics) for report in again.epochs()] == expected[0]
+    assert [timeless(report.metrics) for report in again.train()] == expected[0]
     assert timeless(again.finish()) == expected[1]
 
 
@@ -176,7 +176,7 @@ def test_target_test_is_measured_once_and_on_the_selected_weights(
 
     monkeypatch.setattr(Classification, "measure", counting)
     run = Run(tiny(tmp_path), made_up_pair())
-    for _ in run.epochs():
+    for _ in run.train():
         assert "target/test" not in measured
     run.finish()
     run.finish()
@@ -188,7 +188,7 @@ def test_the_best_epoch_by_the_protocols_own_stream_is_selected(
 ) -> None:
     weights: list[dict[str, torch.Tensor]] = []
     scores = iter([0.4, 0.9, 0.6])
-    monkeypatch.setattr(selection, "selection_score", lambda metrics, config: metrics["planted"])
+    monkeypatch.setattr(selection, "get_selection_score", lambda metrics, config: metrics["planted"])
     config = tiny(tmp_path, selection__epoch="best", selection__protocol="shifted", train__epochs=3)
     run = Run(config, made_up_pair())
     original = loop.fit
@@ -211,7 +211,7 @@ def test_the_best_epoch_by_the_protocols_own_stream_is_selected(
 def test_a_protocol_sees_its_own_stream_only(protocol: str, stream: str) -> None:
     seen = {f"{stream}/mean_class_accuracy": 0.25}
     settings = {"selection.protocol": protocol, "selection.epoch": "best"}
-    assert selection_score(seen, config_from_flat(settings)) == 0.25
+    assert get_selection_score(seen, build_config(settings)) == 0.25
 
 
 def test_the_papers_protocol_selects_an_epoch_on_all_real_images(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_stopped_run_that_is_wanted_after_all_is_trained_to_its_end(tmp_path: 
     undisturbed = outcome(Run(tiny(tmp_path / "whole", **settings), pair))
     config = tiny(tmp_path / "stopped", **settings)
     stopped = Run(config, pair)
-    assert len(list(itertools.islice(stopped.epochs(), 2))) == 2
+    assert len(list(itertools.islice(stopped.train(), 2))) == 2
     stopped.close("stopped")
     assert not stopped.selected.exists() and not stopped.checkpoint.exists()
     assert_equal_outcomes(outcome(Run(config, pair)), undisturbed)
@@ -246,7 +246,7 @@ def test_a_stopped_run_that_is_wanted_after_all_is_trained_to_its_end(tmp_path: 
 
 def test_a_run_that_another_is_at_is_left_to_it(tmp_path: Path) -> None:
     pair, config = made_up_pair(), tiny(tmp_path, train__checkpoint_minutes=0.0)
-    reports = Run(config, pair).epochs()
+    reports = Run(config, pair).train()
     next(reports)
     onlooker = Run(config, pair)
     onlooker.close("stopped")
@@ -259,9 +259,9 @@ def test_a_run_that_another_is_at_is_left_to_it(tmp_path: Path) -> None:
 def test_nobody_stops_a_trained_run_whose_test_is_to_come(tmp_path: Path) -> None:
     pair, config = made_up_pair(), tiny(tmp_path)
     run, other = Run(config, pair), Run(config, pair)
-    for _ in run.epochs():
+    for _ in run.train():
         pass
-    next(other.epochs())
+    next(other.train())
     other.close("stopped")
     assert run.finish().keys() >= {"target/test/accuracy", "selected/epoch"}
     assert other.finish() == run.record.final, "it was measured twice"
@@ -270,7 +270,7 @@ def test_nobody_stops_a_trained_run_whose_test_is_to_come(tmp_path: Path) -> Non
 def test_a_run_is_its_measurers_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair, config = made_up_pair(), tiny(tmp_path)
     run = Run(config, pair)
-    for _ in run.epochs():
+    for _ in run.train():
         pass
 
     def seen(*given: Any) -> Any:
@@ -287,7 +287,7 @@ def test_the_best_epochs_lost_weights_are_trained_again(tmp_path: Path) -> None:
     pair, config = made_up_pair(), tiny(tmp_path, selection__epoch="best", train__checkpoint_minutes=0.0)
     undisturbed = outcome(Run(tiny(tmp_path / "other", selection__epoch="best"), pair))
     run = Run(config, pair)
-    next(run.epochs())
+    next(run.train())
     run.selected.remove()
     assert_equal_outcomes(outcome(Run(config, pair)), undisturbed)
 
@@ -303,7 +303,7 @@ def test_what_a_kill_left_of_a_save_goes(tmp_path: Path) -> None:
 
 def test_a_failed_run_keeps_its_state_unless_its_loss_blew_up(tmp_path: Path) -> None:
     run = Run(tiny(tmp_path, train__checkpoint_minutes=0.0), made_up_pair())
-    next(run.epochs())
+    next(run.train())
     run.fail(OSError("disk full"))
     assert run.checkpoint.exists() and run.record.error == "OSError: disk full"
     run.fail(NonFiniteLossError("loss is nan"))
@@ -313,12 +313,12 @@ def test_a_failed_run_keeps_its_state_unless_its_loss_blew_up(tmp_path: Path) ->
 def test_a_second_process_waits_and_finds_what_the_first_has_trained(tmp_path: Path) -> None:
     pair, config = made_up_pair(), tiny(tmp_path)
     run = Run(config, pair)
-    first = run.epochs()
+    first = run.train()
     next(first)
     with pytest.raises(BlockingIOError), run.folder.lock(wait=False):
         pass
     second: list[EpochReport] = []
-    waiting = Thread(target=lambda: second.extend(Run(config, pair).epochs()))
+    waiting = Thread(target=lambda: second.extend(Run(config, pair).train()))
     waiting.start()
     recorded = [report.metrics for report in first][-1]
     waiting.join()
@@ -328,7 +328,7 @@ def test_a_second_process_waits_and_finds_what_the_first_has_trained(tmp_path: P
 
 def test_the_record_survives_on_disk(tmp_path: Path) -> None:
     run = Run(tiny(tmp_path), made_up_pair())
-    next(run.epochs())
+    next(run.train())
     record = read_record(run.folder)
     assert record is not None and len(record.epochs) == 1 and record.status == "running"
     run.close("stopped")
@@ -351,7 +351,7 @@ def test_an_output_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -
 
 def test_evaluating_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"0 of 2 epochs are on record.*train it first"):
-        Run(tiny(tmp_path), made_up_pair()).selected_model()
+        Run(tiny(tmp_path), made_up_pair()).load_selected_model()
 
 
 def test_chunks_that_do_not_divide_a_map_are_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.made_up_pair import labelled, made_up_pair
 
 
 def without_labels(images: ArrayStream) -> ArrayStream:
-    return ArrayStream(images.images(torch.arange(len(images)))[:, 0], torch.full((len(images),), IGNORED))
+    return ArrayStream(images.load_images(torch.arange(len(images)))[:, 0], torch.full((len(images),), IGNORED))
 
 
 def unlabelled_pair() -> Pair:
@@ -45,7 +45,7 @@ def test_photographs_are_measured_without_accuracy(tmp_path: Path) -> None:
     assert run.record.status == "finished" and run.selected.exists() and run.is_measured
     assert not run.outputs.exists() and not run.pictures.exists()
     measured = find_task(run.config.data).measure(
-        Inference(run.selected_model(), run.config), run.config, run.pair, TARGET_VAL
+        Inference(run.load_selected_model(), run.config), run.config, run.pair, TARGET_VAL
     )
     assert len(measured.features) == 9 and not measured.has_labels
 
@@ -76,7 +76,7 @@ def test_photographs_change_neither_the_weights_nor_the_labelled_figures(tmp_pat
 def test_a_run_that_is_left_off_and_resumed_ends_the_same(tmp_path: Path, pair: Pair) -> None:
     whole = finished_run(tmp_path / "whole", pair)
     cut = new_run(tmp_path / "cut", pair, train__checkpoint_minutes=0.0)
-    epochs = cut.epochs()
+    epochs = cut.train()
     next(epochs)
     epochs.close()
     resumed = finished_run(tmp_path / "cut", pair, train__checkpoint_minutes=0.0)

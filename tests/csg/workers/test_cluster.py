@@ -20,7 +20,7 @@ from ray._private.ray_constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
 from ray.cluster_utils import Cluster
 
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.workers import cluster as cluster_module
 from csg.workers import slots as slots_module
 from csg.workers.cluster import check_nodes, check_output, list_inputs, start_ray
@@ -40,7 +40,7 @@ SMALL = [
 
 
 def test_a_worker_lies_on_one_node_and_a_run_on_several() -> None:
-    config = config_from_flat({"train.workers": 4, "train.threads": 2})
+    config = build_config({"train.workers": 4, "train.threads": 2})
     assert count_fitting(config, [{"CPU": 3.0}, {"CPU": 5.0}]) == 0, "one place and two: three workers of two CPUs"
     assert count_fitting(config, [{"CPU": 4.0}, {"CPU": 5.0}]) == 1
 
@@ -49,14 +49,14 @@ def test_a_worker_lies_on_one_node_and_a_run_on_several() -> None:
     ("share", "gpus", "fits"), [(0.25, 1, 4), (0.4, 2, 4), (0.1, 1, 10), (0.6, 3, 3), (1, 3, 3), (2, 3, 1)]
 )
 def test_a_part_of_a_gpu_is_a_part_of_one_gpu(share: float, gpus: int, fits: int) -> None:
-    shared = config_from_flat({"train.device": "cuda", "train.gpus_per_worker": float(share)})
+    shared = build_config({"train.device": "cuda", "train.gpus_per_worker": float(share)})
     assert count_fitting(shared, [{"CPU": 32.0, "GPU": float(gpus)}, {"CPU": 8.0}]) == fits
     assert count_fitting(shared, [{"CPU": 2.0, "GPU": float(gpus)}]) == min(fits, 2)
 
 
 @given(st.lists(st.integers(0, 9), max_size=4), st.sampled_from([1, 2, 4]), st.integers(1, 3))
 def test_no_more_runs_fit_than_there_are_cpus(cpus: list[int], workers: int, threads: int) -> None:
-    config = config_from_flat({"train.workers": workers, "train.threads": threads})
+    config = build_config({"train.workers": workers, "train.threads": threads})
     fits = count_fitting(config, [{"CPU": float(count)} for count in cpus])
     assert fits * workers * threads <= sum(cpus)
     assert count_fitting(config, [{"CPU": float(count)} for count in (*cpus, workers * threads)]) > fits
@@ -64,7 +64,7 @@ def test_no_more_runs_fit_than_there_are_cpus(cpus: list[int], workers: int, thr
 
 def test_a_cluster_without_room_is_told_once_per_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a run needs, what there is, how to end it; and that it goes on."""
-    slots = Slots((config_from_flat({"train.threads": 2}), config_from_flat({})), asked=0, at_most=4)
+    slots = Slots((build_config({"train.threads": 2}), build_config({})), asked=0, at_most=4)
     clusters: list[tuple[float, ...]] = [(2,), (1, 1), (1, 1), (1,), (1,), (), (1, 3), (2,)]
     now = 0.0
     said: list[str] = []
@@ -88,28 +88,28 @@ def test_a_cluster_without_room_is_told_once_per_change(monkeypatch: pytest.Monk
 
 
 def test_what_a_shrunken_cluster_has_no_room_for_holds_up_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    small, large = config_from_flat({}), config_from_flat({"train.threads": 2})
+    small, large = build_config({}), build_config({"train.threads": 2})
     nodes = [{"CPU": 1.0}, {"CPU": 1.0}]
     monkeypatch.setattr(slots_module, "list_nodes", lambda: nodes)
     slots = Slots((small, large), asked=0, at_most=4)
-    assert slots.next_place([large, small], []) == 1
-    assert slots.next_place([large, small], [large, small]) == 1, "the large one waits, and takes no slot"
-    assert slots.next_place([small], [small, small]) is None
-    assert slots.next_place([large], [small]) is None
-    assert slots.next_place([large], []) == 0, "a cluster that grows when asked has to be asked"
-    assert slots.next_place([], []) is None
+    assert slots.choose_next_place([large, small], []) == 1
+    assert slots.choose_next_place([large, small], [large, small]) == 1, "the large one waits, and takes no slot"
+    assert slots.choose_next_place([small], [small, small]) is None
+    assert slots.choose_next_place([large], [small]) is None
+    assert slots.choose_next_place([large], []) == 0, "a cluster that grows when asked has to be asked"
+    assert slots.choose_next_place([], []) is None
 
 
 def test_the_process_of_a_run_of_several_workers_takes_no_cpu_from_them() -> None:
-    assert list_resources(config_from_flat({"train.workers": 2})) == {"cpu": 0, HEAD: 0.001}
-    assert list_resources(config_from_flat({"train.threads": 3})) == {"cpu": 3, "gpu": 0.0}
+    assert list_resources(build_config({"train.workers": 2})) == {"cpu": 0, HEAD: 0.001}
+    assert list_resources(build_config({"train.threads": 3})) == {"cpu": 3, "gpu": 0.0}
 
 
 def test_a_jobs_own_folder_is_no_place_for_results() -> None:
     job = "/tmp/ray/session/runtime_resources/working_dir_files/_ray_pkg"
     with pytest.raises(UserError, match=r"--train\.output: a submitted job's working folder is removed"):
-        check_output(config_from_flat({"train.output": f"{job}/runs"}))
-    shared = config_from_flat({"train.output": "/shared/runs", "data.cache": "/shared/cache"})
+        check_output(build_config({"train.output": f"{job}/runs"}))
+    shared = build_config({"train.output": "/shared/runs", "data.cache": "/shared/cache"})
     for inside in (f"sqlite:///{job}/mlflow.db", f"file://{job}/mlruns", f"file:{job}/mlruns", f"{job}/mlruns"):
         with pytest.raises(UserError, match=r"--tracking-uri: a submitted job's working folder is removed"):
             check_output(shared, inside)
@@ -125,7 +125,7 @@ def test_a_store_that_is_named_by_a_relative_path_lies_in_the_jobs_folder(
     monkeypatch.chdir(job)
     for relative in ("sqlite:///mlflow.db", "mlruns"):
         with pytest.raises(UserError, match=r"--tracking-uri: .* found .*_ray_pkg/"):
-            check_output(config_from_flat({"train.output": "/shared", "data.cache": "/shared"}), relative)
+            check_output(build_config({"train.output": "/shared", "data.cache": "/shared"}), relative)
 
 
 def test_without_an_address_a_script_starts_a_ray_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,10 +140,10 @@ def test_without_an_address_a_script_starts_a_ray_of_its_own(monkeypatch: pytest
 
 
 def test_what_a_configuration_reads_is_what_nodes_are_asked_for() -> None:
-    config = config_from_flat({"model.weights": "w.pth", "data.root": "data", "method.name": "source_only"})
+    config = build_config({"model.weights": "w.pth", "data.root": "data", "method.name": "source_only"})
     assert list_inputs(config) == {"data.root": "data", "model.weights": "w.pth"}
-    assert list_inputs(config_from_flat({})) == {}
-    styled = config_from_flat({"method.name": "drpc", "method.style_images": "paintings"})
+    assert list_inputs(build_config({})) == {}
+    styled = build_config({"method.name": "drpc", "method.style_images": "paintings"})
     assert list_inputs(styled) == {"method.style_images": "paintings"}
 
 
@@ -195,18 +195,18 @@ def asked_for(cluster: Cluster) -> list[dict[str, float]] | None:
 @pytest.mark.slow
 def test_what_cannot_fit_or_is_missing_is_refused_before_anything_starts(cluster: Cluster, tmp_path: Path) -> None:
     ray.init(address=cluster.address, log_to_driver=False)
-    two, three = (config_from_flat({"train.workers": n, "train.batch_size": 30}) for n in (2, 3))
+    two, three = (build_config({"train.workers": n, "train.batch_size": 30}) for n in (2, 3))
     try:
         with pytest.raises(UserError, match=r"3 workers of 1 CPU, each on one node; the cluster's 3 nodes have"):
             Slots((two, three), asked=0, at_most=4).wait_and_check()
         with pytest.raises(UserError, match=r"--concurrency: 2 runs need 2 times 2 workers of 1 CPU"):
             Slots((two,), asked=2, at_most=4).wait_and_check()
         Slots((two,), asked=0, at_most=4).wait_and_check()
-        assert Slots((two,), asked=0, at_most=4).now() == 1
+        assert Slots((two,), asked=0, at_most=4).count_now() == 1
         here = {"train.output": str(tmp_path)}
-        check_nodes(config_from_flat(here))
+        check_nodes(build_config(here))
         with pytest.raises(UserError, match=r"--data\.root: node .* has no /nowhere"):
-            check_nodes(config_from_flat({**here, "data.root": "/nowhere"}))
+            check_nodes(build_config({**here, "data.root": "/nowhere"}))
     finally:
         ray.shutdown()
 

@@ -36,7 +36,7 @@ def deaf(port: int) -> Iterator[None]:
         yield
 
 
-def refusal(address: str) -> str:
+def explain_refusal(address: str) -> str:
     with pytest.raises(UserError, match=rf"^RAY_ADDRESS={re.escape(address)}: ") as refused:
         check_answers(address)
     text = str(refused.value)
@@ -57,7 +57,7 @@ def refusal(address: str) -> str:
     ],
 )
 def test_an_address_of_another_kind_is_refused_at_once(address: str, message: str) -> None:
-    assert message in refusal(address)
+    assert message in explain_refusal(address)
 
 
 class Clock:
@@ -82,16 +82,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_where_nothing_listens_the_wait_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_health, "JOIN_SECONDS", 1.0)
-    listening, tried = cluster_health._listening, []
+    listening, tried = cluster_health._explain_silence, []
 
     def counting(place: tuple[str, int], deadline: float) -> str:
         tried.append(place)
         return listening(place, deadline)
 
-    monkeypatch.setattr(cluster_health, "_listening", counting)
+    monkeypatch.setattr(cluster_health, "_explain_silence", counting)
     for address in (f"127.0.0.1:{free_port()}", "no-such-host.invalid:6379"):
         tried.clear()
-        assert "no Ray cluster answers there" in refusal(address)
+        assert "no Ray cluster answers there" in explain_refusal(address)
         assert len(tried) == 4, "every half second, and once more when the time is over"
 
 
@@ -102,7 +102,7 @@ def test_what_listens_and_never_answers_is_given_up(
     monkeypatch.setattr(cluster_health, "ATTEMPT_SECONDS", 3.0)
     port = free_port()
     with deaf(port):
-        assert "something listens, and does not speak as Ray does" in refusal(f"127.0.0.1:{port}")
+        assert "something listens, and does not speak as Ray does" in explain_refusal(f"127.0.0.1:{port}")
     assert capfd.readouterr() == ("", ""), "nothing of Ray's own words"
 
 
@@ -134,14 +134,14 @@ def test_what_does_not_pass_by_itself_is_not_waited_for(
     monkeypatch.setattr(subprocess, "Popen", starting)
     monkeypatch.setattr(cluster_health, "_check_words", reading)
     with deaf(port):
-        assert message in refusal(f"127.0.0.1:{port}")
+        assert message in explain_refusal(f"127.0.0.1:{port}")
     assert len(attempts) == 1 and all(runs), "it is ended when the words are read, before its time is over"
 
 
 def test_no_cluster_on_this_machine_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     raised = "Could not find any running Ray instance. Please specify the one to connect to"
     monkeypatch.setattr(cluster_health, "JOIN", f"raise ConnectionError({raised!r})")
-    assert "no Ray cluster runs on this machine; start one with ray start --head" in refusal("auto")
+    assert "no Ray cluster runs on this machine; start one with ray start --head" in explain_refusal("auto")
 
 
 def test_a_cluster_that_is_starting_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,13 +170,13 @@ def test_a_process_that_stood_still_takes_no_cluster_for_gone(clock: Clock) -> N
     silence = cluster_health.Silence()
     for second in range(1, 40):
         clock.sleep(1)
-        assert silence.seconds() == second, "of a cluster that is gone"
+        assert silence.measure_seconds() == second, "of a cluster that is gone"
     clock.sleep(3600)
-    assert silence.seconds() == 0, "nothing could be heard in an hour of Ctrl-Z"
+    assert silence.measure_seconds() == 0, "nothing could be heard in an hour of Ctrl-Z"
     clock.sleep(1)
-    assert silence.seconds() == 1
+    assert silence.measure_seconds() == 1
     silence.end()
-    assert silence.seconds() == 0
+    assert silence.measure_seconds() == 0
 
 
 @pytest.mark.parametrize(("text", "seconds"), [(None, 50), ("25", 15), ("3", 10)])
@@ -186,14 +186,14 @@ def test_a_cluster_is_gone_a_little_before_ray_itself_says_so(
     monkeypatch.delenv(cluster_health.PATIENCE, raising=False)
     if text is not None:
         monkeypatch.setenv(cluster_health.PATIENCE, text)
-    assert cluster_health.gone_seconds() == seconds
+    assert cluster_health.get_gone_seconds() == seconds
 
 
 @pytest.mark.parametrize("text", ["abc", "", "nan", "-1", "1e3"])
 def test_what_is_no_number_of_seconds_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cluster_health.PATIENCE, text)
     with pytest.raises(UserError, match=f"^{cluster_health.PATIENCE}: expected a whole number of seconds, found "):
-        cluster_health.gone_seconds()
+        cluster_health.get_gone_seconds()
 
 
 WATCHED = """
@@ -272,7 +272,7 @@ def test_a_search_whose_cluster_is_killed_ends_and_goes_on_later(
         monkeypatch.setenv("RAY_ADDRESS", address)
 
         def first_epoch() -> bool:
-            return any(output.rglob("journal.jsonl")) and reported(0)(journal(output).events())
+            return any(output.rglob("journal.jsonl")) and reported(0)(journal(output).read_events())
 
         searching = search_command(output, "--num-samples", "2")
         with warm.Popen(searching, stderr=warm.PIPE, cwd=tmp_path) as process:

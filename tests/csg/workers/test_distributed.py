@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from csg import collective
 from csg.data.pair import IGNORED
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.storage.disk import DiskPlace
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference
@@ -122,7 +122,7 @@ def test_a_long_evaluation_is_followed_by_a_checkpoint_and_a_short_one_is_not(
 
     monkeypatch.setattr(loop, "measure_validation", evaluate)
     monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: clock))
-    config = config_from_flat({**TINY, "train.checkpoint_minutes": 1.0})
+    config = build_config({**TINY, "train.checkpoint_minutes": 1.0})
     next(fit(Training(config, made_up_pair()), checkpoint=DiskPlace(tmp_path / "long.pt")))
     position = load_state(DiskPlace(tmp_path / "long.pt"))["position"]
     assert (position["epoch"], position["step"]) == (1, 0), (
@@ -137,7 +137,7 @@ def test_a_step_is_told_after_its_state_is_saved(tmp_path: Path) -> None:
     """Whoever kills a run when it hears of a step does not kill it in the midst of saving that one."""
     checkpoint = DiskPlace(tmp_path / "checkpoint.pt")
     saved: list[int] = []
-    config = config_from_flat({**TINY, "train.epochs": 1, "train.checkpoint_minutes": 0.0})
+    config = build_config({**TINY, "train.epochs": 1, "train.checkpoint_minutes": 0.0})
     told = lambda *_: saved.append(load_state(checkpoint)["steps"])  # noqa: E731
     list(fit(Training(config, made_up_pair()), checkpoint=checkpoint, on_step=told))
     assert saved == [1, 2, 3, 4, 5]
@@ -152,7 +152,7 @@ def test_labels_that_are_ignored_count_in_no_loss_and_no_accuracy() -> None:
     nothing.backward()  # type: ignore[no-untyped-call]
     assert rows == 0 and nothing == 0
     assert logits.grad is not None and not logits.grad.any(), "a gradient of 0, and not none: all workers need one"
-    training = Training(config_from_flat(TINY), masked(made_up_pair()))
+    training = Training(build_config(TINY), masked(made_up_pair()))
     config = training.config
     inference = Inference(training.learner.model, config)
     measured = find_task(config.data).measure(inference, config, training.pair, "source/val")
@@ -162,7 +162,7 @@ def test_labels_that_are_ignored_count_in_no_loss_and_no_accuracy() -> None:
 def test_without_a_group_there_is_one_process() -> None:
     rows = torch.arange(6.0).reshape(3, 2)
     assert collective.gather_rows(rows) is rows and collective.sum_over_processes(rows) is rows
-    assert collective.own_slice(7) == slice(0, 7) and collective.is_first() and collective.ask_first(lambda: True)
+    assert collective.get_own_slice(7) == slice(0, 7) and collective.is_first() and collective.ask_first(lambda: True)
     collective.check_agreement({"epochs": 2})
 
 
@@ -183,11 +183,11 @@ def test_workers_that_do_not_find_the_same_on_disk_all_say_so(tmp_path: Path) ->
 
 def test_workers_must_divide_the_batch() -> None:
     with pytest.raises(UserError, match=r"train\.workers: expected a divisor of train\.batch_size \(32\).*found 3"):
-        config_from_flat({"train.workers": 3})
+        build_config({"train.workers": 3})
     with pytest.raises(UserError, match=r"model\.frozen_statistics: expected True with several workers"):
-        config_from_flat({"train.workers": 2, "model.frozen_statistics": False})
+        build_config({"train.workers": 2, "model.frozen_statistics": False})
     with pytest.raises(UserError, match=r"train\.gpus_per_worker: expected a whole number"):
-        config_from_flat({"train.workers": 2, "train.gpus_per_worker": 0.5})
+        build_config({"train.workers": 2, "train.gpus_per_worker": 0.5})
 
 
 class DyingLaunch(Launch):
@@ -211,7 +211,7 @@ def test_the_last_epoch_is_told_when_workers_have_measured_the_test_images(
     """Whoever hears of the last epoch asks for these figures; the driver may have no device to measure them on."""
     monkeypatch.setattr(distributed, "Launch", DyingLaunch)
     monkeypatch.setattr(distributed, "_join_cluster", lambda config: None)
-    config = config_from_flat({**TINY, "train.workers": 2, "train.output": str(tmp_path)})
+    config = build_config({**TINY, "train.workers": 2, "train.output": str(tmp_path)})
     run = Run(config, made_up_pair()).create()
     finals = [(report.epoch, dict(run.record.final)) for report in train_run(run)]
     assert finals == [(1, {}), (2, {"accuracy": 0.5})]
@@ -219,7 +219,7 @@ def test_the_last_epoch_is_told_when_workers_have_measured_the_test_images(
 
 
 def test_a_run_is_held_by_one_at_a_time_and_waiting_for_it_can_be_left_off(tmp_path: Path) -> None:
-    one, other = (Run(config_from_flat({**TINY, "train.output": str(tmp_path)}), made_up_pair()) for _ in range(2))
+    one, other = (Run(build_config({**TINY, "train.output": str(tmp_path)}), made_up_pair()) for _ in range(2))
     one.create()
     with hold_run(one, lambda: True) as first, hold_run(other, lambda: True) as second:
         assert first and not second
@@ -228,8 +228,8 @@ def test_a_run_is_held_by_one_at_a_time_and_waiting_for_it_can_be_left_off(tmp_p
 
 
 def test_a_finished_run_keeps_no_file_of_a_driver_that_was_killed_before_its_workers_ended(tmp_path: Path) -> None:
-    run = Run(config_from_flat(TINY | {"train.output": str(tmp_path), "train.workers": 2}), made_up_pair())
-    for _ in run.epochs():
+    run = Run(build_config(TINY | {"train.output": str(tmp_path), "train.workers": 2}), made_up_pair())
+    for _ in run.train():
         pass
     run.finish()
     kept = {path.name for path in run.folder.local.iterdir()}

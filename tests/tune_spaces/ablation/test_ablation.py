@@ -14,10 +14,10 @@ from csg.config.settings import flatten
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.interrupts import ANSWER
-from csg.parsing import config_from_flat, parse_flags
+from csg.parsing import build_config, parse_flags
 from csg.tracking import TrackedRun, Tracker, get_default_tracking_uri
 from csg.tracking.tracker import list_active_settings
-from csg.training.identity import config_id
+from csg.training.identity import compute_config_id
 from tests import warm
 from tests.few_images import EXPERIMENT, few_images
 from tests.made_up_pair import TINY, made_up_pair
@@ -27,7 +27,7 @@ from tune_spaces.ablation import script as ablation_script
 from tune_spaces.ablation.ablation import configure_cells
 from tune_spaces.ablation.script import AblationOptions
 from tune_spaces.designs.design import Cell, Design
-from tune_spaces.designs.shipped import find_design, shipped
+from tune_spaces.designs.shipped import find_design, make_shipped_designs
 
 ROOT = Path(__file__).parents[3]
 DESIGN = """
@@ -99,15 +99,15 @@ def test_an_ablation_that_was_interrupted_goes_on_and_trains_every_cell_under_th
 
 
 def get_settings(design: Design, **base: object) -> dict[str, dict[str, object]]:
-    flat = flatten(config_from_flat({name.replace("__", "."): value for name, value in base.items()}))
+    flat = flatten(build_config({name.replace("__", "."): value for name, value in base.items()}))
     return {cell.name: list_active_settings(config) for cell, config in configure_cells(design, flat, seeds=1)}
 
 
 @pytest.mark.parametrize("pair", ["glyphs", "visda17", "glyph_scenes", "gta5_cityscapes"])
 def test_every_cell_of_every_shipped_design_is_a_configuration_of_its_own(pair: str) -> None:
-    for design in shipped(pair).values():
-        cells = list(configure_cells(design, flatten(config_from_flat({"data.name": pair})), seeds=2))
-        assert len({config_id(config) for _, config in cells}) == len(design.cells)
+    for design in make_shipped_designs(pair).values():
+        cells = list(configure_cells(design, flatten(build_config({"data.name": pair})), seeds=2))
+        assert len({compute_config_id(config) for _, config in cells}) == len(design.cells)
         assert {config.train.seed for _, config in cells} == {0, 1}
 
 
@@ -117,12 +117,12 @@ def test_a_design_takes_what_is_the_pairs_own() -> None:
         ("glyph_scenes", "colour_jitter", 0.75, 0.03),
         ("gta5_cityscapes", "colour_jitter", 75.0, 0.001),
     ):
-        components = get_settings(shipped(pair)["components"], data__name=pair)
+        components = get_settings(make_shipped_designs(pair)["components"], data__name=pair)
         full, plain = components["+ augmentation (CSG)"], components["+ A-pool"]
         assert (full["data.augmentation"], plain["data.augmentation"]) == (augmentation, "none")
         assert full["method.stage3.weight"] == full["method.stage4.weight"] == weight
         assert {flat["optim.lr"] for flat in components.values()} == {lr}
-        swept = shipped(pair)["weight"]
+        swept = make_shipped_designs(pair)["weight"]
         assert get_settings(swept, data__name=pair)[swept.base] == full
 
 
@@ -151,14 +151,18 @@ def test_a_frozen_encoder_is_an_oracle_on_imagenet_only_if_it_starts_from_that(
 
 
 def test_drpc_is_a_rival_with_each_of_its_halves() -> None:
-    drpc = {name: flat for name, flat in get_settings(shipped("glyphs")["rivals"]).items() if name.startswith("DRPC")}
+    drpc = {
+        name: flat
+        for name, flat in get_settings(make_shipped_designs("glyphs")["rivals"]).items()
+        if name.startswith("DRPC")
+    }
     halves = {(flat["method.randomisation"], bool(flat["method.consistency_weight"])) for flat in drpc.values()}
     assert len(drpc) == 3 and halves == {(True, True), (True, False), (False, True)}
     assert all(flat["method.style_images"] is None for flat in drpc.values()), "styles of the batch's other images"
 
 
 def test_averages_and_pasta_are_rows_around_source_only_and_around_csg() -> None:
-    rivals = get_settings(shipped("glyphs")["rivals"])
+    rivals = get_settings(make_shipped_designs("glyphs")["rivals"])
     for label, setting, value in (
         ("SWAD", "averaging.name", "swad"),
         ("WiSE-FT", "averaging.name", "wise_ft"),
@@ -170,13 +174,15 @@ def test_averages_and_pasta_are_rows_around_source_only_and_around_csg() -> None
 
 
 def test_a_rival_of_several_sources_is_a_row_where_there_are_some() -> None:
-    names = {pair: {cell.name for cell in shipped(pair)["rivals"].cells} for pair in ("glyphs", "glyph_scenes")}
+    names = {
+        pair: {cell.name for cell in make_shipped_designs(pair)["rivals"].cells} for pair in ("glyphs", "glyph_scenes")
+    }
     assert names["glyphs"] - names["glyph_scenes"] == {"low rank"}
 
 
 def test_cells_start_from_what_the_configuration_says_of_their_own_method() -> None:
     base = {"method__temperature": 0.5, "method__stage3__weight": 2.0, "method__stage3__pooling": "average"}
-    found = get_settings(shipped("glyphs")["rivals"], **base, optim__lr=0.01)
+    found = get_settings(make_shipped_designs("glyphs")["rivals"], **base, optim__lr=0.01)
     both, four = found["CSG, stages 3 and 4, A-pool"], found["CSG, stage 4, A-pool"]
     assert (both["method.temperature"], both["method.stage3.weight"]) == (0.5, 2.0)
     assert both["method.stage3.pooling"] == both["method.stage4.pooling"] == "apool", "which the cell says of all"
@@ -188,7 +194,7 @@ def test_cells_start_from_what_the_configuration_says_of_their_own_method() -> N
 def test_paths_in_cells_mean_the_same_files_to_processes_elsewhere(tmp_path: Path) -> None:
     cells = (Cell("one", {"data.name": "folders", "data.source": "renders"}), Cell("other", {"data.cache": "kept"}))
     design = Design(title="", base="one", cells=cells)
-    one, other = (config.data for _, config in configure_cells(design, flatten(config_from_flat(TINY)), 1))
+    one, other = (config.data for _, config in configure_cells(design, flatten(build_config(TINY)), 1))
     assert (one.source, other.cache) == (str(tmp_path / "renders"), str(tmp_path / "kept"))
 
 
@@ -210,9 +216,9 @@ def test_a_design_needs_distinct_names_and_a_base_among_them() -> None:
 
 def test_cells_that_would_train_the_same_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ablation_script, "open_pair", lambda *_: made_up_pair())
-    config = config_from_flat(TINY | {"data.augmentation": "none"})
+    config = build_config(TINY | {"data.augmentation": "none"})
     with pytest.raises(UserError, match="'source only' and 'source only, augmentation' train the same"):
-        ablation_script.make_cell_runs(shipped("glyphs")["components"], config, 1, Console())
+        ablation_script.make_cell_runs(make_shipped_designs("glyphs")["components"], config, 1, Console())
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_a_job_that_is_stopped_and_sent_again_finishes_the_search(head: Head, tm
 
 def endings(output: Path) -> int:
     """Count the trials of a search that have ended."""
-    events = journal(output).events() if any(output.rglob("journal.jsonl")) else []
+    events = journal(output).read_events() if any(output.rglob("journal.jsonl")) else []
     return sum(event.kind == "ended" for event in events)
 
 

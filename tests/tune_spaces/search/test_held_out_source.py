@@ -17,7 +17,7 @@ from analysis.runs.provenance import describe_runs, write_commands
 from analysis.tables.protocol_table import make_protocol_table
 from csg.data.pair import Pair
 from csg.messages.console import Console
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.tracking import TrackedRun
 from tests.few_images import few_images
 from tests.made_up_pair import made_up_pair
@@ -69,7 +69,7 @@ def make_trial(number: int, *, held_out: float | None) -> TrackedRun:
 
 def say_other_choices(runs: list[TrackedRun], pair: Pair) -> str:
     console = Console(file=io.StringIO())
-    search: Any = SimpleNamespace(config=config_from_flat({}), score_metric="target/val/class_ami", pair=pair)
+    search: Any = SimpleNamespace(config=build_config({}), score_metric="target/val/class_ami", pair=pair)
     outcome: Any = SimpleNamespace(parent="id", tracker=SimpleNamespace(read_children=lambda _: runs))
     show_other_choices(search, outcome, console)
     assert isinstance(console.file, io.StringIO)
@@ -123,7 +123,7 @@ def test_a_search_by_held_out_sources_scores_by_their_mean_shares_trainings_and_
     other = tmp_path / "killed" / "runs"
 
     def has_begun() -> bool:
-        return bool([*other.rglob("journal.jsonl")]) and reported(1)(journal(other).events())
+        return bool([*other.rglob("journal.jsonl")]) and reported(1)(journal(other).read_events())
 
     assert interrupted(command(other, *given), other.parent, has_begun, signal.SIGKILL) == -signal.SIGKILL
     resumed = search(other, *given, "--resume")

@@ -19,10 +19,10 @@ import pytest
 from csg.config.settings import flatten
 from csg.parsing import parse_flags, read_yaml
 from csg.storage.disk import DiskPlace
-from csg.storage.files import locked
+from csg.storage.files import hold_lock
 from csg.storage.layout import place_at, place_to_read
 from csg.tracking import TrackedRun, Tracker, get_default_tracking_uri
-from csg.training.program import source_digest
+from csg.training.program import digest_program
 from tests import warm
 from tests.buckets import move_to
 from tests.few_images import EXPERIMENT, few_images
@@ -71,7 +71,7 @@ def what_happened(output: Path) -> list[Event]:
 
 
 def timeless(journal: Journal) -> list[Event]:
-    return [Event(**{**vars(event), "time": 0.0, "seconds": 0.0}) for event in journal.events()]
+    return [Event(**{**vars(event), "time": 0.0, "seconds": 0.0}) for event in journal.read_events()]
 
 
 def tracked(output: Path | str, experiment: str = EXPERIMENT) -> tuple[Tracker, str, list[TrackedRun]]:
@@ -218,7 +218,7 @@ def end_in_any_way_and_resume(output: Path, undisturbed: Path, capsys: pytest.Ca
     stopped = search(output, "--time-budget", "0.03")
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     assert "has used up its time budget. Go on with it: the same command with --resume" in stopped.stdout
-    with locked(journal(output).file.local.with_name(".lock"), wait=False):
+    with hold_lock(journal(output).file.local.with_name(".lock"), wait=False):
         assert visda_search.main(command(output)[2:]) == 2
     assert "at work in another process" in capsys.readouterr().err
     assert interrupted_search(output, reported(1), signal.SIGINT) == 130
@@ -240,7 +240,7 @@ def end_in_any_way_and_resume(output: Path, undisturbed: Path, capsys: pytest.Ca
 
 def interrupted_search(output: Path, when: Callable[[list[Event]], bool], how: signal.Signals) -> int:
     """Start a search, or go on with it, and send its driver a signal as soon as its journal says so."""
-    return interrupted(command(output), output.parent, lambda: when(journal(output).events()), how)
+    return interrupted(command(output), output.parent, lambda: when(journal(output).read_events()), how)
 
 
 def finished_records(output: Path) -> dict[Path, int]:
@@ -258,18 +258,20 @@ def test_a_search_killed_on_one_machine_goes_on_on_another_that_shares_an_object
 
     def in_store() -> Journal:
         above = place_at(output) / "searches" / EXPERIMENT
-        return Journal(above / next(iter(above.names()), "none") / "journal.jsonl")
+        return Journal(above / next(iter(above.list_names()), "none") / "journal.jsonl")
 
     move_to(tmp_path / "first")
     started = command(output)
-    assert interrupted(started, tmp_path, lambda: reported(1)(in_store().events()), signal.SIGKILL) == -signal.SIGKILL
-    before = in_store().events()
+    assert (
+        interrupted(started, tmp_path, lambda: reported(1)(in_store().read_events()), signal.SIGKILL) == -signal.SIGKILL
+    )
+    before = in_store().read_events()
     assert list_in_flight(before)
     move_to(tmp_path / "second")
     resumed = run([*started, "--resume"], tmp_path)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert "Going on with an interrupted search" in resumed.stdout
-    assert in_store().events()[: len(before)] == before
+    assert in_store().read_events()[: len(before)] == before
     assert timeless(in_store()) == what_happened(undisturbed[0])
     tail = undisturbed[1].stdout
     figures = tail[tail.index("Best configuration") : tail.index("Compare the runs")]
@@ -309,7 +311,7 @@ def test_a_trial_tells_tune_its_selection_score_and_nothing_else(tmp_path: Path)
     flags = parse_flags(SearchOptions, [*small, "--train.output", str(tmp_path)], prog="", description="")
     base = flatten(flags.config)
     trial = TrainingTrial.__new__(TrainingTrial)
-    trial.setup({"method.queue_size": 50, NUMBER: 0, ROLE: "suggested"}, base=base, program=source_digest(), data={})
+    trial.setup({"method.queue_size": 50, NUMBER: 0, ROLE: "suggested"}, base=base, program=digest_program(), data={})
     told: dict[str, Any] = trial.step()
     assert trial._run is not None
     record = trial._run.record

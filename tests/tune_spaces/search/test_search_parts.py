@@ -18,11 +18,11 @@ from csg.config import DataConfig
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
-from csg.parsing import config_from_flat, overlay
+from csg.parsing import build_config, overlay
 from csg.randomness import generator
 from csg.storage.disk import DiskPlace
 from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, get_settings
-from tune_spaces.search.journal import Event, Journal, list_in_flight, unfinished
+from tune_spaces.search.journal import Event, Journal, count_unfinished, list_in_flight
 from tune_spaces.search.plan import REFERENCE, Search, is_source_only
 from tune_spaces.search.scheduler import JournaledASHA
 from tune_spaces.search.searcher import JournaledOptunaSearch
@@ -31,7 +31,7 @@ from tune_spaces.spaces.shipped import SPACES, find_space
 from tune_spaces.spaces.space import Choice, Space
 
 EPOCHS = 3
-DEFAULTS = flatten(config_from_flat({}))
+DEFAULTS = flatten(build_config({}))
 REFERENCES = (("source_only", REFERENCE),)
 BASE = {name: value for name, value in DEFAULTS.items() if name not in SPACES["csg"].names}
 
@@ -110,7 +110,7 @@ def drive(
 
 
 def what_happened(journal: Journal) -> list[Event]:
-    return [Event(**{**vars(event), "time": 0.0, "seconds": 0.0}) for event in journal.events()]
+    return [Event(**{**vars(event), "time": 0.0, "seconds": 0.0}) for event in journal.read_events()]
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_a_search_keeps_as_many_trials_under_way_as_the_cluster_takes_at_the_mom
 
 
 def test_reference_points_come_first(undisturbed: Journal) -> None:
-    first, second = [event for event in undisturbed.events() if event.kind == "suggested"][:2]
+    first, second = [event for event in undisturbed.read_events() if event.kind == "suggested"][:2]
     assert (first.role, first.settings) == REFERENCES[0]
     assert second.role == "default"
     assert second.settings["method.temperature"] == 0.07
@@ -143,15 +143,15 @@ def test_reference_points_come_first(undisturbed: Journal) -> None:
 
 
 def test_reference_points_run_to_the_end_and_others_are_stopped_early(undisturbed: Journal) -> None:
-    endings = {event.trial: event for event in undisturbed.events() if event.kind == "ended"}
+    endings = {event.trial: event for event in undisturbed.read_events() if event.kind == "ended"}
     assert endings[0].epoch == endings[1].epoch == EPOCHS
     assert {event.decision for event in endings.values()} == {"finished", "stopped"}
 
 
 def test_every_suggestion_is_a_valid_configuration_with_active_settings_only(undisturbed: Journal) -> None:
-    for event in undisturbed.events():
+    for event in undisturbed.read_events():
         if event.kind == "suggested" and event.role == "suggested":
-            config_from_flat(overlay(BASE, event.settings))
+            build_config(overlay(BASE, event.settings))
             chosen = event.settings["method.stages"].split("+")
             conditional = {
                 name for name in event.settings if name.startswith("method.stage") and name != "method.stages"
@@ -188,10 +188,10 @@ def test_no_configuration_is_run_twice_and_a_small_space_ends_early(tmp_path: Pa
     space = Space((Choice("method.stages", "3+4", ("3+4", "4", "3")),))
     journal = Journal(DiskPlace(tmp_path / "j.jsonl"))
     drive(journal, trials=12, space=space)
-    suggested = [event.settings for event in journal.events() if event.kind == "suggested"]
+    suggested = [event.settings for event in journal.read_events() if event.kind == "suggested"]
     assert sorted(settings.get("method.stages", "") for settings in suggested) == ["", "3", "3+4", "4"]
-    assert journal.events()[-1].kind == "exhausted"
-    assert unfinished(journal.events(), 12) == 0
+    assert journal.read_events()[-1].kind == "exhausted"
+    assert count_unfinished(journal.read_events(), 12) == 0
     again = searcher(journal, trials=12, space=space)
     assert again.suggest("more") == Searcher.FINISHED
 
@@ -203,9 +203,9 @@ def test_optuna_records_a_failed_trial_as_failed_and_one_whose_process_died_stay
         assert isinstance(search.suggest(f"id{index}"), dict)
     search.on_trial_complete("id1", {EPOCH: 0, FAILED: True, "done": True})
     search.on_trial_complete("id2", error=True)
-    assert [event.decision for event in journal.events() if event.kind == "ended"] == ["failed"]
+    assert [event.decision for event in journal.read_events() if event.kind == "ended"] == ["failed"]
     assert [trial.state for trial in search.build_study().trials] == [TrialState.FAIL, TrialState.RUNNING]
-    assert list_in_flight(journal.events()) == [0, 2]
+    assert list_in_flight(journal.read_events()) == [0, 2]
     again = searcher(journal, slots=lambda: 3)
     assert [(again.suggest(name) or {})[NUMBER] for name in "abc"] == [0, 2, 3], "and is tried again"
 
@@ -215,7 +215,7 @@ def test_a_line_that_a_kill_cut_short_never_happened(undisturbed: Journal, tmp_p
     for cut in (len(data) // 3, len(data) // 2, len(data) - 1):
         journal = Journal(DiskPlace(tmp_path / f"{cut}.jsonl"))
         journal.file.local.write_bytes(data[:cut])
-        journal.events()
+        journal.read_events()
         assert journal.file.local.read_bytes() == data[:cut], "reading changes nothing: the line may be on its way"
         journal.repair()
         drive(journal)
@@ -224,7 +224,7 @@ def test_a_line_that_a_kill_cut_short_never_happened(undisturbed: Journal, tmp_p
 
 def test_optuna_records_stopped_trials_as_pruned_with_their_score_by_epoch(undisturbed: Journal) -> None:
     trials = searcher(undisturbed).build_study().trials
-    endings = {event.trial: event for event in undisturbed.events() if event.kind == "ended"}
+    endings = {event.trial: event for event in undisturbed.read_events() if event.kind == "ended"}
     for trial in trials:
         ending = endings[trial.number + len(REFERENCES)]
         assert trial.state == (TrialState.COMPLETE if ending.decision == "finished" else TrialState.PRUNED)
@@ -247,7 +247,7 @@ def test_a_search_starts_at_random_for_a_third_of_its_trials_and_then_follows_th
     def suggested(name: str, score: Landscape) -> list[dict[str, Any]]:
         journal = Journal(DiskPlace(tmp_path / name))
         drive(journal, score=score)
-        return [event.settings for event in journal.events() if event.kind == "suggested"]
+        return [event.settings for event in journal.read_events() if event.kind == "suggested"]
 
     one, other = suggested("one", rising), suggested("other", lambda settings, epoch: -rising(settings, epoch))
     assert one[:5] == other[:5], "source only, the default, and what was drawn while fewer than 4 trials had ended"
@@ -264,7 +264,7 @@ def test_a_suggestion_depends_on_neither_the_order_of_endings_nor_a_restart(tmp_
             search.on_trial_complete(f"id{number}", {EPOCH: 1 + number % 3, SCORE: 0.1 * number, "done": True})
             if restarts:
                 search = searcher(journal, slots=lambda: 6)
-                for left in list_in_flight(journal.events()):
+                for left in list_in_flight(journal.read_events()):
                     search.suggest(f"id{left}")
         suggestion = search.suggest("id6")
         assert suggestion is not None and suggestion[NUMBER] == 6
@@ -284,13 +284,13 @@ def test_a_resumed_search_draws_nothing_again(undisturbed: Journal, monkeypatch:
 def test_a_default_that_is_a_reference_is_no_trial_of_its_own(tmp_path: Path) -> None:
     journal, space = Journal(DiskPlace(tmp_path / "j.jsonl")), SPACES["learning_rates"]
     fixed = {name: value for name, value in DEFAULTS.items() if name not in space.names}
-    references = (("source_only", space.defaults(fixed)),)
+    references = (("source_only", space.get_defaults(fixed)),)
     search = JournaledOptunaSearch(
         space, fixed=fixed, references=references, journal=journal, trials=3, epochs=EPOCHS, seed=0, slots=lambda: 3
     )
     for name in "abc":
         search.suggest(name)
-    assert [event.role for event in journal.events()] == ["source_only", "suggested", "suggested"]
+    assert [event.role for event in journal.read_events()] == ["source_only", "suggested", "suggested"]
 
 
 def test_a_journal_that_lacks_a_line_is_refused(undisturbed: Journal, tmp_path: Path) -> None:
@@ -370,9 +370,9 @@ def test_a_trial_that_was_cut_off_stays_in_flight(tmp_path: Path) -> None:
     assert isinstance(config, dict)
     search.on_trial_result("a", {EPOCH: 1, SCORE: 0.5})
     search.on_trial_complete("a", {EPOCH: 1, SCORE: 0.5})
-    assert [event.kind for event in journal.events()] == ["suggested"]
+    assert [event.kind for event in journal.read_events()] == ["suggested"]
     again = searcher(journal)
-    assert unfinished(journal.events(), 12) == 12
+    assert count_unfinished(journal.read_events(), 12) == 12
     assert again.suggest("b") == config
     assert (config[NUMBER], config[ROLE]) == (0, "source_only")
 
@@ -397,16 +397,16 @@ def test_a_space_can_be_named_or_imported() -> None:
 
 
 def test_a_files_values_are_the_default_trial_where_the_space_holds_them() -> None:
-    space = SPACES["contrast"].starting_at({"method.temperature": 0.2, "method.stage4.weight": None})
-    point = space.defaults({"method.stages": "3+4"})
+    space = SPACES["contrast"].start_at({"method.temperature": 0.2, "method.stage4.weight": None})
+    point = space.get_defaults({"method.stages": "3+4"})
     assert point["method.temperature"] == 0.2 and point["method.stage4.weight"] == 0.1
     with pytest.raises(UserError, match=r"method\.temperature: the space searches 0\.01 to 1, found 5"):
-        SPACES["contrast"].starting_at({"method.temperature": 5.0})
+        SPACES["contrast"].start_at({"method.temperature": 5.0})
 
 
 def test_a_search_starts_at_what_is_said_of_every_stage_and_a_flag_for_that_leaves_nothing_to_search() -> None:
-    config = config_from_flat({"method.weight": 0.5, "method.stage4.weight": 2.0})
-    point = narrow_space(SPACES["contrast"], config, given={}).defaults({"method.stages": "3+4"})
+    config = build_config({"method.weight": 0.5, "method.stage4.weight": 2.0})
+    point = narrow_space(SPACES["contrast"], config, given={}).get_defaults({"method.stages": "3+4"})
     assert (point["method.stage3.weight"], point["method.stage4.weight"]) == (0.5, 2.0)
     left = narrow_space(SPACES["contrast"], config, given={"method.weight": 0.5})
     assert left.names == ("method.temperature", "method.queue_size")
@@ -417,43 +417,43 @@ RIVALS = ("weight_l2", "synaptic_intelligence", "feature_l2", "asg", "low_rank",
 
 @pytest.mark.parametrize("name", RIVALS)
 def test_a_rivals_space_starts_at_its_defaults_and_holds_only_its_settings(name: str) -> None:
-    config = config_from_flat({"data.name": "folders", "method.name": name})
-    space = SPACES[name].starting_at(flatten(config))
+    config = build_config({"data.name": "folders", "method.name": name})
+    space = SPACES[name].start_at(flatten(config))
     assert space == SPACES[name]
-    for point in space.corners(flatten(config)):
-        config_from_flat(overlay(flatten(config), point))
+    for point in space.list_corners(flatten(config)):
+        build_config(overlay(flatten(config), point))
 
 
 @pytest.mark.parametrize("averaging", ["swad", "wise_ft"])
 @pytest.mark.parametrize("method", ["csg", "source_only"])
 def test_an_averaging_is_searched_beside_what_it_is_around(method: str, averaging: str) -> None:
-    config = config_from_flat({"data.name": "folders", "method.name": method, "averaging.name": averaging})
+    config = build_config({"data.name": "folders", "method.name": method, "averaging.name": averaging})
     plain = find_space("", method=method, data=config.data)
     declared = find_space("", method=method, data=config.data, averaging=averaging)
     added = set(declared.names) - set(plain.names)
     assert added and added <= {f"averaging.{name}" for name in config.averaging.get_active()}
-    space = declared.starting_at(flatten(config))
+    space = declared.start_at(flatten(config))
     assert space == declared
     check_space(space, {k: v for k, v in flatten(config).items() if k not in space.names}, config)
 
 
 def test_source_only_trains_at_the_learning_rates_that_the_configuration_states() -> None:
-    config = config_from_flat({"data.name": "folders", "optim.lr": 1e-3, "data.augmentation": "none"})
+    config = build_config({"data.name": "folders", "optim.lr": 1e-3, "data.augmentation": "none"})
     space = narrow_space(find_space("", method="csg", data=config.data), config, given={})
     base = {name: value for name, value in flatten(config).items() if name not in space.names}
     get_reference = cast(Any, Search.reference).fget
     reference = get_reference(SimpleNamespace(config=config, space=space, base=base))
-    trained = config_from_flat(overlay(base, reference))
+    trained = build_config(overlay(base, reference))
     assert (trained.method.name, trained.optim.lr, trained.data.augmentation) == ("source_only", 1e-3, "none")
     assert get_reference(SimpleNamespace(config=trained, space=space, base=base)) is None, "the default setting is it"
 
 
 def test_a_searchs_reference_is_source_only_without_an_average() -> None:
     changes = REFERENCE
-    averaged = config_from_flat({"averaging.name": "swad"})
-    reference = config_from_flat(overlay(flatten(averaged), changes))
+    averaged = build_config({"averaging.name": "swad"})
+    reference = build_config(overlay(flatten(averaged), changes))
     assert is_source_only(reference) and not is_source_only(averaged)
-    assert not is_source_only(config_from_flat({"method.name": "source_only", "averaging.name": "wise_ft"}))
+    assert not is_source_only(build_config({"method.name": "source_only", "averaging.name": "wise_ft"}))
 
 
 def test_a_trial_whose_store_is_gone_stays_in_flight_and_ends_the_search(tmp_path: Path) -> None:
@@ -463,5 +463,5 @@ def test_a_trial_whose_store_is_gone_stays_in_flight_and_ends_the_search(tmp_pat
     search.on_trial_complete("a", {EPOCH: 1, GONE: "the store does not answer any more", "done": True})
     with pytest.raises(OutsideFaultError, match="the store does not answer any more"):
         search.suggest("b")
-    assert list_in_flight(journal.events()) == [0]
+    assert list_in_flight(journal.read_events()) == [0]
     assert searcher(journal).suggest("a") is not None

@@ -20,12 +20,12 @@ from csg.config.settings import flatten
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
-from csg.parsing import config_from_flat, parse_flags, read_yaml, to_yaml
+from csg.parsing import build_config, parse_flags, read_yaml, to_yaml
 from csg.storage import bucket
 from csg.storage.bucket import BucketGoneError, BucketPlace
 from csg.storage.layout import place_at, place_to_read
 from csg.training.checkpoint import load_state, save_state
-from csg.training.program import source_digest
+from csg.training.program import digest_program
 from csg.training.run import Run
 from csg.workers import distributed
 from csg.workers.cluster import start_ray
@@ -37,7 +37,7 @@ from tune_spaces.execution import trial
 from tune_spaces.execution.recorder import MlflowRecorder, Progress
 from tune_spaces.execution.trial import EPOCH, GONE, NUMBER, ROLE, SCORE, SECONDS, TrainingTrial, get_ending
 from tune_spaces.execution.tuning import run_trials
-from tune_spaces.search.journal import Event, Journal, list_in_flight, unfinished
+from tune_spaces.search.journal import Event, Journal, count_unfinished, list_in_flight
 from tune_spaces.search.plan import SearchOptions, plan_search
 from tune_spaces.search.scheduler import JournaledASHA
 from tune_spaces.search.searcher import JournaledOptunaSearch
@@ -102,7 +102,7 @@ def test_a_trial_whose_store_goes_away_is_in_flight_and_goes_on_where_it_was(
 
     def started() -> TrainingTrial:
         begun = TrainingTrial.__new__(TrainingTrial)
-        begun.setup({NUMBER: 0, ROLE: "suggested"}, base=flatten(config), program=source_digest(), data={})
+        begun.setup({NUMBER: 0, ROLE: "suggested"}, base=flatten(config), program=digest_program(), data={})
         return begun
 
     first = started()
@@ -185,7 +185,7 @@ def one_slot() -> int:
 
 def the_journal(output: str) -> Journal:
     above = place_at(output) / "searches" / "glyphs"
-    return Journal(above / above.names()[0] / "journal.jsonl")
+    return Journal(above / above.list_names()[0] / "journal.jsonl")
 
 
 @pytest.mark.slow
@@ -207,7 +207,7 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str, monk
             searcher,
             JournaledASHA(journal, epochs=2),
             callbacks,
-            count=unfinished(journal.events(), 3),
+            count=count_unfinished(journal.read_events(), 3),
             folder=search.folder.local,
             base=search.base,
             fingerprints={},
@@ -217,16 +217,16 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str, monk
     try:
         with pytest.raises(OutsideFaultError, match=r"^train\.output: the store does not answer any more$"):
             run(TrialWithoutStore)
-        assert list_in_flight(the_journal(address).events()) == [0]
+        assert list_in_flight(the_journal(address).read_events()) == [0]
         recorder = Recorder()
         run(TrialWithoutMemory, recorder)
         said = "the trial's process died (MemoryError: not enough for the queue)"
         assert recorder.lost == {0: said} and (0, "failed", said) in recorder.said
-        assert list_in_flight(the_journal(address).events()) == [0], "and the search went on with the others"
-        assert sum(event.kind == "ended" for event in the_journal(address).events()) == 2
+        assert list_in_flight(the_journal(address).read_events()) == [0], "and the search went on with the others"
+        assert sum(event.kind == "ended" for event in the_journal(address).read_events()) == 2
         with pytest.raises(UserError, match=r"^another driver has written to"):
             run(TrialBesideAnotherDriver)
-        assert list_in_flight(the_journal(address).events()) == [0]
+        assert list_in_flight(the_journal(address).read_events()) == [0]
     finally:
         ray.shutdown()
 
@@ -236,10 +236,10 @@ def test_a_slower_machine_leaves_a_finished_run_as_it_is(epoch: str, address: st
     pair, config = made_up_pair(), tiny(address, train__epochs=3, selection__epoch=epoch)  # type: ignore[arg-type]
 
     def kept(run: Run) -> dict[str, bytes]:
-        return {name: (run.folder / name).open().read() for name in run.folder.names()}
+        return {name: (run.folder / name).open().read() for name in run.folder.list_names()}
 
     slow = Run(config, pair)
-    reports = slow.epochs()
+    reports = slow.train()
     next(reports)
     move_to(tmp_path / "second")
     quick = Run(config, pair)
@@ -255,8 +255,8 @@ def test_a_slower_machine_leaves_a_finished_run_as_it_is(epoch: str, address: st
 
 
 def test_what_is_only_read_takes_no_right_to_write(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = config_from_flat({"train.seed": 7})
-    with (place_at(address) / "a.yaml").replacing() as file:
+    config = build_config({"train.seed": 7})
+    with (place_at(address) / "a.yaml").open_replacement() as file:
         file.write(to_yaml(config).encode())
     save_state(place_at(address) / "a.pt", {"a": 1})
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from csg.parsing import config_from_flat
+from csg.parsing import build_config
 from csg.tracking import TrackedRun
-from csg.training.selection import score_metric
+from csg.training.selection import get_score_metric
 from tune_spaces.search.worth import describe_worth
 
 
 def say_worth(scores: list[float], protocol: str, real: list[float] | None = None) -> str:
     """Return what is said of runs with these scores, whose accuracy on real images rises from run to run."""
-    config = config_from_flat({"selection.protocol": protocol})
-    search: Any = SimpleNamespace(config=config, score_metric=score_metric(config))
+    config = build_config({"selection.protocol": protocol})
+    search: Any = SimpleNamespace(config=config, score_metric=get_score_metric(config))
     runs = []
     for number, score in enumerate(scores):
         metrics = {f"selected/{search.score_metric}": score}

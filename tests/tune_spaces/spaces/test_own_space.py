@@ -10,7 +10,7 @@ import pytest
 
 from csg.config.settings import flatten
 from csg.messages.errors import UserError
-from csg.parsing import config_from_flat, parse_flags
+from csg.parsing import build_config, parse_flags
 from csg.storage.disk import DiskPlace
 from tests.tune_spaces.search.test_search_parts import searcher
 from tune_spaces import visda_search
@@ -43,7 +43,7 @@ def started(place: str, *argv: str) -> dict[str, Any]:
     flags = parse_flags(SearchOptions, ["--space", place, *argv], prog="search", description="")
     declared = find_space(place, method=flags.config.method.name, data=flags.config.data)
     space = narrow_space(declared, flags.config, flags.given, flags.stated)
-    return space.defaults(flatten(flags.config))
+    return space.get_defaults(flatten(flags.config))
 
 
 def test_the_default_trial_is_the_spaces_own_unless_a_file_or_a_flag_says_otherwise(
@@ -67,9 +67,9 @@ def test_what_a_file_says_of_every_stage_is_where_a_stage_starts(written: Callab
 
 
 def test_shipped_spaces_start_at_what_is_the_pairs_own() -> None:
-    config = config_from_flat({"data.name": "glyph_scenes"})
-    point = narrow_space(SPACES["learning_rates"], config, given={}).defaults({})
-    assert point["optim.lr"] == config.optim.lr != config_from_flat({"data.name": "gta5_cityscapes"}).optim.lr
+    config = build_config({"data.name": "glyph_scenes"})
+    point = narrow_space(SPACES["learning_rates"], config, given={}).get_defaults({})
+    assert point["optim.lr"] == config.optim.lr != build_config({"data.name": "gta5_cityscapes"}).optim.lr
     assert all(space.follows for space in SPACES.values())
 
 
@@ -128,7 +128,7 @@ def test_conditions_are_asked_at_combinations_of_options_too() -> None:
     def late(point: Any) -> bool:
         return bool(point["method.stages"] == "3") or bool(point["method.pooling"] == "apool" or point["method.none"])
 
-    config = config_from_flat({})
+    config = build_config({})
     space = Space((stages, pooling, Float("optim.lr", 0.1, 0.01, 1, when=late)))
     base = {name: value for name, value in flatten(config).items() if name not in space.names}
     with pytest.raises(UserError, match=r"optim\.lr: expected its condition to answer"):
