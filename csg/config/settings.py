@@ -43,7 +43,7 @@ class Section:
 
 
 class NotIdentity:
-    """Marks a setting that says where or how a run is computed, not what. It is no part of ``config_id``."""
+    """Marks a setting that says where or how a run is computed, not what. No part of an identity."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import IO, Any
 
 import yaml
+
+from csg.messages.errors import UserError
+from csg.messages.faults import is_machine_fault
 
 
 class _Loader(yaml.SafeLoader):
@@ -45,6 +49,32 @@ def load(text: str | IO[bytes]) -> Any:
         RecursionError: it is nested too deeply.
     """
     return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader with one more number form)
+
+
+def load_file(open_file: Callable[[], AbstractContextManager[IO[bytes]]], path: object, *, wanted: str) -> Any:
+    """Read the one document of a user's file.
+
+    Args:
+        open_file: opens it.
+        path: names it in errors.
+        wanted: how errors begin: whose file it is, and what should be in it.
+
+    Raises:
+        UserError: the file cannot be read, or not as YAML.
+        FileNotFoundError: there is none.
+        OSError: the machine cannot read it; see :mod:`csg.messages.faults`.
+    """
+    try:
+        with open_file() as file:
+            return load(file)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or is_machine_fault(error):
+            raise
+        raise UserError(f"{wanted}cannot read {path} ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{wanted}cannot read {path} as YAML: {explain(error)}") from None
+    except (ValueError, RecursionError) as error:  # of a date that is none, say
+        raise UserError(f"{wanted}{path} has a value that cannot be read ({str(error).partition(';')[0]})") from None
 
 
 def dump(flat: Mapping[str, Any]) -> str:

@@ -6,12 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from csg.config import yaml_text
 from csg.config.settings import Flat
 from csg.messages.errors import UserError
-from csg.messages.faults import is_machine_fault
 from csg.storage.address import is_address
 from csg.storage.disk import DiskPlace
 from csg.storage.layout import JOURNAL, SEARCHES, place_to_read
@@ -50,19 +47,10 @@ def read_yaml(place: Place) -> Flat:
         OSError: the machine cannot read it; see :mod:`csg.messages.faults`.
     """
     try:
-        with place.open() as file:
-            loaded = yaml_text.load(file)
+        loaded = yaml_text.load_file(place.open, place, wanted="--config: ")
     except FileNotFoundError:
         known = ", ".join(list_recipes())
         raise UserError(f"--config: cannot read {place} (there is no such file); recipes by name: {known}") from None
-    except OSError as error:
-        if is_machine_fault(error):
-            raise
-        raise UserError(f"--config: cannot read {place} ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"--config: cannot read {place} as YAML: {yaml_text.explain(error)}") from None
-    except (ValueError, RecursionError) as error:  # of a date that is none, say
-        raise UserError(f"--config: {place} has a value that cannot be read ({str(error).partition(';')[0]})") from None
     if not isinstance(loaded, dict):
         raise UserError(f"--config: expected settings (name: value) in {place}, found {type(loaded).__name__}")
     return flatten_names(loaded, what="--config", where=f"in {place}")

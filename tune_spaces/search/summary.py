@@ -33,21 +33,42 @@ from tune_spaces.search.plan import Search
 
 def conclude(search: Search, outcome: Outcome, console: Console) -> None:
     """Write best.yaml and the figures, attach them to the search's run, and print the result."""
-    tracker, metric = outcome.tracker, search.score_metric
-    runs = tracker.read_children(outcome.parent, history=(metric,))
-    folder = search.folder
-    finished = [run for run in runs if run.status == "finished"]
-    best = next(iter(rank_trials(runs)), None)
-    events = Journal(folder / JOURNAL).read_events()
+    runs = outcome.tracker.read_children(outcome.parent, history=(search.score_metric,))
+    events = Journal(search.folder / JOURNAL).read_events()
     queries = count_target_queries(events, search.config.selection.protocol)
-    tracker.log_metrics(
-        outcome.parent, {"trials": float(len(runs)), "trials_finished": float(len(finished)), "target_queries": queries}
-    )
-    space = search.space
+    _log_trials(search, outcome, runs, queries)
+    _print_trials(outcome, runs, events, console)
+    best = next(iter(rank_trials(runs)), None)
+    if best is None:
+        console.print("No trial of the space has finished yet, so there is no best configuration.")
+        return
+    _keep_best(search, outcome, runs, best)
+    _print_result(search, console, best, _list_finished(runs), queries=queries)
+    _print_next(search, outcome, runs, console)
+
+
+def _list_finished(runs: list[TrackedRun]) -> list[TrackedRun]:
+    return [run for run in runs if run.status == "finished"]
+
+
+def _log_trials(search: Search, outcome: Outcome, runs: list[TrackedRun], queries: int) -> None:
+    """Keep with the search's run how many trials there are, and the figures that show them."""
+    tracker, space = outcome.tracker, search.space
+    counts = {"trials": len(runs), "trials_finished": len(_list_finished(runs)), "target_queries": queries}
+    tracker.log_metrics(outcome.parent, {name: float(count) for name, count in counts.items()})
     for path in write_search_figures(
-        runs, score=metric, names=space.names, logarithmic=space.logarithmic, title=search.name, folder=folder
+        runs,
+        score=search.score_metric,
+        names=space.names,
+        logarithmic=space.logarithmic,
+        title=search.name,
+        folder=search.folder,
     ):
         tracker.log_artifact(outcome.parent, path)
+
+
+def _print_trials(outcome: Outcome, runs: list[TrackedRun], events: list[Event], console: Console) -> None:
+    """Print how the trials ended and what they took, which failed, and how to go on with those that are left."""
     counts = {status: sum(run.status == status for run in runs) for status in ("finished", "stopped", "failed")}
     console.print()
     console.print(
@@ -59,22 +80,27 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> None:
             console.print(Text("  failed", style="red"), f"{run.name}: {reason}")
     if outcome.ending != "complete":
         console.print(f"The search {outcome.reason}. Go on with it: the same command with --resume")
-    if best is None:
-        console.print("No trial of the space has finished yet, so there is no best configuration.")
-        return
-    best_place = search.best
-    with best_place.open_replacement() as file:
+
+
+def _keep_best(search: Search, outcome: Outcome, runs: list[TrackedRun], best: TrackedRun) -> None:
+    """Write best.yaml, and mark the best trial in the store."""
+    tracker = outcome.tracker
+    with search.best.open_replacement() as file:
         file.write(format_best(search, best).encode())
-    tracker.log_artifact(outcome.parent, best_place)
-    tracker.log_metrics(outcome.parent, {f"best/{metric}": best.metrics[SELECTION_SCORE]})
+    tracker.log_artifact(outcome.parent, search.best)
+    tracker.log_metrics(outcome.parent, {f"best/{search.score_metric}": best.metrics[SELECTION_SCORE]})
     tracker.set_tags(outcome.parent, {"best.run_id": best.run_id, "best.config_id": best.tags[Tag.CONFIG_ID]})
     tracker.mark_best(runs, best)
-    _print_result(search, console, best, finished, queries=queries)
+
+
+def _print_next(search: Search, outcome: Outcome, runs: list[TrackedRun], console: Console) -> None:
+    """Make the view of the search's trials, and print what may be typed next."""
+    tracker = outcome.tracker
     verdict = tracker.read(outcome.parent).tags.get(Tag.VERDICT, "").splitlines()  # of an earlier confirmation
     view = tracker.share_view(search.make_view(outcome.parent, runs), search.study.description, verdict)
-    again = f"{find_program('csg')} train --config {quote_for_shell(str(best_place))} --train.seed 1"
+    again = f"{find_program('csg')} train --config {quote_for_shell(str(search.best))} --train.seed 1"
     compare = show_in_mlflow(tracker.uri, view)
-    print_next({"Compare the runs": compare, "Train it again": again, "Figures": str(folder)}, console)
+    print_next({"Compare the runs": compare, "Train it again": again, "Figures": str(search.folder)}, console)
 
 
 def count_target_queries(events: list[Event], protocol: str) -> int:

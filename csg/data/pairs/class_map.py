@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
-
-import yaml
+from typing import Final
 
 from csg.config import yaml_text
 from csg.data.pairs.class_folders import ClassFolders
 from csg.data.reading.spelling import compose_letters
 from csg.messages.errors import UserError
-from csg.messages.faults import is_machine_fault
 from csg.messages.wording import find_nearest, name_first
+from csg.storage.disk import DiskPlace
 
 WANTED: Final = "data.class_map: expected lines 'name in the target: name in the source' (or null, to leave it out)"
 
@@ -26,15 +24,9 @@ def read_class_map(path: str) -> dict[str, str | None]:
         UserError: it cannot be read, or holds something else.
     """
     try:
-        content: Any = yaml_text.load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        if is_machine_fault(error):
-            raise
-        raise UserError(f"{WANTED}, cannot read {path} ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{WANTED}, cannot read {path} as YAML: {yaml_text.explain(error)}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{WANTED}, cannot read {path} ({str(error).partition(';')[0]})") from None
+        content = yaml_text.load_file(DiskPlace(Path(path)).open, path, wanted=f"{WANTED}, ")
+    except FileNotFoundError:
+        raise UserError(f"{WANTED}, cannot read {path} (there is no such file)") from None
     if not isinstance(content, dict) or not content:
         raise UserError(f"{WANTED}, found {type(content).__name__ if content else 'nothing'} in {path}")
     odd = next((each for pair in content.items() for each in pair if not isinstance(each, (str, type(None)))), None)

@@ -26,7 +26,7 @@ from csg.data.maps.shifted import ShiftedMaps
 from csg.data.maps.stream import ArrayMapStream
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.pairs import backgrounds, glyphs, nist, plates
-from csg.data.pairs.plates import Bytes, Digit, Reals, compose, handwritten_alpha, render_alpha
+from csg.data.pairs.plates import Bytes, Digit, Reals, compose, read_alpha, render_alpha
 from csg.data.pairs.rendered import load_or_render
 from csg.data.reading.cache import get_cache_folder
 from csg.messages.errors import UserError
@@ -129,7 +129,7 @@ class Rendering:
         height = int(rng.integers(HEIGHTS[0], HEIGHTS[1] + 1))
         if split in self.handwritten:
             chosen = int(rng.choice(self.handwritten[split]))
-            return Digit(1 + int(self.labels[chosen]), handwritten_alpha(self.digits[chosen], height))
+            return Digit(1 + int(self.labels[chosen]), read_alpha(self.digits[chosen], height))
         number = int(rng.integers(2**31))
         fonts = split.removeprefix("source_")
         return Digit(1 + number % len(glyphs.CLASSES), render_alpha(glyphs.draw_glyph(fonts, number), height))

@@ -67,7 +67,7 @@ def render_alpha(glyph: npt.NDArray[np.bool_], height: int) -> Reals:
     return np.asarray(drawn, dtype=np.float64).clip(0, 1)
 
 
-def handwritten_alpha(ink: Reals, height: int) -> Reals:
+def read_alpha(ink: Reals, height: int) -> Reals:
     """Enlarge an (8, 8) digit smoothly to ``height`` rows and give its strokes an edge."""
     drawn = Image.fromarray(ink.astype(np.float32)).resize((height, height), Image.Resampling.BICUBIC)
     alpha = ((np.asarray(drawn, dtype=np.float64) - EDGE[0]) / (EDGE[1] - EDGE[0])).clip(0, 1)
@@ -94,7 +94,7 @@ def compose(background: Reals, digits: list[Digit], rng: np.random.Generator) ->
         area = np.s_[top : top + mask.shape[0], left : left + mask.shape[1]]
         under = colours[area][mask].mean(axis=0)
         for alpha in (plate, digit.ink_on_plate):
-            under = _colour(under, rng)
+            under = _draw_colour(under, rng)
             colours[area] = alpha[..., None] * under + (1 - alpha[..., None]) * colours[area]
         classes[area][mask] = digit.label
     pixels = colours.round().clip(0, 255).astype(np.uint8)
@@ -115,7 +115,7 @@ def _place(mask: npt.NDArray[np.bool_], classes: Bytes, rng: np.random.Generator
     return best
 
 
-def _colour(under: Reals, rng: np.random.Generator) -> Reals:
+def _draw_colour(under: Reals, rng: np.random.Generator) -> Reals:
     """Draw a colour that is lighter or darker than another one, by enough to be seen."""
     drawn = rng.uniform(0, 255, size=(TRIES, 3))
     contrast = np.abs((drawn - under) @ LUMINANCE)

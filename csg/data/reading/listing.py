@@ -101,7 +101,7 @@ def _walk(folder: Path | str, waiting: WaitingLines | None = None) -> Iterator[t
             f"{folder}: expected a folder with images, found {'a file' if Path(folder).exists() else 'nothing'}"
         )
 
-    def is_of_system(place: str) -> bool:
+    def lies_in_system(place: str) -> bool:
         return any(is_of_system(part) for part in Path(place).relative_to(folder).parts)
 
     suffixes = list_image_suffixes()
@@ -120,7 +120,7 @@ def _walk(folder: Path | str, waiting: WaitingLines | None = None) -> Iterator[t
             continue
         seen.add(real)
         waiting.add(len(names))
-        inside = is_of_system(place)
+        inside = lies_in_system(place)
         folders[:] = sorted(
             name for name in folders if not (inside or is_of_system(name)) or not Path(place, name).is_symlink()
         )
@@ -129,7 +129,7 @@ def _walk(folder: Path | str, waiting: WaitingLines | None = None) -> Iterator[t
             yield place, name, reason
     for error in closed:
         place = os.fsdecode(error.filename)
-        yield place, "", OF_SYSTEM if is_of_system(place) else CLOSED  # lost+found is closed to most
+        yield place, "", OF_SYSTEM if lies_in_system(place) else CLOSED  # lost+found is closed to most
 
 
 def list_image_files(folder: Path | str) -> list[Path]:

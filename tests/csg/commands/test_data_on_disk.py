@@ -157,7 +157,7 @@ def test_an_image_that_goes_bad_during_training_ends_the_run_with_its_name(tmp_p
     root = write_visda17(tmp_path / "tree")
     config = tiny(root, tmp_path / "runs", data__workers=workers)
     pair = load_pair(config.data)
-    path = pair.streams[SOURCE_TRAIN].files.path(7)  # type: ignore[attr-defined]
+    path = pair.streams[SOURCE_TRAIN].files.get_path(7)  # type: ignore[attr-defined]
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match=r"damaged file .*--data\.on-bad-image skip") as refused:
         for _ in Run(config, pair).train():
@@ -174,7 +174,7 @@ def test_skipped_images_are_counted_in_every_stream_and_named_in_the_runs_tags(
     streams = load_pair(config.data).streams
     for name, count in (("source/train", 9), ("source/val", 2), ("target/val", 1), ("target/test", 3)):
         for index in range(count):
-            streams[name].files.path(index).write_bytes(b"")  # type: ignore[attr-defined]
+            streams[name].files.get_path(index).write_bytes(b"")  # type: ignore[attr-defined]
     flags = [*visda17_flags(root), "--model.weights", "none", "--data.on-bad-image", "skip", "--data.workers", "1"]
     code, said = run(train, flags, capsys)
     assert code == 0

@@ -39,7 +39,7 @@ SCRIPTS: dict[str, Main] = {
 
 
 @pytest.fixture
-def explain_refusal(
+def refusal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[Main, list[str]], str]:
     """Run a command that has to be refused, and return the sentence."""
@@ -70,12 +70,12 @@ def explain_refusal(
 def test_every_command_refuses_settings_in_one_sentence(
     name: str, argv: list[str], message: str, refusal: Callable[[Main, list[str]], str]
 ) -> None:
-    assert message in explain_refusal(ALL[name], argv)
+    assert message in refusal(ALL[name], argv)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_script_refuses_its_flags_in_one_sentence(name: str, refusal: Callable[[Main, list[str]], str]) -> None:
-    assert "--nope: unrecognized flag; --help lists all" in explain_refusal(SCRIPTS[name], ["--nope"])
+    assert "--nope: unrecognized flag; --help lists all" in refusal(SCRIPTS[name], ["--nope"])
 
 
 @pytest.mark.parametrize("name", [*ALL, *SCRIPTS])
@@ -118,7 +118,7 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
 def test_a_command_line_that_cannot_be_used_is_refused_in_one_sentence(
     argv: list[str], message: str, refusal: Callable[[Main, list[str]], str]
 ) -> None:
-    assert message in explain_refusal(train, argv)
+    assert message in refusal(train, argv)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_command_line_that_cannot_be_used_is_refused_in_one_sentence(
 def test_a_commands_own_flags_are_refused_in_one_sentence(
     main: Main, argv: list[str], message: str, refusal: Callable[[Main, list[str]], str]
 ) -> None:
-    assert message in explain_refusal(main, argv)
+    assert message in refusal(main, argv)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_sentence(
     text: str, message: str, refusal: Callable[[Main, list[str]], str]
 ) -> None:
     Path("c.yaml").write_text(text)
-    assert message in explain_refusal(train, ["--config", "c.yaml"])
+    assert message in refusal(train, ["--config", "c.yaml"])
 
 
 @pytest.mark.slow
@@ -212,5 +212,5 @@ def test_a_whole_number_has_18_digits_at_most_wherever_it_stands(number: int) ->
 
 
 def test_flags_are_written_with_hyphens(refusal: Callable[[Main, list[str]], str]) -> None:
-    assert "the nearest is --train.batch-size;" in explain_refusal(train, ["--train.batchsize", "1"])
-    assert explain_refusal(SCRIPTS["export"], ["--output", "a"]).startswith("--checkpoint: expected this flag")
+    assert "the nearest is --train.batch-size;" in refusal(train, ["--train.batchsize", "1"])
+    assert refusal(SCRIPTS["export"], ["--output", "a"]).startswith("--checkpoint: expected this flag")

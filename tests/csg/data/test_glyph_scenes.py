@@ -203,7 +203,7 @@ def test_a_plate_differs_in_brightness_from_what_surrounds_it(rendering: Renderi
 def test_handwriting_and_glyphs_become_opaque_strokes_of_the_height_that_was_asked_for(rendering: Rendering) -> None:
     for index in range(30):
         for height in (20, 25, 30):
-            written = plates.handwritten_alpha(rendering.digits[index], height)
+            written = plates.read_alpha(rendering.digits[index], height)
             drawn = plates.render_alpha(glyphs.draw_glyph("train", index), height)
             for alpha in (written, drawn):
                 assert alpha.shape[0] == height and 1 <= alpha.shape[1] <= SIDE

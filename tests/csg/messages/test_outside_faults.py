@@ -230,11 +230,11 @@ def epochs_that_raise(error: Exception) -> Callable[[Run], Iterator[Any]]:
 def test_a_trials_own_failure_is_one_and_a_process_without_memory_ends(
     tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Run, "epochs", epochs_that_raise(MemoryError()))
+    monkeypatch.setattr(Run, "train", epochs_that_raise(MemoryError()))
     with pytest.raises(MemoryError):
         started(tiny(tmp_path)).step()
     assert Run(tiny(tmp_path), pair).record.status == "running", "Tune starts another process"
-    monkeypatch.setattr(Run, "epochs", epochs_that_raise(NonFiniteLossError("loss at step 3")))
+    monkeypatch.setattr(Run, "train", epochs_that_raise(NonFiniteLossError("loss at step 3")))
     assert "loss at step 3" in started(tiny(tmp_path)).step()[FAILED]
     assert Run(tiny(tmp_path), pair).record.status == "failed"
 

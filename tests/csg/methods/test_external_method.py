@@ -176,7 +176,7 @@ def test_a_module_in_the_current_folder_is_found_and_other_processes_are_told_it
     flags = parse_flags(SearchOptions, ["--method.path", f"{name}:ConfidencePenalty"], prog="search", description="")
     assert flags.config.method.name == "confidence_penalty"
     assert flags.config.method.path == f"{example.parent / name}.py:ConfidencePenalty"
-    ask = "import json, sys; from csg.parsing import config_from_flat as made; "
+    ask = "import json, sys; from csg.parsing import build_config as made; "
     ask += "print(made(json.load(sys.stdin)).method)"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(

@@ -27,7 +27,7 @@ def encoder(request: pytest.FixtureRequest) -> Encoder:
 
 
 @pytest.fixture(scope="module")
-def load_images() -> Tensor:
+def images() -> Tensor:
     return torch.randn(1, 3, 96, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
