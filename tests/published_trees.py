@@ -99,7 +99,7 @@ def _edit_list(folder: Path, edit: Callable[[list[str]], list[str]]) -> None:
     (folder / LIST).write_text("".join(line + "\n" for line in edit(lines)))
 
 
-def _list_domains(folder: Path, line: int) -> Path:
+def _find_listed(folder: Path, line: int) -> Path:
     return folder / (folder / LIST).read_text().splitlines()[line].rsplit(None, 1)[0]
 
 
@@ -175,14 +175,14 @@ def _drop_class(folder: Path, label: int) -> str:
 FAULTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "class without images": ("class without images", lambda root: _drop_class(root / "validation", 11)),
     "class with one image": ("class with one image", lambda root: str(_keep_of_class(root / "validation", 10, 1)[0])),
-    "PNG cut short": ("bad image", lambda root: _cut_short(_list_domains(root / "train", 0))),
-    "JPEG cut short": ("bad image", lambda root: _cut_short(_list_domains(root / "validation", 0))),
-    "bit flipped in a PNG": ("bad image", lambda root: _flip_a_bit(_list_domains(root / "train", 5))),
-    "empty file": ("bad image", lambda root: _overwrite(_list_domains(root / "train", 9), b"")),
-    "text named .png": ("bad image", lambda root: _overwrite(_list_domains(root / "train", 13), b"404 not found\n")),
-    "folder named .png": ("bad image", lambda root: _make_a_folder(_list_domains(root / "train", 17))),
-    "degenerate image": ("bad image", lambda root: _make_thin(_list_domains(root / "train", 21))),
-    "listed but absent": ("listed but absent", lambda root: _remove(_list_domains(root / "validation", 5))),
+    "PNG cut short": ("bad image", lambda root: _cut_short(_find_listed(root / "train", 0))),
+    "JPEG cut short": ("bad image", lambda root: _cut_short(_find_listed(root / "validation", 0))),
+    "bit flipped in a PNG": ("bad image", lambda root: _flip_a_bit(_find_listed(root / "train", 5))),
+    "empty file": ("bad image", lambda root: _overwrite(_find_listed(root / "train", 9), b"")),
+    "text named .png": ("bad image", lambda root: _overwrite(_find_listed(root / "train", 13), b"404 not found\n")),
+    "folder named .png": ("bad image", lambda root: _make_a_folder(_find_listed(root / "train", 17))),
+    "degenerate image": ("bad image", lambda root: _make_thin(_find_listed(root / "train", 21))),
+    "listed but absent": ("listed but absent", lambda root: _remove(_find_listed(root / "validation", 5))),
     "present but not listed": ("present but not listed", lambda root: _add_unlisted(root / "train")),
     "label out of range": ("unknown class", lambda root: _add_line(root / "train", "car/new.png 12")),
     "negative label": ("unknown class", lambda root: _add_line(root / "validation", "car/new.jpg -1")),
@@ -198,11 +198,11 @@ FAULTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     ),
     "path into the other domain": (
         "path outside the folder",
-        lambda root: _add_line(root / "train", f"../{_list_domains(root / 'validation', 2).relative_to(root)} 0"),
+        lambda root: _add_line(root / "train", f"../{_find_listed(root / 'validation', 2).relative_to(root)} 0"),
     ),
     "path from the root": (
         "path outside the folder",
-        lambda root: _add_line(root / "train", f"{_list_domains(root / 'validation', 3).absolute()} 0"),
+        lambda root: _add_line(root / "train", f"{_find_listed(root / 'validation', 3).absolute()} 0"),
     ),
     "label in words": ("malformed line", lambda root: _add_line(root / "train", "car/new.png car")),
     "line twice": (
@@ -212,7 +212,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "path with two labels": (
         "two classes",
         lambda root: _add_line(
-            root / "validation", f"{_list_domains(root / 'validation', 9).relative_to(root / 'validation')} 7"
+            root / "validation", f"{_find_listed(root / 'validation', 9).relative_to(root / 'validation')} 7"
         ),
     ),
 }
