@@ -45,7 +45,7 @@ from csg.messages.wording import pluralize
 from csg.methods import find_method_class
 from csg.methods.method import Batch
 from csg.parsing import build_config
-from csg.randomness import generator
+from csg.randomness import make_generator
 from csg.tasks.measurement import to_input
 from csg.training.step import make_learner
 
@@ -56,7 +56,7 @@ LINES = 152_397
 
 def draw_picture(number: int, *, render: bool) -> Image.Image:
     """Draw a smooth shape. A render has a plain background, a photograph has noise everywhere."""
-    rng = generator(0, "picture", number)
+    rng = make_generator(0, "picture", number)
     coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
     pixels = np.asarray(coarse.resize(SIZE, Image.Resampling.BICUBIC)).astype(np.int16)
     pixels = pixels + rng.integers(-6, 7, pixels.shape, dtype=np.int16)

@@ -30,7 +30,7 @@ from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN, Pair
 from csg.data.reading.contents import read_stamps
 from csg.data.reading.listing import list_image_names
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 CLASSES = 20
 ORIGINALS = 64
@@ -41,7 +41,7 @@ PER_SHARD = 5000
 
 def draw_image(number: int, side: int) -> bytes:
     """Return a small JPEG file of a smooth shape."""
-    coarse = generator(0, "large set", number).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    coarse = make_generator(0, "large set", number).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     held = io.BytesIO()
     Image.fromarray(coarse).resize((side * 4 // 3, side), Image.Resampling.BICUBIC).save(held, "JPEG", quality=90)
     return held.getvalue()
@@ -98,7 +98,7 @@ def measure(name: str, config: DataConfig, *, batches: int) -> None:
 def read_rate(pair: Pair, batches: int) -> float:
     """Return images/s of one process, read at random."""
     stream = pair.streams[SOURCE_TRAIN]
-    order = torch.from_numpy(generator(0, "large set order").permutation(len(stream)))
+    order = torch.from_numpy(make_generator(0, "large set order").permutation(len(stream)))
     began = time.perf_counter()
     for batch in torch.split(order[: batches * BATCH], BATCH):
         stream.read(batch)

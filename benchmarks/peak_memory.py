@@ -20,7 +20,7 @@ from csg.data.maps.label_maps import CLASSES
 from csg.data.maps.stream import ArrayMapStream
 from csg.data.pair import Pair
 from csg.parsing import build_config
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 
 def get_peak_megabytes() -> float:
@@ -30,7 +30,7 @@ def get_peak_megabytes() -> float:
 
 def make_random_maps(images: int, side: int) -> Pair:
     """Make a pair of noise with a class for every pixel."""
-    rng = generator(0, "maps")
+    rng = make_generator(0, "maps")
     pixels = rng.integers(0, 256, (images, side, side, 3), dtype=np.uint8)
     classes = rng.integers(0, len(CLASSES), (images, side, side), dtype=np.uint8)
     stream = ArrayMapStream(pixels, classes, side, mirror=True)

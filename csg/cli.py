@@ -12,7 +12,7 @@ from csg.commands import check_command
 from csg.config.flags import HELP
 from csg.messages.console import Console
 from csg.messages.exit_codes import run_to_exit_code
-from csg.training.program import digest_program
+from csg.training.program import get_program_digest
 
 COMMANDS: Final = {
     "train": "train one configuration, or go on with it",
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Console().print("\n".join(["usage: csg COMMAND [flags] (csg COMMAND --help shows them)", "", *lines]))
         return 0
     if arguments and arguments[0] in VERSION:
-        Console().print(f"csg {version('csg-ablation')}, program {digest_program()}")
+        Console().print(f"csg {version('csg-ablation')}, program {get_program_digest()}")
         return 0
 
     def run() -> int:

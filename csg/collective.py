@@ -19,17 +19,17 @@ def get_world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def rank() -> int:
+def get_rank() -> int:
     """Return this process's number, from 0."""
     return dist.get_rank() if get_world_size() > 1 else 0
 
 
 def is_first() -> bool:
     """Whether this process is the one that writes files."""
-    return rank() == 0
+    return get_rank() == 0
 
 
-def barrier() -> None:
+def wait_for_all() -> None:
     """Wait for all processes."""
     if get_world_size() > 1:
         sum_over_processes(torch.zeros(1))
@@ -59,7 +59,7 @@ def check_agreement(found: Mapping[str, int]) -> None:
 
 def get_own_slice(total: int) -> slice:
     """Return this process's contiguous part of ``total`` things; parts differ by at most one thing."""
-    size, number = get_world_size(), rank()
+    size, number = get_world_size(), get_rank()
     return slice(total * number // size, total * (number + 1) // size)
 
 
@@ -113,7 +113,7 @@ def gather_rows(rows: Tensor, *, blocks: int = 1) -> Tensor:
         return rows
     device, count = _get_device(), len(rows) // blocks
     counts = torch.zeros(get_world_size(), dtype=torch.int64)
-    counts[rank()] = count
+    counts[get_rank()] = count
     counts = sum_over_processes(counts)
     padded = torch.zeros(blocks, int(counts.max()), *rows.shape[1:], dtype=rows.dtype, device=device)
     padded[:, :count] = rows.reshape(blocks, count, *rows.shape[1:]).to(device)

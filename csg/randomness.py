@@ -18,7 +18,7 @@ def _make_words(address: tuple[int | str, ...]) -> list[int]:
     return [zlib.crc32(part.encode("utf-8", "surrogateescape")) if isinstance(part, str) else part for part in address]
 
 
-def generator(seed: int, *address: int | str) -> np.random.Generator:
+def make_generator(seed: int, *address: int | str) -> np.random.Generator:
     """Return the generator at an address, such as ``generator(seed, "order", epoch)``."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *_make_words(address)])))
 

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import start_processes
 
-from csg.collective import barrier, check_agreement, gather_rows, sum_over_processes
+from csg.collective import check_agreement, gather_rows, sum_over_processes, wait_for_all
 from csg.data.pair import IGNORED, LabelledImages, Pair
 from csg.parsing import build_config
 from csg.storage.disk import DiskPlace
@@ -147,13 +147,13 @@ def _one(world: int, settings: Mapping[str, Any]) -> Result:
     training = counting(Training(config, pair))
     if cut is not None:
         _train_until(cut, training, checkpoint)
-        barrier()  # a checkpoint is read by processes that started after it was written
+        wait_for_all()  # a checkpoint is read by processes that started after it was written
         training = counting(Training(config, pair))
     reports = list(fit(training, checkpoint=None if cut is None else checkpoint))
     state = training.get_state()
     return {
         "metrics": [{k: v for k, v in report.metrics.items() if "second" not in k} for report in reports],
-        "model": training.get_measured_model().state_dict(),
+        "model": training.make_measured_model().state_dict(),
         "method": dict(leaves(state["method"])),
         "steps": training.learner.steps,
     }

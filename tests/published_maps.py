@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """Cityscapes' labelIds of the nineteen classes."""
@@ -20,7 +20,7 @@ SMALL = (48, 36)
 
 def draw_ids(number: int, size: tuple[int, int], *, plate: int) -> npt.NDArray[np.uint8]:
     """Blocks of ids at random, every class and some void somewhere; ``plate`` is the id of a licence plate."""
-    rng = generator(0, "published maps", number)
+    rng = make_generator(0, "published maps", number)
     ids = np.array([*IDS, 0, 4, plate], dtype=np.uint8)
     coarse = rng.permutation(np.concatenate([ids, rng.choice(ids, 30 - len(ids))])).reshape(5, 6)
     rows, columns = (np.arange(length) * cells // length for length, cells in zip(size[::-1], (5, 6), strict=True))
@@ -29,7 +29,7 @@ def draw_ids(number: int, size: tuple[int, int], *, plate: int) -> npt.NDArray[n
 
 def draw_picture(ids: npt.NDArray[np.uint8], *, real: bool) -> Image.Image:
     """Show each id in a colour of its own, duller where it is ``real``."""
-    colours = generator(1, "published maps").integers(0, 256, size=(256, 3))[ids]
+    colours = make_generator(1, "published maps").integers(0, 256, size=(256, 3))[ids]
     return Image.fromarray((colours // 2 + 64 if real else colours).astype(np.uint8))
 
 
@@ -41,7 +41,7 @@ def write_gta5(root: Path, *, images: int = 8, size: tuple[int, int] = SMALL) ->
         ids = draw_ids(number, size, plate=34)
         draw_picture(ids, real=False).save(root / "images" / f"{number:05d}.png")
         label = Image.fromarray(ids)
-        label.putpalette(generator(2, "palette").integers(0, 256, size=768).tolist())
+        label.putpalette(make_generator(2, "palette").integers(0, 256, size=768).tolist())
         label.save(root / "labels" / f"{number:05d}.png")
     return root
 

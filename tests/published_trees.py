@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 VISDA17_CLASSES = (
     *("aeroplane", "bicycle", "bus", "car", "horse", "knife"),
@@ -22,7 +22,7 @@ LIST = "image_list.txt"
 
 def write_image(path: Path, label: int, number: int, *, real: bool) -> None:
     """Stripes whose direction and colour tell the class; a real image is duller, noisier and of another size."""
-    rng = generator(0, "published tree", str(path.name), label, number, int(real))
+    rng = make_generator(0, "published tree", str(path.name), label, number, int(real))
     width, height = (int(side) for side in rng.integers(40, 72, size=2))
     y, x = np.mgrid[:height, :width]
     angle = np.pi * (label % 6) / 6

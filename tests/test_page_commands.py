@@ -125,7 +125,7 @@ def test_the_space_of_the_page_is_planned_with_a_setting_that_some_trials_lack()
     argv = ["--space", "my_space.py:SPACE", *few_images()]
     flags = parse_flags(SearchOptions, argv, prog="visda_search", description="")
     search = plan_search(flags, Console())
-    assert search.space.get_defaults(search.base)["method.stage3.weight"] == 0.1
+    assert search.space.make_point(search.base)["method.stage3.weight"] == 0.1
     study = optuna.create_study()
     points = []
     for _ in range(20):

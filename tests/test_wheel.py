@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from csg.parsing import list_recipes
-from csg.training.program import digest_program
+from csg.training.program import get_program_digest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("csg", "tune_spaces", "analysis")
@@ -60,7 +60,7 @@ def test_what_the_wheel_holds_plans_a_recipe_and_knows_the_published_figures_in_
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert digest_program() in call("-m", "csg", "--version"), "it is the program that the clone is"
+    assert get_program_digest() in call("-m", "csg", "--version"), "it is the program that the clone is"
     assert "30 epochs = 141,420 iterations" in call("-m", "csg", "train", "--config", "visda17_csg", "--dry-run")
     program = "from analysis.tables import published; print(published.__file__, len(published.read_published()))"
     file, count = call("-c", program).split()

@@ -65,14 +65,14 @@ class Scale:
         if self.kind == "category":
             return [(self.compute_position(text), text) for text in self.categories]
         kept: dict[float, float] = {}
-        for number in self._choose_ticks():
+        for number in self._choose_tick_numbers():
             position = self.compute_position(number)
             if all(abs(position - other) >= CROWDED for other in kept.values()):
                 kept[number] = position
         texts = _format_numbers(list(kept))
         return sorted(zip(kept.values(), texts, strict=True))
 
-    def _choose_ticks(self) -> list[float]:
+    def _choose_tick_numbers(self) -> list[float]:
         """Return the numbers that may have a tick, the most important first."""
         if not self.numbers:
             return []

@@ -178,7 +178,7 @@ def _configure(selected: Selected, flags: Flags[Any]) -> Config:
     """Return a run's configuration, to be measured as the flags say."""
     flat = flatten(flags.config)
     stated = {name: flat[name] for name in flags.stated if name in HOW}
-    return build_config(flatten(selected.place_on(stated.get("train.device"))) | stated)
+    return build_config(flatten(selected.configure_for(stated.get("train.device"))) | stated)
 
 
 def _print_run(found: Evaluated, name: str, console: Console) -> None:

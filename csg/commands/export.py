@@ -103,7 +103,7 @@ def export_to(path: Path, kind: Format, selected: Selected) -> float:
         MismatchError: the difference exceeds ``TOLERANCE``. ``path`` is left as it was.
         UserError: the weights do not fit, or give no probabilities.
     """
-    model = Deployable(selected.build_model(selected.place_on("cpu")))
+    model = Deployable(selected.build_model(selected.configure_for("cpu")))
     side = get_side(selected.config)
     with open_replacement(path) as file, _silence_exporters():
         kind.write(model, side, make_metadata(selected), file)

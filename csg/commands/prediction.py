@@ -20,9 +20,9 @@ from csg.data.reading.image_files import FileStream, ImageFiles
 from csg.data.reading.listing import (
     USUAL,
     PassedOver,
+    choose_images,
     count_passed_over,
     describe_passed_over,
-    keep_images,
     list_files,
 )
 from csg.data.reading.loading import map_in_order
@@ -80,9 +80,9 @@ class Predictor:
         """Build the model of a run's weights on a device.
 
         Raises:
-            UserError: see :meth:`~csg.training.selected.Selected.on` and :meth:`~csg.training.selected.Selected.model`.
+            UserError: see ``configure_for`` and ``build_model`` of :class:`~csg.training.selected.Selected`.
         """
-        config = selected.place_on(device)
+        config = selected.configure_for(device)
         return cls(selected, config, Inference(selected.build_model(config), config))
 
     def __repr__(self) -> str:
@@ -213,7 +213,7 @@ def _list_names(folder: Path) -> tuple[list[str], tuple[PassedOver, ...]]:
         UserError: there is no such folder, or it has no images.
     """
     found = list(list_files(folder))
-    names = [path.relative_to(folder).as_posix() for path in keep_images(found)]
+    names = [path.relative_to(folder).as_posix() for path in choose_images(found)]
     passed_over = count_passed_over(found, folder)
     if not names:
         instead = f"; {describe_passed_over(passed_over)}" if passed_over else ""

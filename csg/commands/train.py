@@ -82,7 +82,7 @@ def _list_next(run: Run, argv: Sequence[str]) -> dict[str, str]:
 def _show_plan(config: Config, console: Console) -> int:
     if config.data.name == "visda17" and config.data.root is None:
         images, classes, sources = visda17.count_published_train_images(config.data), len(visda17.CLASSES), 1
-        console.print(f"data.root is not set: counts are the published ones of {visda17.name_images(config.data)}")
+        console.print(f"data.root is not set: counts are the published ones of {visda17.describe_images(config.data)}")
     else:
         reach_addresses(find_places(config.data, "read", "data."))
         pair = load_pair(config.data)

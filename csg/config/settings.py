@@ -43,7 +43,7 @@ class Section:
 
 
 class NotIdentity:
-    """Marks a setting that says where or how a run is computed, not what. No part of an identity."""
+    """Marks a setting that says where or how a run is computed, not what: it is no part of an identity."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,7 +40,7 @@ for _side in (_Loader, _Dumper):
     )
 
 
-def load(text: str | IO[bytes]) -> Any:
+def load(text: str | bytes) -> Any:
     """Read one document.
 
     Raises:
@@ -66,11 +66,15 @@ def load_file(open_file: Callable[[], AbstractContextManager[IO[bytes]]], path: 
     """
     try:
         with open_file() as file:
-            return load(file)
+            content = file.read()
     except OSError as error:
         if isinstance(error, FileNotFoundError) or is_machine_fault(error):
             raise
         raise UserError(f"{wanted}cannot read {path} ({error.strerror})") from error
+    except ValueError as error:  # of a path that no file can have
+        raise UserError(f"{wanted}cannot read {path} ({error})") from None
+    try:
+        return load(content)
     except yaml.YAMLError as error:
         raise UserError(f"{wanted}cannot read {path} as YAML: {explain(error)}") from None
     except (ValueError, RecursionError) as error:  # of a date that is none, say

@@ -37,8 +37,8 @@ class OnDisk(Generic[DomainT]):
 
 
 ON_DISK: Final[dict[str, OnDisk[Domain] | OnDisk[MapDomain | Domain]]] = {
-    "visda17": OnDisk(visda17.read, partial(make_pair, title=visda17.name_images)),
-    "folders": OnDisk(folders.read, partial(make_pair, title=folders.name_images)),
+    "visda17": OnDisk(visda17.read, partial(make_pair, title=visda17.describe_images)),
+    "folders": OnDisk(folders.read, partial(make_pair, title=folders.describe_images)),
     "gta5_cityscapes": OnDisk(gta5_cityscapes.read, gta5_cityscapes.make_pair),
 }
 HONOURED: Final[dict[Kind, str]] = {
@@ -62,7 +62,7 @@ def load_domains(config: DataConfig) -> tuple[Domain | MapDomain, ...]:
     if config.name not in ON_DISK:
         raise UserError(f"data.name: expected a pair on disk ({', '.join(ON_DISK)}), found {config.name!r}")
     return _list_domains(
-        _share_settings(config, image_size=DataConfig.image_size, source_images=None, resized_gigabytes=0)
+        _reset_idle_settings(config, image_size=DataConfig.image_size, source_images=None, resized_gigabytes=0)
     )
 
 
@@ -104,7 +104,7 @@ def load_pair(config: DataConfig) -> Pair:
     if config.name not in PAIRS:
         raise UserError(f"data.name: no such pair; expected one of {', '.join(PAIRS)}, found {config.name!r}")
     _refuse_idle_paths(config)
-    pair = _load_once(_share_settings(config, source_images=config.source_images_asked))
+    pair = _load_once(_reset_idle_settings(config, source_images=config.source_images_asked))
     return pair if config.held_out is None else hold_out(pair, config.held_out)
 
 
@@ -116,7 +116,7 @@ def _refuse_idle_paths(config: DataConfig) -> None:
             raise UserError(f"data.{name}: expected data.name={pairs} with it, found data.name={config.name}")
 
 
-def _share_settings(config: DataConfig, **changes: int | None) -> DataConfig:
+def _reset_idle_settings(config: DataConfig, **changes: int | None) -> DataConfig:
     """Set what happens to an image once it is read, and by whom, to one value: trials that differ only there share."""
     return dataclasses.replace(
         config,

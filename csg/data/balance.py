@@ -13,7 +13,7 @@ from torch import Tensor
 from csg.config import DataConfig
 from csg.data.pair import Reading, Stream
 from csg.data.reading.joined import merge_readings
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 APART: Final = 1 << 20
 """Epochs by which the random draws of an image are moved when it comes again within one epoch."""
@@ -39,14 +39,14 @@ def draw_order(stream: Stream, config: DataConfig, *, seed: int, epoch: int) -> 
     """
     count = len(stream)
     if config.balance == "by_size":
-        return torch.from_numpy(generator(seed, "order", epoch).permutation(count))
+        return torch.from_numpy(make_generator(seed, "order", epoch).permutation(count))
     sources = stream.sources
     members = [torch.nonzero(sources == source).flatten() for source in torch.unique(sources).tolist()]
     order = torch.empty(count, dtype=torch.int64)
     for number, images in enumerate(members):
         turns = len(range(number, count, len(members)))
         rounds = [
-            images[torch.from_numpy(generator(seed, "order", epoch, number, again).permutation(len(images)))]
+            images[torch.from_numpy(make_generator(seed, "order", epoch, number, again).permutation(len(images)))]
             + again * count
             for again in range(-(-turns // len(images)))
         ]

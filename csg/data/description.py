@@ -55,9 +55,9 @@ def describe_domain(domain: Domain | MapDomain, seen: Looks) -> dict[str, Any]:
         "readable_images": len(pixels),
         "bytes": int(domain.files.sizes.clip(min=0).sum()),
         **(
-            _per_class(domain.classes, labels=domain.files.labels)
+            _count_per_class(domain.classes, labels=domain.files.labels)
             if isinstance(domain, Domain)
-            else _per_class(domain.classes, pixels=seen.pixels)
+            else _count_per_class(domain.classes, pixels=seen.pixels)
         ),
         **(describe_labels(domain.files, seen.looks) if isinstance(domain, MapDomain) else {}),
         "pixels": {
@@ -81,10 +81,10 @@ def describe_stream(
     # The distorted images are those of source/val.
     plain = pair.streams[SOURCE_VAL] if name == SOURCE_SHIFTED else stream
     if isinstance(stream, LabelledImages):
-        per_class = _per_class(pair.classes, labels=stream.labels)
+        per_class = _count_per_class(pair.classes, labels=stream.labels)
     else:
         parts = list_map_parts(plain)
-        per_class = _per_class(pair.classes, pixels=_count_pixels(parts, domains, seen)) if parts else NOTHING
+        per_class = _count_per_class(pair.classes, pixels=_count_pixels(parts, domains, seen)) if parts else NOTHING
         without = len(plain) - sum(map(len, parts))
         per_class |= {"without_label": without} if without else {}
     return {"images": len(stream), **per_class, "fingerprint": stream.fingerprint}
@@ -100,7 +100,7 @@ def _count_pixels(
     return np.concatenate(known) if known else None
 
 
-def _per_class(
+def _count_per_class(
     classes: Sequence[str], *, labels: Tensor | None = None, pixels: npt.NDArray[np.int64] | None = None
 ) -> dict[str, Any]:
     """Count images per class, and without a label; of maps the images that show it, and its pixels."""

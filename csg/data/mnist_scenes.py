@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from csg.data.pairs import backgrounds
-from csg.data.pairs.plates import Bytes, Digit, Reals, compose, read_alpha
+from csg.data.pairs.plates import Bytes, Digit, Reals, compose, enlarge_alpha
 
 SIDE: Final = 48
 """Of an image, in pixels."""
@@ -27,9 +27,9 @@ def compose_image(digit: Reals, photographs: tuple[Bytes, ...], rng: np.random.G
     Returns:
         (SIDE, SIDE, 3) colours.
     """
-    background = backgrounds.photograph(photographs[rng.integers(len(photographs))], SIDE, rng)
+    background = backgrounds.cut_photograph(photographs[rng.integers(len(photographs))], SIDE, rng)
     height = int(rng.integers(HEIGHTS[0], HEIGHTS[1] + 1))
-    return compose(background, [Digit(0, read_alpha(cut_square(digit), height))], rng)[..., :3]
+    return compose(background, [Digit(0, enlarge_alpha(cut_square(digit), height))], rng)[..., :3]
 
 
 def cut_square(digit: Reals) -> Reals:

@@ -28,7 +28,7 @@ from csg.data.views.shifted import shift_stream
 from csg.messages.errors import BadDataError, UserError
 from csg.messages.text import make_one_line
 from csg.messages.wording import pluralize
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 SEED: Final = 17
 """Of the splits: no setting moves it."""
@@ -153,7 +153,7 @@ def split(domain: Domain, fraction: float, setting: str, config: DataConfig) -> 
     for label in range(len(domain.classes)):
         members = torch.nonzero(labels == label).flatten()
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
-        order = generator(SEED, config.name, domain.side, label).permutation(len(members))
+        order = make_generator(SEED, config.name, domain.side, label).permutation(len(members))
         first[members[torch.from_numpy(order[: max(count, 0)])]] = True
     return torch.nonzero(first).flatten(), torch.nonzero(~first).flatten()
 
@@ -177,6 +177,6 @@ def choose_part(labels: Tensor, images: int) -> Tensor:
     chosen = []
     for label, quota in enumerate(quotas.tolist()):
         members = torch.nonzero(labels == label).flatten()
-        order = generator(SEED, "part", label).permutation(len(members))
+        order = make_generator(SEED, "part", label).permutation(len(members))
         chosen.append(members[torch.from_numpy(order[:quota])])
     return torch.cat(chosen).sort().values

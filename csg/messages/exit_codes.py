@@ -15,22 +15,22 @@ class RunsFailedError(Exception):
     """Some runs failed, and all others are done. The message says how many, and what happens to them."""
 
 
-def run_to_exit_code(body: Callable[[], int], *, resumes: bool) -> int:
-    """Call ``body``, and print the error that ended it on standard error in one line.
+def run_to_exit_code(work: Callable[[], int], *, resumes: bool) -> int:
+    """Call ``work``, and print the error that ended it on standard error in one line.
 
     Args:
-        body: returns an exit code.
+        work: returns an exit code.
         resumes: whether the same command continues the work. The message then says so, and Ctrl-C is answered at once.
 
     Returns:
-        The exit code of ``body``; 1 when runs failed; 2 when a flag, a setting or the data cannot be used; 3 when
+        The exit code of ``work``; 1 when runs failed; 2 when a flag, a setting or the data cannot be used; 3 when
         something outside ended it, such as a full disk or an unreachable store; 130 when it was interrupted, by a
         KeyboardInterrupt that may say what is left.
     """
     errors = Console(stderr=True)
     try:
         with answer_interrupts() if resumes else nullcontext():
-            return body()
+            return work()
     except UserError as error:
         errors.complain(error)
         return 2

@@ -128,7 +128,7 @@ def _explain(error: OSError) -> str:
 
 
 def _describe_room(error: OSError) -> str:
-    """Say how much space is free on a full disk, and how much was needed (see ``replacing``)."""
+    """Say how much space is free on a full disk, and how much was needed (see ``open_replacement``)."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return ""
     folder = Path(os.fsdecode(error.filename)).absolute()

@@ -45,7 +45,7 @@ from csg.randomness import seed_torch
 STAGES = (1, 2, 3, 4)
 
 
-def _stage_set(text: str) -> str:
+def _parse_stages(text: str) -> str:
     parts = text.split("+")
     if len(set(parts)) < len(parts) or not set(parts) <= {str(stage) for stage in STAGES}:
         raise ValueError("expected different stages of 1 to 4 joined by +, such as 3+4")
@@ -68,7 +68,7 @@ PER_STAGE = tuple(collect_hints(StageConfig))
 StageSet = Annotated[
     str,
     BeforeValidator(lambda value: str(value) if type(value) is int else value),
-    AfterValidator(_stage_set),
+    AfterValidator(_parse_stages),
 ]
 
 
@@ -117,11 +117,11 @@ class CsgConfig(MethodConfig):
     @property
     def summary(self) -> str:
         """Stages with their pooling and weight, temperature and queue size."""
-        chosen = [self.stage(stage) for stage in self.chosen]
+        chosen = [self.get_stage(stage) for stage in self.chosen]
         stages = " ".join(f"{s}:{c.pooling}*{c.weight:.3g}" for s, c in zip(self.chosen, chosen, strict=True))
         return f"csg {stages} tau={self.temperature:.3g} K={self.queue_size}"
 
-    def stage(self, stage: int) -> StageConfig:
+    def get_stage(self, stage: int) -> StageConfig:
         """Return a chosen stage's settings with nothing left unset."""
         own: StageConfig = getattr(self, f"stage{stage}")
         unset = [name for name in PER_STAGE if getattr(own, name) is None]
@@ -131,11 +131,11 @@ class CsgConfig(MethodConfig):
         """Only the chosen stages have settings: their own, or where those are unset every stage's."""
         flat = {k: value for k, value in flatten(self).items() if k not in PER_STAGE and not re.match(r"stage\d\.", k)}
         for stage in self.chosen:
-            flat |= {f"stage{stage}.{name}": value for name, value in flatten(self.stage(stage)).items()}
+            flat |= {f"stage{stage}.{name}": value for name, value in flatten(self.get_stage(stage)).items()}
         return flat
 
 
-def projection_head(channels: int, width: int) -> nn.Sequential:
+def make_projection_head(channels: int, width: int) -> nn.Sequential:
     """C -> C -> width with a ReLU between: h of equation 2."""
     return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(inplace=True), nn.Linear(channels, width))
 
@@ -152,13 +152,13 @@ class Csg(Method):
     def __init__(self, config: CsgConfig, model: Model, *, teacher: Encoder, seed: int) -> None:
         super().__init__(config, model, teacher=teacher, seed=seed)
         self.config: CsgConfig = config
-        self.stages = {stage: config.stage(stage) for stage in config.chosen}
+        self.stages = {stage: config.get_stage(stage) for stage in config.chosen}
         self.depth = max(self.stages)
         self.projections = nn.ModuleDict()
         self.queues = nn.ModuleDict()
         for stage in self.stages:
             with seed_torch(seed, f"projection stage{stage}"):
-                head = projection_head(model.encoder.channels[stage - 1], config.projection_width)
+                head = make_projection_head(model.encoder.channels[stage - 1], config.projection_width)
             self.projections[f"stage{stage}"] = head.requires_grad_(config.train_projections)
             self.queues[f"stage{stage}"] = KeyQueue(
                 config.queue_size, config.projection_width, seed=seed, purpose=f"queue stage{stage}"
@@ -170,7 +170,7 @@ class Csg(Method):
                 self.key_projections[name] = copy.deepcopy(self.projections[name])
             else:
                 with seed_torch(seed, f"key projection {name}"):
-                    self.key_projections[name] = projection_head(width, config.projection_width)
+                    self.key_projections[name] = make_projection_head(width, config.projection_width)
         self.key_projections.requires_grad_(requires_grad=False)
         self.to(next(model.parameters()))
         attends = any(settings.pooling == "apool" for settings in self.stages.values())

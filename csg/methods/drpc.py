@@ -35,14 +35,14 @@ from csg.collective import gather_rows
 from csg.config import MethodConfig
 from csg.config.settings import NOT_IDENTITY, STRICT, Count, Flat, Place, flatten
 from csg.data.reading.decoding import PixelLimit, decode
-from csg.data.reading.listing import OF_SYSTEM, count_passed_over, describe_passed_over, keep_images, list_files
+from csg.data.reading.listing import OF_SYSTEM, choose_images, count_passed_over, describe_passed_over, list_files
 from csg.data.views.fourier_style import compute_low_amplitudes, with_low_amplitudes
 from csg.losses.pyramid_consistency import pyramid_consistency
 from csg.messages.errors import UserError
 from csg.methods.method import Batch, Method, Term
 from csg.models.encoder import Encoder
 from csg.models.model import Model, Output
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 REMEMBERED = 1024
 """Style images whose amplitudes are kept in memory."""
@@ -131,7 +131,7 @@ class Drpc(Method):
         copies = []
         for copy in range(0 if self.config.randomisation else 1, self.config.compared):  # number 0 is trained on
             radii = torch.tensor([_compute_radius(windows[copy], side) for windows, _ in draws])
-            amplitudes = [styles.get_amplitudes(place, chosen[copy], side) for place, (_, chosen) in enumerate(draws)]
+            amplitudes = [styles.find_amplitudes(place, chosen[copy], side) for place, (_, chosen) in enumerate(draws)]
             styled = with_low_amplitudes(pixels, torch.stack(amplitudes).to(pixels), radii)
             # In the query's memory format, on which the speed of convolutions depends.
             copies.append(torch.empty_like(batch.query).copy_((styled - mean) / std))
@@ -156,7 +156,7 @@ class Drpc(Method):
 
     def _draw(self, epoch: int, index: int, available: int) -> tuple[list[float], list[int]]:
         """Draw a window and a style for each copy of an image; styles all differ where there are enough."""
-        rng = generator(self._seed, "style", epoch, index)
+        rng = make_generator(self._seed, "style", epoch, index)
         copies = self.config.compared
         windows = rng.uniform(0, self.config.style_window, size=copies).tolist()
         chosen = rng.choice(available, size=min(copies, available), replace=False).tolist()
@@ -173,7 +173,7 @@ class BatchStyles:
         self._amplitudes = gather_rows(compute_low_amplitudes(pixels, _compute_radius(window, min(pixels.shape[-2:]))))
         self.available = max(len(everyone) - 1, 1)
 
-    def get_amplitudes(self, place: int, number: int, side: int) -> Tensor:
+    def find_amplitudes(self, place: int, number: int, side: int) -> Tensor:
         """Return those of the ``number``-th image after this worker's ``place``-th; its own where it is alone."""
         return self._amplitudes[(self._places[place] + 1 + number) % len(self._amplitudes)]
 
@@ -188,7 +188,7 @@ class FolderStyles:
             UserError: there are none.
         """
         found = list(list_files(folder))
-        self._files = keep_images(found)
+        self._files = choose_images(found)
         passed_over = describe_passed_over(count_passed_over((one for one in found if one.reason != OF_SYSTEM), folder))
         if not self._files:
             raise UserError(
@@ -202,7 +202,7 @@ class FolderStyles:
         self._read = lru_cache(maxsize=REMEMBERED)(self._read_amplitudes)
         self.available = len(self._files)
 
-    def get_amplitudes(self, place: int, number: int, side: int) -> Tensor:
+    def find_amplitudes(self, place: int, number: int, side: int) -> Tensor:
         """Return those of the ``number``-th image's middle square, resized to ``side``.
 
         Raises:

@@ -38,7 +38,7 @@ from csg.losses.attentional_pooling import attention, attentional_pool, average_
 from csg.losses.distillation import distillation
 from csg.losses.squared_distance import feature_distance
 from csg.messages.errors import UserError
-from csg.methods.csg import StageSet, projection_head
+from csg.methods.csg import StageSet, make_projection_head
 from csg.methods.method import Batch, Method, Term
 from csg.methods.queue import KeyQueue
 from csg.models.encoder import Encoder
@@ -109,7 +109,7 @@ class Gcisg(Method):
             for stage in self.stages:
                 name = f"stage{stage}"
                 with seed_torch(seed, f"projection {name}"):
-                    head = projection_head(model.encoder.channels[stage - 1], config.projection_width)
+                    head = make_projection_head(model.encoder.channels[stage - 1], config.projection_width)
                 self.projections[name] = head
                 self.queues[name] = KeyQueue(
                     config.queue_size, config.projection_width, seed=seed, purpose=f"queue {name}"
@@ -132,10 +132,13 @@ class Gcisg(Method):
 
     def compute_terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """Return one term a chosen stage for each half that is on."""
-        invariance = self._invariance_terms(batch, output) if self.config.invariance_weight else []
-        return [*invariance, *(self._guidance_terms(batch, output, model) if self.config.guidance_weight else [])]
+        invariance = self._compute_invariance_terms(batch, output) if self.config.invariance_weight else []
+        return [
+            *invariance,
+            *(self._compute_guidance_terms(batch, output, model) if self.config.guidance_weight else []),
+        ]
 
-    def _invariance_terms(self, batch: Batch, output: Output) -> list[Term]:
+    def _compute_invariance_terms(self, batch: Batch, output: Output) -> list[Term]:
         encoder = self.follower["encoder"]
         assert isinstance(encoder, Encoder)
         self.frozen["follower"].refresh(encoder)
@@ -158,7 +161,7 @@ class Gcisg(Method):
             terms.append(Term(f"invariance_{name}", value, self.config.invariance_weight, rows=len(query)))
         return terms
 
-    def _guidance_terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
+    def _compute_guidance_terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         frozen = self.frozen["teacher"](batch.query, max(self.stages))
         precision = next(model.parameters()).dtype
         terms = []

@@ -72,7 +72,7 @@ class Miro(Method):
         self.to(next(model.parameters()))
         self.frozen["teacher"] = Teacher(teacher, model.encoder)
 
-    def get_variance(self, stage: int) -> Tensor:
+    def compute_variance(self, stage: int) -> Tensor:
         """Return the (C,) variances of a chosen stage."""
         return F.softplus(self.spreads[f"stage{stage}"]) + LEAST
 
@@ -83,7 +83,7 @@ class Miro(Method):
         # In the weights' precision: of the small difference of two maps bfloat16 would leave two or three digits.
         with torch.autocast(batch.query.device.type, enabled=False):
             for stage in self.stages:
-                variance = self.get_variance(stage)
+                variance = self.compute_variance(stage)
                 trained, anchor = (maps[stage - 1].to(variance.dtype) for maps in (output.maps, frozen))
                 value = gaussian_bound(trained, anchor, variance)
                 terms.append(Term(f"miro_stage{stage}", value, self.config.weight, rows=len(trained)))

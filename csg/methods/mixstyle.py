@@ -25,7 +25,7 @@ from csg.methods.method import Batch, Method
 from csg.models.encoder import Encoder
 from csg.models.model import Model
 from csg.models.style_mixing import Draws, StyleMixing
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 STAGES = (1, 2, 3)
 """Stages that can be chosen; what is drawn for one does not depend on which are."""
@@ -87,6 +87,6 @@ class MixStyle(Method):
 
     def _draw(self, epoch: int, index: int) -> list[list[float]]:
         """Draw of an image for each stage: whether its batch is mixed, its rank in the random order, and lambda."""
-        rng = generator(self._seed, "mixstyle", epoch, index)
+        rng = make_generator(self._seed, "mixstyle", epoch, index)
         alpha = self.config.alpha
         return [*rng.random((2, len(STAGES))).tolist(), rng.beta(alpha, alpha, len(STAGES)).tolist()]

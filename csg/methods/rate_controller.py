@@ -25,7 +25,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 FACTORS: Final = (0.03, 0.1, 0.3, 1.0)
 """What a group's learning rate can be multiplied by. None goes beyond the configured rate: no draw may diverge."""
@@ -108,7 +108,7 @@ class RateController(nn.Module):
         now, before = ([math.log1p(loss) for loss in means] for means in (self.means[-1], self.means[0]))
         self.state = [1.0, now[0], now[0] - before[0], now[1], now[1] - before[1]]
         probabilities = log_probabilities(self.policy, self._make_tensor(self.state)).exp().cumsum(dim=1)
-        drawn = torch.from_numpy(generator(self.seed, "rate controller", self.decisions).random(len(self.groups)))
+        drawn = torch.from_numpy(make_generator(self.seed, "rate controller", self.decisions).random(len(self.groups)))
         below = (probabilities < drawn.unsqueeze(1)).sum(dim=1)
         self.chosen = below.clamp(max=len(FACTORS) - 1).tolist()
         self.decisions += 1

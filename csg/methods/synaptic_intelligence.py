@@ -58,7 +58,7 @@ class SynapticIntelligence(Method):
             self.register_buffer(_name_buffer("importance", name), torch.zeros_like(weight))
         self._before: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def _credit(self, name: str) -> Tensor:
+    def _get_credit(self, name: str) -> Tensor:
         return self.get_buffer(_name_buffer("credit", name))
 
     def _get_importance(self, name: str) -> Tensor:
@@ -84,14 +84,14 @@ class SynapticIntelligence(Method):
         for name, (weight, _) in self._anchor.pair_with(model.encoder).items():
             if name in self._before:
                 gradient, before = self._before.pop(name)
-                self._credit(name).sub_(gradient * (weight - before))
+                self._get_credit(name).sub_(gradient * (weight - before))
 
     @torch.no_grad()
     def after_epoch(self, model: Model) -> None:
         """Omega = max(omega, 0) / (Delta^2 + xi), Delta being the movement since the start."""
         for name, (weight, anchor) in self._anchor.pair_with(model.encoder).items():
             moved = (weight - anchor).square() + self.config.damping
-            self._get_importance(name).copy_(self._credit(name).clamp(min=0) / moved)
+            self._get_importance(name).copy_(self._get_credit(name).clamp(min=0) / moved)
 
 
 def _name_buffer(kind: str, name: str) -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from csg.metrics.rows import is_degenerate, predict_classes
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 WORST = 0.0
 """The least that an accuracy can be."""
@@ -25,7 +25,7 @@ def choose_partners(count: int, *, seed: int) -> Tensor:
     Returns:
         (count,) indices.
     """
-    ring = generator(seed, "mixval").permutation(count)
+    ring = make_generator(seed, "mixval").permutation(count)
     partners = np.empty(count, dtype=np.int64)
     partners[ring] = np.roll(ring, 1)
     return torch.from_numpy(partners)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 
 def choose_images(count: int, *, limit: int, seed: int) -> Tensor:
@@ -22,4 +22,4 @@ def choose_images(count: int, *, limit: int, seed: int) -> Tensor:
     """
     if count <= limit:
         return torch.arange(count)
-    return torch.from_numpy(np.sort(generator(seed, "validator images").choice(count, limit, replace=False)))
+    return torch.from_numpy(np.sort(make_generator(seed, "validator images").choice(count, limit, replace=False)))

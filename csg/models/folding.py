@@ -21,7 +21,7 @@ class FoldedEncoder(nn.Module):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(encoder).requires_grad_(requires_grad=False).eval()
-        self._pairs = _convolutions_before_norms(self.encoder) if encoder.folds else []
+        self._pairs = _pair_with_norms(self.encoder) if encoder.folds else []
         for conv_name, norm_name in self._pairs:
             conv = self.encoder.get_submodule(conv_name)
             assert isinstance(conv, nn.Conv2d)
@@ -60,7 +60,7 @@ class FoldedEncoder(nn.Module):
         return maps
 
 
-def _convolutions_before_norms(encoder: Encoder) -> list[tuple[str, str]]:
+def _pair_with_norms(encoder: Encoder) -> list[tuple[str, str]]:
     """Pair each batch norm with the convolution declared just before it; :attr:`Encoder.folds` says what that needs."""
     pairs: list[tuple[str, str]] = []
     previous: tuple[str, nn.Module] | None = None

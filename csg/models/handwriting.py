@@ -30,7 +30,7 @@ from csg.models import encoder as encoders
 from csg.models import resnet
 from csg.models.encoder import Encoder
 from csg.models.resnet import resnet10
-from csg.randomness import generator, seed_torch
+from csg.randomness import make_generator, seed_torch
 from csg.storage.files import digest_file, hold_lock, open_replacement
 from csg.storage.paths import get_home
 
@@ -123,7 +123,7 @@ def train(name: str, *, on_step: OnStep | None = None) -> Encoder:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_LR, total_steps=total)
         for step in range(total):
             epoch, place = divmod(step, per_epoch)
-            order = generator(SEED, "order", epoch).permutation(len(digits))
+            order = make_generator(SEED, "order", epoch).permutation(len(digits))
             chosen = torch.from_numpy(order[place * BATCH : (place + 1) * BATCH])
             images = encoder.normalise(draw(chosen, step)).contiguous(memory_format=torch.channels_last)
             loss = F.cross_entropy(encoder.fc(encoder(images)[-1].mean(dim=(2, 3))), labels[chosen])
@@ -153,7 +153,7 @@ def show_in_scenes(digits: Tensor) -> Draw:
     def draw(chosen: Tensor, step: int) -> Tensor:
         moved = draw_views(digits[chosen, None].float(), step=step).squeeze(1).double().numpy() / 255
         scenes = [
-            mnist_scenes.compose_image(digit, photographs, generator(SEED, "scenes", step, place))
+            mnist_scenes.compose_image(digit, photographs, make_generator(SEED, "scenes", step, place))
             for place, digit in enumerate(moved)
         ]
         return torch.from_numpy(np.stack(scenes)).permute(0, 3, 1, 2)
@@ -163,7 +163,7 @@ def show_in_scenes(digits: Tensor) -> Draw:
 
 def draw_views(images: Tensor, *, step: int) -> Tensor:
     """Turn, scale, shear and shift each of (N, 1, H, W) images by its own amounts, which depend on the step."""
-    rng = generator(SEED, "views", step)
+    rng = make_generator(SEED, "views", step)
     count = len(images)
     angle = torch.from_numpy(rng.uniform(-ROTATION, ROTATION, count) * math.pi / 180)
     scale = torch.from_numpy(rng.uniform(1 - SCALE, 1 + SCALE, (count, 2)))

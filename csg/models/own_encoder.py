@@ -70,7 +70,7 @@ def try_out(encoder: Encoder, setting: str) -> None:
     groups = encoder.list_groups()
     if set(groups) != {"stem", "stage1", "stage2", "stage3", "stage4"}:
         raise UserError(
-            f"{setting}: expected {name}.groups() to name stem and stage1 to stage4, found "
+            f"{setting}: expected {name}.list_groups() to name stem and stage1 to stage4, found "
             f"{', '.join(groups) or 'none'}"
         )
     grouped = [id(one) for modules in groups.values() for module in modules for one in module.parameters()]
@@ -79,6 +79,6 @@ def try_out(encoder: Encoder, setting: str) -> None:
     for named, one in encoder.named_parameters():
         if one.requires_grad and grouped.count(id(one)) != 1:
             raise UserError(
-                f"{setting}: expected each parameter in one of {name}.groups(), found {named} in "
+                f"{setting}: expected each parameter in one of {name}.list_groups(), found {named} in "
                 f"{grouped.count(id(one))}"
             )

@@ -79,7 +79,7 @@ def _list_prefixes(names: Mapping[str, Tensor]) -> list[str]:
 
 @lru_cache(maxsize=2)
 def _read(path: Path, setting: str, _digest: str) -> tuple[Mapping[str, Tensor], ...]:
-    loaded = _safetensors(path, setting) if path.suffix == ".safetensors" else _load_torch(path, setting)
+    loaded = _load_safetensors(path, setting) if path.suffix == ".safetensors" else _load_torch(path, setting)
     if not isinstance(loaded, dict):
         raise UserError(f"{setting}: expected a state dict of tensors in {path}, found {type(loaded).__name__}")
     found = tuple(_find_states(loaded, DEPTH))
@@ -131,7 +131,7 @@ def _load_torch(path: Path, setting: str) -> Any:
         raise _make_unreadable_error(path, setting, error) from error
 
 
-def _safetensors(path: Path, setting: str) -> dict[str, Tensor]:
+def _load_safetensors(path: Path, setting: str) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

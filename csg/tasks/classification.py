@@ -69,7 +69,7 @@ class Classification(Task):
         """
         images = pair.streams[stream]
         averaging = config.data.flip_averaging if pair.flip_averaging else "none"
-        rows = [inference.make_no_rows(len(pair.classes))]
+        rows = [inference.make_empty_rows(len(pair.classes))]
         answers = [torch.empty(0, 2, dtype=torch.int64)]
         for reading in read_batches(images, config, batch=config.train.evaluation_batch_size):
             scores, output = compute_class_scores(inference, inference.prepare_input(reading.views[0]), averaging)

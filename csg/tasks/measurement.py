@@ -142,18 +142,18 @@ class Inference:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Output:
-        """Answer for (N, 3, H, W) images as :meth:`input` returns them."""
+        """Answer for (N, 3, H, W) images as :meth:`prepare_input` returns them."""
         height, width = images.shape[-2:]
         return self._model.answer(self._encoder(images), (height, width), self._head)
 
-    def make_no_features(self) -> Tensor:
+    def make_empty_features(self) -> Tensor:
         """Return the features of no image, (0, C): what a process without images has."""
         parameter = next(self._model.parameters())
         return torch.empty(0, self._model.encoder.channels[-1], dtype=parameter.dtype)
 
-    def make_no_rows(self, classes: int) -> Rows:
+    def make_empty_rows(self, classes: int) -> Rows:
         """Return the rows of no image."""
-        features = self.make_no_features()
+        features = self.make_empty_features()
         nowhere = torch.empty(0, 2, dtype=torch.float64)
         return Rows(torch.empty(0, dtype=torch.int64), nowhere, features.new_empty(0, classes), features)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from csg.config import DataConfig
 from csg.metrics.places import choose_places, rows_of_places
 from csg.models.model import Output
-from csg.randomness import generator
+from csg.randomness import make_generator
 from csg.tasks.measurement import Rows
 from csg.tasks.windows import list_windows
 
@@ -25,7 +25,7 @@ SEED: Final = 29
 
 def choose_window(index: int, windows: int) -> int:
     """Choose one of an image's windows, by the image's number."""
-    return int(generator(SEED, "window", index).integers(windows))
+    return int(make_generator(SEED, "window", index).integers(windows))
 
 
 def cut_window(image: Tensor, index: int, config: DataConfig) -> Tensor:

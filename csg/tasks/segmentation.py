@@ -73,7 +73,7 @@ class Segmentation(Task):
         classes = len(pair.classes)
         confusions: list[Tensor] = []
         features: list[Tensor] = []
-        rows, row_labels = [inference.make_no_rows(classes)], [torch.empty(0, dtype=torch.int64)]
+        rows, row_labels = [inference.make_empty_rows(classes)], [torch.empty(0, dtype=torch.int64)]
         places = [torch.empty(0, dtype=torch.int64)]
         for reading in read_batches(images, config, batch=1):  # images may differ in size
             image, labels, index = reading.views[0][0], reading.labels[0], int(reading.indices)
@@ -89,7 +89,7 @@ class Segmentation(Task):
         left_out = count_skipped(images, len(each), stream)
         if images.has_labels and not each.any():
             raise BadDataError(f"{stream}: expected pixels of some class, found none but void; hold out more images")
-        stacked = torch.stack(features) if features else inference.make_no_features()
+        stacked = torch.stack(features) if features else inference.make_empty_features()
         return Measurement(
             each.sum(dim=0),
             gather_rows(stacked),

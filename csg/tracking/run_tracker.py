@@ -14,7 +14,7 @@ from csg.tracking.view import make_run_address
 from csg.training.mean_run import MeanRun, read_held_out_figures
 from csg.training.record import Record
 from csg.training.run import Run
-from csg.training.selection import SELECTION_SCORE, get_score_after, get_score_metric
+from csg.training.selection import SELECTION_SCORE, compute_score_after, get_score_metric
 
 
 class RunTracker:
@@ -82,7 +82,7 @@ class RunTracker:
         And what the trainings without each source say of one on all sources, where they are finished.
         """
         held_out = read_held_out_figures(self._run) if isinstance(self._run, Run) else {}
-        score = get_score_after(record.epochs, self._run.config)
+        score = compute_score_after(record.epochs, self._run.config)
         if math.isnan(score):
             score = held_out.get(f"selected/{get_score_metric(self._run.config)}", math.nan)
         return held_out | ({} if math.isnan(score) else {SELECTION_SCORE: score})

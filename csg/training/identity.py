@@ -30,7 +30,7 @@ from csg.storage.address import is_address
 from csg.storage.files import digest_file
 from csg.storage.layout import TRAINED, place_at
 from csg.storage.place import Place
-from csg.training.program import digest_program
+from csg.training.program import get_program_digest
 
 KNOWN = {"csg", "torch", *sys.stdlib_module_names}
 """Packages whose classes a method from outside may inherit from without their files being part of its identity."""
@@ -136,7 +136,7 @@ class Identity:
     @classmethod
     def of(cls, config: Config, pair: Pair) -> Identity:
         """Return the identity of ``config`` on ``pair`` under this version of the package."""
-        return cls(compute_config_id(config), config.train.seed, pair.fingerprint, digest_program())
+        return cls(compute_config_id(config), config.train.seed, pair.fingerprint, get_program_digest())
 
     @property
     def name(self) -> str:
@@ -169,12 +169,12 @@ def describe_earlier_runs(output: str) -> str:
     """
     found = map(_RUN_NAME.fullmatch, (place_at(output) / TRAINED).list_names())
     programs = Counter(name["program"] for name in found if name is not None)
-    del programs[digest_program()]
+    del programs[get_program_digest()]
     if not programs:
         return ""
     runs = programs.total()
     digests = f"digest {next(iter(programs))}" if len(programs) == 1 else f"{len(programs)} digests"
     return (
         f"{pluralize(runs, 'run')} below {output} {is_or_are(runs)} from an earlier program ({digests}; now "
-        f"{digest_program()}): kept, and not reused."
+        f"{get_program_digest()}): kept, and not reused."
     )

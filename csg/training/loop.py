@@ -109,7 +109,7 @@ class Training:
             torch.cuda.set_rng_state(state["cuda_random"])
         self.position = Position(**state["position"])
 
-    def get_measured_model(self) -> Model:
+    def make_measured_model(self) -> Model:
         """Return the model whose weights are measured and kept now: the one that trains, or an averaged copy."""
         weights = self.averaging.average()
         if weights is None:
@@ -241,6 +241,6 @@ def measure_epoch(training: Training, total: int) -> dict[str, float]:
     if position.skipped:
         metrics[f"{SOURCE_TRAIN}/skipped_images"] = float(position.skipped)
     began = time.perf_counter()
-    metrics |= measure_validation(training.get_measured_model(), config, training.pair, training.unlabelled)
+    metrics |= measure_validation(training.make_measured_model(), config, training.pair, training.unlabelled)
     metrics["evaluation/seconds"] = time.perf_counter() - began
     return {name: value for name, value in metrics.items() if not math.isnan(value)}

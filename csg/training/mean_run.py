@@ -123,7 +123,7 @@ class MeanRun:
         Torch's own random state is each training's, as if it were alone.
 
         Raises:
-            NonFiniteLossError: see :meth:`Run.epochs`.
+            NonFiniteLossError: see :meth:`Run.train`.
         """
         reports = {name: part.train() for name, part in self.parts.items()}
         states = dict.fromkeys(reports, _get_random_state())

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from csg.randomness import generator
+from csg.randomness import make_generator
 from csg.storage.place import Place
 from csg.tasks.measurement import Measurement
 
@@ -22,7 +22,7 @@ def save_outputs(place: Place, measured: Measurement) -> None:
     in every run on the same data, so that runs can be compared image by image. Features are float16.
     """
     count = len(measured.features)
-    kept = np.sort(generator(0, "features kept", count).permutation(count)[:FEATURES_KEPT])
+    kept = np.sort(make_generator(0, "features kept", count).permutation(count)[:FEATURES_KEPT])
     answers = {name: answer.numpy().astype(np.int32) for name, answer in measured.answers.items()}
     if "labels" in answers:
         answers["feature_labels"] = answers["labels"][kept]

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from csg.config import Config
 from csg.data.pair import TARGET_TEST, Pair, Reading
 from csg.losses.attentional_pooling import attention
-from csg.randomness import generator
+from csg.randomness import make_generator
 from csg.storage.place import Place
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference
@@ -32,7 +32,7 @@ def save_pictures(place: Place, inference: Inference, config: Config, pair: Pair
     Images that cannot be read, or differ from the first in size, are left out; without any there is no file.
     """
     stream = pair.streams[TARGET_TEST]
-    drawn = np.sort(generator(0, "pictures", len(stream)).permutation(len(stream))[:SHOWN])
+    drawn = np.sort(make_generator(0, "pictures", len(stream)).permutation(len(stream))[:SHOWN])
     shown: list[dict[str, Tensor]] = []
     size: tuple[int, ...] | None = None
     for index in drawn.tolist():

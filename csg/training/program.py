@@ -57,7 +57,7 @@ def _find_imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def compute_source_digest(root: Path = ROOT) -> str:
+def compute_program_digest(root: Path = ROOT) -> str:
     """Compute ten hexadecimal digits that name the sources that compute, as they are on disk now."""
     digest = sha256()
     for path in find_computing_files(root):
@@ -66,6 +66,6 @@ def compute_source_digest(root: Path = ROOT) -> str:
 
 
 @lru_cache(maxsize=1)
-def digest_program() -> str:
+def get_program_digest() -> str:
     """Return the digest of the sources as they were when this process first asked."""
-    return compute_source_digest()
+    return compute_program_digest()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 
-from csg.collective import ask_first, barrier, check_agreement, is_first
+from csg.collective import ask_first, check_agreement, is_first, wait_for_all
 from csg.config import Config
 from csg.config.settings import flatten
 from csg.data.pair import TARGET_TEST, Pair
@@ -26,7 +26,7 @@ from csg.training.pictures import save_pictures
 from csg.training.protocol import check_protocol
 from csg.training.record import Record, Status, read_record, write_record
 from csg.training.selected import save_selected
-from csg.training.selection import describe_selected, get_score_after, selects_newest
+from csg.training.selection import compute_score_after, describe_selected, selects_newest
 from csg.training.step import NonFiniteLossError
 
 
@@ -149,8 +149,8 @@ class Run:
             epochs = [*self.record.epochs, report.metrics]
             if selects_newest(epochs, self.config):
                 if is_first():
-                    save_selected(self.selected, training.get_measured_model(), self.config, self.pair)
-                barrier()
+                    save_selected(self.selected, training.make_measured_model(), self.config, self.pair)
+                wait_for_all()
             self.record.epochs = epochs
             self.record.status, self.record.error = "running", ""
             self._write()
@@ -173,7 +173,7 @@ class Run:
 
     def score(self, epoch: int) -> float:
         """Return the selection score, after ``epoch`` epochs, of the weights that would be measured then."""
-        return get_score_after(self.record.epochs[:epoch], self.config)
+        return compute_score_after(self.record.epochs[:epoch], self.config)
 
     def finish(self) -> dict[str, float]:
         """Measure target/test, where there is one, on the selected weights, once, and delete the checkpoint.

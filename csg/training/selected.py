@@ -47,7 +47,7 @@ class Selected:
         """Build the architecture, without its starting weights, and load the state.
 
         Args:
-            config: says where to compute, if not where the run did: as :meth:`on` returns it.
+            config: says where to compute, if not where the run did: as :meth:`configure_for` returns it.
 
         Raises:
             UserError: the state is not of this architecture or not finite, or the run's method cannot be found.
@@ -68,7 +68,7 @@ class Selected:
         check_numbers(model, f"{self.place}")
         return model
 
-    def place_on(self, device: str | None) -> Config:
+    def configure_for(self, device: str | None) -> Config:
         """Return the run's configuration with another device; None keeps the run's where it is there, else the CPU.
 
         Raises:

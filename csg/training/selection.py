@@ -53,7 +53,7 @@ def get_selection_score(metrics: Mapping[str, float], config: Config) -> float:
     return metrics[get_score_metric(config)]
 
 
-def get_score_after(epochs: Sequence[Mapping[str, float]], config: Config) -> float:
+def compute_score_after(epochs: Sequence[Mapping[str, float]], config: Config) -> float:
     """Return the selection score of the weights that would be measured after ``epochs``.
 
     NaN of a training on all sources under ``held_out_source``, whose score those without each source have.
@@ -67,7 +67,7 @@ def selects_newest(epochs: Sequence[Mapping[str, float]], config: Config) -> boo
     """Whether the newest of ``epochs`` has, so far, the weights to measure on target/test."""
     if config.selection.epoch == "last":
         return len(epochs) == config.train.epochs
-    return len(epochs) == 1 or get_score_after(epochs, config) > get_score_after(epochs[:-1], config)
+    return len(epochs) == 1 or compute_score_after(epochs, config) > compute_score_after(epochs[:-1], config)
 
 
 def describe_selected(epochs: Sequence[Mapping[str, float]], config: Config) -> dict[str, float]:

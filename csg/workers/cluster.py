@@ -23,7 +23,7 @@ from csg.messages.text import get_first_line
 from csg.storage.address import get_sqlite_path, is_address
 from csg.storage.layout import place_at
 from csg.storage.place import Place
-from csg.workers.cluster_health import check_answers, get_gone_seconds, watch
+from csg.workers.cluster_health import check_answers, read_gone_seconds, watch
 from csg.workers.slots import HEAD, list_resources
 
 JOB_FOLDER = "runtime_resources/working_dir_files"
@@ -40,11 +40,11 @@ def start_ray() -> None:
 
     Raises:
         UserError: no cluster can be joined at RAY_ADDRESS; see :func:`csg.workers.cluster_health.check_answers` and
-            :func:`csg.workers.cluster_health.get_gone_seconds`.
+            :func:`csg.workers.cluster_health.read_gone_seconds`.
     """
     if ray.is_initialized():
         return
-    gone_after = get_gone_seconds()
+    gone_after = read_gone_seconds()
     logging.getLogger("ray").setLevel(logging.ERROR)
     address = os.environ.get("RAY_ADDRESS")
     if address and address != "local":

@@ -148,7 +148,7 @@ def _check_words(address: str, file: int) -> str:
     return text
 
 
-def get_gone_seconds() -> float:
+def read_gone_seconds() -> float:
     """Return how long a cluster in use may not answer; somewhat later Ray would end this process without our words.
 
     Raises:
@@ -186,7 +186,7 @@ def watch(ask: Callable[[], object], in_use: Callable[[], bool], where: str, *, 
         ask: asks the cluster something; where it is gone, this may wait without end, or raise.
         in_use: whether this process still uses the cluster; when it does not, nobody looks any more.
         where: the cluster, in words.
-        gone_after: for how many seconds; see :func:`get_gone_seconds`.
+        gone_after: for how many seconds; see :func:`read_gone_seconds`.
     """
     silence = Silence()
 

@@ -128,13 +128,13 @@ def _check_fits(config: Config, asked: int) -> None:
         )
     if asked > fits:
         raise UserError(
-            f"--concurrency: {asked} runs need {asked} times {_describe_need(config)}; the cluster's {_have(nodes)}; "
-            f"expected at most {fits}"
+            f"--concurrency: {asked} runs need {asked} times {_describe_need(config)}; "
+            f"the cluster's {_describe_nodes(nodes)}; expected at most {fits}"
         )
 
 
 def _describe_shortage(config: Config, nodes: Sequence[Mapping[str, float]]) -> str:
-    return f"a run needs {_describe_need(config)}, each on one node; the cluster's {_have(nodes)}"
+    return f"a run needs {_describe_need(config)}, each on one node; the cluster's {_describe_nodes(nodes)}"
 
 
 def _describe_need(config: Config) -> str:
@@ -143,7 +143,7 @@ def _describe_need(config: Config) -> str:
     return f"{each} and {pluralize(gpus, 'GPU')}" if gpus else each
 
 
-def _have(nodes: Sequence[Mapping[str, float]]) -> str:
+def _describe_nodes(nodes: Sequence[Mapping[str, float]]) -> str:
     each = "; ".join(
         f"{pluralize(node.get('CPU', 0), 'CPU')} and {pluralize(node.get('GPU', 0), 'GPU')}" for node in nodes
     )

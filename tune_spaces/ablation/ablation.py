@@ -23,7 +23,7 @@ from csg.storage.place import Place
 from csg.tracking import TrackingError
 from csg.tracking.tags import Tag
 from csg.training.identity import resolve_settings
-from csg.training.program import digest_program
+from csg.training.program import get_program_digest
 from csg.training.run import Run
 from tune_spaces.ablation.cell_source import CellSource, LastEpochScheduler
 from tune_spaces.ablation.console import AblationConsole
@@ -69,7 +69,7 @@ class Ablation:
         """Names the ablation: same cells, same data and same program give the same one, whatever its seeds."""
         cells = {cell_run.cell.name: resolve_settings(cell_run.config) for cell_run in self.runs}
         data = sorted({cell_run.pair.fingerprint for cell_run in self.runs})
-        what = {"cells": cells, "data": data, "program": digest_program()}
+        what = {"cells": cells, "data": data, "program": get_program_digest()}
         if self.runs[0].config.selection.protocol == "held_out_source":  # its runs get figures that others lack
             what["protocol"] = "held_out_source"
         return f"{self.name}-{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]}"
@@ -134,7 +134,7 @@ def run_ablation(ablation: Ablation, console: Console) -> Outcome:
         source = CellSource(missing, asked=ablation.concurrency)
         if done:
             console.print(f"{len(done)} of {pluralize(len(entries), 'run')} {is_or_are(len(entries))} on record.")
-        driver.open(source.count_slots() if missing else None)
+        driver.open(source.make_slots() if missing else None)
         if done:
             with suppress(TrackingError):  # a store that is away for a while gets them at the end
                 driver.recorder.settle({number: Progress(entries[number], "finished") for number in done})
@@ -143,7 +143,7 @@ def run_ablation(ablation: Ablation, console: Console) -> Outcome:
                 source,
                 LastEpochScheduler(),
                 AblationConsole(console, ablation.study, total=len(entries), ended=len(done)),
-                source.slots,
+                source.make_slots,
                 count=len(missing),
             )
         progress = find_progress(ablation, done | source.ended | driver.recorder.lost.keys())

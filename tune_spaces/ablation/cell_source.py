@@ -33,8 +33,8 @@ class CellSource(Searcher):
         self.broken: UserError | OutsideFaultError | None = None
         """What ends the ablation: a fault outside it, such as a full disk."""
 
-    def count_slots(self) -> Slots:
-        """Return how many runs at a time the cluster takes of those that have not ended."""
+    def make_slots(self) -> Slots:
+        """Make what asks the cluster how many runs at a time it takes of those that have not ended."""
         numbers = [*self._waiting, *self._under_way.values()] or self._configs
         configs = {str(config): config for config in self._get_configs(numbers)}
         return Slots(tuple(configs.values()), asked=self._asked, at_most=len(self._configs))
@@ -50,7 +50,7 @@ class CellSource(Searcher):
         if not self._waiting:
             return Searcher.FINISHED  # type: ignore[no-any-return]
         under_way = self._get_configs(self._under_way.values())
-        place = self.count_slots().choose_next_place(self._get_configs(self._waiting), under_way)
+        place = self.make_slots().choose_next_place(self._get_configs(self._waiting), under_way)
         if place is None:
             return None
         number = self._under_way[trial_id] = self._waiting.pop(place)

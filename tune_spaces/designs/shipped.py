@@ -16,7 +16,7 @@ from tune_spaces.designs.design import Cell, Design
 POOLINGS = {"average": "average pooling", "apool": "A-pool"}
 
 
-def csg(stages: str = "3+4", pooling: str = "apool", **settings: Any) -> dict[str, Any]:
+def change_to_csg(stages: str = "3+4", pooling: str = "apool", **settings: Any) -> dict[str, Any]:
     """Return the changes that make CSG on ``stages``, all pooled alike; what another base says of other stages goes.
 
     Args:
@@ -34,7 +34,7 @@ def csg(stages: str = "3+4", pooling: str = "apool", **settings: Any) -> dict[st
 
 def make_sweep(label: str, values: Iterable[Any], setting: str, *, base: Any, title: str) -> Design:
     """Return a design with a cell for each value of one of CSG's settings, compared with the value ``base``."""
-    cells = tuple(Cell(f"{label} {value:g}", csg(**{setting: value})) for value in values)
+    cells = tuple(Cell(f"{label} {value:g}", change_to_csg(**{setting: value})) for value in values)
     return Design(title=title, base=f"{label} {base:g}", cells=cells)
 
 
@@ -65,14 +65,14 @@ RIVALS = Design(
         Cell("GCISG, invariance alone", {"method.name": "gcisg", "method.guidance_weight": 0.0}),
         Cell("GCISG", {"method.name": "gcisg"}),
         *(
-            Cell(f"CSG, {'stages 3 and 4' if stages == '3+4' else 'stage 4'}, {label}", csg(stages, pooling))
+            Cell(f"CSG, {'stages 3 and 4' if stages == '3+4' else 'stage 4'}, {label}", change_to_csg(stages, pooling))
             for stages in ("4", "3+4")
             for pooling, label in POOLINGS.items()
         ),
         Cell("source only, PASTA", {"method.name": "source_only", "data.augmentation": "pasta"}),
-        Cell("CSG, PASTA", csg() | {"data.augmentation": "pasta"}),
-        Cell("CSG, SWAD", csg() | {"averaging.name": "swad"}),
-        Cell("CSG, WiSE-FT", csg() | {"averaging.name": "wise_ft"}),
+        Cell("CSG, PASTA", change_to_csg() | {"data.augmentation": "pasta"}),
+        Cell("CSG, SWAD", change_to_csg() | {"averaging.name": "swad"}),
+        Cell("CSG, WiSE-FT", change_to_csg() | {"averaging.name": "wise_ft"}),
     ),
 )
 
@@ -87,35 +87,37 @@ COMPONENTS = Design(
     cells=(
         Cell("source only", {"method.name": "source_only"} | PLAIN),
         Cell("source only, augmentation", {"method.name": "source_only"}),
-        Cell("+ contrastive (stage 4)", csg("4", "average") | PLAIN),
-        Cell("+ multi-layer (3 and 4)", csg("3+4", "average") | PLAIN, against="+ contrastive (stage 4)"),
-        Cell("+ A-pool", csg("3+4", "apool") | PLAIN, against="+ multi-layer (3 and 4)"),
-        Cell("+ augmentation (CSG)", csg("3+4", "apool"), against="+ A-pool"),
+        Cell("+ contrastive (stage 4)", change_to_csg("4", "average") | PLAIN),
+        Cell("+ multi-layer (3 and 4)", change_to_csg("3+4", "average") | PLAIN, against="+ contrastive (stage 4)"),
+        Cell("+ A-pool", change_to_csg("3+4", "apool") | PLAIN, against="+ multi-layer (3 and 4)"),
+        Cell("+ augmentation (CSG)", change_to_csg("3+4", "apool"), against="+ A-pool"),
     ),
 )
 STAGES = Design(
     title="Stages that CSG contrasts",
     base="stages 3+4",
-    cells=tuple(Cell(f"stages {stages}", csg(stages)) for stages in ("4", "3", "3+4", "2+3+4", "1+2+3+4")),
+    cells=tuple(Cell(f"stages {stages}", change_to_csg(stages)) for stages in ("4", "3", "3+4", "2+3+4", "1+2+3+4")),
 )
 APOOL = Design(
     title="Stages that CSG pools by attention",
     base="none",
     cells=(
-        Cell("none", csg(pooling="average")),
-        Cell("stage 3", csg(pooling="average") | {"method.stage3.pooling": "apool"}),
-        Cell("stage 4", csg(pooling="average") | {"method.stage4.pooling": "apool"}),
-        Cell("stages 3 and 4", csg()),
+        Cell("none", change_to_csg(pooling="average")),
+        Cell("stage 3", change_to_csg(pooling="average") | {"method.stage3.pooling": "apool"}),
+        Cell("stage 4", change_to_csg(pooling="average") | {"method.stage4.pooling": "apool"}),
+        Cell("stages 3 and 4", change_to_csg()),
     ),
 )
 SCHEDULE = Design(
     title="Learning-rate schedule and layer-wise learning rates, CSG",
     base="both",
     cells=(
-        Cell("both", csg() | {"optim.schedule": "warmup_poly", "optim.backbone_lr_factor": 0.1}),
-        Cell("layer-wise rates alone", csg() | {"optim.schedule": "constant", "optim.backbone_lr_factor": 0.1}),
-        Cell("schedule alone", csg() | {"optim.schedule": "warmup_poly", "optim.backbone_lr_factor": 1.0}),
-        Cell("neither", csg() | {"optim.schedule": "constant", "optim.backbone_lr_factor": 1.0}),
+        Cell("both", change_to_csg() | {"optim.schedule": "warmup_poly", "optim.backbone_lr_factor": 0.1}),
+        Cell(
+            "layer-wise rates alone", change_to_csg() | {"optim.schedule": "constant", "optim.backbone_lr_factor": 0.1}
+        ),
+        Cell("schedule alone", change_to_csg() | {"optim.schedule": "warmup_poly", "optim.backbone_lr_factor": 1.0}),
+        Cell("neither", change_to_csg() | {"optim.schedule": "constant", "optim.backbone_lr_factor": 1.0}),
     ),
 )
 

@@ -15,7 +15,7 @@ from csg.config import Config
 from csg.messages.console import Console
 from csg.storage.place import Place
 from csg.tracking import Tracker, TrackingError, make_recording_error
-from csg.training.program import compute_source_digest, digest_program
+from csg.training.program import compute_program_digest, get_program_digest
 from csg.workers.cluster import check_nodes, check_output, list_inputs, start_ray
 from csg.workers.slots import RoomWatch, Slots
 from tune_spaces.execution.closing import AnotherDriverError, close_on_error
@@ -68,7 +68,7 @@ class Outcome:
     @property
     def reason(self) -> str:
         """Why trials are left, for people."""
-        if compute_source_digest() != digest_program():
+        if compute_program_digest() != get_program_digest():
             return "ended, because the sources of csg changed while it ran"
         return "was interrupted" if self.ending == "interrupted" else "has used up its time budget"
 

@@ -16,7 +16,7 @@ from csg.messages.faults import OutsideFaultError, find_outside_fault, is_proces
 from csg.parsing import build_config, overlay
 from csg.training.loop import EpochReport
 from csg.training.mean_run import MeanRun, open_trial_run
-from csg.training.program import digest_program
+from csg.training.program import get_program_digest
 from csg.training.run import Run
 from csg.workers.run import train_run
 
@@ -112,7 +112,7 @@ class TrainingTrial(tune.Trainable):
             program: digest of the driver's sources.
             data: fingerprints of the driver's data, by trial number, where the driver has loaded them.
         """
-        self._is_outdated = digest_program() != program
+        self._is_outdated = get_program_digest() != program
         self._base = base
         self._data = data
         self._run: Run | MeanRun | None = None

@@ -17,7 +17,7 @@ from ray.tune import TuneError
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError, find_outside_fault, walk_causes
 from csg.messages.interrupts import announce_stop
-from csg.training.program import digest_program
+from csg.training.program import get_program_digest
 from csg.workers.slots import list_resources
 from tune_spaces.execution.trial import NUMBER, configure_trial
 
@@ -93,7 +93,7 @@ def run_trials(
         OutsideFaultError: the store that holds the results does not answer any more, a disk is full, or the like.
     """
     answer = InterruptAnswer()
-    trained = tune.with_parameters(trainable, base=dict(base), program=digest_program(), data=dict(fingerprints))
+    trained = tune.with_parameters(trainable, base=dict(base), program=get_program_digest(), data=dict(fingerprints))
     tuner = tune.Tuner(
         tune.with_resources(trained, functools.partial(place_trial, dict(base))),
         tune_config=tune.TuneConfig(

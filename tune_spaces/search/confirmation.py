@@ -107,7 +107,7 @@ def make_design(search: Search, best: Sequence[TrackedRun]) -> Design:
         Cell(name_cell(search, run), {n: run.params[n] for n in search.space.names if n in run.params}) for run in best
     ]
     if all(cell.name != DEFAULT for cell in cells):
-        cells.append(Cell(DEFAULT, search.space.get_defaults(search.base)))
+        cells.append(Cell(DEFAULT, search.space.make_point(search.base)))
     if search.reference is not None:
         cells.append(Cell(SOURCE_ONLY, search.reference))
     return Design(title=f"Winners of {search.name} under fresh seeds", cells=tuple(cells), base=cells[-1].name)

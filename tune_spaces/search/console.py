@@ -80,17 +80,17 @@ class SearchConsole(DriverCallback):
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """Show an epoch."""
-        row = self._make_row(trial)
+        row = self._update_row(trial)
         row.epoch, row.score = result[EPOCH], result.get(SCORE)
         row.status = get_ending(result, self._epochs) or "running"
         self._print(trial.config[NUMBER])
 
     def on_trial_error(self, *, trial: Any, **info: Any) -> None:
         """Show a failure."""
-        self._make_row(trial).status = "failed"
+        self._update_row(trial).status = "failed"
         self._print(trial.config[NUMBER])
 
-    def _make_row(self, trial: Any) -> Row:
+    def _update_row(self, trial: Any) -> Row:
         row = self._rows.setdefault(trial.config[NUMBER], Row("", began=time.monotonic()))
         row.seconds = time.monotonic() - row.began
         return row

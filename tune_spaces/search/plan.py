@@ -34,7 +34,7 @@ from csg.training.dry_run import check_trainable
 from csg.training.identity import compute_config_id, resolve_settings
 from csg.training.loop import count_steps_per_epoch
 from csg.training.mean_run import MeanRun, open_trial_run
-from csg.training.program import digest_program
+from csg.training.program import get_program_digest
 from csg.training.selection import ASKS, PROTOCOLS, Protocol, get_score_metric
 from tune_spaces.execution.driver import Study
 from tune_spaces.execution.recorder import Entry
@@ -103,7 +103,7 @@ class Search:
             "score": self.score_metric,
             "num_samples": self.options.num_samples,
             "data": self.pair.fingerprint,
-            "program": digest_program(),
+            "program": get_program_digest(),
         }
         digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]
         return f"{self.config.data.name}-{self.config.selection.protocol}-seed{self.options.seed}-{digest}"
@@ -119,13 +119,13 @@ class Search:
         """What makes a trial source only, at the default trial's learning rates; None where that one is source only."""
         if is_source_only(self.config):
             return None
-        default = self.space.get_defaults(self.base).items()
+        default = self.space.make_point(self.base).items()
         return {n: value for n, value in default if not n.startswith(("method.", "averaging."))} | REFERENCE
 
     @cached_property
     def default_id(self) -> str:
         """The identity of the default setting, which the sampler may suggest too."""
-        return compute_config_id(build_config(overlay(self.base, self.space.get_defaults(self.base))))
+        return compute_config_id(build_config(overlay(self.base, self.space.make_point(self.base))))
 
     @property
     def confirmed(self) -> int:

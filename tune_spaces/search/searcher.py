@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError, find_outside_fault
 from csg.parsing import build_config, overlay
-from csg.randomness import generator
+from csg.randomness import make_generator
 from csg.training.identity import compute_config_id
 from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, ROLE, SCORE, Ending, get_ending
 from tune_spaces.search.journal import Event, Journal, list_in_flight
@@ -69,7 +69,7 @@ class JournaledOptunaSearch(Searcher):
         self._fixed = dict(fixed)
         self._references = len(references)
         self._first = [(role, dict(settings)) for role, settings in references]
-        default = space.get_defaults(fixed)
+        default = space.make_point(fixed)
         if self._identify(default) not in {self._identify(settings) for _, settings in self._first}:
             self._first.append(("default", default))
         self._journal = journal
@@ -145,7 +145,7 @@ class JournaledOptunaSearch(Searcher):
 
         Built anew each time, it depends on neither the order in which trials ended nor on a restart.
         """
-        seed = int(generator(self._seed, "suggestion", len(self._suggested)).integers(2**32))
+        seed = int(make_generator(self._seed, "suggestion", len(self._suggested)).integers(2**32))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = TPESampler(

@@ -42,9 +42,9 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> None:
     if best is None:
         console.print("No trial of the space has finished yet, so there is no best configuration.")
         return
-    _keep_best(search, outcome, runs, best)
+    _write_best(search, outcome, runs, best)
     _print_result(search, console, best, _list_finished(runs), queries=queries)
-    _print_next(search, outcome, runs, console)
+    _share_view_and_print_next(search, outcome, runs, console)
 
 
 def _list_finished(runs: list[TrackedRun]) -> list[TrackedRun]:
@@ -82,7 +82,7 @@ def _print_trials(outcome: Outcome, runs: list[TrackedRun], events: list[Event],
         console.print(f"The search {outcome.reason}. Go on with it: the same command with --resume")
 
 
-def _keep_best(search: Search, outcome: Outcome, runs: list[TrackedRun], best: TrackedRun) -> None:
+def _write_best(search: Search, outcome: Outcome, runs: list[TrackedRun], best: TrackedRun) -> None:
     """Write best.yaml, and mark the best trial in the store."""
     tracker = outcome.tracker
     with search.best.open_replacement() as file:
@@ -93,7 +93,7 @@ def _keep_best(search: Search, outcome: Outcome, runs: list[TrackedRun], best: T
     tracker.mark_best(runs, best)
 
 
-def _print_next(search: Search, outcome: Outcome, runs: list[TrackedRun], console: Console) -> None:
+def _share_view_and_print_next(search: Search, outcome: Outcome, runs: list[TrackedRun], console: Console) -> None:
     """Make the view of the search's trials, and print what may be typed next."""
     tracker = outcome.tracker
     verdict = tracker.read(outcome.parent).tags.get(Tag.VERDICT, "").splitlines()  # of an earlier confirmation

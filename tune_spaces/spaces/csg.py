@@ -52,7 +52,7 @@ POOLING = tuple(
 CSG = Space((STAGES, TEMPERATURE, QUEUE_SIZE, *WEIGHTS, *POOLING, *LEARNING_RATES), follows=True)
 
 
-def dense(pair: str, chunks: tuple[int, ...]) -> Space:
+def make_dense_space(pair: str, chunks: tuple[int, ...]) -> Space:
     """Return the space for maps of classes, around a pair's own weight and patches.
 
     Args:
@@ -69,8 +69,8 @@ def dense(pair: str, chunks: tuple[int, ...]) -> Space:
     return Space((STAGES, TEMPERATURE, QUEUE_SIZE, *weights, *POOLING, *cuts, *LEARNING_RATES), follows=True)
 
 
-SEGMENTATION = dense("gta5_cityscapes", (2, 4, 8))
-GLYPH_SCENES = dense("glyph_scenes", (1, 2, 4))
+SEGMENTATION = make_dense_space("gta5_cityscapes", (2, 4, 8))
+GLYPH_SCENES = make_dense_space("glyph_scenes", (1, 2, 4))
 """Its maps are 8x8."""
 CONTRAST = Space((TEMPERATURE, QUEUE_SIZE, *WEIGHTS), follows=True)
 STAGES_ALONE = Space((STAGES, *POOLING), follows=True)

@@ -36,7 +36,7 @@ def narrow_space(
         name: flat.get(name_for_every_stage(name)) if flat.get(name) is None else flat[name] for name in space.names
     }
     pinned = {name for name in space.names if given.keys() & {name, name_for_every_stage(name)}}
-    return space.without(pinned).start_at(start)
+    return space.without(pinned).with_defaults(start)
 
 
 def check_space(space: Space, base: Mapping[str, Any], config: Config) -> None:

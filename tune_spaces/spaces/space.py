@@ -163,7 +163,7 @@ def _is_active(parameter: Float | Choice, point: Mapping[str, Any]) -> bool:
         ) from error
 
 
-def _named(condition: Condition | None) -> str:
+def _name_condition(condition: Condition | None) -> str:
     if condition is None or dataclasses.is_dataclass(condition):
         return repr(condition)
     return f"{getattr(condition, '__module__', '')}.{getattr(condition, '__qualname__', type(condition).__qualname__)}"
@@ -208,8 +208,8 @@ class Space:
         left = tuple(parameter for parameter in self.parameters if parameter.name not in pinned)
         return dataclasses.replace(self, parameters=left)
 
-    def start_at(self, settings: Mapping[str, Any]) -> Space:
-        """Take the defaults from ``settings`` where they have a value: the default trial is then what they say.
+    def with_defaults(self, settings: Mapping[str, Any]) -> Space:
+        """Return the space with the values of ``settings`` as defaults: its default trial is what they say.
 
         Raises:
             UserError: a value that the space does not hold.
@@ -228,10 +228,10 @@ class Space:
 
     def list_corners(self, fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the point of all defaults, and points that take each bound and each option once."""
-        yield self.get_defaults(fixed)
+        yield self.make_point(fixed)
         for parameter in self.parameters:
             for value in (parameter.low, parameter.high) if isinstance(parameter, Float) else parameter.options:
-                yield self.get_defaults(fixed, {parameter.name: value})
+                yield self.make_point(fixed, {parameter.name: value})
 
     def check_conditions(self, fixed: Mapping[str, Any]) -> None:
         """Ask every condition at points that combine the options in all ways, or in COMBINATIONS of them.
@@ -241,13 +241,13 @@ class Space:
         """
         choices = {p.name: p.options for p in self.parameters if isinstance(p, Choice)}
         for options in itertools.islice(itertools.product(*choices.values()), COMBINATIONS):
-            self.get_defaults(fixed, dict(zip(choices, options, strict=True)))
+            self.make_point(fixed, dict(zip(choices, options, strict=True)))
 
     def describe(self) -> list[str]:
         """Describe each parameter in text that is the same in every process."""
-        return [f"{dataclasses.replace(p, when=None)!r} {_named(p.when)}" for p in self.parameters]
+        return [f"{dataclasses.replace(p, when=None)!r} {_name_condition(p.when)}" for p in self.parameters]
 
-    def get_defaults(self, fixed: Mapping[str, Any], chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def make_point(self, fixed: Mapping[str, Any], chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the point of all defaults but for what is ``chosen``, inactive parameters left out.
 
         Args:

@@ -47,7 +47,7 @@ def judge_maps(
         together = np.any(by_label_ids, axis=0)
         if fit_train_ids(together) and (pixels.any() or _holds_train_ids(together)):
             reason = (
-                f"expected label maps of Cityscapes' labelIds, found ids {list_ranges(together)}, which fit its "
+                f"expected label maps of Cityscapes' labelIds, found ids {format_ranges(together)}, which fit its "
                 f"labelTrainIds better; if they are those, set {flag} train_ids; if they are labelIds all the same, "
                 f"set {flag} label_ids"
             )
@@ -56,7 +56,7 @@ def judge_maps(
     if counts and not pixels.any():
         reason = (
             f"expected pixels of some class in the {side}'s {len(counts):,} label maps, found ids "
-            f"{list_ranges(np.any(list(shown.values()), axis=0))} only, all of them void; {flag} says whose ids "
+            f"{format_ranges(np.any(list(shown.values()), axis=0))} only, all of them void; {flag} says whose ids "
             "they are"
         )
         faults.append(Fault("no labelled pixel", place, reason))
@@ -138,7 +138,7 @@ def list_map_parts(stream: Stream) -> list[FileMapStream]:
     return [part for part in parts if isinstance(part, FileMapStream)]
 
 
-def list_ranges(shown: Shown) -> str:
+def format_ranges(shown: Shown) -> str:
     """List ids as ranges: ``0 to 18, 255``."""
     ids = np.flatnonzero(shown)
     runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from csg.data.pair import Reading, Stream
 from csg.data.views.shifted import DISTORTIONS, SEED, Distortion
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 VERSION: Final = 1
 """Raise it whenever the same image would come out otherwise."""
@@ -39,7 +39,7 @@ MAP_DISTORTIONS: Final[dict[str, Distortion]] = {
 
 def distort_picture(image: Tensor, index: int) -> Tensor:
     """Return the (3, H, W) uint8 image as image ``index`` of a stream is distorted."""
-    rng = generator(SEED, "shifted maps", index)
+    rng = make_generator(SEED, "shifted maps", index)
     name = tuple(MAP_DISTORTIONS)[rng.integers(len(MAP_DISTORTIONS))]
     distorted = MAP_DISTORTIONS[name](image[None] / 255, rng)
     return distorted[0].mul(255).round().clamp(0, 255).to(torch.uint8)

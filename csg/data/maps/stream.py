@@ -15,7 +15,7 @@ from csg.data.fault import BadImageError
 from csg.data.maps.crops import centre_crop, make_tensors, random_crop
 from csg.data.maps.label_maps import Bytes
 from csg.data.pair import Reading, Stream
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 
 class MapStream(Stream):
@@ -60,7 +60,7 @@ class MapStream(Stream):
         """
 
         def crop(picture: Image.Image, classes: Bytes, index: int) -> tuple[Tensor, Tensor]:
-            rng = generator(seed, "map crop", epoch, self._first + index)
+            rng = make_generator(seed, "map crop", epoch, self._first + index)
             return random_crop(picture, classes, self._side, rng, mirror=self._mirror)
 
         return self._read(indices, crop, views=views)

@@ -48,7 +48,7 @@ def draw_background(side: int, rng: np.random.Generator) -> Reals:
     return MADE_UP[rng.integers(len(MADE_UP))](side, rng)
 
 
-def photograph(picture: npt.NDArray[np.uint8], side: int, rng: np.random.Generator) -> Reals:
+def cut_photograph(picture: npt.NDArray[np.uint8], side: int, rng: np.random.Generator) -> Reals:
     """Cut a square out of an (H, W, 3) photograph and scale it to (side, side, 3)."""
     cut = int(rng.integers(CUT[0], CUT[1] + 1))
     top, left = (int(rng.integers(length - cut + 1)) for length in picture.shape[:2])
@@ -67,28 +67,28 @@ def _draw_gradient(side: int, rng: np.random.Generator) -> Reals:
     return mixed
 
 
-def _noise(side: int, rng: np.random.Generator) -> Reals:
+def _draw_noise(side: int, rng: np.random.Generator) -> Reals:
     grain: Reals = rng.uniform(30, 225, size=3) + rng.normal(0, rng.uniform(8, 30), size=(side, side, 3))
     return grain.clip(0, 255)
 
 
 def _draw_shapes(side: int, rng: np.random.Generator) -> Reals:
-    canvas = Image.new("RGB", (2 * side, 2 * side), _draw_whole(rng))
+    canvas = Image.new("RGB", (2 * side, 2 * side), _draw_colour(rng))
     draw = ImageDraw.Draw(canvas)
     for _ in range(int(rng.integers(4, 10))):
         x, y = rng.uniform(-0.2, 1.0, size=2) * 2 * side
         width, height = rng.uniform(0.1, 0.7, size=2) * 2 * side
         kind = rng.integers(3)
         if kind == 0:
-            draw.rectangle((x, y, x + width, y + height), fill=_draw_whole(rng))
+            draw.rectangle((x, y, x + width, y + height), fill=_draw_colour(rng))
         elif kind == 1:
-            draw.ellipse((x, y, x + width, y + height), fill=_draw_whole(rng))
+            draw.ellipse((x, y, x + width, y + height), fill=_draw_colour(rng))
         else:
-            draw.polygon([(x, y), (x + width, y + height / 2), (x + width / 3, y + height)], fill=_draw_whole(rng))
+            draw.polygon([(x, y), (x + width, y + height / 2), (x + width / 3, y + height)], fill=_draw_colour(rng))
     return np.asarray(canvas.resize((side, side), Image.Resampling.BOX), dtype=np.float64)
 
 
-def _clouds(side: int, rng: np.random.Generator) -> Reals:
+def _draw_clouds(side: int, rng: np.random.Generator) -> Reals:
     """Value noise: random colours on coarse grids, smooth in between, the finer the weaker."""
     colours = np.zeros((side, side, 3))
     for octave, cells in enumerate((2, 4, 8, 16)):
@@ -100,12 +100,12 @@ def _clouds(side: int, rng: np.random.Generator) -> Reals:
 
 MADE_UP: Final[tuple[Callable[[int, np.random.Generator], Reals], ...]] = (
     _draw_gradient,
-    _noise,
+    _draw_noise,
     _draw_shapes,
-    _clouds,
+    _draw_clouds,
 )
 
 
-def _draw_whole(rng: np.random.Generator) -> tuple[int, int, int]:
+def _draw_colour(rng: np.random.Generator) -> tuple[int, int, int]:
     red, green, blue = (int(value) for value in rng.integers(0, 256, size=3))
     return red, green, blue

@@ -40,7 +40,7 @@ from csg.messages.wording import find_nearest, name_first
 from csg.storage.address import get_last_part
 
 
-def name_images(config: DataConfig) -> str:
+def describe_images(config: DataConfig) -> str:
     """Say which images they are."""
     given = (config.target, config.target_unlabelled)
     real = [f"{get_last_part(folder)}/" for folder in given if folder is not None]
@@ -66,13 +66,13 @@ def read(config: DataConfig) -> tuple[Domain, ...]:
         raise UserError(f"data.source: expected sub-folders for two classes or more, found {classes[0]!r} only")
     parts = name_parts(list(sources)) if len(sources) > 1 else [""]
     domains = [
-        dataclasses.replace(_list_labelled(config, "source", folder, classes, found), part=part)
+        dataclasses.replace(_read_labelled(config, "source", folder, classes, found), part=part)
         for (folder, found), part in zip(sources.items(), parts, strict=True)
     ]
     if config.target is not None:
         folder = Path(config.target)
         domains.append(
-            _list_labelled(config, "target", folder, classes, target)
+            _read_labelled(config, "target", folder, classes, target)
             if target.names
             else list_photographs(config, "data.target", folder, classes)
         )
@@ -100,7 +100,7 @@ def read_target(config: DataConfig, classes: tuple[str, ...]) -> Domain:
             f"{unknown!r} in {config.target}{f'; the nearest is {near!r}' if near else ''}"
         )
     lenient = dataclasses.replace(config, allow_missing_classes=True)
-    return _list_labelled(lenient, "target", Path(config.target), classes, folders)
+    return _read_labelled(lenient, "target", Path(config.target), classes, folders)
 
 
 def _find_target_folders(config: DataConfig, classes: Collection[str]) -> ClassFolders:
@@ -137,7 +137,7 @@ def _rename(folders: ClassFolders, classes: Collection[str], config: DataConfig)
     return rename_folders(folders, read_class_map(config.class_map), classes, config.class_map)
 
 
-def _list_labelled(
+def _read_labelled(
     config: DataConfig, side: Side, folder: Path, classes: tuple[str, ...], folders: ClassFolders
 ) -> Domain:
     if folders.shards is not None:

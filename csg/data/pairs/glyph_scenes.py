@@ -26,11 +26,11 @@ from csg.data.maps.shifted import ShiftedMaps
 from csg.data.maps.stream import ArrayMapStream
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_TRAIN, SOURCE_VAL, TARGET_TEST, TARGET_VAL, Pair
 from csg.data.pairs import backgrounds, glyphs, nist, plates
-from csg.data.pairs.plates import Bytes, Digit, Reals, compose, read_alpha, render_alpha
+from csg.data.pairs.plates import Bytes, Digit, Reals, compose, enlarge_alpha, render_alpha
 from csg.data.pairs.rendered import load_or_render
 from csg.data.reading.cache import get_cache_folder
 from csg.messages.errors import UserError
-from csg.randomness import generator
+from csg.randomness import make_generator
 from csg.storage.files import digest_file
 
 CLASSES: Final = ("background", *glyphs.CLASSES)
@@ -116,20 +116,20 @@ class Rendering:
 
     def compose_scene(self, split: str, index: int) -> Bytes:
         """Return a scene as (SIDE, SIDE, 4): red, green, blue and class."""
-        rng = generator(SEED, "glyph scenes", split, index)
+        rng = make_generator(SEED, "glyph scenes", split, index)
         if split in self.photographs:
             photographs = self.photographs[split]
-            background = backgrounds.photograph(photographs[rng.integers(len(photographs))], SIDE, rng)
+            background = backgrounds.cut_photograph(photographs[rng.integers(len(photographs))], SIDE, rng)
         else:
             background = backgrounds.draw_background(SIDE, rng)
         number = int(rng.integers(DIGITS[0], DIGITS[1] + 1))
-        return compose(background, [self._digit(split, rng) for _ in range(number)], rng)
+        return compose(background, [self._draw_digit(split, rng) for _ in range(number)], rng)
 
-    def _digit(self, split: str, rng: np.random.Generator) -> Digit:
+    def _draw_digit(self, split: str, rng: np.random.Generator) -> Digit:
         height = int(rng.integers(HEIGHTS[0], HEIGHTS[1] + 1))
         if split in self.handwritten:
             chosen = int(rng.choice(self.handwritten[split]))
-            return Digit(1 + int(self.labels[chosen]), read_alpha(self.digits[chosen], height))
+            return Digit(1 + int(self.labels[chosen]), enlarge_alpha(self.digits[chosen], height))
         number = int(rng.integers(2**31))
         fonts = split.removeprefix("source_")
         return Digit(1 + number % len(glyphs.CLASSES), render_alpha(glyphs.draw_glyph(fonts, number), height))

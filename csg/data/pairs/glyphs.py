@@ -39,7 +39,7 @@ from csg.data.pairs.rendered import Images, load_or_render
 from csg.data.reading.cache import get_cache_folder
 from csg.data.views.shifted import shift_stream
 from csg.messages.errors import UserError
-from csg.randomness import generator
+from csg.randomness import make_generator
 from csg.storage.files import digest_file
 
 CLASSES: Final = tuple("0123456789")
@@ -135,7 +135,7 @@ def render_split(split: str, images: int) -> Images:
 
 def draw_glyph(split: str, index: int) -> nist.Bitmap:
     """Draw glyph ``index`` of a split, a function of these two alone, as a (CANVAS, CANVAS) bitmap."""
-    rng = generator(SEED, "glyphs", split, index)
+    rng = make_generator(SEED, "glyphs", split, index)
     digit = CLASSES[index % len(CLASSES)]
     font = _load_font(FONTS[split][index // len(CLASSES) % len(FONTS[split])])
     pen = int(rng.integers(PENS))
@@ -179,7 +179,7 @@ def split_target(labels: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
     Raises:
         UserError: one of the two would miss a class.
     """
-    val, test = split_by_class(labels, fraction, generator(SEED, "glyphs", "target"))
+    val, test = split_by_class(labels, fraction, make_generator(SEED, "glyphs", "target"))
     for part in (val, test):
         if len(torch.unique(labels[part])) < len(CLASSES):
             raise UserError(

@@ -43,7 +43,7 @@ from csg.data.reading.spelling import compose_letters
 from csg.data.splitting import SEED, choose_part
 from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 GTA5: Final = "the folder of GTA5 with images/ and labels/"
 PICTURES: Final = "leftImg8bit"
@@ -155,7 +155,7 @@ def split_share(places: Tensor, fraction: float, side: str) -> tuple[Tensor, Ten
         Two ascending tensors, a function of the number of places alone.
     """
     count = max(min(max(round(fraction * len(places)), 1), len(places) - 1), 0)
-    order = torch.from_numpy(generator(SEED, "gta5_cityscapes", side).permutation(len(places)))
+    order = torch.from_numpy(make_generator(SEED, "gta5_cityscapes", side).permutation(len(places)))
     return places[order[:count].sort().values], places[order[count:].sort().values]
 
 

@@ -62,9 +62,9 @@ def normalise_strokes(bitmap: Bitmap) -> Bitmap:
     """Erode strokes that cover too much of the frame, dilate strokes that cover too little."""
     ink = int(bitmap.sum())
     for _ in range((ink > THICK) + (ink > THICKEST)):
-        bitmap = ~_dilated(~bitmap, outside=True)
+        bitmap = ~_dilate(~bitmap, outside=True)
     for _ in range((ink < THIN) + (ink < THINNEST)):
-        bitmap = _dilated(bitmap, outside=False)
+        bitmap = _dilate(bitmap, outside=False)
     return bitmap
 
 
@@ -95,7 +95,7 @@ def _find_nearest(found: int, wanted: int) -> npt.NDArray[np.int64]:
     return places
 
 
-def _dilated(bitmap: Bitmap, *, outside: bool) -> Bitmap:
+def _dilate(bitmap: Bitmap, *, outside: bool) -> Bitmap:
     """Or of a pixel and its four neighbours; ``outside`` is what lies beyond the frame."""
     framed = np.pad(bitmap, 1, constant_values=outside)
     return framed[1:-1, 1:-1] | framed[:-2, 1:-1] | framed[2:, 1:-1] | framed[1:-1, :-2] | framed[1:-1, 2:]

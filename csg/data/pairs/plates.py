@@ -67,7 +67,7 @@ def render_alpha(glyph: npt.NDArray[np.bool_], height: int) -> Reals:
     return np.asarray(drawn, dtype=np.float64).clip(0, 1)
 
 
-def read_alpha(ink: Reals, height: int) -> Reals:
+def enlarge_alpha(ink: Reals, height: int) -> Reals:
     """Enlarge an (8, 8) digit smoothly to ``height`` rows and give its strokes an edge."""
     drawn = Image.fromarray(ink.astype(np.float32)).resize((height, height), Image.Resampling.BICUBIC)
     alpha = ((np.asarray(drawn, dtype=np.float64) - EDGE[0]) / (EDGE[1] - EDGE[0])).clip(0, 1)

@@ -38,7 +38,7 @@ TRAIN_IMAGES: Final = 152_397
 """In the published ``train/``."""
 
 
-def name_images(config: DataConfig) -> str:
+def describe_images(config: DataConfig) -> str:
     """Say which images they are."""
     return f"synthetic renders -> real photographs (VisDA-17, {config.target_split}/)"
 

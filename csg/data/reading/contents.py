@@ -66,7 +66,7 @@ def read_stamps(folder: str, names: Sequence[bytes]) -> Stamps:
     recent = np.flatnonzero((left > 0) & (changed != ABSENT))
     if len(recent):
         time.sleep(min(int(left.max()), _COARSE_TICK) / 1e9)
-        stamps[recent] = [_stamp(paths[place]) for place in recent.tolist()]
+        stamps[recent] = [_read_stamp(paths[place]) for place in recent.tolist()]
     return stamps
 
 
@@ -74,7 +74,7 @@ def _read_stamps(paths: Sequence[bytes], waiting: WaitingLines) -> Stamps:
     """Return (N, 4) stamps; of many files several at a time, for a disk at the other end of a network answers late."""
 
     def read(part: Sequence[bytes]) -> Stamps:
-        return np.array([_stamp(path) for path in part], dtype=np.int64).reshape(-1, 4)
+        return np.array([_read_stamp(path) for path in part], dtype=np.int64).reshape(-1, 4)
 
     if len(paths) < LOOKED_UP:
         return read(paths)
@@ -234,7 +234,7 @@ def _read_memory(path: Path | None) -> npt.NDArray[np.void]:
     return kept if kept.dtype == _ENTRY and kept.ndim == 1 else nothing
 
 
-def _stamp(path: bytes) -> tuple[int, int, int, int]:
+def _read_stamp(path: bytes) -> tuple[int, int, int, int]:
     try:
         found = os.stat(path)  # noqa: PTH116 (a Path a file would double the time)
     except OSError as error:

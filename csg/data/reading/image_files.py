@@ -24,7 +24,7 @@ from csg.data.reading.contents import Contents, Digests, Stamps, read_stamps
 from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, centre_crop, read_bytes, read_resized
 from csg.data.reading.resized import ResizedImages
 from csg.data.reading.spelling import place_in_order
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class FileStream(LabelledImages):
 
         def cut_crops(image: Tensor, index: int) -> list[Tensor]:
             return [
-                random_crop(image, self._side, generator(seed, "crop", epoch, self._first + index, view))
+                random_crop(image, self._side, make_generator(seed, "crop", epoch, self._first + index, view))
                 for view in range(views)
             ]
 

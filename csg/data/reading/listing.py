@@ -138,7 +138,7 @@ def list_image_files(folder: Path | str) -> list[Path]:
     Raises:
         UserError: ``folder`` is no folder, or one below it cannot be listed.
     """
-    return keep_images(list_files(folder))
+    return choose_images(list_files(folder))
 
 
 def list_image_names(folder: Path | str, waiting: WaitingLines | None = None) -> list[str]:
@@ -163,7 +163,7 @@ def _refuse_closed(place: Path | str) -> NoReturn:
     raise UserError(f"{place}: expected a folder that can be listed; change its permissions or remove it")
 
 
-def keep_images(found: Iterable[Found]) -> list[Path]:
+def choose_images(found: Iterable[Found]) -> list[Path]:
     """Return the images among files, sorted.
 
     Raises:

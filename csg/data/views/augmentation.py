@@ -21,7 +21,7 @@ from csg.data.pair import Stream
 from csg.data.views.colour_jitter import colour_jitter
 from csg.data.views.operations import OPERATIONS
 from csg.data.views.pasta import pasta
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 Apply = Callable[[Tensor, Tensor], Tensor]
 _OPERATIONS: Final = tuple(OPERATIONS.values())
@@ -98,7 +98,7 @@ def rand_augment(
     if indices.shape != images.shape[:1]:
         raise ValueError(f"indices: expected one for each of {len(images)} images, found shape {tuple(indices.shape)}")
     draws = [
-        generator(seed, "augmentation", epoch, index, view).random((ops, 2)).tolist() for index in indices.tolist()
+        make_generator(seed, "augmentation", epoch, index, view).random((ops, 2)).tolist() for index in indices.tolist()
     ]
     # A grey image that was expanded to three channels is worked on once: every operation treats channels alike.
     grey = images.stride(1) == 0

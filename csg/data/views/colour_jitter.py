@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from csg.data.views.operations import OPERATIONS
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 FACTORS: Final = ("brightness", "contrast", "color")
 """RandAugment's operations whose amount is a factor, 1 leaving an image as it is."""
@@ -34,7 +34,9 @@ def colour_jitter(images: Tensor, *, indices: Tensor, seed: int, epoch: int, str
     """
     if len(images) == 0:
         return images
-    draws = [generator(seed, "jitter", epoch, index).uniform(-1, 1, len(FACTORS) + 1) for index in indices.tolist()]
+    draws = [
+        make_generator(seed, "jitter", epoch, index).uniform(-1, 1, len(FACTORS) + 1) for index in indices.tolist()
+    ]
     amounts = strength * torch.from_numpy(np.stack(draws)).float()
     jittered = images
     for name, amount in zip(FACTORS, amounts.T, strict=False):

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,7 +44,7 @@ def pasta(
     spread = compute_spread(images.shape[-2], images.shape[-1], alpha=alpha, k=k, beta=beta)
     perturbed = torch.empty(images.shape, dtype=torch.uint8)
     for place, index in enumerate(indices.tolist()):
-        noise = generator(seed, "pasta", epoch, index, view).normal(1.0, spread, size=images.shape[1:])
+        noise = make_generator(seed, "pasta", epoch, index, view).normal(1.0, spread, size=images.shape[1:])
         perturbed[place] = torch.from_numpy(with_noise(images[place].double().numpy(), noise))
     return perturbed
 

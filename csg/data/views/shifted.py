@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from csg.data.pair import LabelledImages, Reading
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 SEED: Final = 17
 """Of the distortions: no setting moves it."""
@@ -72,7 +72,7 @@ def _distort_images(plain: Tensor, indices: Tensor) -> Tensor:
 
 def distort(image: Tensor, index: int) -> Tensor:
     """Return the (1, 3, S, S) uint8 image as image ``index`` of a stream is distorted."""
-    rng = generator(SEED, "shifted", index)
+    rng = make_generator(SEED, "shifted", index)
     name = tuple(DISTORTIONS)[rng.integers(len(DISTORTIONS))]
     return DISTORTIONS[name](image / 255, rng).mul(255).round().clamp(0, 255).to(torch.uint8)
 

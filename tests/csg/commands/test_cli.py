@@ -15,7 +15,7 @@ import torch
 from csg import cli
 from csg.commands import opening
 from csg.models import make_encoder
-from csg.training.program import digest_program
+from csg.training.program import get_program_digest
 from tests.few_images import few_images
 from tune_spaces import visda_ablation, visda_search
 
@@ -177,7 +177,7 @@ def test_no_command_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_version_names_the_program_that_runs_are_known_by(capsys: pytest.CaptureFixture[str]) -> None:
     code, said = run(cli.main, ["--version"], capsys)
-    assert code == 0 and said == f"csg {version('csg-ablation')}, program {digest_program()}"
+    assert code == 0 and said == f"csg {version('csg-ablation')}, program {get_program_digest()}"
 
 
 def test_output_that_nobody_reads_to_its_end_is_no_error_to_show() -> None:

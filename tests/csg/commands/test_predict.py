@@ -220,9 +220,9 @@ def test_a_run_on_a_gpu_is_used_on_the_cpu_where_there_is_no_gpu(trained: Run, m
         DiskPlace(edited(trained.selected.local, config=config | {"train.device": "cuda"}))
     )
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert selected.place_on(None).train.device == "cpu"
+    assert selected.configure_for(None).train.device == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert [selected.place_on(device).train.device for device in (None, "cpu")] == ["cuda", "cpu"]
+    assert [selected.configure_for(device).train.device for device in (None, "cpu")] == ["cuda", "cpu"]
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

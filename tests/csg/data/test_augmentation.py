@@ -13,7 +13,7 @@ from csg.config import DataConfig
 from csg.data.pair import LabelledImages
 from csg.data.views.augmentation import draw_views, rand_augment
 from csg.data.views.operations import OPERATIONS
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 ONE_SIDED = ["solarize", "posterize"]
 MOVING = ["rotate", "shear_x", "shear_y", "translate_x", "translate_y"]
@@ -21,7 +21,7 @@ MOVING = ["rotate", "shear_x", "shear_y", "translate_x", "translate_y"]
 
 def colour(length: int = 32, side: int = 32) -> torch.Tensor:
     """Smooth random images, as photos are, with some noise."""
-    rng = generator(0, "test", length, side)
+    rng = make_generator(0, "test", length, side)
     coarse = torch.from_numpy(rng.random((length, 3, 5, 5))).float()
     images = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear") * 200
     return (images + torch.from_numpy(rng.random((length, 3, side, side))).float() * 55).to(torch.uint8)
@@ -49,7 +49,7 @@ def test_an_image_is_augmented_alike_alone_and_in_any_batch(side: int) -> None:
     batch = augment(images, range(64))
     alone = torch.cat([augment(images[place : place + 1], [place]) for place in range(64)])
     assert torch.equal(batch, alone)
-    order = torch.from_numpy(generator(0, "order").permutation(64))
+    order = torch.from_numpy(make_generator(0, "order").permutation(64))
     assert torch.equal(augment(images[order], order.tolist()), batch[order])
 
 
@@ -97,7 +97,7 @@ def test_seed_epoch_and_view_each_change_the_draws(other: dict[str, int]) -> Non
 
 
 def test_all_operations_are_drawn_about_equally_often_and_both_ways() -> None:
-    draws = np.array([generator(0, "augmentation", 0, index, 0).random((1, 2))[0] for index in range(2800)])
+    draws = np.array([make_generator(0, "augmentation", 0, index, 0).random((1, 2))[0] for index in range(2800)])
     counts = np.bincount((draws[:, 0] * 14).astype(int), minlength=14)
     assert counts.min() > 150
     assert counts.max() < 250

@@ -21,7 +21,7 @@ from csg.data.pairs import backgrounds, glyph_scenes, glyphs, plates
 from csg.data.pairs.glyph_scenes import CLASSES, SCENES, SIDE, Rendering
 from csg.data.pairs.plates import Digit, compose
 from csg.messages.errors import UserError
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 IMAGES = 24
 
@@ -125,7 +125,7 @@ def test_a_background_has_pixels_of_its_own_third_only(monkeypatch: pytest.Monke
         assert scenes.shape == (30, SIDE, SIDE, 3) and (scenes == value).all()
     ink = np.pad(np.ones((20, 8)), ((4, 4), (10, 10)))
     learned = backgrounds.load_photographs("pretraining")
-    images = np.stack([mnist_scenes.compose_image(ink, learned, generator(0, number)) for number in range(30)])
+    images = np.stack([mnist_scenes.compose_image(ink, learned, make_generator(0, number)) for number in range(30)])
     assert images.shape == (30, mnist_scenes.SIDE, mnist_scenes.SIDE, 3)
     assert (images[:, [0, 0, -1, -1], [0, -1, 0, -1]] == 100).all(), "a plate's corners are round"
     assert (images != 100).any(axis=(1, 2, 3)).all()
@@ -168,8 +168,8 @@ def test_a_pixel_is_of_the_topmost_plate_that_covers_half_of_it(seed: int, numbe
     rng = np.random.default_rng(seed)
     grey = np.full((SIDE, SIDE, 3), 128.0)
     digits = [Digit(1 + place, rng.random((int(rng.integers(20, 31)), 18))) for place in range(number)]
-    places = generator(seed, "places")
-    whole = compose(grey, digits, generator(seed, "places"))
+    places = make_generator(seed, "places")
+    whole = compose(grey, digits, make_generator(seed, "places"))
     # The same draws, digit by digit: each call lays one more on what is there.
     expected = np.zeros((SIDE, SIDE), dtype=np.uint8)
     for digit in digits:
@@ -203,7 +203,7 @@ def test_a_plate_differs_in_brightness_from_what_surrounds_it(rendering: Renderi
 def test_handwriting_and_glyphs_become_opaque_strokes_of_the_height_that_was_asked_for(rendering: Rendering) -> None:
     for index in range(30):
         for height in (20, 25, 30):
-            written = plates.read_alpha(rendering.digits[index], height)
+            written = plates.enlarge_alpha(rendering.digits[index], height)
             drawn = plates.render_alpha(glyphs.draw_glyph("train", index), height)
             for alpha in (written, drawn):
                 assert alpha.shape[0] == height and 1 <= alpha.shape[1] <= SIDE
@@ -224,9 +224,9 @@ def test_ink_lies_in_the_middle_of_its_plate() -> None:
 
 def test_the_four_made_up_backgrounds_all_occur_and_differ() -> None:
     for make in backgrounds.MADE_UP:
-        colours = make(SIDE, generator(0, "test"))
+        colours = make(SIDE, make_generator(0, "test"))
         assert colours.shape == (SIDE, SIDE, 3) and colours.min() >= 0 and colours.max() <= 255 and colours.std() > 5
-    kinds = {int(generator(glyph_scenes.SEED, "glyph scenes", "source_train", n).integers(4)) for n in range(40)}
+    kinds = {int(make_generator(glyph_scenes.SEED, "glyph scenes", "source_train", n).integers(4)) for n in range(40)}
     assert kinds == {0, 1, 2, 3}
 
 

@@ -27,7 +27,7 @@ from csg.data.maps.label_maps import (
     read_ids,
 )
 from csg.data.pair import IGNORED
-from csg.randomness import generator
+from csg.randomness import make_generator
 from tests.published_maps import IDS
 
 
@@ -38,7 +38,7 @@ def class_map(path: Path | str, content: bytes, table: Bytes) -> Bytes:
 def png(ids: np.ndarray, mode: str = "L") -> bytes:
     image, file = Image.fromarray(ids.astype(np.uint8)), BytesIO()
     if mode == "P":
-        image.putpalette(generator(0, "colours").integers(0, 256, size=768).tolist())
+        image.putpalette(make_generator(0, "colours").integers(0, 256, size=768).tolist())
     (image if mode in ("L", "P") else image.convert(mode)).save(file, "png")
     return file.getvalue()
 
@@ -124,14 +124,14 @@ def test_a_crops_labels_are_those_of_its_pixels(
 
 def test_all_scales_places_and_both_directions_occur() -> None:
     picture, classes = coordinates(100, 100, 0)
-    crops = [random_crop(picture, classes, 40, generator(seed, "test"), mirror=True)[1] for seed in range(300)]
+    crops = [random_crop(picture, classes, 40, make_generator(seed, "test"), mirror=True)[1] for seed in range(300)]
     steps = [int(crop[0, -1] - crop[0, 0]) for crop in crops]
     counts = {scale: sum(abs(abs(step) - 39 / scale) <= 1 for step in steps) for scale in SCALES}
     assert sum(counts.values()) == 300 and min(counts.values()) > 70
     assert 110 < sum(step < 0 for step in steps) < 190
     smallest = [int(crop.min()) for crop in crops]
     assert min(smallest) == 0 and max(int(crop.max()) for crop in crops) == 99 and len(set(smallest)) > 40
-    plain = [random_crop(picture, classes, 40, generator(seed, "test"), mirror=False)[1] for seed in range(60)]
+    plain = [random_crop(picture, classes, 40, make_generator(seed, "test"), mirror=False)[1] for seed in range(60)]
     assert all(int(crop[0, -1] - crop[0, 0]) > 0 for crop in plain)
 
 
@@ -146,12 +146,12 @@ def test_a_centre_crop_is_the_middle_at_the_images_own_size() -> None:
 
 
 def test_a_scaled_crop_is_cut_out_of_the_scaled_image() -> None:
-    rng = generator(0, "noise")
+    rng = make_generator(0, "noise")
     picture = Image.fromarray(rng.integers(0, 256, (80, 96, 3), dtype=np.uint8))
     classes = rng.integers(0, 19, (80, 96), dtype=np.uint8)
     for seed in range(20):
-        pixels, labels = random_crop(picture, classes, 48, generator(seed, "test"), mirror=False)
-        draws = generator(seed, "test")
+        pixels, labels = random_crop(picture, classes, 48, make_generator(seed, "test"), mirror=False)
+        draws = make_generator(seed, "test")
         scale = SCALES[draws.integers(3)]
         width, height = round(96 * scale), round(80 * scale)
         left, top = (int(draws.integers(length - 48 + 1)) for length in (width, height))

@@ -21,9 +21,9 @@ from csg.data.reading.listing import (
     NO_SUFFIX,
     OF_SYSTEM,
     PassedOver,
+    choose_images,
     count_passed_over,
     describe_passed_over,
-    keep_images,
     list_files,
     list_image_files,
     list_image_names,
@@ -165,7 +165,7 @@ def test_a_folder_that_cannot_be_listed_is_named_unless_a_system_keeps_it(
     found = list(list_files(tmp_path))
     assert {one.path.name: one.reason for one in found} == {"1.png": None, "lost+found": OF_SYSTEM, "closed": CLOSED}
     with pytest.raises(UserError, match="closed: expected a folder that can be listed"):
-        keep_images(found)
+        choose_images(found)
     (tmp_path / "closed").rmdir()
     assert list_image_files(tmp_path) == [tmp_path / "1.png"]
 

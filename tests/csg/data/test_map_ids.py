@@ -15,7 +15,7 @@ from csg import cli
 from csg.config import DataConfig
 from csg.data import load_pair
 from csg.data.check import check, verify
-from csg.data.maps.judgement import list_ranges
+from csg.data.maps.judgement import format_ranges
 from csg.data.maps.label_maps import (
     CLASS_IDS,
     CLASSES,
@@ -258,4 +258,4 @@ def test_ids_fit_the_table_in_which_fewer_are_void(ids: tuple[int, ...], fit: bo
 def test_ids_are_listed_as_ranges() -> None:
     shown = np.zeros(256, dtype=np.bool_)
     shown[[0, 1, 2, 7, 254, 255]] = True
-    assert list_ranges(shown) == "0 to 2, 7, 254 to 255"
+    assert format_ranges(shown) == "0 to 2, 7, 254 to 255"

@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from csg.data.pair import ArrayStream, LabelledImages
 from csg.data.views.operations import OPERATIONS
 from csg.data.views.shifted import DISTORTIONS, shift_stream
-from csg.randomness import generator
+from csg.randomness import make_generator
 
 
 class ColourStream(LabelledImages):
     def __init__(self, side: int, length: int) -> None:
-        self._images = torch.from_numpy(generator(0, "test").integers(0, 256, (length, 3, side, side), dtype="uint8"))
+        self._images = torch.from_numpy(
+            make_generator(0, "test").integers(0, 256, (length, 3, side, side), dtype="uint8")
+        )
         self.labels = torch.arange(length) % 10
         self.fingerprint = f"{side} {length}"
 
@@ -22,7 +24,7 @@ class ColourStream(LabelledImages):
 
 
 def smooth_grey(length: int = 60, side: int = 32) -> ArrayStream:
-    drawn = torch.from_numpy(generator(1, "test").random((length, 1, 6, 6))).float()
+    drawn = torch.from_numpy(make_generator(1, "test").random((length, 1, 6, 6))).float()
     grey = torch.nn.functional.interpolate(drawn, size=(side, side), mode="bilinear").mul(255).to(torch.uint8)
     return ArrayStream(grey.squeeze(1), torch.arange(length) % 10)
 
@@ -46,13 +48,13 @@ def test_labels_and_length_stay_and_the_fingerprint_tells_the_streams_apart() ->
 def test_every_distortion_changes_an_image_enough_to_matter(name: str, side: int) -> None:
     image = smooth_grey(length=1, side=side).load_images(torch.tensor([0])) / 255
     for draw in range(5):
-        distorted = DISTORTIONS[name](image, generator(draw, "test")).clamp(0, 1)
+        distorted = DISTORTIONS[name](image, make_generator(draw, "test")).clamp(0, 1)
         assert distorted.shape == image.shape
         assert (distorted - image).abs().mean() > 0.01
 
 
 def test_all_distortions_occur_in_a_stream() -> None:
-    drawn = {int(generator(17, "shifted", index).integers(len(DISTORTIONS))) for index in range(320)}
+    drawn = {int(make_generator(17, "shifted", index).integers(len(DISTORTIONS))) for index in range(320)}
     assert len(drawn) == len(DISTORTIONS)
 
 

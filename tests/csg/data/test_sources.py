@@ -18,7 +18,7 @@ from csg.data.check import check
 from csg.data.pair import SOURCE_TRAIN, SOURCE_VAL, ArrayStream
 from csg.messages.errors import UserError
 from csg.parsing import ConfigOptions, build_config, parse_flags, read_yaml, to_yaml
-from csg.randomness import generator
+from csg.randomness import make_generator
 from csg.storage.disk import DiskPlace
 from csg.training.loop import Training
 from tests.checked_data import finds_only, forget
@@ -147,7 +147,7 @@ def test_by_size_every_image_comes_once() -> None:
     stream, config = made_up_pair().streams[SOURCE_TRAIN], DataConfig()
     assert balance_stream(stream, config) is stream
     order = draw_order(stream, config, seed=3, epoch=1)
-    assert order.tolist() == generator(3, "order", 1).permutation(40).tolist()
+    assert order.tolist() == make_generator(3, "order", 1).permutation(40).tolist()
 
 
 def test_an_image_that_comes_again_is_cut_out_elsewhere(sources: list[Path]) -> None:

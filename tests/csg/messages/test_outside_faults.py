@@ -35,7 +35,7 @@ from csg.storage.disk import DiskPlace
 from csg.storage.files import open_replacement
 from csg.tracking.refusals import TrackingAwayError
 from csg.training.checkpoint import load_state, save_state
-from csg.training.program import digest_program
+from csg.training.program import get_program_digest
 from csg.training.run import Run
 from csg.training.step import NonFiniteLossError
 from csg.workers import distributed
@@ -180,7 +180,7 @@ def test_memory_that_ran_out_is_worth_another_process(error: BaseException) -> N
 
 def started(config: Any) -> TrainingTrial:
     begun = TrainingTrial.__new__(TrainingTrial)
-    begun.setup({NUMBER: 0, ROLE: "suggested"}, base=flatten(config), program=digest_program(), data={})
+    begun.setup({NUMBER: 0, ROLE: "suggested"}, base=flatten(config), program=get_program_digest(), data={})
     return begun
 
 

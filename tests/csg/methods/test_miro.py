@@ -54,7 +54,7 @@ def test_at_the_start_the_bound_is_that_of_equal_maps_and_variances_fall() -> No
     _, scalars = it.step(doubles(), 1.0)
     assert all(scalars[f"loss_miro_stage{stage}"] == pytest.approx(math.log(0.1), rel=1e-9) for stage in (1, 2, 3, 4))
     for stage in (1, 2, 3, 4):
-        assert (method.get_variance(stage) < 0.1).all(), "what the two agree on is told ever more surely"
+        assert (method.compute_variance(stage) < 0.1).all(), "what the two agree on is told ever more surely"
 
 
 def test_a_teacher_of_another_width_is_refused() -> None:

@@ -48,7 +48,7 @@ def test_synaptic_importance_on_a_quadratic_has_a_closed_form() -> None:
     shrink = (1 - lr) ** (2 * torch.arange(steps, dtype=torch.float64))
     credit = lr * (start - 3).square() * shrink.sum()
     moved = (start - 3) * ((1 - lr) ** steps - 1)
-    torch.testing.assert_close(method._credit(name), credit, rtol=1e-9, atol=0)
+    torch.testing.assert_close(method._get_credit(name), credit, rtol=1e-9, atol=0)
     torch.testing.assert_close(method._get_importance(name), credit / (moved.square() + 1e-2), rtol=1e-9, atol=0)
 
 

@@ -91,7 +91,11 @@ def test_another_name_is_refused(example: Path) -> None:
         ("channels = (16, 32, 64, 128)", "widths = channels = (16, 32, 64, 128); del channels", "to set channels"),
         ("self.stages[:depth]", "self.stages[:2]", r"expected SmallNet to return four maps"),
         ("images = stage(images)", "images = stage(images.half())", r"SmallNet fails on an image of 64 px"),
-        ('"stem": []', '"stem": [self.stages[0]]', r"expected each parameter in one of SmallNet.groups\(\), found "),
+        (
+            '"stem": []',
+            '"stem": [self.stages[0]]',
+            r"each parameter in one of SmallNet.list_groups\(\), found ",
+        ),
         ('"stem": [], **', "**", r"groups\(\) to name stem and stage1 to stage4, found stage1"),
     ],
 )

@@ -126,7 +126,7 @@ def test_swad_changes_nothing_of_the_run_and_measures_the_mean_of_its_window(mon
         torch.equal(mine[name], theirs[name]) for mine, theirs in zip(states, plain, strict=True) for name in mine
     )
     in_window = states[3:]  # of steps 1 to 3, 4 and 5, 6 to 8, and 9 and 10 of ten
-    measured = swad.get_measured_model().state_dict()
+    measured = swad.make_measured_model().state_dict()
     for name, tensor in measured.items():
         if tensor.is_floating_point():
             expected = torch.stack([state[name] for state in in_window]).mean(dim=0)
@@ -143,12 +143,12 @@ def test_a_mixture_of_one_is_the_run_and_of_zero_a_head_on_the_frozen_start() ->
         assert all(torch.equal(tensor, plain[name]) for name, tensor in states_after_each_step(training)[-1].items()), (
             "the run is what it is without"
         )
-    assert all(torch.equal(tensor, plain[name]) for name, tensor in whole.get_measured_model().state_dict().items())
+    assert all(torch.equal(tensor, plain[name]) for name, tensor in whole.make_measured_model().state_dict().items())
     probe = states_after_each_step(start_training(method__name="oracle_imagenet"))[-1]
-    zero = none.get_measured_model().state_dict()
+    zero = none.make_measured_model().state_dict()
     for name, tensor in zero.items():
         torch.testing.assert_close(tensor, probe[name], rtol=1e-9, atol=1e-12)
-    for name, tensor in half.get_measured_model().state_dict().items():
+    for name, tensor in half.make_measured_model().state_dict().items():
         if tensor.is_floating_point():
             torch.testing.assert_close(tensor, (zero[name] + plain[name]) / 2, rtol=1e-12, atol=1e-14)
 
@@ -164,8 +164,8 @@ def test_the_weights_that_are_measured_are_those_that_are_kept(tmp_path: Path) -
     # finish() has loaded them for target/test; a training of the same configuration ends with the same mixture.
     again = Training(averaged.config, made_up_pair())
     reports = list(fit(again))
-    assert all(torch.equal(kept[name], tensor) for name, tensor in again.get_measured_model().state_dict().items())
-    measured = measure_validation(again.get_measured_model(), again.config, again.pair, again.unlabelled)
+    assert all(torch.equal(kept[name], tensor) for name, tensor in again.make_measured_model().state_dict().items())
+    measured = measure_validation(again.make_measured_model(), again.config, again.pair, again.unlabelled)
     assert {name: reports[-1].metrics[name] for name in measured} == measured
     assert measured != measure_validation(again.learner.model, again.config, again.pair, again.unlabelled)
 

@@ -15,7 +15,14 @@ import pytest
 from csg.commands.opening import show_remarks
 from csg.messages.console import Console
 from csg.training.identity import describe_earlier_runs
-from csg.training.program import NOT_COMPUTING, ROOT, ROOTS, compute_source_digest, digest_program, find_computing_files
+from csg.training.program import (
+    NOT_COMPUTING,
+    ROOT,
+    ROOTS,
+    compute_program_digest,
+    find_computing_files,
+    get_program_digest,
+)
 from tests.finished_run import new_run
 
 ASIDE = {"messages", "storage", "tracking", "commands", "workers", "parsing", "__init__.py", "notebook.py"}
@@ -99,12 +106,12 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_the_digest_is_the_same_wherever_the_sources_lie(copy: Path) -> None:
-    assert compute_source_digest(copy) == digest_program()
+    assert compute_program_digest(copy) == get_program_digest()
 
 
 def test_a_file_that_somebody_is_editing_is_another_program_and_no_error(copy: Path) -> None:
     (copy / "losses" / "infonce.py").write_text("def infonce(")
-    assert compute_source_digest(copy) != digest_program()
+    assert compute_program_digest(copy) != get_program_digest()
 
 
 @pytest.mark.parametrize(
@@ -116,23 +123,23 @@ def test_a_file_that_somebody_is_editing_is_another_program_and_no_error(copy: P
 )
 def test_another_message_is_no_other_program(copy: Path, file: str) -> None:
     (copy / file).write_text((copy / file).read_text() + '\nNEW = "a message"\n')
-    assert compute_source_digest(copy) == digest_program()
+    assert compute_program_digest(copy) == get_program_digest()
 
 
 @pytest.mark.parametrize("file", ["losses/infonce.py", "collective.py", "data/pairs/glyphs.py", "config/sections.py"])
 def test_another_equation_is_another_program(copy: Path, file: str) -> None:
     (copy / file).write_text((copy / file).read_text() + "\nNEW = 1\n")
-    assert compute_source_digest(copy) != digest_program()
+    assert compute_program_digest(copy) != get_program_digest()
 
 
 def test_a_new_file_counts_as_soon_as_something_that_computes_imports_it(copy: Path) -> None:
     (copy / "losses" / "new.py").write_text("WEIGHT = 1\n")
-    assert compute_source_digest(copy) == digest_program()
+    assert compute_program_digest(copy) == get_program_digest()
     loss = copy / "losses" / "infonce.py"
     loss.write_text(loss.read_text() + "\n\ndef weigh():\n    from csg.losses import new\n\n    return new.WEIGHT\n")
-    first = compute_source_digest(copy)
+    first = compute_program_digest(copy)
     (copy / "losses" / "new.py").write_text("WEIGHT = 2\n")
-    assert len({first, compute_source_digest(copy), digest_program()}) == 3
+    assert len({first, compute_program_digest(copy), get_program_digest()}) == 3
 
 
 def test_runs_of_an_earlier_program_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +148,7 @@ def test_runs_of_an_earlier_program_are_counted(tmp_path: Path, capsys: pytest.C
     run.create()
     assert describe_earlier_runs(str(tmp_path)) == ""
     folder = run.folder.local
-    earlier = folder.name.removesuffix(digest_program())
+    earlier = folder.name.removesuffix(get_program_digest())
     for number in range(3):
         folder.with_name(f"{earlier.replace('seed0', f'seed{number}')}0123456789").mkdir()
     folder.with_name(".other").mkdir()
@@ -149,8 +156,8 @@ def test_runs_of_an_earlier_program_are_counted(tmp_path: Path, capsys: pytest.C
     console.width = 300
     show_remarks(run.config, run.pair, console)
     assert capsys.readouterr().out.strip() == (
-        f"3 runs below {tmp_path} are from an earlier program (digest 0123456789; now {digest_program()}): kept, and "
-        "not reused."
+        f"3 runs below {tmp_path} are from an earlier program (digest 0123456789; now {get_program_digest()}): kept, "
+        "and not reused."
     )
     folder.with_name(f"{earlier}9876543210").mkdir()
     assert describe_earlier_runs(str(tmp_path)).startswith(f"4 runs below {tmp_path} are from an earlier program (2 ")

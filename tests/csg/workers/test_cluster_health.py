@@ -186,14 +186,14 @@ def test_a_cluster_is_gone_a_little_before_ray_itself_says_so(
     monkeypatch.delenv(cluster_health.PATIENCE, raising=False)
     if text is not None:
         monkeypatch.setenv(cluster_health.PATIENCE, text)
-    assert cluster_health.get_gone_seconds() == seconds
+    assert cluster_health.read_gone_seconds() == seconds
 
 
 @pytest.mark.parametrize("text", ["abc", "", "nan", "-1", "1e3"])
 def test_what_is_no_number_of_seconds_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cluster_health.PATIENCE, text)
     with pytest.raises(UserError, match=f"^{cluster_health.PATIENCE}: expected a whole number of seconds, found "):
-        cluster_health.get_gone_seconds()
+        cluster_health.read_gone_seconds()
 
 
 WATCHED = """

@@ -54,7 +54,7 @@ def test_each_run_is_suggested_once_in_order_and_as_many_at_a_time_as_fit(
 def test_a_run_without_room_holds_up_no_other(tmp_path: Path, nodes: list[dict[str, float]]) -> None:
     runs = make_source(tmp_path, 2, 1)
     nodes[0]["CPU"] = 1.0
-    assert number_of(runs.suggest("a")) == 1 and len(runs.count_slots().describe_shortages()) == 1
+    assert number_of(runs.suggest("a")) == 1 and len(runs.make_slots().describe_shortages()) == 1
     runs.on_trial_complete("a", error=True)
     assert number_of(runs.suggest("b")) == 0, "a cluster that grows when asked has to be asked"
     assert runs.ended == set(), "its process was lost"

@@ -54,7 +54,7 @@ def test_trials_that_differ_are_named_differently(method: str) -> None:
 
 def test_a_label_tells_each_setting_once() -> None:
     search = search_of(find_space("", method="csg", data=build_config({}).data))
-    point = search.space.get_defaults(search.base) | {"optim.lr": 0.0123}
+    point = search.space.make_point(search.base) | {"optim.lr": 0.0123}
     label = label_trial(build_config(overlay(search.base, point)), point)
     assert label.startswith("csg 3:apool*") and "lr 0.0123, backbone_lr_factor " in label
     assert "stages" not in label and "temperature" not in label and "pooling" not in label
@@ -63,7 +63,7 @@ def test_a_label_tells_each_setting_once() -> None:
 def test_a_winner_that_is_the_default_setting_by_another_name_is_confirmed_as_the_default_setting() -> None:
     """The sampler may suggest the default setting again; it then has the score of the default trial."""
     search = search_of(SPACES["stages"])
-    point = search.space.get_defaults(search.base)
+    point = search.space.make_point(search.base)
     tags = {Tag.ROLE: "suggested", Tag.CONFIG_ID: compute_config_id(build_config(overlay(search.base, point)))}
     suggested = TrackedRun("1", "007 csg ...", "finished", params=point, tags=tags, metrics={})
     design = make_design(search, [suggested])

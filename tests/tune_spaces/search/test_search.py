@@ -22,7 +22,7 @@ from csg.storage.disk import DiskPlace
 from csg.storage.files import hold_lock
 from csg.storage.layout import place_at, place_to_read
 from csg.tracking import TrackedRun, Tracker, get_default_tracking_uri
-from csg.training.program import digest_program
+from csg.training.program import get_program_digest
 from tests import warm
 from tests.buckets import move_to
 from tests.few_images import EXPERIMENT, few_images
@@ -311,7 +311,9 @@ def test_a_trial_tells_tune_its_selection_score_and_nothing_else(tmp_path: Path)
     flags = parse_flags(SearchOptions, [*small, "--train.output", str(tmp_path)], prog="", description="")
     base = flatten(flags.config)
     trial = TrainingTrial.__new__(TrainingTrial)
-    trial.setup({"method.queue_size": 50, NUMBER: 0, ROLE: "suggested"}, base=base, program=digest_program(), data={})
+    trial.setup(
+        {"method.queue_size": 50, NUMBER: 0, ROLE: "suggested"}, base=base, program=get_program_digest(), data={}
+    )
     told: dict[str, Any] = trial.step()
     assert trial._run is not None
     record = trial._run.record

@@ -19,7 +19,7 @@ from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
 from csg.parsing import build_config, overlay
-from csg.randomness import generator
+from csg.randomness import make_generator
 from csg.storage.disk import DiskPlace
 from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, get_settings
 from tune_spaces.search.journal import Event, Journal, count_unfinished, list_in_flight
@@ -284,7 +284,7 @@ def test_a_resumed_search_draws_nothing_again(undisturbed: Journal, monkeypatch:
 def test_a_default_that_is_a_reference_is_no_trial_of_its_own(tmp_path: Path) -> None:
     journal, space = Journal(DiskPlace(tmp_path / "j.jsonl")), SPACES["learning_rates"]
     fixed = {name: value for name, value in DEFAULTS.items() if name not in space.names}
-    references = (("source_only", space.get_defaults(fixed)),)
+    references = (("source_only", space.make_point(fixed)),)
     search = JournaledOptunaSearch(
         space, fixed=fixed, references=references, journal=journal, trials=3, epochs=EPOCHS, seed=0, slots=lambda: 3
     )
@@ -332,7 +332,7 @@ def test_trials_are_stopped_as_rays_own_asha_stops_them(
     tmp_path: Path, epochs: int, grace_epochs: int, reduction_factor: float
 ) -> None:
     """On random scores, many of them equal, of trials that take turns at random."""
-    random = generator(epochs, "scores")
+    random = make_generator(epochs, "scores")
     ours = JournaledASHA(
         Journal(DiskPlace(tmp_path / "j.jsonl")),
         epochs=epochs,
@@ -397,16 +397,16 @@ def test_a_space_can_be_named_or_imported() -> None:
 
 
 def test_a_files_values_are_the_default_trial_where_the_space_holds_them() -> None:
-    space = SPACES["contrast"].start_at({"method.temperature": 0.2, "method.stage4.weight": None})
-    point = space.get_defaults({"method.stages": "3+4"})
+    space = SPACES["contrast"].with_defaults({"method.temperature": 0.2, "method.stage4.weight": None})
+    point = space.make_point({"method.stages": "3+4"})
     assert point["method.temperature"] == 0.2 and point["method.stage4.weight"] == 0.1
     with pytest.raises(UserError, match=r"method\.temperature: the space searches 0\.01 to 1, found 5"):
-        SPACES["contrast"].start_at({"method.temperature": 5.0})
+        SPACES["contrast"].with_defaults({"method.temperature": 5.0})
 
 
 def test_a_search_starts_at_what_is_said_of_every_stage_and_a_flag_for_that_leaves_nothing_to_search() -> None:
     config = build_config({"method.weight": 0.5, "method.stage4.weight": 2.0})
-    point = narrow_space(SPACES["contrast"], config, given={}).get_defaults({"method.stages": "3+4"})
+    point = narrow_space(SPACES["contrast"], config, given={}).make_point({"method.stages": "3+4"})
     assert (point["method.stage3.weight"], point["method.stage4.weight"]) == (0.5, 2.0)
     left = narrow_space(SPACES["contrast"], config, given={"method.weight": 0.5})
     assert left.names == ("method.temperature", "method.queue_size")
@@ -418,7 +418,7 @@ RIVALS = ("weight_l2", "synaptic_intelligence", "feature_l2", "asg", "low_rank",
 @pytest.mark.parametrize("name", RIVALS)
 def test_a_rivals_space_starts_at_its_defaults_and_holds_only_its_settings(name: str) -> None:
     config = build_config({"data.name": "folders", "method.name": name})
-    space = SPACES[name].start_at(flatten(config))
+    space = SPACES[name].with_defaults(flatten(config))
     assert space == SPACES[name]
     for point in space.list_corners(flatten(config)):
         build_config(overlay(flatten(config), point))
@@ -432,7 +432,7 @@ def test_an_averaging_is_searched_beside_what_it_is_around(method: str, averagin
     declared = find_space("", method=method, data=config.data, averaging=averaging)
     added = set(declared.names) - set(plain.names)
     assert added and added <= {f"averaging.{name}" for name in config.averaging.get_active()}
-    space = declared.start_at(flatten(config))
+    space = declared.with_defaults(flatten(config))
     assert space == declared
     check_space(space, {k: v for k, v in flatten(config).items() if k not in space.names}, config)
 

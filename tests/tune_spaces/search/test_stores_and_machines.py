@@ -25,7 +25,7 @@ from csg.storage import bucket
 from csg.storage.bucket import BucketGoneError, BucketPlace
 from csg.storage.layout import place_at, place_to_read
 from csg.training.checkpoint import load_state, save_state
-from csg.training.program import digest_program
+from csg.training.program import get_program_digest
 from csg.training.run import Run
 from csg.workers import distributed
 from csg.workers.cluster import start_ray
@@ -102,7 +102,7 @@ def test_a_trial_whose_store_goes_away_is_in_flight_and_goes_on_where_it_was(
 
     def started() -> TrainingTrial:
         begun = TrainingTrial.__new__(TrainingTrial)
-        begun.setup({NUMBER: 0, ROLE: "suggested"}, base=flatten(config), program=digest_program(), data={})
+        begun.setup({NUMBER: 0, ROLE: "suggested"}, base=flatten(config), program=get_program_digest(), data={})
         return begun
 
     first = started()

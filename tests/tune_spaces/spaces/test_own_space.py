@@ -43,7 +43,7 @@ def started(place: str, *argv: str) -> dict[str, Any]:
     flags = parse_flags(SearchOptions, ["--space", place, *argv], prog="search", description="")
     declared = find_space(place, method=flags.config.method.name, data=flags.config.data)
     space = narrow_space(declared, flags.config, flags.given, flags.stated)
-    return space.get_defaults(flatten(flags.config))
+    return space.make_point(flatten(flags.config))
 
 
 def test_the_default_trial_is_the_spaces_own_unless_a_file_or_a_flag_says_otherwise(
@@ -68,7 +68,7 @@ def test_what_a_file_says_of_every_stage_is_where_a_stage_starts(written: Callab
 
 def test_shipped_spaces_start_at_what_is_the_pairs_own() -> None:
     config = build_config({"data.name": "glyph_scenes"})
-    point = narrow_space(SPACES["learning_rates"], config, given={}).get_defaults({})
+    point = narrow_space(SPACES["learning_rates"], config, given={}).make_point({})
     assert point["optim.lr"] == config.optim.lr != build_config({"data.name": "gta5_cityscapes"}).optim.lr
     assert all(space.follows for space in SPACES.values())
 
