@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0; 1 when training failed or data are at fault; else see :func:`csg.messages.exit_codes.run_to_exit_code`.
+        0; 1 when training failed, or ``csg data check`` finds data at fault; else see
+        :func:`csg.messages.exit_codes.run_to_exit_code`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in HELP:

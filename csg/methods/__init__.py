@@ -1,4 +1,4 @@
-"""One thin class per row of the paper's table."""
+"""One thin class a method: CSG, and what it is compared with."""
 
 from __future__ import annotations
 

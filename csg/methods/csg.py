@@ -1,10 +1,10 @@
 """Contrastive Syn-to-Real Generalization (CSG; Chen et al., ICLR 2021, equations 2 to 6, and A-pool).
 
-On top of cross-entropy, for every chosen stage l (equations 4 and 5):
+On top of cross-entropy comes InfoNCE (equation 3) for every chosen stage l (equations 4 and 5):
 
     L = CE + sum_l weight_l L_l,   L_l = -log( exp(z.z+ / tau) / (exp(z.z+ / tau) + sum_j exp(z.z-_j / tau)) )
 
-L_l is InfoNCE (equation 3; :mod:`csg.losses.infonce`), the mean over the batch. An embedding z is h(g(f(x))), divided
+L_l is the mean over the batch (:mod:`csg.losses.infonce`). An embedding z is h(g(f(x))), divided
 by its length (equation 2): f is the encoder up to stage l, trained for z and frozen with its ImageNet weights for z+
 and the K negatives z-; g pools, by the spatial mean or by A-pool (:mod:`csg.losses.attentional_pooling`) under the
 trained encoder's attention; h is a small head. With chunks, each patch of a map is an instance (equation 6).

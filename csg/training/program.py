@@ -1,6 +1,7 @@
 """The program that a number depends on: the files that training and measuring import, and their digest.
 
-A run is known by this digest, so a change of a message, a command or of what talks to Ray and MLflow orphans no run.
+A run is known by this digest, so a change of a command, of what talks to Ray and MLflow or of what is said in
+:mod:`csg.messages` orphans no run. A word within a file that computes does.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ ROOTS: Final = ("csg.training.loop", "csg.training.outputs", "csg.training.pictu
 """Modules that train, measure and keep what was measured, and what libraries are told before; all that they import
 computes too."""
 NOT_COMPUTING: Final = ("messages", "storage", "__init__.py")
-"""Rooms that they use for words and for files, and the names that the package offers: no number depends on these."""
+"""Rooms that they use for words and for files, and the package's own ``__init__.py``: no number depends on these."""
 
 
 def find_computing_files(root: Path = ROOT) -> list[Path]:

@@ -33,9 +33,9 @@ from csg.training.step import NonFiniteLossError
 class Run:
     """One configuration, seed, data and program version, in a folder of its own.
 
-    The folder holds ``record.json``; while the run is under way ``checkpoint.pt``, its whole state; and when it is
-    finished ``selected.pt``, the weights that target/test was measured on, with the names of their classes, and
-    ``test_outputs.npz``, what they answered, with a few of the images in ``test_pictures.npz``.
+    The folder holds ``record.json``; while the run is under way ``checkpoint.pt``, its whole state; ``selected.pt``,
+    the weights of the selected epoch so far, on which target/test is measured at the end, with the names of their
+    classes; and then ``test_outputs.npz``, what they answered, with a few of the images in ``test_pictures.npz``.
     """
 
     def __init__(self, config: Config, pair: Pair) -> None:
@@ -83,7 +83,7 @@ class Run:
 
     @property
     def artifacts(self) -> tuple[Place, ...]:
-        """Files of a finished run, those of them that exist, which are worth keeping with what it showed."""
+        """Files of a finished run, of which not all need exist, that are worth keeping with what it showed."""
         return self.outputs, self.pictures
 
     @property

@@ -41,8 +41,8 @@ from csg.workers.cluster import check_nodes, check_output, start_ray
 from csg.workers.launch_files import LaunchFiles, Progress, Unwanted
 from csg.workers.slots import RoomWatch, Slots
 
-MAX_RETRIES = 2
-"""Restarts after a worker died; training continues from the run's checkpoint."""
+MAX_IDLE_RESTARTS = 2
+"""Restarts in a row after a worker died, none of which came further; each continues from the run's checkpoint."""
 POLL_SECONDS = 0.1
 STOP_SECONDS = 60.0
 """How long to wait for workers to stop; after that Ray ends them with the driver."""
@@ -65,7 +65,7 @@ def train_on_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait | 
         UserError, NonFiniteLossError: as one process would.
         RuntimeError: another error of a worker.
         OutsideFaultError: the disk of a worker's is full, or something else that is no fault of the run's.
-        LostProcessError: workers died more often than MAX_RETRIES.
+        LostProcessError: workers died more often than MAX_IDLE_RESTARTS.
     """
     _join_cluster(run.config)
     epochs, reported, starts = run.config.train.epochs, 0, 0
@@ -94,7 +94,7 @@ def train_on_workers(run: Run, on_step: OnStep | None = None, on_wait: OnWait | 
                 return
             launch.raise_error()
             starts = 1 if _get_progress(run) != reached else starts + 1
-            if starts > MAX_RETRIES:
+            if starts > MAX_IDLE_RESTARTS:
                 raise LostProcessError(
                     f"the workers died {starts} times without getting further; the last time: "
                     f"{launch.failure or 'they stopped by themselves; do all nodes share train.output?'}"

@@ -1,4 +1,4 @@
-"""The only writer of a search's or an ablation's runs to MLflow: a Tune callback in the driver."""
+"""Writes the runs of a search or an ablation to MLflow while they run: a Tune callback in the driver."""
 
 from __future__ import annotations
 
