@@ -208,10 +208,10 @@ def draw_importance(found: Importance) -> style.RunFigure:
     """
     if not found.values:
         return style.make_note(found.note)
-    figure, axes = style.make_figure(height=0.75 + 0.17 * len(found.values))
+    figure, axes = style.make_figure(height=(0.75 if found.says_something else 0.85) + 0.17 * len(found.values))
     colour = style.BLUE if found.says_something else style.GREY
     if not found.says_something:
-        axes.set_title(NOISE, fontsize=style.TEXT_SIZE, loc="left")
+        axes.set_title(style.balance_lines(NOISE, 36), fontsize=style.TEXT_SIZE, loc="left")
     axes.barh(range(len(found.values)), list(found.values.values()), color=colour, height=0.7)
     furthest = 0.0
     for place, (name, share) in enumerate(found.values.items()):

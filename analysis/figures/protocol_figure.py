@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -16,6 +17,9 @@ from analysis.runs.names import name_metric, name_selector
 from csg.messages.wording import pluralize
 from csg.tracking import TrackedRun
 from csg.training.selection import PROTOCOLS
+
+WIDTH: Final = 1.1
+"""Inches; what a panel's heading takes."""
 
 
 def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> style.RunFigure:
@@ -37,15 +41,14 @@ def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> 
     found = {name: correlate_with_real(drawn, selectors[name].metric) for name, drawn in scored.items()}
     above = {each.protocol: name for name, each in reversed(selectors.items())}  # of unlabelled its first validator
     names = [above[protocol] for protocol in PROTOCOLS if protocol in above]
-    figure, panels = style.make_panels(2, len(names), height=3.15 + 0.14 * max(0, len(selectors) - 4))
-    for axes, name in zip(panels[: len(names)], names, strict=True):
+    rows = {name: style.balance_lines(name_selector(name), 24) for name in found}
+    lower = 0.6 + 0.12 * sum(1 + row.count("\n") for row in rows.values())
+    figure, above, below = style.make_halves(1.75, lower, width=max(style.COLUMN, WIDTH * len(names)))
+    panels = list(above.subplots(1, len(names), sharey=True, squeeze=False).flat)
+    for axes, name in zip(panels, names, strict=True):
         _draw_runs(axes, selectors[name], scored[name], found[name])
     panels[0].set_ylabel(style.balance_lines(f"real {task.score_words} (%)", 16))
-    grid = panels[-1].get_gridspec()
-    for axes in panels[len(names) :]:
-        axes.remove()
-    assert grid is not None
-    _draw_correlations(figure.add_subplot(grid[1, :]), found, task.score_words)
+    _draw_correlations(below.subplots(), found, rows, task.score_words)
     caption = (
         f"Above: {pluralize(len(chosen.runs), 'distinct finished run')}, score: {task.score_words} on the protocol's "
         "stream, or a validator's on its images. "
@@ -99,16 +102,16 @@ def _draw_runs(axes: Axes, selector: Selector, runs: Sequence[TrackedRun], found
     axes.xaxis.set_major_locator(MaxNLocator(3))
 
 
-def _draw_correlations(axes: Axes, found: Mapping[str, RankCorrelation], words: str) -> None:
-    """Draw a row for each protocol: rho as a dot, its interval as a bar."""
+def _draw_correlations(axes: Axes, found: Mapping[str, RankCorrelation], names: Mapping[str, str], words: str) -> None:
+    """Draw a row for each protocol, with its name: rho as a dot, its interval as a bar."""
     axes.axvline(0, color=style.GREY, lw=0.6, zorder=1)
     for place, each in enumerate(found.values()):
         if each.rho is not None:
             axes.plot([each.rho], [place], marker="o", ms=4, color=style.BLUE, zorder=3)
             if each.shown_interval is not None:
                 axes.plot([each.shown_interval.low, each.shown_interval.high], [place, place], color=style.BLUE, lw=1.2)
-    axes.set_yticks(range(len(found)), list(map(name_selector, found)))
+    axes.set_yticks(range(len(found)), [names[name] for name in found], fontsize=style.SMALL_SIZE)
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlim(-1.02, 1.02)
     axes.set_xticks([-1, -0.5, 0, 0.5, 1], ["-1", "-0.5", "0", "0.5", "1"])
-    axes.set_xlabel(f"rank correlation rho with real {words}")
+    axes.set_xlabel(f"rank correlation rho with real {words}", fontsize=style.SMALL_SIZE)

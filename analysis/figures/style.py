@@ -12,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.legend import Legend
 
 from analysis.runs.provenance import SUFFIX, describe_runs
@@ -82,6 +82,13 @@ def make_panels(
     """Return a figure of ``width`` x ``height`` inches, with plain axes row by row."""
     figure = RunFigure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
     return figure, list(figure.subplots(rows, columns, sharex=share_x, sharey=share_y, squeeze=False).flat)
+
+
+def make_halves(above: float, below: float, *, width: float = COLUMN) -> tuple[RunFigure, SubFigure, SubFigure]:
+    """Return a figure of two parts of these heights in inches, whose names take no room from each other's panels."""
+    figure = RunFigure(figsize=(width, above + below), dpi=DOTS_PER_INCH, layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=(above, below))
+    return figure, upper, lower
 
 
 def choose_mark(index: int, colours: Sequence[str] = PALETTE) -> tuple[str, str]:
