@@ -42,13 +42,13 @@ def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> 
     above = {each.protocol: name for name, each in reversed(selectors.items())}  # of unlabelled its first validator
     names = [above[protocol] for protocol in PROTOCOLS if protocol in above]
     rows = {name: style.balance_lines(name_selector(name), 24) for name in found}
-    lower = 0.6 + 0.12 * sum(1 + row.count("\n") for row in rows.values())
-    figure, above, below = style.make_halves(1.75, lower, width=max(style.COLUMN, WIDTH * len(names)))
-    panels = list(above.subplots(1, len(names), sharey=True, squeeze=False).flat)
+    height = 0.6 + 0.12 * sum(1 + row.count("\n") for row in rows.values())
+    figure, upper, lower = style.make_halves(1.75, height, width=max(style.COLUMN, WIDTH * len(names)))
+    panels = list(upper.subplots(1, len(names), sharey=True, squeeze=False).flat)
     for axes, name in zip(panels, names, strict=True):
         _draw_runs(axes, selectors[name], scored[name], found[name])
     panels[0].set_ylabel(style.balance_lines(f"real {task.score_words} (%)", 16))
-    _draw_correlations(below.subplots(), found, rows, task.score_words)
+    _draw_correlations(lower.subplots(), found, rows, task.score_words)
     caption = (
         f"Above: {pluralize(len(chosen.runs), 'distinct finished run')}, score: {task.score_words} on the protocol's "
         "stream, or a validator's on its images. "

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.gridspec import GridSpec
 from matplotlib.legend import Legend
 
 from analysis.runs.provenance import SUFFIX, describe_runs
@@ -87,8 +88,8 @@ def make_panels(
 def make_halves(above: float, below: float, *, width: float = COLUMN) -> tuple[RunFigure, SubFigure, SubFigure]:
     """Return a figure of two parts of these heights in inches, whose names take no room from each other's panels."""
     figure = RunFigure(figsize=(width, above + below), dpi=DOTS_PER_INCH, layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(above, below))
-    return figure, upper, lower
+    grid = GridSpec(2, 1, figure=figure, height_ratios=(above, below))
+    return figure, figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
 
 
 def choose_mark(index: int, colours: Sequence[str] = PALETTE) -> tuple[str, str]:
