@@ -2,7 +2,7 @@
 
 They are trained once a machine, from one seed, and every run on it starts from them: their draw is no part of what
 seeds vary. Here they are trained from several seeds, and under each the frozen encoder, source only and CSG. Another
-CPU gives other weights from the same seed, for rounding differs.
+CPU may give other weights from the same seed, where it rounds otherwise.
 """
 
 from __future__ import annotations
