@@ -95,8 +95,11 @@ def _list_children(table: RunTable) -> list[TrackedRun]:
 def _count(table: RunTable) -> str:
     children = _list_children(table)
     statuses = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in children).items())
-    numbers = ((table.list_searches(), "search"), (table.list_ablations(), "ablation"), (children, "run"))
-    count = ", ".join(pluralize(len(found), noun) for found, noun in numbers)
+    searches, ablations = table.list_searches(), table.list_ablations()
+    count = (
+        f"{pluralize(len(searches), 'search', 'searches')}, {pluralize(len(ablations), 'ablation')}, "
+        f"{pluralize(len(children), 'run')}"
+    )
     return f"{count} ({statuses})." if children else f"{count}."
 
 
