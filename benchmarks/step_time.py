@@ -87,7 +87,7 @@ def main() -> None:
     source_only = build_config(shared | {"method.name": "source_only"})
     pair = make_random_pair(arguments.batch_size, arguments.image_size)
     with_csg, without = time_steps(csg, pair), time_steps(source_only, pair)
-    encoder = load_encoder(source_only.model).to(arguments.device)
+    encoder = load_encoder(source_only.model, seed=source_only.train.seed).to(arguments.device)
     encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     folded = FoldedEncoder(encoder)
     images = pair.streams["source/train"].read(torch.arange(arguments.batch_size)).views[0]

@@ -52,10 +52,16 @@ def check_starting_weights(config: Config, console: Console) -> None:
     Raises:
         UserError: see :func:`csg.models.weights.check_weights`.
     """
+    make_starting_weights(config, console)
+    old_head = find_method_class(config).uses_old_head(config.method)
+    check_weights(config.model, seed=config.train.seed, old_head=old_head)
+
+
+def make_starting_weights(config: Config, console: Console) -> None:
+    """Make those weights of handwriting that a run starts from by its seed and that this machine does not have."""
     for encoder in filter(None, (config.model, config.model.teacher)):
         if encoder.weights in RECIPES and encoder.weights in OWN_WEIGHTS.get(encoder.name, ()):
-            make_weights(encoder.weights, console, left=NOTHING)
-    check_weights(config.model, old_head=find_method_class(config).uses_old_head(config.method))
+            make_weights(encoder.weights, config.train.seed, console, left=NOTHING)
 
 
 def open_pair(config: Config, console: Console) -> Pair:

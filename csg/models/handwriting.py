@@ -1,6 +1,7 @@
 """The weights ``mnist`` and ``mnist_scenes``: what a small encoder knows of handwriting ahead of synthetic digits.
 
-They are trained at their first use, on 5,000 real digits (:mod:`csg.data.mnist`), and kept in this machine's cache.
+They are trained at their first use, on 5,000 real digits (:mod:`csg.data.mnist`), and kept in this machine's cache: for
+each seed weights of their own, so that what several seeds show of a method does not rest on one draw of its start.
 Those of ``mnist_scenes`` know these digits on plates over photographs (:mod:`csg.data.mnist_scenes`).
 """
 
@@ -38,8 +39,6 @@ OnStep = Callable[[int, int], None]
 """Called after every step with the number of steps done and the number of all."""
 Draw = Callable[[Tensor, int], Tensor]
 """Draws (N, 3, H, W) images of 0 to 255 of the digits with the numbers (N,), for a step."""
-SEED: Final = 11
-"""Seed of these weights. No setting changes it."""
 IMAGE_SIDE: Final = 32
 """Side of the images that ``mnist`` is trained on, in pixels."""
 BATCH: Final = 64
@@ -65,40 +64,40 @@ class Recipe:
     images: str
     """What is shown, for people."""
     epochs: int
-    prepare: Callable[[Tensor], Draw]
-    """Makes what draws a batch from the (5000, 28, 28) digits."""
+    prepare: Callable[[Tensor, int], Draw]
+    """Makes what draws a batch from the (5000, 28, 28) digits, by a seed."""
 
 
-def load_or_train(name: str, *, on_step: OnStep | None = None) -> Path:
-    """Return the file of the weights of a name; train them where this machine has none of this recipe.
+def load_or_train(name: str, seed: int, *, on_step: OnStep | None = None) -> Path:
+    """Return the file of the weights of a name and a seed; train them where this machine has none of this recipe.
 
     If several processes ask at once, one of them trains and the others wait. A kill leaves no part of a file.
 
     Raises:
         UserError: see :func:`csg.data.mnist.find_digits`.
     """
-    path = locate_weights(name)
+    path = locate_weights(name, seed)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with hold_lock(path.with_suffix(".lock"), wait=True):
             if not path.is_file():
-                encoder = train(name, on_step=on_step)
+                encoder = train(name, seed, on_step=on_step)
                 with open_replacement(path) as file:
                     torch.save(encoder.state_dict(), file)
     return path
 
 
-def locate_weights(name: str) -> Path:
-    """Return the file of the weights of a name, by this recipe, whether it exists or not.
+def locate_weights(name: str, seed: int) -> Path:
+    """Return the file of the weights of a name and a seed, by this recipe, whether it exists or not.
 
     Raises:
         UserError: see :func:`csg.data.mnist.find_digits`.
     """
-    return get_home() / "weights" / f"{name}-{compute_identity()}.pt"
+    return get_home() / "weights" / f"{name}-{compute_identity()}-seed{seed}.pt"
 
 
 def compute_identity() -> str:
-    """Compute twelve hexadecimal digits that change with whatever may change the weights, except for the CPU."""
+    """Compute twelve hexadecimal digits that change with what may change weights, beside their seed and the CPU."""
     modules = (mnist, mnist_scenes, plates, backgrounds, encoders, resnet, randomness)
     files = [__file__, *(str(module.__file__) for module in modules)]
     matters = {
@@ -109,12 +108,12 @@ def compute_identity() -> str:
     return hashlib.sha256(json.dumps(matters, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def train(name: str, *, on_step: OnStep | None = None) -> Encoder:
+def train(name: str, seed: int, *, on_step: OnStep | None = None) -> Encoder:
     """Train the encoder and its classifier of digits by AdamW with one learning-rate cycle."""
     digits, labels = load_digits()
     recipe = RECIPES[name]
-    draw = recipe.prepare(digits)
-    with seed_torch(SEED, name), _use_threads(THREADS):
+    draw = recipe.prepare(digits, seed)
+    with seed_torch(seed, name), _use_threads(THREADS):
         encoder = resnet10()
         encoder.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = torch.optim.AdamW(encoder.parameters(), lr=PEAK_LR, weight_decay=WEIGHT_DECAY)
@@ -123,7 +122,7 @@ def train(name: str, *, on_step: OnStep | None = None) -> Encoder:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_LR, total_steps=total)
         for step in range(total):
             epoch, place = divmod(step, per_epoch)
-            order = make_generator(SEED, "order", epoch).permutation(len(digits))
+            order = make_generator(seed, "order", epoch).permutation(len(digits))
             chosen = torch.from_numpy(order[place * BATCH : (place + 1) * BATCH])
             images = encoder.normalise(draw(chosen, step)).contiguous(memory_format=torch.channels_last)
             loss = F.cross_entropy(encoder.fc(encoder(images)[-1].mean(dim=(2, 3))), labels[chosen])
@@ -136,24 +135,24 @@ def train(name: str, *, on_step: OnStep | None = None) -> Encoder:
     return encoder.eval()
 
 
-def show_alone(digits: Tensor) -> Draw:
+def show_alone(digits: Tensor, seed: int) -> Draw:
     """Show the digits as they are, moved by :func:`draw_views`."""
     images = F.interpolate(digits[:, None].float(), size=(IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", align_corners=False)
 
     def draw(chosen: Tensor, step: int) -> Tensor:
-        return draw_views(images[chosen], step=step).expand(-1, 3, -1, -1)
+        return draw_views(images[chosen], seed=seed, step=step).expand(-1, 3, -1, -1)
 
     return draw
 
 
-def show_in_scenes(digits: Tensor) -> Draw:
+def show_in_scenes(digits: Tensor, seed: int) -> Draw:
     """Show the digits, moved by :func:`draw_views`, each on a plate over a photograph."""
     photographs = backgrounds.load_photographs("pretraining")
 
     def draw(chosen: Tensor, step: int) -> Tensor:
-        moved = draw_views(digits[chosen, None].float(), step=step).squeeze(1).double().numpy() / 255
+        moved = draw_views(digits[chosen, None].float(), seed=seed, step=step).squeeze(1).double().numpy() / 255
         scenes = [
-            mnist_scenes.compose_image(digit, photographs, make_generator(SEED, "scenes", step, place))
+            mnist_scenes.compose_image(digit, photographs, make_generator(seed, "scenes", step, place))
             for place, digit in enumerate(moved)
         ]
         return torch.from_numpy(np.stack(scenes)).permute(0, 3, 1, 2)
@@ -161,9 +160,9 @@ def show_in_scenes(digits: Tensor) -> Draw:
     return draw
 
 
-def draw_views(images: Tensor, *, step: int) -> Tensor:
-    """Turn, scale, shear and shift each of (N, 1, H, W) images by its own amounts, which depend on the step."""
-    rng = make_generator(SEED, "views", step)
+def draw_views(images: Tensor, *, seed: int, step: int) -> Tensor:
+    """Turn, scale, shear and shift each of (N, 1, H, W) images by its own amounts, which depend on seed and step."""
+    rng = make_generator(seed, "views", step)
     count = len(images)
     angle = torch.from_numpy(rng.uniform(-ROTATION, ROTATION, count) * math.pi / 180)
     scale = torch.from_numpy(rng.uniform(1 - SCALE, 1 + SCALE, (count, 2)))

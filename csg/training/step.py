@@ -188,7 +188,7 @@ def make_learner(config: Config, *, classes: int, sources: int = 1, trained: boo
     encoder = _load_starting_encoder(config, trained=trained)
     model = place(make_model(config, encoder, classes=classes), config)
     with seed_torch(seed, "teacher"):
-        teacher = load_teacher(config.model, trained=trained) or encoder
+        teacher = load_teacher(config.model, seed=seed, trained=trained) or encoder
     method = find_method_class(config)(config.method, model, teacher=place(teacher, config), seed=seed)
     method.take_sources(sources)
     if config.model.teacher_precision == "bfloat16":
@@ -207,12 +207,12 @@ def make_learner(config: Config, *, classes: int, sources: int = 1, trained: boo
 def load_frozen_encoder(config: Config) -> Encoder:
     """Load what a run starts from, or the teacher of another architecture or other weights that its settings name."""
     with seed_torch(config.train.seed, "teacher"):
-        return load_teacher(config.model) or _load_starting_encoder(config)
+        return load_teacher(config.model, seed=config.train.seed) or _load_starting_encoder(config)
 
 
 def _load_starting_encoder(config: Config, *, trained: bool = True) -> Encoder:
     with seed_torch(config.train.seed, "encoder"):
-        return load_encoder(config.model, trained=trained)
+        return load_encoder(config.model, seed=config.train.seed, trained=trained)
 
 
 def make_model(config: Config, encoder: Encoder, *, classes: int) -> Model:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from functools import cached_property
 
+from csg.commands.opening import make_starting_weights
 from csg.config import Config
 from csg.config.names import make_folder_name
 from csg.config.settings import Flat
@@ -134,6 +135,8 @@ def run_ablation(ablation: Ablation, console: Console) -> Outcome:
         source = CellSource(missing, asked=ablation.concurrency)
         if done:
             console.print(f"{len(done)} of {pluralize(len(entries), 'run')} {is_or_are(len(entries))} on record.")
+        for config in missing.values():
+            make_starting_weights(config, console)
         driver.open(source.make_slots() if missing else None)
         if done:
             with suppress(TrackingError):  # a store that is away for a while gets them at the end

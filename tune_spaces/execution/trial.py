@@ -50,6 +50,11 @@ def get_ending(result: Mapping[str, Any], epochs: int) -> Ending | None:
     return "finished" if result[EPOCH] == epochs else "stopped"
 
 
+def get_epochs(settings: Mapping[str, Any], usual: int) -> int:
+    """Return how many epochs a trial trains at most: its own number where that is searched, else the ``usual`` one."""
+    return int(settings.get("train.epochs", usual))
+
+
 def get_settings(trial_config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings in a trial's Tune configuration."""
     return {name: value for name, value in trial_config.items() if name not in (NUMBER, ROLE, CONFIG_ID)}

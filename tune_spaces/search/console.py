@@ -13,7 +13,7 @@ from rich.table import Table
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
 from csg.training.score_words import Unit, describe_score
-from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, get_ending
+from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, get_ending, get_epochs
 from tune_spaces.execution.tuning import DriverCallback
 from tune_spaces.search.journal import Event
 from tune_spaces.search.plan import Search
@@ -26,6 +26,8 @@ class Row:
     """One trial."""
 
     what: str
+    epochs: int
+    """That it trains at most."""
     epoch: int = 0
     score: float | None = None
     status: str = "running"
@@ -52,7 +54,8 @@ class SearchConsole(DriverCallback):
             if event.kind == "ended":
                 begun = suggested[event.trial]
                 what = self._describe({**begun.settings, ROLE: begun.role})
-                self._rows[event.trial] = Row(what, event.epoch, event.score, event.decision)
+                epochs = get_epochs(begun.settings, self._epochs)
+                self._rows[event.trial] = Row(what, epochs, event.epoch, event.score, event.decision)
 
     def _describe(self, trial_config: Mapping[str, Any]) -> str:
         return self._search.label(trial_config).removeprefix("csg ")
@@ -76,13 +79,14 @@ class SearchConsole(DriverCallback):
     def on_trial_start(self, *, trial: Any, **info: Any) -> None:
         """Show a trial that starts."""
         what = self._describe(trial.config)
-        self._rows[trial.config[NUMBER]] = Row(what, began=time.monotonic())
+        epochs = get_epochs(trial.config, self._epochs)
+        self._rows[trial.config[NUMBER]] = Row(what, epochs, began=time.monotonic())
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """Show an epoch."""
         row = self._update_row(trial)
         row.epoch, row.score = result[EPOCH], result.get(SCORE)
-        row.status = get_ending(result, self._epochs) or "running"
+        row.status = get_ending(result, row.epochs) or "running"
         self._print(trial.config[NUMBER])
 
     def on_trial_error(self, *, trial: Any, **info: Any) -> None:
@@ -91,7 +95,9 @@ class SearchConsole(DriverCallback):
         self._print(trial.config[NUMBER])
 
     def _update_row(self, trial: Any) -> Row:
-        row = self._rows.setdefault(trial.config[NUMBER], Row("", began=time.monotonic()))
+        row = self._rows.setdefault(
+            trial.config[NUMBER], Row("", get_epochs(trial.config, self._epochs), began=time.monotonic())
+        )
         row.seconds = time.monotonic() - row.began
         return row
 
@@ -100,7 +106,7 @@ class SearchConsole(DriverCallback):
             row = self._rows[number]
             seconds = f"{row.seconds:4.0f} s" if row.seconds else ""
             self._console.print(
-                f"trial {number:03d}  epoch {row.epoch}/{self._epochs}  {self._format(row.score):>6}  {row.status:<8}  "
+                f"trial {number:03d}  epoch {row.epoch}/{row.epochs}  {self._format(row.score):>6}  {row.status:<8}  "
                 f"{seconds:>6}  {row.what}",
             )
 
@@ -123,7 +129,7 @@ class SearchConsole(DriverCallback):
             seconds = time.monotonic() - row.began if row.status == "running" else row.seconds
             table.add_row(
                 f"{number:03d}",
-                f"{row.epoch}/{self._epochs}",
+                f"{row.epoch}/{row.epochs}",
                 self._format(row.score) + (" *" if row.status == "finished" and row.score == best else "  "),
                 row.status,
                 f"{seconds:.0f} s" if seconds else "",

@@ -18,7 +18,7 @@ from csg.messages.faults import OutsideFaultError, find_outside_fault
 from csg.parsing import build_config, overlay
 from csg.randomness import make_generator
 from csg.training.identity import compute_config_id
-from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, ROLE, SCORE, Ending, get_ending
+from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, ROLE, SCORE, Ending, get_ending, get_epochs
 from tune_spaces.search.journal import Event, Journal, list_in_flight
 from tune_spaces.spaces.space import Space
 
@@ -29,11 +29,12 @@ MOST_REPEATS = 50
 class JournaledOptunaSearch(Searcher):
     """Searches a conditional space by TPE (multivariate, grouped), through Optuna's ask interface.
 
-    References come first, then the default point, then what Optuna suggests. A suggestion depends on the seed, on the
-    trial's number and on what the journal says of earlier trials; a journaled one is never drawn again. Optuna records
-    a trial that the scheduler stopped as pruned, with its last score under its epoch, so that no scores of different
-    epochs are compared. References lie outside the space, and Optuna does not see them. A trial that something else
-    ended (a budget, Ctrl-C) is in flight, and runs again after a restart. No configuration runs twice.
+    References come first, then the default point, then what Optuna suggests. A suggestion depends on the seed, on
+    the trial's number and on what the journal says of earlier trials; a journaled one is never drawn again. Optuna
+    records a trial that the scheduler stopped as pruned, with its last score under its epoch (as a share of its
+    length, where epochs are searched), so that no scores of different epochs are compared. References lie outside
+    the space, and Optuna does not see them. A trial that something else ended (a budget, Ctrl-C) is in flight, and
+    runs again after a restart. No configuration runs twice.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class JournaledOptunaSearch(Searcher):
             references: (role, settings) of trials that come first and lie outside the space.
             journal: where everything that happens is written.
             trials: how many are suggested in all.
-            epochs: a trial that reached this many is finished.
+            epochs: a trial that reached this many is finished, unless its own settings say otherwise.
             seed: the sampler's.
             slots: says how many trials may run at this moment.
 
@@ -127,8 +128,9 @@ class JournaledOptunaSearch(Searcher):
                 self._known[number] = self._describe(settings, state=TrialState.FAIL)
             else:
                 state = TrialState.COMPLETE if ending == "finished" else TrialState.PRUNED
+                way = epoch * self._epochs // get_epochs(settings, self._epochs)
                 self._known[number] = self._describe(
-                    settings, state=state, value=score, intermediate_values={epoch: score}
+                    settings, state=state, value=score, intermediate_values={way: score}
                 )
 
     def _describe(self, settings: dict[str, Any], **outcome: Any) -> FrozenTrial:
@@ -220,7 +222,8 @@ class JournaledOptunaSearch(Searcher):
         if result is not None and result.get(GONE):
             raise OutsideFaultError(result[GONE])
         number = self._under_way.pop(trial_id)
-        ending = None if error else get_ending(result or {}, self._epochs)
+        epochs = get_epochs(self._suggested[number][1], self._epochs)
+        ending = None if error else get_ending(result or {}, epochs)
         if ending is None:
             return  # in flight still: it was interrupted, or its process died, which need not be its own fault
         epoch, score = (0, None) if result is None or ending == "failed" else (result[EPOCH], result[SCORE])

@@ -31,6 +31,8 @@ LEARNING_RATES = (
     Float("optim.backbone_lr_factor", default=0.1, low=0.03, high=0.6, log=True),
 )
 """What is searched of every method, around the configuration's own; above these bounds losses become infinite."""
+EPOCHS = Choice("train.epochs", default=8, options=(4, 8, 16), relative=True)
+"""Half as long, as long and twice as long: for a search that can pay for it."""
 AUGMENTATION = {
     "classification": Choice(
         "data.augmentation", "randaugment", options=("randaugment", "pasta", "colour_jitter", "none")

@@ -80,6 +80,9 @@ class Float:
 class Choice:
     """One of several values, each a text, a number, True, False or None.
 
+    ``relative`` options are whole numbers above 0 that move with the default: where a configuration says twice the
+    default, they are twice as large too, rounded.
+
     Raises:
         UserError: options that are none, or a default that is none of them.
     """
@@ -88,6 +91,7 @@ class Choice:
     default: Any
     options: tuple[Any, ...]
     when: Condition | None = None
+    relative: bool = False
 
     def __post_init__(self) -> None:
         _check_name_and_condition(self)
@@ -97,17 +101,23 @@ class Choice:
         for place, option in enumerate(self.options):
             if not (option is None or isinstance(option, (str, int, float))):
                 raise UserError(f"{self.name}: expected texts, numbers, True, False or None, found {option!r}")
+            if self.relative and (isinstance(option, bool) or not isinstance(option, int) or option < 1):
+                raise UserError(f"{self.name}: expected whole numbers above 0 with relative=True, found {option!r}")
             if option in self.options[:place]:  # also 1 beside True, which are one option to Optuna
                 raise UserError(f"{self.name}: expected options that differ, found {option!r} twice")
         _check_default(self)
 
     def with_default(self, value: Any) -> Choice:
-        """Return the parameter with another default.
+        """Return the parameter with another default, and relative options with it.
 
         Raises:
             UserError: it is none of the options.
         """
-        return dataclasses.replace(self, default=value)
+        options = self.options
+        if self.relative and isinstance(value, int):
+            moved = (max(1, round(option * value / self.default)) for option in options)
+            options = tuple(dict.fromkeys(moved))  # halves of a small number are one
+        return dataclasses.replace(self, default=value, options=options)
 
     def suggest(self, trial: BaseTrial) -> Any:
         """Draw a value."""

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from csg.data.pair import LabelledImages, Reading
+from csg.data.pair import ArrayStream, LabelledImages, Reading
 from csg.randomness import make_generator
 
 SEED: Final = 17
@@ -39,7 +39,7 @@ def shift_stream(stream: LabelledImages) -> LabelledImages:
 
 
 class _ShiftedStream(LabelledImages):
-    """Distorts on demand, so that a stream on disk stays there."""
+    """Distorts on demand, so that a stream on disk stays there; what is held in memory is distorted once."""
 
     def __init__(self, stream: LabelledImages) -> None:
         self._stream = stream
@@ -56,10 +56,19 @@ class _ShiftedStream(LabelledImages):
         text = f"shifted {VERSION} {SEED} {self._stream.fingerprint}"
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @cached_property
+    def _distorted(self) -> Tensor:
+        everything = torch.arange(len(self._stream))
+        return _distort_images(self._stream.load_images(everything), everything)
+
     def load_images(self, indices: Tensor) -> Tensor:
+        if isinstance(self._stream, ArrayStream):
+            return self._distorted[indices]
         return _distort_images(self._stream.load_images(indices), indices)
 
     def read(self, indices: Tensor) -> Reading:
+        if isinstance(self._stream, ArrayStream):
+            return super().read(indices)
         plain = self._stream.read(indices)
         return dataclasses.replace(plain, views=(_distort_images(plain.views[0], plain.indices),))
 

@@ -57,7 +57,9 @@ def selected_weights(pair: Pair, encoder: str, weights: str, method: str) -> Pat
     images = labelled(pair, TARGET_VAL).load_images(torch.arange(64))
     flat = {"model.name": encoder, "model.weights": weights, "method.name": method}
     config = build_config(flat | {"data.image_size": images.shape[-1]})
-    model = place(make_model(config, load_encoder(config.model), classes=len(pair.classes)), config).eval()
+    model = place(
+        make_model(config, load_encoder(config.model, seed=config.train.seed), classes=len(pair.classes)), config
+    ).eval()
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for norm in model.modules():

@@ -231,7 +231,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(photos: Path, capsys: pytest.Ca
         "none.pt": "expected a checkpoint, found nothing at none.pt",
         "text.pt": "text.pt is not a checkpoint of this program",
         str(photos): "is not a checkpoint of this program (IsADirectoryError)",
-        str(find_named_weights("imagenet", "efficientnet_lite0")): "found a file that holds _conv_stem.weight",
+        str(find_named_weights("imagenet", "efficientnet_lite0", 0)): "found a file that holds _conv_stem.weight",
     }.items():
         code, said = predict(capsys, photos, "--checkpoint", file)
         assert code == 2

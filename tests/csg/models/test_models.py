@@ -150,7 +150,7 @@ def test_folding_changes_nothing_and_follows_training(name: str) -> None:
 @pytest.mark.parametrize(("photo", "labels"), [(0, {442, 497, 698}), (1, {985})], ids=["china.jpg", "flower.jpg"])
 def test_imagenet_weights_classify_real_photographs(photo: int, labels: set[int]) -> None:
     """china.jpg shows a temple (bell cote, church or palace), flower.jpg a daisy."""
-    encoder = load_encoder(ModelConfig()).eval()
+    encoder = load_encoder(ModelConfig(), seed=0).eval()
     picture = torch.from_numpy(load_sample_images().images[photo].copy()).permute(2, 0, 1)[None].float()
     height, width = picture.shape[-2:]
     side = min(height, width)
@@ -165,29 +165,29 @@ def test_imagenet_weights_classify_real_photographs(photo: int, labels: set[int]
 def test_a_torchvision_file_loads_unchanged(tmp_path: Path) -> None:
     published = {k: v for k, v in randomised(make_encoder("resnet18")).state_dict().items() if "num_batches" not in k}
     torch.save(published, tmp_path / "resnet18.pth")
-    loaded = load_encoder(ModelConfig(name="resnet18", weights=str(tmp_path / "resnet18.pth"))).state_dict()
+    loaded = load_encoder(ModelConfig(name="resnet18", weights=str(tmp_path / "resnet18.pth")), seed=0).state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in published.items())
     torch.save({name: torch.zeros_like(tensor) for name, tensor in published.items()}, tmp_path / "resnet18.pth")
-    again = load_encoder(ModelConfig(name="resnet18", weights=str(tmp_path / "resnet18.pth"))).state_dict()
+    again = load_encoder(ModelConfig(name="resnet18", weights=str(tmp_path / "resnet18.pth")), seed=0).state_dict()
     assert not again["conv1.weight"].any(), "a file that was replaced is read again"
 
 
 def test_weights_that_do_not_fit_are_refused_by_key(tmp_path: Path) -> None:
     torch.save(make_encoder("resnet18").state_dict(), tmp_path / "r18.pth")
     with pytest.raises(UserError, match=r"missing: layer1.0.conv3.weight.*of another shape: layer1.0.conv1.weight"):
-        load_encoder(ModelConfig(name="resnet50", weights=str(tmp_path / "r18.pth")))
+        load_encoder(ModelConfig(name="resnet50", weights=str(tmp_path / "r18.pth")), seed=0)
     with pytest.raises(UserError, match=r"missing: _conv_stem.weight.*unexpected: conv1.weight"):
-        load_encoder(ModelConfig(weights=str(tmp_path / "r18.pth")))
+        load_encoder(ModelConfig(weights=str(tmp_path / "r18.pth")), seed=0)
 
 
 def test_weights_that_are_missing_or_no_state_dict_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(UserError, match="found nothing at"):
-        load_encoder(ModelConfig(weights=str(tmp_path / "none.pth")))
+        load_encoder(ModelConfig(weights=str(tmp_path / "none.pth")), seed=0)
     with pytest.raises(UserError, match="not a torch state dict"):
-        load_encoder(ModelConfig(weights=str(tmp_path / "text.pth")))
+        load_encoder(ModelConfig(weights=str(tmp_path / "text.pth")), seed=0)
     with pytest.raises(UserError, match="no weights named imagenet come with resnet18"):
-        load_encoder(ModelConfig(name="resnet18"))
+        load_encoder(ModelConfig(name="resnet18"), seed=0)
 
 
 def test_frozen_statistics_stay_frozen_while_scale_and_shift_train() -> None:

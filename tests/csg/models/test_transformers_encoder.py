@@ -55,7 +55,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Save:
 
 
 def load(folder: Path, **more: Any) -> TransformersEncoder:
-    encoder = load_encoder(ModelConfig("transformers", weights=str(folder), **more))
+    encoder = load_encoder(ModelConfig("transformers", weights=str(folder), **more), seed=0)
     assert isinstance(encoder, TransformersEncoder)
     return encoder
 
@@ -129,7 +129,7 @@ def test_a_familys_finished_run_is_used_without_its_folder(family: str, tmp_path
     table = tmp_path / "answers.csv"
     command = ["predict", str(tmp_path / "images"), "--checkpoint", str(path), "--output", str(table)]
     assert cli.main(command) == 0 and len(table.read_text().splitlines()) == 16
-    start = load_encoder(ModelConfig("transformers", weights=str(path)))
+    start = load_encoder(ModelConfig("transformers", weights=str(path)), seed=0)
     found = {name.removeprefix("encoder."): one for name, one in selected.state.items() if name.startswith("encoder.")}
     assert all(torch.equal(found[name], one) for name, one in start.state_dict().items())
 

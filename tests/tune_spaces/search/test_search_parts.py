@@ -21,7 +21,7 @@ from csg.messages.faults import OutsideFaultError
 from csg.parsing import build_config, overlay
 from csg.randomness import make_generator
 from csg.storage.disk import DiskPlace
-from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, get_settings
+from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, get_epochs, get_settings
 from tune_spaces.search.journal import Event, Journal, count_unfinished, list_in_flight
 from tune_spaces.search.plan import REFERENCE, Search, is_source_only
 from tune_spaces.search.scheduler import JournaledASHA
@@ -96,7 +96,7 @@ def drive(
         tick()
         trial = SimpleNamespace(trial_id=f"id{index}", config=config)
         asha.on_trial_add(None, trial)
-        for epoch in range(1, EPOCHS + 1):
+        for epoch in range(1, get_epochs(config, EPOCHS) + 1):
             result = {EPOCH: epoch, SCORE: score(get_settings(config), epoch), "done": False}
             decision = asha.on_trial_result(None, trial, result)
             tick()
@@ -168,20 +168,49 @@ def test_one_seed_suggests_identical_trials(undisturbed: Journal, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("score", [rising, falling])
-def test_a_search_cut_anywhere_ends_like_one_that_was_not(tmp_path: Path, score: Landscape) -> None:
+@pytest.mark.parametrize(("score", "space"), [(rising, "csg"), (falling, "csg"), (falling, "schedule")])
+def test_a_search_cut_anywhere_ends_like_one_that_was_not(tmp_path: Path, score: Landscape, space: str) -> None:
     whole = Journal(DiskPlace(tmp_path / "whole.jsonl"))
-    drive(whole, score=score, trials=8)
+    searched = SPACES[space].with_defaults({"train.epochs": EPOCHS})
+    drive(whole, score=score, trials=8, space=searched)
     for cut_after in itertools.count(1):
         journal = Journal(DiskPlace(tmp_path / f"{cut_after}.jsonl"))
         try:
-            drive(journal, cut_after=cut_after, score=score, trials=8)
+            drive(journal, cut_after=cut_after, score=score, trials=8, space=searched)
         except Cut:
-            drive(journal, score=score, trials=8)
+            drive(journal, score=score, trials=8, space=searched)
         else:
             break
         assert what_happened(journal) == what_happened(whole), f"cut after call {cut_after}"
     assert cut_after > 20
+
+
+def test_where_epochs_are_searched_a_trial_ends_at_its_own_and_is_halved_at_shares_of_them(tmp_path: Path) -> None:
+    journal = Journal(DiskPlace(tmp_path / "journal.jsonl"))
+    asha = JournaledASHA(journal, epochs=8, grace_epochs=2)
+
+    def train(number: int, epochs: int, score: float) -> int:
+        config = {NUMBER: number, ROLE: "suggested", "train.epochs": epochs}
+        journal.append(Event("suggested", number, settings={"train.epochs": epochs}, role="suggested"))
+        trial, results = SimpleNamespace(config=config), ({EPOCH: epoch, SCORE: score} for epoch in itertools.count(1))
+        return next(int(result[EPOCH]) for result in results if asha.on_trial_result(None, trial, result) == "STOP")
+
+    assert [
+        train(number, *trial) for number, trial in enumerate([(8, 0.5), (16, 0.1), (4, 0.1), (4, 0.6), (16, 0.7)])
+    ] == [*(8, 4, 1, 4, 16)]
+    asha = JournaledASHA(journal, epochs=8, grace_epochs=2)
+    assert train(5, 16, 0.55) == 4, "a new scheduler knows at which share the earlier ones were"
+
+
+def test_every_length_that_ends_is_finished_to_optuna_and_shares_of_it_are_compared(tmp_path: Path) -> None:
+    journal = Journal(DiskPlace(tmp_path / "journal.jsonl"))
+    drive(journal, score=falling, space=SPACES["schedule"].with_defaults({"train.epochs": EPOCHS}))
+    events = journal.read_events()
+    epochs = {event.trial: get_epochs(event.settings, EPOCHS) for event in events if event.kind == "suggested"}
+    assert set(epochs.values()) == {2, EPOCHS, 6}
+    ended = {event.trial: event for event in events if event.kind == "ended"}
+    assert all((end.decision == "finished") == (end.epoch == epochs[trial]) for trial, end in ended.items())
+    assert {end.decision for end in ended.values()} == {"finished", "stopped"}
 
 
 def test_no_configuration_is_run_twice_and_a_small_space_ends_early(tmp_path: Path) -> None:
