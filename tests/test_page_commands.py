@@ -144,7 +144,7 @@ def test_the_design_of_the_page_is_planned(capsys: pytest.CaptureFixture[str]) -
     assert visda_ablation.main(command) == 0
     said = capsys.readouterr().out
     assert "Augmentation and CSG: 4 cells x 2 seeds" in said
-    assert said.count("seed 0: missing, seed 1: missing") == 4
+    assert said.count("seeds 0, 1 missing") == 4
 
 
 class StandIn:

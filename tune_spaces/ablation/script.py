@@ -23,7 +23,7 @@ from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError
 from csg.messages.text import make_printable
-from csg.messages.wording import pluralize
+from csg.messages.wording import format_numbers, pluralize
 from csg.parsing import Flags, StoreOptions, build_config, parse_flags
 from csg.storage.layout import place_at
 from csg.tasks import find_task
@@ -69,7 +69,6 @@ def make_cell_runs(design: Design, config: Config, seeds: int, console: Console)
             pairs[cell_config.data] = open_pair(cell_config, console)
         pair = pairs[cell_config.data]
         if cell_config.train.seed == config.train.seed:
-            check_starting_weights(cell_config, console)
             check_buildable(cell_config, classes=len(pair.classes), sources=pair.source_count)
             name = cells.setdefault(Identity.of(cell_config, pair), cell.name)
             if name != cell.name:
@@ -96,10 +95,15 @@ def plan_ablation(flags: Flags[OptionsT], name: str, design: Design, console: Co
     place_at(config.train.output).reach("train.output", writing=True)
     if not options.plan:
         check_store(config, uri=options.tracking_uri, experiment=options.experiment, needed_by="an ablation")
+    runs = make_cell_runs(design, config, options.seeds, console)
+    if not options.plan:
+        for each in runs:
+            if each.config.train.seed == config.train.seed:
+                check_starting_weights(each.config, console)
     return Ablation(
         name=name,
         design=design,
-        runs=make_cell_runs(design, config, options.seeds, console),
+        runs=runs,
         tracking_uri=options.tracking_uri or get_default_tracking_uri(config.train.output),
         experiment=options.experiment or config.data.name,
         concurrency=options.concurrency,
@@ -108,13 +112,14 @@ def plan_ablation(flags: Flags[OptionsT], name: str, design: Design, console: Co
 
 def show_plan(ablation: Ablation, console: Console) -> None:
     """Print the cells with the state of their runs."""
-    states: dict[str, list[str]] = {}
+    states: dict[str, dict[str, list[int]]] = {}
     for cell_run in ablation.runs:
         record = cell_run.run().record
         state = record.status if record.status != "running" or record.epochs else "missing"
-        states.setdefault(cell_run.cell.name, []).append(f"seed {cell_run.config.train.seed}: {state}")
+        states.setdefault(cell_run.cell.name, {}).setdefault(state, []).append(cell_run.config.train.seed)
     for name, seeds in states.items():
-        console.print(f"  {name:<36} {', '.join(seeds)}")
+        told = "; ".join(f"{format_numbers('seed', numbers)} {state}" for state, numbers in seeds.items())
+        console.print(f"  {name:<36} {told}")
     seconds = estimate_seconds(ablation)
     guess = (
         "no finished run to go by yet"
