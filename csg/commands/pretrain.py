@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
-from csg.commands.progress import CountProgress
 from csg.config.flags import read_options
 from csg.messages.console import Console
+from csg.messages.progress import CountProgress
 from csg.models.handwriting import RECIPES, load_or_train, locate_weights
 
 
