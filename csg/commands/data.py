@@ -11,7 +11,6 @@ from rich.text import Text
 
 from csg.commands import check_command
 from csg.commands.passed_over import print_not_used
-from csg.commands.progress import show_image_progress
 from csg.commands.remarks import print_remarks, remark_on_warmup
 from csg.config import Config, yaml_text
 from csg.config.flags import HELP
@@ -24,6 +23,7 @@ from csg.data.pairs.class_map import propose_names
 from csg.data.reading.listing import describe_files
 from csg.messages.console import Console
 from csg.messages.errors import UserError
+from csg.messages.progress import show_image_progress
 from csg.messages.text import get_first_line, make_one_line, make_printable
 from csg.messages.wording import pluralize
 from csg.parsing import ConfigOptions, parse_flags

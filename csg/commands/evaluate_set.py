@@ -16,7 +16,7 @@ from csg.data.labelled_set import load_labelled_set
 from csg.data.pair import Pair, Stream
 from csg.messages.console import Console
 from csg.messages.errors import UserError
-from csg.messages.text import get_first_line, make_one_line
+from csg.messages.text import get_first_line, make_one_line, quote_for_shell
 from csg.messages.wording import name_first, pluralize
 from csg.parsing import ConfigOptions, Flags, build_config
 from csg.storage.address import get_last_part, get_sqlite_path
@@ -233,6 +233,17 @@ def _record(found: Evaluated, stream: Stream, options: SetOptions, name: str, co
     if runs:
         console.print(f"recorded with {pluralize(runs, 'run')} in {uri}")
     else:
-        console.print(
-            f"Not recorded: no run of {run.name} in {uri}; name its store with --tracking-uri", style="yellow"
-        )
+        console.print(f"Not recorded: no run of {run.name} in {uri}; {_advise(found)}", style="yellow")
+
+
+def _advise(found: Evaluated) -> str:
+    """Say what to do where the store has no run: that of a trial under held_out_source is of several trainings."""
+    left_out = found.selected.config.data.held_out
+    if left_out is None:
+        return "name its store with --tracking-uri"
+    return (
+        f"it is the training without {make_one_line(left_out)}, and a trial under held_out_source has one run for all "
+        "such trainings, whose figures are means; give it a run of its own by csg train with its settings "
+        f"(--data.held-out {quote_for_shell(left_out)} among them), which trains nothing again, or, if it has one, "
+        "name its store with --tracking-uri"
+    )

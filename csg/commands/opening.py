@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from csg.commands.pretrain import make_weights
-from csg.commands.progress import show_image_progress
 from csg.commands.remarks import print_remarks, remark_on_warmup
 from csg.config import Config
 from csg.config.settings import find_places
@@ -15,6 +14,7 @@ from csg.data.fault import UNREADABLE
 from csg.data.pair import SOURCE_TRAIN, Pair
 from csg.data.reading.listing import describe_files
 from csg.messages.console import Console
+from csg.messages.progress import show_image_progress
 from csg.messages.wording import is_or_are, pluralize
 from csg.methods import find_method_class
 from csg.models.handwriting import RECIPES

@@ -16,13 +16,13 @@ from PIL import Image
 
 from csg.commands.passed_over import print_not_used
 from csg.commands.prediction import COLUMNS, FoundImages, Predictor, complain_of_bad, find_images
-from csg.commands.progress import CountProgress, show_image_progress
 from csg.config.flags import read_options
 from csg.config.settings import Count
 from csg.data.fault import BadImageError
 from csg.data.reading.decoding import read_whole
 from csg.messages.console import Console
 from csg.messages.errors import UserError
+from csg.messages.progress import CountProgress, show_image_progress
 from csg.messages.wording import is_or_are, pluralize
 from csg.storage.files import check_file, make_folder, open_replacement
 from csg.storage.layout import place_to_read

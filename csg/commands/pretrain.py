@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from csg.commands.progress import CountProgress
 from csg.config.flags import read_options
 from csg.messages.console import Console
+from csg.messages.progress import CountProgress
 from csg.models.handwriting import RECIPES, load_or_train, locate_weights
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from csg.commands.progress import CountProgress
 from csg.config import Config
 from csg.data.held_out import HELD_OUT
 from csg.data.pair import SOURCE_SHIFTED, SOURCE_VAL, TARGET_VAL
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.faults import find_outside_fault
+from csg.messages.progress import CountProgress
 from csg.messages.text import get_first_line
 from csg.messages.wording import is_or_are, pluralize
 from csg.tasks import find_task

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 
 from csg.messages.faults import OutsideFaultError
-from csg.messages.waiting import WaitingLines
+from csg.messages.waiting import Waiting
 from csg.messages.wording import pluralize
 from csg.storage.bucket import BucketPlace
 from csg.storage.files import hold_lock
@@ -92,8 +92,8 @@ def _copy_missing(
             for block in (place / name).read_blocks(missing[name], stop=stop):
                 file.write(block)
 
-    waiting = WaitingLines(f"copied {{}} files into {folder}", len(missing))
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
+    waiting = Waiting("copying files", f"copied {{}} files into {folder}", len(missing))
+    with waiting, ThreadPoolExecutor(AT_A_TIME) as pool:
         try:
             for done in as_completed([pool.submit(copy, name) for name in missing]):
                 done.result()

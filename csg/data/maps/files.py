@@ -26,7 +26,7 @@ from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, decode_stored, re
 from csg.data.reading.image_files import ImageFiles
 from csg.data.reading.spelling import place_in_order
 from csg.messages.faults import is_file_fault
-from csg.messages.waiting import WaitingLines
+from csg.messages.waiting import Waiting
 
 Sizes = npt.NDArray[np.int32]
 
@@ -147,12 +147,13 @@ class MapFiles:
         path = cache / f"sizes-{digest.hexdigest()[:16]}.npy"
         kept = _load_kept_sizes(path, len(self))
         if kept is None:
-            waiting = WaitingLines(f"read the sizes of {{}} files below {self.folder}", 2 * len(self))
+            line = f"read the sizes of {{}} files below {self.folder}"
             found = []
-            for files in (self.images, self.maps):
-                for place in range(len(self)):
-                    found.append(read_png_size(files.get_path(place)))
-                    waiting.add(1)
+            with Waiting("reading sizes", line, 2 * len(self)) as waiting:
+                for files in (self.images, self.maps):
+                    for place in range(len(self)):
+                        found.append(read_png_size(files.get_path(place)))
+                        waiting.add(1)
             kept = np.array(found, dtype=np.int32).reshape(2, len(self), 2)
             with write_cached(path) as file:
                 np.save(file, kept, allow_pickle=False)

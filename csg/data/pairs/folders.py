@@ -32,10 +32,9 @@ from csg.data.pairs.class_folders import (
     refuse_overlap,
 )
 from csg.data.pairs.class_map import read_class_map, rename_folders
-from csg.data.reading.listing import list_image_names
+from csg.data.reading.listing import list_image_names, wait_for_listing
 from csg.data.reading.spelling import find_near
 from csg.messages.errors import UserError
-from csg.messages.waiting import WaitingLines
 from csg.messages.wording import find_nearest, name_first
 from csg.storage.address import get_last_part
 
@@ -146,16 +145,16 @@ def _read_labelled(
         }
         domain = make_shard_domain(config, side, classes, folders.shards, numbers)
         return dataclasses.replace(domain, faults=() if config.allow_missing_classes else find_missing_classes(domain))
-    waiting = WaitingLines(f"found {{}} files below {folder}")
-    labels = {
-        f"{on_disk}/{name}": label
-        for label, class_name in enumerate(classes)
-        for on_disk in folders.names.get(class_name, ())
-        for name in list_image_names(folder / on_disk, waiting)
-    }
+    with wait_for_listing(folder) as waiting:
+        labels = {
+            f"{on_disk}/{name}": label
+            for label, class_name in enumerate(classes)
+            for on_disk in folders.names.get(class_name, ())
+            for name in list_image_names(folder / on_disk, waiting)
+        }
+        left_out = {
+            f"{on_disk}/{name}" for on_disk in folders.left_out for name in list_image_names(folder / on_disk, waiting)
+        }
     refuse_nothing(f"data.{side}", labels, "images in the class folders", folder)
-    left_out = {
-        f"{on_disk}/{name}" for on_disk in folders.left_out for name in list_image_names(folder / on_disk, waiting)
-    }
     domain = Domain(side, classes, list_images(config, folder, labels), (), set_aside=frozenset(left_out))
     return dataclasses.replace(domain, faults=() if config.allow_missing_classes else find_missing_classes(domain))

@@ -12,7 +12,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,7 @@ import numpy.typing as npt
 from csg.data.reading.cache import write_cached
 from csg.messages.faults import is_file_fault
 from csg.messages.text import make_one_line
-from csg.messages.waiting import WaitingLines
+from csg.messages.waiting import Waiting
 from csg.storage.files import digest_content
 
 Digests = npt.NDArray[np.uint8]
@@ -60,7 +60,8 @@ def read_stamps(folder: str, names: Sequence[bytes]) -> Stamps:
     """
     paths = [os.path.join(os.fsencode(folder), name) for name in names]  # noqa: PTH118 (bytes)
     began = time.time_ns()
-    stamps = _read_stamps(paths, WaitingLines(f"looked up {{}} files below {folder}", len(paths)))
+    with Waiting("looking up files", f"looked up {{}} files below {folder}", len(paths)) as waiting:
+        stamps = _read_stamps(paths, waiting)
     changed = stamps[:, 2]
     left = np.where(changed % 1_000_000_000 == 0, _COARSE_TICK, _TICK) - (began - changed)
     recent = np.flatnonzero((left > 0) & (changed != ABSENT))
@@ -70,7 +71,7 @@ def read_stamps(folder: str, names: Sequence[bytes]) -> Stamps:
     return stamps
 
 
-def _read_stamps(paths: Sequence[bytes], waiting: WaitingLines) -> Stamps:
+def _read_stamps(paths: Sequence[bytes], waiting: Waiting) -> Stamps:
     """Return (N, 4) stamps; of many files several at a time, for a disk at the other end of a network answers late."""
 
     def read(part: Sequence[bytes]) -> Stamps:
@@ -84,6 +85,14 @@ def _read_stamps(paths: Sequence[bytes], waiting: WaitingLines) -> Stamps:
             found.append(stamps)
             waiting.add(len(stamps))
     return np.concatenate(found)
+
+
+def split_names(names: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> Iterator[bytes]:
+    """Yield the names that stand one after the other in an array, each up to its end."""
+    every, start = names.tobytes(), 0
+    for end in ends.tolist():
+        yield every[start:end]
+        start = end
 
 
 class Contents:
@@ -135,9 +144,9 @@ class Contents:
                     make_one_line(self._folder),
                 )
             parts = np.array_split(unknown, -(-len(unknown) // _CHUNK))
-            waiting = WaitingLines(f"read {{}} files below {self._folder}", len(unknown))
+            waiting = Waiting("reading files", f"read {{}} files below {self._folder}", len(unknown))
             found = []
-            with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 16)) as readers:
+            with waiting, ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), 16)) as readers:
                 for digests in readers.map(self._read, parts):
                     found.append(digests)
                     waiting.add(len(digests) // 32)
@@ -201,7 +210,7 @@ class Contents:
             file.write(hashlib.sha256(content).digest() + content)
 
     def _hash_names(self) -> npt.NDArray[np.uint64]:
-        hashed = b"".join(hashlib.sha256(self._name(place)).digest()[:16] for place in range(len(self._ends)))
+        hashed = b"".join(hashlib.sha256(name).digest()[:16] for name in split_names(self._names, self._ends))
         return np.frombuffer(hashed, dtype="<u8").reshape(-1, 2)
 
     def _name(self, place: int) -> bytes:

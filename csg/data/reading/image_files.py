@@ -20,7 +20,7 @@ from torch import Tensor
 
 from csg.data.fault import BadImageError
 from csg.data.pair import LabelledImages, Reading, count_labels
-from csg.data.reading.contents import Contents, Digests, Stamps, read_stamps
+from csg.data.reading.contents import Contents, Digests, Stamps, read_stamps, split_names
 from csg.data.reading.decoding import USUAL_LIMIT, PixelLimit, centre_crop, read_bytes, read_resized
 from csg.data.reading.resized import ResizedImages
 from csg.data.reading.spelling import place_in_order
@@ -147,8 +147,9 @@ class ImageFiles:
         """
         digest = hashlib.sha256()
         contents = self.digests.tobytes().hex()
-        for index, label in enumerate(self.labels.tolist()):
-            name, _ = place_in_order(self.name(index))
+        listed = zip(split_names(self.names, self.ends), self.labels.tolist(), strict=True)
+        for index, (stored, label) in enumerate(listed):
+            name, _ = place_in_order(os.fsdecode(stored))
             digest.update(name + f"\t{label}\t{contents[64 * index : 64 * index + 64]}\n".encode())
         return digest.hexdigest()
 

@@ -12,6 +12,7 @@ import importlib.util
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from PIL import Image, features
 from csg.messages.errors import UserError
 from csg.messages.faults import is_machine_fault
 from csg.messages.text import make_one_line
-from csg.messages.waiting import WaitingLines
+from csg.messages.waiting import Waiting
 from csg.messages.wording import is_or_are, pluralize
 
 USUAL: Final = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".webp")
@@ -45,6 +46,8 @@ SYSTEM: Final = frozenset(
     }
 )
 """Names of files and folders, in lower case, that systems and programs keep for themselves."""
+HIDDEN: Final = (".", "~$")
+"""What the names of hidden files begin with."""
 OF_SYSTEM: Final = "hidden, or kept by a system for itself"
 COMPANION: Final = "published with the images, and not needed"
 EXPECTED: Final = (COMPANION, OF_SYSTEM)
@@ -62,6 +65,17 @@ class Found:
     path: Path
     reason: str | None
     """Why it is passed over; None for an image."""
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A folder and what lies in it."""
+
+    place: str
+    names: list[str]
+    """Of the files; none where it cannot be listed."""
+    of_system: bool
+    """Whether a system keeps it, or one that it lies in, for itself."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +101,27 @@ def list_files(folder: Path | str) -> Iterator[Found]:
         UserError: ``folder`` is no folder.
         OSError: the machine lacks something, which is no fault of a folder's.
     """
-    return (Found(Path(place, name), reason) for place, name, reason in _walk(folder))
+    with wait_for_listing(folder) as waiting:
+        listed, closed = _list_folders(folder, waiting)
+    suffixes = list_image_suffixes()
+    for one in listed:
+        for name in one.names:
+            of_system = one.of_system or is_of_system(name)
+            yield Found(Path(one.place, name), OF_SYSTEM if of_system else _explain(get_suffix(name), suffixes))
+    for one in closed:
+        yield Found(Path(one.place), OF_SYSTEM if one.of_system else CLOSED)  # lost+found is closed to most
 
 
-def _walk(folder: Path | str, waiting: WaitingLines | None = None) -> Iterator[tuple[str, str, str | None]]:
-    """Yield of every file its folder, its name and why it is passed over; of a folder that cannot be listed no name.
+def wait_for_listing(folder: Path | str) -> Waiting:
+    """Return what counts the files that are found below a folder while somebody waits."""
+    return Waiting("finding files", f"found {{}} files below {folder}")
 
-    ``waiting`` counts them, a folder at a time.
+
+def _list_folders(folder: Path | str, waiting: Waiting) -> tuple[list[_Listed], list[_Listed]]:
+    """List a folder and all below it; return those that could be listed, and those that could not.
+
+    ``waiting`` counts the files, a folder at a time.
     """
-    waiting = WaitingLines(f"found {{}} files below {folder}") if waiting is None else waiting
     if not Path(folder).is_dir():
         raise UserError(
             f"{folder}: expected a folder with images, found {'a file' if Path(folder).exists() else 'nothing'}"
@@ -104,14 +130,15 @@ def _walk(folder: Path | str, waiting: WaitingLines | None = None) -> Iterator[t
     def lies_in_system(place: str) -> bool:
         return any(is_of_system(part) for part in Path(place).relative_to(folder).parts)
 
-    suffixes = list_image_suffixes()
     seen: set[str] = set()
-    closed: list[OSError] = []
+    listed: list[_Listed] = []
+    closed: list[_Listed] = []
 
     def pass_over(error: OSError) -> None:
         if is_machine_fault(error):
             raise error
-        closed.append(error)
+        place = os.fsdecode(error.filename)
+        closed.append(_Listed(place, [], of_system=lies_in_system(place)))
 
     for place, folders, names in os.walk(folder, followlinks=True, onerror=pass_over):
         real = os.path.realpath(place)
@@ -124,12 +151,8 @@ def _walk(folder: Path | str, waiting: WaitingLines | None = None) -> Iterator[t
         folders[:] = sorted(
             name for name in folders if not (inside or is_of_system(name)) or not Path(place, name).is_symlink()
         )
-        for name in names:
-            reason = OF_SYSTEM if inside or is_of_system(name) else _explain(get_suffix(name), suffixes)
-            yield place, name, reason
-    for error in closed:
-        place = os.fsdecode(error.filename)
-        yield place, "", OF_SYSTEM if lies_in_system(place) else CLOSED  # lost+found is closed to most
+        listed.append(_Listed(place, names, of_system=inside))
+    return listed, closed
 
 
 def list_image_files(folder: Path | str) -> list[Path]:
@@ -141,22 +164,27 @@ def list_image_files(folder: Path | str) -> list[Path]:
     return choose_images(list_files(folder))
 
 
-def list_image_names(folder: Path | str, waiting: WaitingLines | None = None) -> list[str]:
-    """List the image files below a folder as paths below it, in no certain order: of a million in seconds.
+def list_image_names(folder: Path | str, waiting: Waiting | None = None) -> list[str]:
+    """List the image files below a folder as paths below it, in no certain order: of a million in a second.
 
     ``waiting`` counts all files where several folders are listed one after the other.
 
     Raises:
         UserError: see :func:`list_image_files`.
     """
-    root = os.path.join(folder, "")  # noqa: PTH118 (a Path a file would take longer than the listing)
-    names = []
-    for place, name, reason in _walk(folder, waiting):
-        if reason == CLOSED:
-            _refuse_closed(place)
-        if reason is None:
-            names.append(os.path.join(place, name)[len(root) :])  # noqa: PTH118
-    return names
+    with nullcontext(waiting) if waiting is not None else wait_for_listing(folder) as counting:
+        listed, closed = _list_folders(folder, counting)
+    for one in closed:
+        if not one.of_system:
+            _refuse_closed(one.place)
+    root = os.path.join(folder, "")  # noqa: PTH118 (as os.walk joins names)
+    suffixes = list_image_suffixes()
+    found: list[str] = []
+    for one in listed:
+        if not one.of_system:
+            below = os.path.join(one.place, "")[len(root) :]  # noqa: PTH118
+            found += [below + name for name in one.names if _is_image(name, suffixes)]
+    return found
 
 
 def _refuse_closed(place: Path | str) -> NoReturn:
@@ -236,13 +264,21 @@ def _choose_formats(known: tuple[str, ...], with_suffix: frozenset[str]) -> tupl
 
 def is_of_system(name: str) -> bool:
     """Whether a file or a folder of this name is hidden, or kept by a system for itself."""
-    return name.startswith((".", "~$")) or name.lower() in SYSTEM
+    return name.startswith(HIDDEN) or name.lower() in SYSTEM
 
 
 def get_suffix(name: str) -> str:
     """Return what follows a name's last dot, with the dot and in lower case; of a hidden name's first dot nothing."""
     suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (a Path a file would double the time)
     return "" if suffix == "." else suffix
+
+
+def _is_image(name: str, suffixes: frozenset[str]) -> bool:
+    """Whether a file is an image by its name, as :func:`list_files` says in three times as long.
+
+    Of the names that a system keeps for itself those alone end as images do that begin in a way of their own.
+    """
+    return name[name.rfind(".") :].lower() in suffixes and not name.startswith(HIDDEN)
 
 
 def _explain(suffix: str, suffixes: frozenset[str]) -> str | None:

@@ -22,7 +22,7 @@ from csg.data.reading.loading import map_in_order
 from csg.data.reading.spelling import compose_letters
 from csg.messages.errors import BadDataError
 from csg.messages.text import get_first_line
-from csg.messages.waiting import WaitingLines
+from csg.messages.waiting import Waiting
 
 SUFFIX: Final = ".tar"
 NAMES: Final = "classes.txt"
@@ -92,11 +92,11 @@ def list_shards(folder: Path, *, cache: Path | None) -> ShardListing:
         return tuple(_remember(folder / shards[number], cache))
 
     workers = len(os.sched_getaffinity(0)) if len(shards) >= MANY else 0
-    waiting = WaitingLines(f"listed {{}} shards in {folder}", len(shards))
     found = []
-    for samples_of_one in map_in_order(list_one, range(len(shards)), workers=workers):
-        found.append(samples_of_one)
-        waiting.add(1)
+    with Waiting("listing shards", f"listed {{}} shards in {folder}", len(shards)) as waiting:
+        for samples_of_one in map_in_order(list_one, range(len(shards)), workers=workers):
+            found.append(samples_of_one)
+            waiting.add(1)
     samples = tuple(tuple(_name_label(each, names, folder) for each in shard) for shard in found)
     lacking = next((each for shard in samples for each in shard if each.label is None), None)
     labelled = next((each for shard in samples for each in shard if each.label is not None), None)

@@ -98,6 +98,18 @@ def test_weights_away_from_their_run_are_measured_and_not_recorded(
     assert "Not recorded: there is no MLflow store at" in run_command(cli.main, argv, capsys)[1]
 
 
+def test_a_training_of_a_trial_that_has_no_run_of_its_own_is_told_how_it_gets_one(
+    runs: list[Run], photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = finished_run(Path(runs[0].config.train.output), data__held_out="DejaVu Sans")
+    code, said = evaluate(capsys, [part], "--data.target", photos)
+    assert code == 0 and f"Not recorded: no run of {part.identity.name} in" in said
+    assert "it is the training without DejaVu Sans, and a trial under held_out_source has one run for all" in said
+    assert "csg train with its settings (--data.held-out 'DejaVu Sans' among them), which trains nothing again" in said
+    RunTracker(Tracker(get_default_tracking_uri(part.config.train.output), "bars"), part).log()
+    assert "recorded with 1 run" in evaluate(capsys, [part], "--data.target", photos)[1]
+
+
 def _add_a_class(photos: Path) -> None:
     shutil.copytree(photos / "a", photos / "A")
 

@@ -42,8 +42,10 @@ NOT_DIGESTED = {
 
 WORDS_AND_FILES = {
     *(
+        "csg.messages.console",
         "csg.messages.errors",
         "csg.messages.faults",
+        "csg.messages.progress",
         "csg.messages.text",
         "csg.messages.waiting",
         "csg.messages.wording",
@@ -117,7 +119,7 @@ def test_a_file_that_somebody_is_editing_is_another_program_and_no_error(copy: P
 @pytest.mark.parametrize(
     "file",
     [
-        *("commands/progress.py", "messages/wording.py", "tracking/store.py", "workers/distributed.py", "cli.py"),
+        *("messages/progress.py", "messages/wording.py", "tracking/store.py", "workers/distributed.py", "cli.py"),
         *("__init__.py", "notebook.py"),
     ],
 )

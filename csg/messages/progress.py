@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
+
+_UNDER_WAY: Final[list[Console]] = []
+"""What the bars of this process are shown on, one within the other."""
 
 
 class CountProgress:
@@ -28,16 +32,17 @@ class CountProgress:
         self._console = console
         self._left = left
         self._line, self._lines = line, lines
-        columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._bar = make_bar(console, doing)
         self._task = self._bar.add_task(doing, total=None, visible=False)
         self._printed = 0
 
     def __enter__(self) -> CountProgress:
         self._bar.start()
+        _UNDER_WAY.append(self._console)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        _UNDER_WAY.remove(self._console)
         self._bar.stop()
         if isinstance(error, KeyboardInterrupt) and self._left:
             raise KeyboardInterrupt(self._left) from None
@@ -48,6 +53,17 @@ class CountProgress:
         if not self._console.is_terminal and done * self._lines // total > self._printed:
             self._printed = done * self._lines // total
             self._console.print(self._line(done, total))
+
+
+def make_bar(console: Console, doing: str) -> Progress:
+    """Make a bar with the name of the work before it, which is gone when it ends; none where there is no terminal."""
+    columns = (TextColumn(doing, markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def find_console() -> Console:
+    """Return what the innermost bar under way is shown on, for one within it; else a console of its own."""
+    return _UNDER_WAY[-1] if _UNDER_WAY else Console()
 
 
 def show_image_progress(console: Console, doing: str, done: str, *, left: str) -> CountProgress:
