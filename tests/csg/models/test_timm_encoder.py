@@ -77,7 +77,8 @@ def test_a_resnets_classifier_is_the_old_head_and_teaches_asg(tmp_path: Path) ->
 @pytest.mark.slow
 def test_a_plain_transformers_last_map_is_its_last_state(tmp_path: Path) -> None:
     encoder = load(save(tmp_path, "timm_vit")).eval()
-    tokens = encoder.network.timm_model.forward_features(noise())[:, 1:]
+    network: Any = encoder.network
+    tokens = network.timm_model.forward_features(noise())[:, 1:]
     torch.testing.assert_close(encoder(noise())[-1].flatten(2).transpose(1, 2), tokens)
     assert [tuple(each.shape[-2:]) for each in encoder(noise(44))] == [(6, 6)] * 4
 
