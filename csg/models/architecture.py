@@ -10,7 +10,7 @@ from csg.models import ENCODERS, make_encoder
 from csg.models.dilation import with_output_stride
 from csg.models.encoder import Encoder
 from csg.models.own_encoder import make_own_encoder
-from csg.models.transformers_encoder import load_transformers_encoder, remake_encoder
+from csg.models.transformers_folder import load_transformers_encoder, remake_encoder
 from csg.models.weights_folder import find_folder
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,12 +28,8 @@ from csg.models.transformers_network import (
     TOWERS,
     choose_ends,
     count_blocks,
-    load_network,
-    make_network,
-    read_config,
-    remake_config,
 )
-from csg.models.weights_folder import Preparation, list_files, read_preparation
+from csg.models.weights_folder import Preparation
 
 
 class TransformersEncoder(Encoder):
@@ -48,10 +43,7 @@ class TransformersEncoder(Encoder):
         self.kind: str = config.model_type
         self.dilates = self.folds = self.kind == "resnet"
         self.architecture = json.dumps({"config": config.to_dict(), "mean": self.mean, "std": self.std}, default=str)
-        self._patch = _get_patch(config) if self.kind in OF_ONE_GRID else 1
-        self._norm = TOWERS[self.kind][2] if self.kind in TOWERS else ""
-        self._ends = choose_ends(config)
-        self._blocks = _find_blocks(network, count_blocks(config))
+        self._find_stages(config)
         self.channels = self._try_out()
 
     def forward(self, images: Tensor, depth: int = 4) -> tuple[Tensor, ...]:
@@ -59,9 +51,13 @@ class TransformersEncoder(Encoder):
         height, width = (self._patch * math.ceil(side / self._patch) for side in images.shape[-2:])
         if (height, width) != tuple(images.shape[-2:]):
             images = F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False)
+        return self._compute_maps(images, depth)
+
+    def _compute_maps(self, images: Tensor, depth: int) -> tuple[Tensor, ...]:
+        """Return the first ``depth`` stages' maps of images whose sides are multiples of a patch."""
         if not self._norm:
             return tuple(self.network(images).feature_maps[:depth])
-        grid = height // self._patch, width // self._patch
+        grid = images.shape[-2] // self._patch, images.shape[-1] // self._patch
         states = self.network(images, interpolate_pos_encoding=True, output_hidden_states=True).hidden_states
         norm = self.network.get_submodule(self._norm)
         return tuple(_lay_out(norm(states[end]), grid) for end in self._ends[:depth])
@@ -75,12 +71,12 @@ class TransformersEncoder(Encoder):
 
     def list_layers(self) -> list[tuple[str, list[nn.Module]]]:
         """See :class:`~csg.models.encoder.Encoder`; of a plain transformer every block, else every stage."""
-        before, after = _find_around(self.network, self._blocks)
-        layers = [("stem", before)]
-        for number, block in enumerate(self._blocks, start=1):
-            stage = next(stage for stage, end in enumerate(self._ends, start=1) if number <= end)
-            layers.append((f"stage{stage}", [block]))
-        layers[-1][1].extend(after)
+        layers: list[tuple[str, list[nn.Module]]] = [("stem", [])]
+        for module in list_parts(self.network, self._blocks):
+            if module in self._blocks:
+                stage = next(stage for stage, end in enumerate(self._ends, start=1) if len(layers) <= end)
+                layers.append((f"stage{stage}", []))
+            layers[-1][1].append(module)
         return layers
 
     def checkpoint_gradients(self) -> None:
@@ -92,9 +88,16 @@ class TransformersEncoder(Encoder):
         enable: Any = self.network.activation_checkpointing_enable
         enable(activation_checkpointing_kwargs={"use_reentrant": False})
 
+    def _find_stages(self, config: Any) -> None:
+        """Find the sides of a patch, the first modules of all blocks or stages, and the blocks that stages end with."""
+        self._patch = _get_patch(config) if self.kind in OF_ONE_GRID else 1
+        self._norm = TOWERS[self.kind][2] if self.kind in TOWERS else ""
+        self._ends = choose_ends(count_blocks(config))
+        self._blocks = _find_blocks(self.network, count_blocks(config))
+
     def _try_out(self) -> tuple[int, int, int, int]:
         """Show the network a small image: freeze what its last map does not depend on, return its maps' channels."""
-        side = 2 * self._patch if self._patch > 1 else 64
+        side = max(2 * self._patch, 64)
         self.network.eval()
         maps = self(torch.zeros(1, 3, side, side))
         reached = {id(leaf) for leaf in _find_leaves(maps[-1])}
@@ -103,34 +106,6 @@ class TransformersEncoder(Encoder):
         self.network.train()
         one, two, three, four = (each.shape[1] for each in maps)
         return one, two, three, four
-
-
-def load_transformers_encoder(folder: Path, setting: str, *, trained: bool = True) -> TransformersEncoder:
-    """Make the encoder in a folder, with its weights, or untrained.
-
-    Raises:
-        UserError: transformers is not installed, or the folder's network is not known, has other stages than described
-            above, or does not fit its weights; the message then names the first keys.
-    """
-    config = read_config(folder, setting)
-    preparation = read_preparation(folder, setting)
-    if not trained:
-        return TransformersEncoder(make_network(config, setting), config, preparation)
-    if not list_files(folder, weights=True):
-        raise UserError(f"{setting}: expected weights (model.safetensors or pytorch_model.bin) in {folder}, found none")
-    return TransformersEncoder(load_network(folder, config, setting), config, preparation)
-
-
-def remake_encoder(architecture: str, setting: str = "model.name") -> TransformersEncoder:
-    """Make the encoder of a :attr:`~csg.models.encoder.Encoder.architecture`, with untrained weights.
-
-    Raises:
-        UserError: see :func:`csg.models.transformers_network.remake_config`.
-    """
-    about = json.loads(architecture)
-    config = remake_config(about["config"], setting)
-    preparation = Preparation(tuple(about["mean"]), tuple(about["std"]), None)
-    return TransformersEncoder(make_network(config, setting), config, preparation)
 
 
 def _get_patch(config: Any) -> int:
@@ -150,22 +125,19 @@ def _find_blocks(network: nn.Module, count: int) -> list[nn.Module]:
     return list(next(found))
 
 
-def _find_around(network: nn.Module, blocks: list[nn.Module]) -> tuple[list[nn.Module], list[nn.Module]]:
-    """Return the modules that are declared ahead of the blocks, and those behind them."""
-    before: list[nn.Module] = []
-    after: list[nn.Module] = []
-    seen = False
+def list_parts(network: nn.Module, within: list[nn.Module]) -> list[nn.Module]:
+    """Return a network's modules in the order of their declaration, opening only those that hold one of ``within``.
+
+    Parameters of one that is opened, such as timm's class tokens, come ahead of its modules, as a module of their own.
+    """
+    bare = list(network.parameters(recurse=False))
+    parts: list[nn.Module] = [nn.ParameterList(bare)] if bare else []
     for child in network.children():
-        if child is blocks[0]:
-            return [], []
-        if blocks[0] in child.modules():
-            inner_before, inner_after = _find_around(child, blocks)
-            before += inner_before
-            after += inner_after
-            seen = True
+        if child in within or not any(module in within for module in child.modules()):
+            parts.append(child)
         else:
-            (after if seen else before).append(child)
-    return before, after
+            parts += list_parts(child, within)
+    return parts
 
 
 def _find_leaves(tensor: Tensor) -> Iterator[Tensor]:

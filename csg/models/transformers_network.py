@@ -1,6 +1,6 @@
 """Networks of transformers: their settings, their classes and their weights.
 
-This file alone imports transformers, and only when such a network is made.
+This file alone imports transformers, and only when such a network is made; timm only when one of its networks is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import nn
 
 from csg.messages.errors import UserError
 from csg.messages.wording import name_first
-from csg.models.weights_folder import describe_missing
+from csg.models.weights_folder import describe_missing, is_of_timm
 
 TOWERS: Final[dict[str, tuple[str, dict[str, Any], str]]] = {
     "vit": ("ViTModel", {"add_pooling_layer": False}, "layernorm"),
@@ -32,6 +32,10 @@ CHANGED: Final[dict[str, Any]] = {
 }
 """Values of a network's settings, where it has them: no jitter, maps as
 :mod:`csg.models.transformers_encoder` describes them, nothing behind them."""
+TIMM: Final = "timm_wrapper"
+"""Type of timm's networks, by the adapter that makes them."""
+OF_ANY_SIZE: Final[tuple[dict[str, Any], ...]] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+"""Arguments that let a network of timm take images of other sizes than it knows; a class has one of them, or none."""
 STAGES: Final = 4
 
 
@@ -42,13 +46,22 @@ def read_config(folder: Path, setting: str) -> Any:
         UserError: transformers is not installed, cannot read them, or has no backbone of this type or of four stages.
     """
     transformers = _import_transformers(setting)
+    if is_of_timm(folder):
+        _import_timm(setting)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # many types, for files that are damaged or of unknown models
         raise UserError(
             f"{setting}: transformers {transformers.__version__} cannot read config.json in {folder} "
-            f"({_get_first_sentence(error)})"
+            f"({get_first_sentence(error)})"
         ) from None
+    if config.model_type == "timm_backbone":
+        raise UserError(
+            f"{setting}: expected a network of timm as timm itself saves it (save_for_hf), or transformers' "
+            f"TimmWrapperModel, found a timm_backbone in {folder}, which reads no weights from there"
+        )
+    if config.model_type == TIMM:
+        return _prepare_for_timm(config, setting)
     config = getattr(config, "vision_config", config)
     for name, value in CHANGED.items():
         if hasattr(config, name):
@@ -58,9 +71,9 @@ def read_config(folder: Path, setting: str) -> Any:
             setattr(config, name, 0.0)
     if config.model_type not in TOWERS:
         _check_backbone(config, setting)
-        config.out_indices = list(choose_ends(config, setting))
+        config.out_indices = list(choose_ends(count_blocks(config), setting))
     else:
-        choose_ends(config, setting)
+        choose_ends(count_blocks(config), setting)
         config.tie_last_hidden_states = False  # the last state is a block's, as the others are
     return config
 
@@ -72,6 +85,9 @@ def remake_config(settings: Mapping[str, Any], setting: str) -> Any:
         UserError: transformers is not installed, or another version of it made the dictionary.
     """
     transformers = _import_transformers(setting)
+    if settings["model_type"] == TIMM:
+        _import_timm(setting)
+        return transformers.TimmWrapperConfig.from_dict(dict(settings))
     try:
         return transformers.AutoConfig.for_model(**settings)
     except (KeyError, TypeError, ValueError) as error:
@@ -101,7 +117,7 @@ def load_network(folder: Path, config: Any, setting: str) -> nn.Module:
         network, found = make.from_pretrained(folder, config=config, **options, **arguments)
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"{setting}: cannot load the weights of a {config.model_type} from {folder} ({_get_first_sentence(error)})"
+            f"{setting}: cannot load the weights of a {config.model_type} from {folder} ({get_first_sentence(error)})"
         ) from None
     missing = [
         name for name in found["missing_keys"] if "hidden_states_norms." not in name and "mask_token" not in name
@@ -111,6 +127,8 @@ def load_network(folder: Path, config: Any, setting: str) -> nn.Module:
         wrong = "; ".join(f"{len(keys)} {name}: {name_first(sorted(keys))}" for name, keys in parts.items() if keys)
         raise UserError(f"{setting}: the weights in {folder} do not fit its config.json ({wrong})")
     assert isinstance(network, nn.Module)
+    for tensor in (*network.parameters(), *network.buffers()):  # as read they lie unaligned, and so round otherwise
+        tensor.data = tensor.data.clone()
     return network
 
 
@@ -119,13 +137,12 @@ def count_blocks(config: Any) -> int:
     return config.num_hidden_layers if config.model_type in TOWERS else len(config.stage_names) - 1
 
 
-def choose_ends(config: Any, setting: str = "model.weights") -> tuple[int, int, int, int]:
+def choose_ends(blocks: int, setting: str = "model.weights") -> tuple[int, int, int, int]:
     """Return the blocks, from 1, after which stages 1 to 4 end.
 
     Raises:
         UserError: there are fewer than four blocks.
     """
-    blocks = count_blocks(config)
     if blocks < STAGES:
         raise UserError(f"{setting}: expected a network of at least {STAGES} stages or blocks, found {blocks}")
     one, two, three, four = (math.ceil(blocks * stage / STAGES) for stage in range(1, STAGES + 1))
@@ -142,6 +159,43 @@ def _import_transformers(setting: str) -> Any:
     return transformers
 
 
+def _import_timm(setting: str) -> Any:
+    try:
+        import timm
+    except Exception as error:  # it is not there, or torchvision is not, or does not fit torch
+        raise UserError(
+            f"{setting}: networks of timm need the packages timm and torchvision, found that they cannot be imported "
+            f"({get_first_sentence(error)}); install timm and the torchvision that is made for torch "
+            f"{torch.__version__}"
+        ) from None
+    return timm
+
+
+def _prepare_for_timm(config: Any, setting: str) -> Any:
+    """Let a network of timm drop nothing and take images of any size, where it can.
+
+    Raises:
+        UserError: timm does not know the network, or not the arguments that it was made with.
+    """
+    timm = _import_timm(setting)
+    known = f"timm {timm.__version__}"
+    if not timm.is_model(config.architecture):
+        raise UserError(f"{setting}: {known} has no network named {config.architecture}; install one that has it")
+    given = {name: 0.0 if "drop" in name else value for name, value in (config.model_args or {}).items()}
+    given.pop("num_classes", None)  # timm writes it; the adapter takes it from elsewhere, and not twice
+    reason = ""
+    for more in OF_ANY_SIZE if getattr(config, "pretrained_cfg", {}).get("fixed_input_size") else ({},):
+        config.model_args = given | more
+        try:
+            with torch.device("meta"):
+                make_network(config, setting)
+        except Exception as error:  # of many types, for arguments that a class does not have
+            reason = get_first_sentence(error)
+        else:
+            return config
+    raise UserError(f"{setting}: {known} cannot make a {config.architecture} as config.json describes it ({reason})")
+
+
 def _check_backbone(config: Any, setting: str) -> None:
     transformers = _import_transformers(setting)
     if type(config) not in transformers.MODEL_FOR_BACKBONE_MAPPING or not hasattr(config, "stage_names"):
@@ -153,6 +207,9 @@ def _check_backbone(config: Any, setting: str) -> None:
 
 def _find_class(config: Any, setting: str) -> tuple[Any, dict[str, Any]]:
     transformers = _import_transformers(setting)
+    if config.model_type == TIMM:
+        classes = transformers.TimmWrapperForImageClassification, transformers.TimmWrapperModel
+        return classes[config.num_labels == 0], {}
     if config.model_type in TOWERS:
         name, arguments, _ = TOWERS[config.model_type]
         return getattr(transformers, name), arguments
@@ -160,5 +217,6 @@ def _find_class(config: Any, setting: str) -> tuple[Any, dict[str, Any]]:
     return transformers.MODEL_FOR_BACKBONE_MAPPING[type(config)], {}
 
 
-def _get_first_sentence(error: Exception) -> str:
+def get_first_sentence(error: Exception) -> str:
+    """Return what an error says up to its first full stop, or its type where it says nothing."""
     return " ".join(str(error).split()).partition(". ")[0][:300] or type(error).__name__

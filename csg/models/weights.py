@@ -19,7 +19,7 @@ from csg.models.architecture import dilate, make_architecture
 from csg.models.encoder import Encoder
 from csg.models.handwriting import RECIPES, load_or_train
 from csg.models.own_encoder import try_out
-from csg.models.transformers_encoder import load_transformers_encoder
+from csg.models.transformers_folder import load_transformers_encoder
 from csg.models.weights_file import StateDict, read_state_dicts
 from csg.models.weights_folder import find_folder
 from csg.storage.files import digest_file

@@ -22,6 +22,8 @@ T = TypeVar("T")
 CONFIG: Final = "config.json"
 PREPARATION: Final = ("preprocessor_config.json", "processor_config.json")
 """Files that may say how images are prepared; the first that does counts."""
+OF_TIMM: Final = "pretrained_cfg"
+"""What of a network's settings only timm writes."""
 WEIGHTS: Final = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "pytorch_model.bin.index.json")
 HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 HUB_SECONDS: Final = 20.0
@@ -140,19 +142,30 @@ def digest_folder(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def is_of_timm(folder: Path) -> bool:
+    """Whether the network in a folder is one of timm, as timm or transformers saves it."""
+    try:
+        settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return OF_TIMM in settings or settings.get("model_type") == "timm_wrapper"
+    except (OSError, ValueError, TypeError, AttributeError):  # whoever reads it says what is wrong
+        return False
+
+
 def read_preparation(folder: Path, setting: str) -> Preparation:
     """Read how images are prepared for the network in a folder: as for ImageNet where it does not say.
 
     Raises:
         UserError: the file that says so is damaged.
     """
-    for name in PREPARATION:
+    for name in (*PREPARATION, *((CONFIG,) if is_of_timm(folder) else ())):
         path = folder / name
         if not path.is_file():
             continue
         try:
             loaded = json.loads(path.read_text(encoding="utf-8"))
             about = loaded.get("image_processor", loaded)
+            if name == CONFIG:
+                about = _translate_timm(loaded.get(OF_TIMM, {}))
             if "image_mean" in about or "size" in about:
                 return _parse_preparation(about)
         except (ValueError, TypeError, AttributeError, KeyError, ZeroDivisionError) as error:
@@ -160,6 +173,13 @@ def read_preparation(folder: Path, setting: str) -> Preparation:
                 f"{setting}: cannot read how images are prepared in {path} ({type(error).__name__}: {error})"
             ) from None
     return Preparation(IMAGENET_MEAN, IMAGENET_STD, None)
+
+
+def _translate_timm(about: dict[str, Any]) -> dict[str, Any]:
+    """Say in transformers' words what timm says of a network's images."""
+    names = {"mean": "image_mean", "std": "image_std"}
+    said = {names[name]: list(about[name]) for name in names if name in about}
+    return said | ({"size": about["input_size"][-1]} if "input_size" in about else {})
 
 
 def _parse_preparation(about: dict[str, Any]) -> Preparation:

@@ -47,6 +47,15 @@ def test_a_processor_of_images_and_text_says_so_too(tmp_path: Path) -> None:
     assert prepare(tmp_path, {"image_processor": about}, "processor_config.json").side == 32
 
 
+def test_timm_says_so_in_the_networks_own_settings(tmp_path: Path) -> None:
+    about = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2], "input_size": [3, 160, 160]}
+    expected = Preparation((127.5, 102.0, pytest.approx(76.5)), (51.0, 51.0, 51.0), 160)  # type: ignore[arg-type]
+    assert prepare(tmp_path, {"architecture": "resnet18", "pretrained_cfg": about}, "config.json") == expected
+    with pytest.raises(UserError, match=r"cannot read how images are prepared in .*config.json"):
+        prepare(tmp_path, {"pretrained_cfg": about | {"std": [0, 1, 1]}}, "config.json")
+    assert prepare(tmp_path, {"pretrained_cfg": {}}, "config.json") == Preparation(IMAGENET_MEAN, IMAGENET_STD, None)
+
+
 @pytest.mark.parametrize("about", [{"image_mean": [1, 2]}, {"image_mean": [0, 0, 0], "image_std": [0, 1, 1]}, [3]])
 def test_a_damaged_preparation_is_refused(about: Any, tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(about))
