@@ -26,7 +26,7 @@ ABOUT = {"architecture": "resnet18", "num_classes": 0, "pretrained_cfg": {"mean"
 
 
 def load(folder: Path, **more: Any) -> TimmEncoder:
-    encoder = load_encoder(ModelConfig("transformers", weights=str(folder), **more))
+    encoder = load_encoder(ModelConfig("transformers", weights=str(folder), **more), seed=0)
     assert isinstance(encoder, TimmEncoder)
     return encoder
 
