@@ -288,9 +288,9 @@ def test_a_search_killed_on_one_machine_goes_on_on_another_that_shares_an_object
 
 @pytest.mark.slow
 def test_a_failing_trial_is_recorded_with_its_error_and_the_search_goes_on(tmp_path: Path) -> None:
-    """On the bundled benchmark, which is what the script searches unless told otherwise."""
+    """On the bundled benchmark, which is what the script searches unless told otherwise; its weights are not needed."""
     output = tmp_path / "runs"
-    small = ("--data.image-size", "32", *SMALL, "--train.epochs", "1", "--num-samples", "3")
+    small = ("--data.image-size", "32", "--model.weights", "none", *SMALL, "--train.epochs", "1", "--num-samples", "3")
     done = run(
         [sys.executable, SCRIPT, *small, "--method.temperature", "1e-40", "--train.output", str(output)], tmp_path
     )
@@ -298,8 +298,7 @@ def test_a_failing_trial_is_recorded_with_its_error_and_the_search_goes_on(tmp_p
     assert done.stderr == (
         "error: of 3 trials, 2 failed, for reasons of their configurations, which are not tried again\n"
     )
-    said = re.sub(r"\A(Training resnet10 on .*\n(pre-training step .*\n)*)?", "", done.stdout)  # once on a machine
-    assert said.startswith("bundled benchmark glyphs: synthetic digits from")
+    assert done.stdout.startswith("bundled benchmark glyphs: synthetic digits from")
     runs = tracked(output, "glyphs")[2]
     assert [run.status for run in runs] == ["finished", "failed", "failed"]
     assert "loss_csg_stage" in runs[1].tags["error"] and "at step 0" in runs[1].tags["error"]

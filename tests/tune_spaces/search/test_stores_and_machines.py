@@ -193,7 +193,7 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str, monk
     root = str(Path(__file__).parents[3])  # where the trials' processes find this file
     monkeypatch.chdir(root)
     monkeypatch.setenv("PYTHONPATH", root)
-    argv = ["--num-samples", "3", "--train.output", address, "--data.source-images", "40", "--train.epochs", "2"]
+    argv = ["--num-samples", "3", "--train.output", address, "--train.epochs", "2", "--model.weights", "none"]
     search = plan_search(parse_flags(SearchOptions, argv, prog="search", description=""), Console())
     search.folder.make_folder("--train.output")
 
