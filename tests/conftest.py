@@ -17,16 +17,10 @@ import torch
 from tests.buckets import bucket_server, move_to
 
 LONGEST: Final = (
-    *("test_cluster", "test_search", "test_ray_train", "test_held_out_source", "test_job", "test_distributed"),
-    *(
-        "test_faults",
-        "test_external_method",
-        "test_ablation",
-        "test_unlabelled",
-        "test_examples",
-        "test_cluster_health",
-    ),
-    *("test_object_store", "test_transformers_encoder", "test_export"),
+    *("test_cluster", "test_search", "test_ray_train", "test_job", "test_held_out_source", "test_faults"),
+    *("test_examples", "test_distributed", "test_external_method", "test_ablation", "test_unlabelled"),
+    *("test_cluster_health", "test_handwriting", "test_object_store", "test_stores_and_machines"),
+    *("test_transformers_encoder", "test_export", "test_on_gpu", "test_pages"),
 )
 """Files whose tests take minutes, the longest first: where several processes share the files, none ends long after."""
 
