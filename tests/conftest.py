@@ -81,6 +81,21 @@ def bucket() -> Iterator[str]:
         yield end
 
 
+@pytest.fixture(scope="module")
+def shared_cluster() -> Iterator[str]:
+    """The address of a Ray cluster of two CPUs, which the tests of a file share that do not start or end one."""
+    from tests.simulated_cluster import started_cluster
+
+    with started_cluster(cpus=2) as cluster:
+        yield str(cluster.address)
+
+
+@pytest.fixture
+def in_cluster(shared_cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have whatever a test starts join that cluster."""
+    monkeypatch.setenv("RAY_ADDRESS", shared_cluster)
+
+
 @pytest.fixture
 def first_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a home of its own; :func:`tests.buckets.move_to` goes on to others."""
