@@ -17,16 +17,10 @@ import torch
 from tests.buckets import bucket_server, move_to
 
 LONGEST: Final = (
-    *("test_cluster", "test_search", "test_ray_train", "test_held_out_source", "test_job", "test_distributed"),
-    *(
-        "test_faults",
-        "test_external_method",
-        "test_ablation",
-        "test_unlabelled",
-        "test_examples",
-        "test_cluster_health",
-    ),
-    *("test_object_store", "test_transformers_encoder", "test_export"),
+    *("test_cluster", "test_search", "test_ray_train", "test_job", "test_held_out_source", "test_faults"),
+    *("test_examples", "test_distributed", "test_external_method", "test_ablation", "test_unlabelled"),
+    *("test_cluster_health", "test_handwriting", "test_object_store", "test_stores_and_machines"),
+    *("test_transformers_encoder", "test_export", "test_on_gpu", "test_pages"),
 )
 """Files whose tests take minutes, the longest first: where several processes share the files, none ends long after."""
 
@@ -85,6 +79,21 @@ def bucket() -> Iterator[str]:
     """The end of an address ``s3://bucket/prefix`` whose store runs on this machine."""
     with bucket_server() as end:
         yield end
+
+
+@pytest.fixture(scope="module")
+def shared_cluster() -> Iterator[str]:
+    """The address of a Ray cluster of two CPUs, which the tests of a file share that do not start or end one."""
+    from tests.simulated_cluster import started_cluster
+
+    with started_cluster(cpus=2) as cluster:
+        yield str(cluster.address)
+
+
+@pytest.fixture
+def in_cluster(shared_cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have whatever a test starts join that cluster."""
+    monkeypatch.setenv("RAY_ADDRESS", shared_cluster)
 
 
 @pytest.fixture

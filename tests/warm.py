@@ -4,12 +4,15 @@ A server, one to a process of tests, imports what the commands import and forks 
 it has its own number, receives signals, is killed, and ends with its own exit code. What Python and libraries settle
 before the first line of a script is the server's, and so the same for all: hashes' seeds, variables that are read when
 something is imported (Ray's are read again). Where that may matter, a test starts one process as everybody does.
+
+The workers of a cluster of :mod:`tests.simulated_cluster` come of it too: see :mod:`tests.warm_worker`.
 """
 
 from __future__ import annotations
 
 import array
 import atexit
+import ctypes
 import gc
 import importlib
 import json
@@ -22,7 +25,9 @@ import sys
 import tempfile
 import threading
 import traceback
+import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -34,11 +39,17 @@ AT_FIRST: Final = dict(os.environ)
 END_SECONDS: Final = 10.0
 """How long the server may take to end."""
 IMPORTED: Final = (
-    *("csg.commands.train", "csg.commands.evaluate", "csg.tracking", "csg.workers.distributed"),
-    *("tune_spaces.search.script", "tune_spaces.search.summary", "tune_spaces.search.confirmation"),
-    *("tune_spaces.search.worth", "tune_spaces.ablation.script"),
+    *("csg.commands.train", "csg.commands.evaluate", "csg.tracking", "torch._dynamo", "sklearn.metrics"),
+    *("pyarrow.dataset", "aiohttp", "jsonschema", "tensorboardX"),
+)
+"""Without Ray, which notes what makes a process one of its workers when it is imported."""
+WITH_RAY: Final = (
+    *("csg.workers.distributed", "tune_spaces.search.script", "tune_spaces.search.summary"),
+    *("tune_spaces.search.confirmation", "tune_spaces.search.worth", "tune_spaces.ablation.script"),
 )
 MESSAGE_BYTES: Final = 1 << 17
+PR_SET_PDEATHSIG: Final = 1
+"""Linux's name for the signal that a process gets at its parent's end; none of its own children inherits it."""
 PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
 
 
@@ -67,17 +78,13 @@ class Popen:
             "folder": str(cwd or Path.cwd()),
             "environment": dict(os.environ if env is None else env),
         }
-        self._keeper, theirs = socket.socketpair()
-        ends = [theirs.fileno(), out, error]
-        socket.send_fds(_serve(), [json.dumps(asked).encode()], ends)
-        theirs.close()
+        self._keeper = _ask(_serve().asked, asked, out, error)
         for end in {out, error} - {1, 2}:
             os.close(end)
         self.pid = self._hear()
 
     def _hear(self) -> int:
-        (number,) = array.array("q", self._keeper.recv(8, socket.MSG_WAITALL))
-        return int(number)
+        return _hear(self._keeper)
 
     def poll(self) -> int | None:
         """Return the exit code, or None as long as the process lives."""
@@ -151,13 +158,65 @@ def _open_end(wanted: int | IO[Any] | None, inherited: int) -> tuple[IO[str] | N
     return None, inherited if wanted is None else os.dup(wanted if isinstance(wanted, int) else wanted.fileno())
 
 
+def run_worker(door: str, arguments: list[str], environment: Mapping[str, str]) -> int:
+    """Have a worker of Ray's started by the server behind a door, and wait for its end; return its exit code.
+
+    Args:
+        door: of :func:`open_door`.
+        arguments: Ray's script of a worker, and what that is told.
+        environment: the worker's.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
+        line.connect(f"\0{door}")
+        asked = {"command": arguments, "folder": str(Path.cwd()), "environment": dict(environment)}
+        keeper = _ask(line, asked, 1, 2)
+    _hear(keeper)  # the worker's number, which it tells Ray itself
+    return _hear(keeper)
+
+
+def open_door() -> str:
+    """Start the server, unless it runs, and return the name under which any process of this machine may ask it."""
+    return _serve().door
+
+
+def get_server() -> int:
+    """Return the number of the server, from which all processes descend that it has started."""
+    return _serve().number
+
+
+def _ask(line: socket.socket, asked: Mapping[str, Any], out: int, error: int) -> socket.socket:
+    """Ask the server for a process that writes there; return what tells its number and how it ended."""
+    keeper, theirs = socket.socketpair()
+    with theirs:
+        socket.send_fds(line, [json.dumps(asked).encode()], [theirs.fileno(), out, error])
+    return keeper
+
+
+def _hear(keeper: socket.socket) -> int:
+    (number,) = array.array("q", keeper.recv(8, socket.MSG_WAITALL))
+    return int(number)
+
+
+@dataclass(frozen=True)
+class _Server:
+    asked: socket.socket
+    """What this process asks it by."""
+    door: str
+    """Where others do."""
+    number: int
+
+
 @cache
-def _serve() -> socket.socket:
-    """Start the server, which ends with this process, and return what it listens to."""
+def _serve() -> _Server:
+    """Start the server, which ends with this process."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-m", "tests.warm", str(theirs.fileno())]
-    server = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=ROOT, env=AT_FIRST, start_new_session=True)
-    theirs.close()
+    door = f"csg-warm-{uuid.uuid4().hex}"
+    with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind(f"\0{door}")
+        listening.listen()
+        ends = [theirs.fileno(), listening.fileno()]
+        command = [sys.executable, "-m", "tests.warm", *map(str, ends)]
+        server = subprocess.Popen(command, pass_fds=ends, cwd=ROOT, env=AT_FIRST, start_new_session=True)
 
     def end() -> None:
         ours.shutdown(socket.SHUT_RDWR)  # also where a process that was forked meanwhile has it too
@@ -167,14 +226,19 @@ def _serve() -> socket.socket:
             server.kill()
 
     atexit.register(end)
-    return ours
+    return _Server(ours, door, server.pid)
 
 
-def _fork_for_all(listening: socket.socket) -> None:
-    """Start what is asked for, until nobody can ask any more. In a process that was started, return."""
+def _fork_for_all(listening: socket.socket, *, is_door: bool) -> None:
+    """Start what is asked for, at a door until this process is killed. In a process that was started, return."""
     while True:
-        message, ends, _, _ = socket.recv_fds(listening, MESSAGE_BYTES, 3)
-        if not message:
+        line = listening.accept()[0] if is_door else listening
+        message, ends, _, _ = socket.recv_fds(line, MESSAGE_BYTES, 3)
+        if is_door:
+            line.close()
+            if not message:
+                continue
+        elif not message:
             os._exit(0)
         if os.fork() == 0:
             listening.close()
@@ -191,7 +255,8 @@ def _fork_for_all(listening: socket.socket) -> None:
             os.dup2(nothing.fileno(), 0)
         os.dup2(out, 1)
         os.dup2(error, 2)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
+        # As Python's own they close nothing when others take their place, as in a worker of Ray's.
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", buffering=1, closefd=False)
     os.close(out)
     os.close(error)
     if process:
@@ -226,12 +291,13 @@ def _reap_one() -> bool:
 
 def _become(command: list[str]) -> NoReturn:
     """Do what Python does with a command line and its environment, to its end."""
-    from ray._raylet import Config  # type: ignore[attr-defined]
-
     from csg.environment import set_defaults
 
     set_defaults()
-    Config.initialize("")  # Ray's own variables, which it reads when it is imported
+    if "ray" in sys.modules:
+        from ray._raylet import Config  # type: ignore[attr-defined]
+
+        Config.initialize("")  # Ray's own variables, which it reads when it is imported
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     is_module = command[0] == "-m"
@@ -261,9 +327,25 @@ def _become(command: list[str]) -> NoReturn:
     os._exit(code & 0xFF)
 
 
-if __name__ == "__main__":
-    for name in IMPORTED:
+def _import(names: Sequence[str]) -> None:
+    for name in names:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    _fork_for_all(socket.socket(fileno=int(sys.argv[1])))
+
+
+def _serve_all(asked: socket.socket, door: socket.socket) -> None:
+    """Start commands from this process, and Ray's workers from a child that ends with it. There, return."""
+    _import(IMPORTED)
+    if os.fork() == 0:
+        asked.close()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        _fork_for_all(door, is_door=True)
+    else:
+        door.close()
+        _import(WITH_RAY)
+        _fork_for_all(asked, is_door=False)
+
+
+if __name__ == "__main__":
+    _serve_all(*(socket.socket(fileno=int(end)) for end in sys.argv[1:]))

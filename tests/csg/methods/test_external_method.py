@@ -198,7 +198,7 @@ def test_a_module_that_is_on_the_path_stays_as_it_is(example: Path) -> None:
 
 @pytest.mark.slow
 def test_an_ablation_and_a_search_whose_winners_are_confirmed_train_a_method_from_a_file_in_their_workers(
-    example: Path, tmp_path: Path
+    in_cluster: None, example: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "beside.py").write_text("WEIGHTS = (0.1, 0.5)\n")
     (tmp_path / "mine.py").write_text(

@@ -23,6 +23,7 @@ from csg.workers import cluster_health
 from csg.workers.cluster_health import check_answers
 from tests import warm
 from tests.process_group import free_port
+from tests.simulated_cluster import started_cluster
 from tests.tune_spaces.search.test_search import ROOT, journal, reported, search
 from tests.tune_spaces.search.test_search import command as search_command
 
@@ -286,7 +287,8 @@ def test_a_search_whose_cluster_is_killed_ends_and_goes_on_later(
                 process.kill()
     assert process.returncode == 3
     assert re.fullmatch(r"error: the Ray cluster at RAY_ADDRESS=\S+ has not answered for 10 s; .*\n", said), said
-    monkeypatch.delenv("RAY_ADDRESS")
-    resumed = search(output, "--num-samples", "2", "--resume")
+    with started_cluster(cpus=2) as cluster:
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        resumed = search(output, "--num-samples", "2", "--resume")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert "Going on with an interrupted search" in resumed.stdout

@@ -113,13 +113,13 @@ def wait_for_epochs(process: warm.Popen, output: Path, epochs: int) -> None:
         time.sleep(0.05)
 
 
-def workers_of(driver: int) -> list[int]:
-    """Find the training workers below a driver: Ray names processes after their actors."""
-    return [process for process in processes_named("ray::RayTrainWorker") if descends(process, driver)]
+def find_workers() -> list[int]:
+    """Find the training workers of this process's tests in their cluster: Ray names processes after their actors."""
+    return [process for process in processes_named("ray::RayTrainWorker") if descends(process, warm.get_server())]
 
 
 @pytest.mark.slow
-def test_a_workers_error_reaches_the_user_at_once(tmp_path: Path) -> None:
+def test_a_workers_error_reaches_the_user_at_once(in_cluster: None, tmp_path: Path) -> None:
     flags = ["--train.workers", "2", "--method.temperature", "1e-300"]
     done = warm.run(command(tmp_path / "runs", *flags))
     assert done.returncode == 1
@@ -129,14 +129,14 @@ def test_a_workers_error_reaches_the_user_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_survives_a_killed_worker_and_goes_on_after_its_driver_was_interrupted_and_killed(
-    two_workers: Path, tmp_path: Path
+    two_workers: Path, in_cluster: None, tmp_path: Path
 ) -> None:
     output = tmp_path / "runs"
     process = started(output)
-    workers = workers_of(process.pid)
+    workers = find_workers()
     assert len(workers) == 2
     os.kill(workers[1], signal.SIGKILL)
-    while len(anew := workers_of(process.pid)) < 2 or set(workers) & set(anew):
+    while len(anew := find_workers()) < 2 or set(workers) & set(anew):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.2)
     wait_for_epochs(process, output, 2)

@@ -67,7 +67,7 @@ def tracked(folder: Path) -> list[TrackedRun]:
 
 @pytest.mark.slow
 def test_an_ablation_that_was_interrupted_goes_on_and_trains_every_cell_under_the_same_seeds_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    in_cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert visda_ablation.main([*command(tmp_path, "--seeds", "2", "--plan")[2:]]) == 0
     assert capsys.readouterr().out.count("seeds 0, 1 missing") == 2

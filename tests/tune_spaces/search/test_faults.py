@@ -23,7 +23,7 @@ from tests.process_group import free_port
 from tests.process_tree import holding
 from tests.simulated_cluster import started_cluster
 from tests.stores import WITHOUT_JOBS
-from tests.tune_spaces.search.test_search import TRIALS, command, search, what_happened
+from tests.tune_spaces.search.test_search import TRIALS, command, what_happened
 from tune_spaces.search.journal import Event
 
 LONG = ("--data.source-images", "64", "--train.epochs", "3", "--train.checkpoint-minutes", "0.01")
@@ -97,7 +97,6 @@ def told(tracker: Tracker) -> list[list[tuple[int, str]]]:
 def test_two_searches_share_a_cluster_and_a_store_and_neither_outages_nor_kills_lose_a_trial(tmp_path: Path) -> None:
     """The first, at concurrency 1, ends with the undisturbed one's trials and values; the second runs two at a time."""
     undisturbed, first, second = (tmp_path / name for name in ("undisturbed", "first", "second"))
-    assert search(undisturbed, *LONG).returncode == 0
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     commands = [
@@ -106,6 +105,8 @@ def test_two_searches_share_a_cluster_and_a_store_and_neither_outages_nor_kills_
     ]
     with started_cluster(cpus=3) as cluster:
         environment = os.environ | AT_ONCE | {"RAY_ADDRESS": cluster.address}
+        alone = warm.run(command(undisturbed, *LONG), cwd=tmp_path, env=environment)
+        assert alone.returncode == 0, alone.stdout + alone.stderr
         with mlflow_server(tmp_path, port):
             processes = searching(commands, environment, tmp_path)
             while not (endings(first) and endings(second)):

@@ -104,7 +104,9 @@ def test_the_trainings_behind_a_mean_are_named() -> None:
 
 
 @pytest.mark.slow
-def test_a_search_by_held_out_sources_scores_by_their_mean_shares_trainings_and_resumes(tmp_path: Path) -> None:
+def test_a_search_by_held_out_sources_scores_by_their_mean_shares_trainings_and_resumes(
+    in_cluster: None, tmp_path: Path
+) -> None:
     given = flags(tmp_path)
     output = tmp_path / "undisturbed" / "runs"
     done = search(output, *given, "--confirm-top", "1", "--seeds", "1")
@@ -133,7 +135,7 @@ def test_a_search_by_held_out_sources_scores_by_their_mean_shares_trainings_and_
 
 
 @pytest.mark.slow
-def test_an_ablation_shows_what_its_cells_do_on_held_out_sources(tmp_path: Path) -> None:
+def test_an_ablation_shows_what_its_cells_do_on_held_out_sources(in_cluster: None, tmp_path: Path) -> None:
     design = tmp_path / "design.py"
     design.write_text(
         "from tune_spaces.designs.design import Cell, Design\n"

@@ -28,11 +28,11 @@ from csg.training.checkpoint import load_state, save_state
 from csg.training.program import get_program_digest
 from csg.training.run import Run
 from csg.workers import distributed
-from csg.workers.cluster import start_ray
 from csg.workers.run import train_run
 from tests.buckets import move_to
 from tests.csg.training.test_training import outcome, tiny
 from tests.made_up_pair import made_up_pair
+from tests.simulated_cluster import started_cluster
 from tune_spaces.execution import trial
 from tune_spaces.execution.recorder import MlflowRecorder, Progress
 from tune_spaces.execution.trial import EPOCH, GONE, NUMBER, ROLE, SCORE, SECONDS, TrainingTrial, get_ending
@@ -193,7 +193,7 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str, monk
     root = str(Path(__file__).parents[3])  # where the trials' processes find this file
     monkeypatch.chdir(root)
     monkeypatch.setenv("PYTHONPATH", root)
-    argv = ["--num-samples", "3", "--train.output", address, "--data.source-images", "40", "--train.epochs", "2"]
+    argv = ["--num-samples", "3", "--train.output", address, "--train.epochs", "2", "--model.weights", "none"]
     search = plan_search(parse_flags(SearchOptions, argv, prog="search", description=""), Console())
     search.folder.make_folder("--train.output")
 
@@ -213,22 +213,23 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str, monk
             fingerprints={},
         )
 
-    start_ray()
-    try:
-        with pytest.raises(OutsideFaultError, match=r"^train\.output: the store does not answer any more$"):
-            run(TrialWithoutStore)
-        assert list_in_flight(the_journal(address).read_events()) == [0]
-        recorder = Recorder()
-        run(TrialWithoutMemory, recorder)
-        said = "the trial's process died (MemoryError: not enough for the queue)"
-        assert recorder.lost == {0: said} and (0, "failed", said) in recorder.said
-        assert list_in_flight(the_journal(address).read_events()) == [0], "and the search went on with the others"
-        assert sum(event.kind == "ended" for event in the_journal(address).read_events()) == 2
-        with pytest.raises(UserError, match=r"^another driver has written to"):
-            run(TrialBesideAnotherDriver)
-        assert list_in_flight(the_journal(address).read_events()) == [0]
-    finally:
-        ray.shutdown()
+    with started_cluster(cpus=2) as cluster:
+        ray.init(address=cluster.address, log_to_driver=False)
+        try:
+            with pytest.raises(OutsideFaultError, match=r"^train\.output: the store does not answer any more$"):
+                run(TrialWithoutStore)
+            assert list_in_flight(the_journal(address).read_events()) == [0]
+            recorder = Recorder()
+            run(TrialWithoutMemory, recorder)
+            said = "the trial's process died (MemoryError: not enough for the queue)"
+            assert recorder.lost == {0: said} and (0, "failed", said) in recorder.said
+            assert list_in_flight(the_journal(address).read_events()) == [0], "and the search went on with the others"
+            assert sum(event.kind == "ended" for event in the_journal(address).read_events()) == 2
+            with pytest.raises(UserError, match=r"^another driver has written to"):
+                run(TrialBesideAnotherDriver)
+            assert list_in_flight(the_journal(address).read_events()) == [0]
+        finally:
+            ray.shutdown()
 
 
 @pytest.mark.parametrize("epoch", ["last", "best"])

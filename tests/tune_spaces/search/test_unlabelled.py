@@ -15,6 +15,7 @@ from csg.messages.console import Console
 from csg.parsing import parse_flags
 from csg.training.mean_run import MeanRun
 from csg.training.run import Run
+from tests.simulated_cluster import started_cluster
 from tests.tune_spaces.search.test_search import ROOT, command, timeless, tracked
 from tune_spaces.execution.trial import TrainingTrial
 from tune_spaces.search.journal import Event, Journal
@@ -54,8 +55,10 @@ def test_permuted_labels_of_the_target_change_no_score_no_trial_and_no_choice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # where Ray's processes find the trial of this file
-    events, metrics = search(tmp_path / "labelled" / "runs", TrainingTrial)
-    mislabelled, permuted = search(tmp_path / "mislabelled" / "runs", MislabelledTrial)
+    with started_cluster(cpus=2) as cluster:
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        events, metrics = search(tmp_path / "labelled" / "runs", TrainingTrial)
+        mislabelled, permuted = search(tmp_path / "mislabelled" / "runs", MislabelledTrial)
     assert mislabelled == events and len(events) > 6
     differing = {name for one, other in zip(metrics, permuted, strict=True) for name in one if one[name] != other[name]}
     assert differing == {"target/val/accuracy", "target/val/mean_class_accuracy"}, "the labels were permuted"
