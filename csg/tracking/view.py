@@ -7,6 +7,7 @@ of the page names the view.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -95,6 +96,11 @@ def make_note(view: str, verdict: Sequence[str], description: str) -> str:
     if verdict:
         first += f"  \n{' '.join(verdict)}"
     return f"{first}\n\n{description}"
+
+
+def escape_markdown(text: str) -> str:
+    """Return a text that Markdown shows as it is; asterisks would make words of a configuration's summary italic."""
+    return re.sub(r"([\\`*_\[\]<])", r"\\\1", text)
 
 
 def read_description(note: str) -> str:
