@@ -51,10 +51,12 @@ class Axis:
 def make_axes(
     trials: Sequence[Trial], score: str, names: Sequence[str], logarithmic: Collection[str] = ()
 ) -> list[Axis]:
-    """Return an axis for each setting, one for the last measured epoch, and one for the score there."""
+    """Return an axis for each setting that any trial has, one for the last measured epoch, and one for its score."""
+    values = {name: [trial.run.params.get(name) for trial in trials] for name in names}
     settings = [
-        Axis.of(name_setting(name), [trial.run.params.get(name) for trial in trials], logarithmic=name in logarithmic)
-        for name in dict.fromkeys(names)
+        Axis.of(name_setting(name), found, logarithmic=name in logarithmic)
+        for name, found in values.items()
+        if any(value is not None for value in found)
     ]
     epochs = Axis.of("epoch reached", [trial.epoch for trial in trials])
     return [*settings, epochs, Axis.of(name_score(score), scale_scores(trials, score), unset="no score")]

@@ -13,7 +13,7 @@ from analysis.figures.diversity_accuracy import correlate_with_real, format_rho
 from analysis.inference.rank_correlation import INTERVAL_FROM, RankCorrelation, rho_lead
 from analysis.runs.comparable import NoDataError, keep_comparable, keep_distinct
 from analysis.runs.metrics import Selector, find_measured_selectors, get_task, has_metrics, make_selectors
-from analysis.runs.names import name_metric, name_selector
+from analysis.runs.names import NO_LABELS, name_metric, name_selector
 from csg.messages.wording import pluralize
 from csg.tracking import TrackedRun
 from csg.training.selection import PROTOCOLS
@@ -42,7 +42,7 @@ def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> 
     above = {each.protocol: name for name, each in reversed(selectors.items())}  # of unlabelled its first validator
     names = [above[protocol] for protocol in PROTOCOLS if protocol in above]
     rows = {name: style.balance_lines(name_selector(name), 24) for name in found}
-    height = 0.6 + 0.12 * sum(1 + row.count("\n") for row in rows.values())
+    height = 0.6 + 0.12 * len(rows) * (1 + max(row.count("\n") for row in rows.values()))
     figure, upper, lower = style.make_halves(1.75, height, width=max(style.COLUMN, WIDTH * len(names)))
     panels = list(upper.subplots(1, len(names), sharey=True, squeeze=False).flat)
     for axes, name in zip(panels, names, strict=True):
@@ -71,7 +71,8 @@ def describe_best_selector(scored: Mapping[str, Sequence[TrackedRun]], found: Ma
     if not rhos:
         return "No score has a rank correlation."
     best = max(rhos, key=lambda name: rhos[name])
-    leads = []
+    leads: list[str] = []
+    unsure: list[str] = []
     for other in rhos:
         having = {run.run_id for run in scored[other]}
         both = [run for run in scored[best] if run.run_id in having]
@@ -81,14 +82,19 @@ def describe_best_selector(scored: Mapping[str, Sequence[TrackedRun]], found: Ma
         metrics = [make_selectors(task)[name].metric for name in (best, other)]
         first, second = ([run.metrics[metric] for run in both] for metric in metrics)
         lead, interval = rho_lead(first, second, [run.metrics[task.real_score] for run in both])
-        mark = "" if interval.low > 0 else ", not distinguishable"
-        leads.append(f"{name_selector(other)} {lead:.2f} [{interval.low:.2f}, {interval.high:.2f}]{mark}")
-    if not leads:
-        return f"Largest rho without labels: {name_selector(best)}; too few runs to say by how much."
+        said = f"over {_name_score(other)} {lead:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+        (leads if interval.low > 0 else unsure).append(said)
+    if not leads and not unsure:
+        return f"Largest rho without labels: {_name_score(best)}; too few runs to say by how much."
     return (
-        f"Largest rho without labels: {name_selector(best)}. Its lead (the same runs drawn for both) over "
-        f"{'; over '.join(leads)}."
+        f"Largest rho without labels: {_name_score(best)}. Its lead (the same runs drawn for both): "
+        f"{', '.join(leads + ([f'not distinguishable {unsure[0]}', *unsure[1:]] if unsure else []))}."
     )
+
+
+def _name_score(selector: str) -> str:
+    """Name a score where the sentence says already that it asks for no label."""
+    return name_selector(selector).removesuffix(NO_LABELS)
 
 
 def _draw_runs(axes: Axes, selector: Selector, runs: Sequence[TrackedRun], found: RankCorrelation) -> None:

@@ -46,7 +46,7 @@ def write_figures(table: RunTable, *, mix: Collection[str] = ()) -> str:
     if without:
         reasons = "".join(f"<li>{html.escape(title)}: {html.escape(why)}</li>" for title, why in without.items())
         parts.append(
-            f"<details class='note'><summary>Without data, and left out: {html.escape(', '.join(without))}.</summary>"
+            f"<details class='note'><summary>Without data, and left out: {html.escape('; '.join(without))}.</summary>"
             f"<ul>{reasons}</ul></details>"
         )
     return "\n".join(parts)

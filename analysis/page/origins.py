@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from analysis.page.commands import write_command_block
 from analysis.page.tables import name_anchor
-from analysis.runs.provenance import join_commands
 from analysis.runs.run_table import RunTable
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
@@ -37,10 +37,10 @@ def _list_entries(table: RunTable, linked: Collection[str], address: Address) ->
     for search in reversed(table.list_searches()):
         trials = [run for run in search.runs if run.run_id in linked]
         described |= {run.run_id for run in trials}
-        yield f"<h3>Search {html.escape(search.key)}</h3><p>{_write_note(search.parent)}</p>"
+        yield f"<h3>Search {html.escape(search.key)}</h3>{_write_note(search.parent)}"
         yield from (_write_entry(f"Trial {run.name}", [run], address) for run in trials)
     for ablation in reversed(table.list_ablations()):
-        yield f"<h3>Ablation {html.escape(ablation.key)}</h3><p>{_write_note(ablation.parent)}</p>"
+        yield f"<h3>Ablation {html.escape(ablation.key)}</h3>{_write_note(ablation.parent)}"
         for cell in ablation.comparisons:
             if runs := ablation.get_cell(cell):
                 described |= {run.run_id for run in runs}
@@ -60,9 +60,10 @@ def _write_entry(name: str, runs: Sequence[TrackedRun], address: Address) -> str
     )
     return (
         f"<div class='run'><p><strong>{html.escape(name)}</strong> <span class='note'>in MLflow: {pages}</span></p>"
-        f"<pre>{html.escape(join_commands(runs[0]))}</pre></div>"
+        f"{write_command_block(runs[0])}</div>"
     )
 
 
 def _write_note(run: TrackedRun) -> str:
-    return html.escape(read_description(run.tags.get(Tag.NOTE, run.name)))
+    note = read_description(run.tags.get(Tag.NOTE, ""))
+    return f"<p>{html.escape(note)}</p>" if note else ""

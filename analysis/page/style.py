@@ -39,7 +39,8 @@ img { display: block; width: 100%; height: auto; } .figures img { max-width: 36r
   .photographs img { background: #fff; padding: .5rem; border-radius: .25rem; } }
 code, pre { font-size: .8rem; font-family: ui-monospace, monospace; }
 pre { background: var(--card); padding: .6rem; margin: .25rem 0; white-space: pre-wrap; border-radius: .25rem; }
-summary { cursor: pointer; }
+code, pre span { display: inline-block; max-width: 100%; }
+summary { cursor: pointer; } details.note { margin: 1rem 0; }
 .run:has(:target) { outline: 2px solid var(--accent); outline-offset: .3rem; }
 .run { margin: 0 0 1rem; } .run p { margin: 0; }
 .wide img { min-width: 56rem; }

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from analysis.page.commands import write_command_block
 from analysis.page.tables import Link, name_anchor
 from analysis.runs.comparable import collect_by_seed
-from analysis.runs.metrics import format_real_interval, get_task, has_metrics
+from analysis.runs.metrics import format_real_interval, get_task, has_metrics, has_stream
 from analysis.runs.names import name_method, name_metric, name_setting
 from analysis.runs.newest import CONFIRMATION, choose_main, name_ablation
-from analysis.runs.provenance import join_commands
 from analysis.runs.run_table import AblationRuns, RunTable, SearchRuns
 from analysis.runs.trials import rank_trials
 from analysis.tables.cell_table import format_mean
-from analysis.tables.comparisons import is_measured, make_ablation_table
+from analysis.tables.comparisons import make_ablation_table
 from analysis.tables.table import MISSING, Entry
+from csg.data.pair import TARGET_TEST, TARGET_VAL
 from csg.messages.errors import UserError
 from csg.messages.wording import is_or_are, name_first, pluralize
 from csg.tasks.task import Task
@@ -30,6 +32,10 @@ from csg.training.selection import SELECTION_SCORE
 NO_VERDICT: Final = (
     "No verdict: the best configuration was not trained again under fresh seeds, and a search's own figures flatter "
     "its winner. The same command with --confirm-top 1 adds it."
+)
+NO_LABELS: Final = (
+    "No verdict: no label says how right the best configuration is on real images, and a search's own score flatters "
+    "its winner."
 )
 ASKED, VERDICT, BEST, SURE = "What was asked", "Verdict", "Best configuration", "How sure"
 LOOKS: Final = {BEST: "best", VERDICT: "verdict"}
@@ -51,7 +57,7 @@ def write_summary(table: RunTable, link: Link, *, main: str = "", mix: Collectio
         suffix = f"_{task}" if len(parts) > 1 else ""
         searches = [search for search in part.list_searches() if search.runs]
         cards += [_write_search(part, search, link, suffix) for search in searches[-1:]]
-        own = [each for each in part.list_ablations() if not each.design.startswith(CONFIRMATION) and is_measured(each)]
+        own = [each for each in part.list_ablations() if not each.design.startswith(CONFIRMATION) and each.finished]
         if own:
             cards.append(_write_ablation(part, choose_main(own, main).ablation, mix, suffix))
     return "\n".join(cards) or "<p>No search and no ablation has finished a run yet.</p>"
@@ -65,13 +71,14 @@ def _write_search(table: RunTable, search: SearchRuns, link: Link, suffix: str) 
     if best is None:
         rows[VERDICT] = _make_paragraphs(["No trial of the space has finished yet."])
         return _fill(f"Search {search.key}", rows)
-    verdict = search.verdict or [*_describe_trials(search, best, task), NO_VERDICT]
+    missing = NO_VERDICT if has_stream(search.runs, TARGET_TEST) else NO_LABELS
+    verdict = search.verdict or [*_describe_trials(search, best, task), missing]
     rows[VERDICT] = _make_paragraphs(_lead(verdict))
     default = next((run for run in search.runs if run.tags.get(Tag.ROLE) == "default"), None)
     rows[BEST] = (
         f"<p><a href='{html.escape(link(best.run_id))}'>Trial {html.escape(best.name)}</a></p>"
         f"{_write_settings(search.names, best, default)}"
-        f"<details><summary>The command that trains it</summary><pre>{html.escape(join_commands(best))}</pre>"
+        f"<details><summary>The command that trains it</summary>{write_command_block(best)}"
         "</details>"
     )
     rows[SURE] = _write_evidence(table, search, suffix)
@@ -90,18 +97,29 @@ def _write_question(search: SearchRuns, task: Task) -> str:
     looks = describe_queries(int(search.parent.metrics.get("target_queries", 0)), [search.protocol])
     where = f"{data[0].upper()}{data[1:]}. " if data else ""
     varied = _join(list(map(name_setting, search.names)))
-    return _make_paragraphs([f"Which settings of {method} are best on real images?"]) + _write_note(
+    on_real = " on real images" if has_stream(search.runs, TARGET_TEST, TARGET_VAL) else ""
+    return _make_paragraphs([f"Which settings of {method} are best{on_real}?"]) + _write_note(
         f"{where}{pluralize(len(search.runs), 'trial')} ({ended}) varied {varied}. "
-        f"The search chose by {name_metric(search.score)} (protocol {search.protocol}, {looks}); real "
-        f"{task.headline_words} is measured on images that no search sees."
+        f"The search chose by {name_metric(search.score)} (protocol {search.protocol}, {looks}); "
+        f"{_say_what_is_measured(search, task)}."
     )
+
+
+def _say_what_is_measured(search: SearchRuns, task: Task) -> str:
+    """Say on which real images it is measured how right the trials are, or why on none."""
+    if has_stream(search.runs, TARGET_TEST):
+        return f"real {task.headline_words} is measured on images that no search sees"
+    if has_stream(search.runs, TARGET_VAL):
+        return f"the real images have no labels to test with, so that no {task.headline_words} on them is known"
+    return f"the data have no real images, so that no {task.headline_words} on any is known"
 
 
 def _describe_trials(search: SearchRuns, best: TrackedRun, task: Task) -> Iterator[str]:
     """Say how right the best trial and source only are under the search's one seed."""
-    metric = f"target/test/{task.headline}"
+    metric = task.real_headline
     if not has_metrics(best, metric):
-        yield f"{best.name} has the best score, {Unit.of(search.score).format_whole(best.metrics[SELECTION_SCORE])}."
+        score = Unit.of(search.score).format_whole(best.metrics[SELECTION_SCORE])
+        yield f"Trial {best.name} has the best score, {score}."
         return
     finished = [run for run in search.runs if run.status == "finished" and has_metrics(run, metric)]
     source_only = next((run for run in finished if run.tags.get(Tag.ROLE) == "source_only"), None)
@@ -110,7 +128,7 @@ def _describe_trials(search: SearchRuns, best: TrackedRun, task: Task) -> Iterat
 
 
 def _format_real(run: TrackedRun, task: Task) -> str:
-    value = run.metrics[f"target/test/{task.headline}"]
+    value = run.metrics[task.real_headline]
     return f"{100 * value:.1f} %" + (f" {format_real_interval(run, value)}" if task.one_label else "")
 
 
@@ -134,7 +152,7 @@ def _write_settings(names: Sequence[str], best: TrackedRun, default: TrackedRun 
 
 def _write_small_table(headings: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
     """Return a table; the labels and values of ``rows`` are HTML."""
-    head = "".join(f"<th scope='col'>{html.escape(each)}</th>" for each in headings)
+    head = "".join(f"<th scope='col'>{_escape(each)}</th>" for each in headings)
     body = "".join(
         f"<tr><th scope='row'>{label}</th>{''.join(f'<td>{value}</td>' for value in values)}</tr>"
         for label, values in rows.items()
@@ -154,20 +172,24 @@ def _write_evidence(table: RunTable, search: SearchRuns, suffix: str) -> str:
     task = get_task(search.runs)
     ablations = table.list_ablations()
     again = [each for each in ablations if each.design == f"{CONFIRMATION}{search.key}" and each.finished]
+    is_measured = has_stream(search.runs, TARGET_TEST)
     if not again:
-        return _make_paragraphs(
-            ["One seed a trial: the spread over seeds is unknown, and intervals are over the test images alone."]
-        )
-    metric = f"target/test/{task.headline}"
+        intervals = ", and intervals are over the test images alone" if is_measured and task.one_label else ""
+        remedy = "" if is_measured else " The same command with --confirm-top 1 trains it again under fresh seeds."
+        return _make_paragraphs([f"One seed a trial: the spread over seeds is unknown{intervals}.{remedy}"])
+    unit = Unit(100.0, "%", 1) if is_measured else Unit.of(search.score)
+    metric = task.real_headline if is_measured else SELECTION_SCORE
+    words = f"real {task.headline_words}" if is_measured else name_metric(search.score)
     rows = {}
     for cell, runs in again[-1].finished_cells.items():
-        values = [100 * run.metrics[metric] for run in runs if has_metrics(run, metric)]
-        rows[html.escape(cell)] = [format_mean(values, 1), ", ".join(f"{value:.1f}" for value in values)]
+        values = [run.metrics[metric] for run in runs if has_metrics(run, metric)]
+        mean = format_mean([unit.factor * value for value in values], unit.decimals)
+        rows[html.escape(cell)] = [_escape(mean), ", ".join(map(unit.format, values))]
     name = name_anchor(f"ablation_{name_ablation(again[-1], ablations)}{suffix}")
     return (
-        f"{_write_small_table(['', f'real {task.headline_words} %', 'seed by seed'], rows)}"
+        f"{_write_small_table(['', unit.name(words), 'seed by seed'], rows)}"
         f"<p class='note'>Mean ± sample standard deviation over fresh seeds; <a href='#{name}'>the tests</a>. These "
-        "seeds and the images of target/test had no part in the choice.</p>"
+        f"seeds{' and the images of target/test' if is_measured else ''} had no part in the choice.</p>"
     )
 
 
@@ -246,8 +268,8 @@ def _write_note(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape a text, and keep a number and its percent sign on one line."""
-    return html.escape(text).replace(" %", "&nbsp;%")
+    """Escape a text, and keep a number, its spread and its percent sign on one line."""
+    return re.sub(" (?=[%±])|(?<=±) ", "&nbsp;", html.escape(text))
 
 
 def _make_paragraphs(sentences: Sequence[str]) -> str:

@@ -30,7 +30,7 @@ def write_table(table: Table, link: Link) -> str:
     if cells.shape[1] > max(MANY_COLUMNS, len(cells)):
         cells = cells.T
     heading = html.escape(str(table.cells.columns.name))
-    headings = [html.escape(make_printable(str(each))) for each in cells.columns]
+    headings = [html.escape(make_printable(str(each))).replace(" %", "&nbsp;%") for each in cells.columns]
     rows = [
         f"<tr><th scope='row'>{html.escape(make_printable(str(label)))}</th>"
         + "".join(_write_cell(entry, each, link) for entry, each in zip(entries, headings, strict=True))

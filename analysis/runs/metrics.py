@@ -13,6 +13,7 @@ from csg.metrics.validators import VALIDATORS
 from csg.tasks import TASKS
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
+from csg.tracking.tags import Tag
 from csg.training.score_words import Unit, format_wilson
 from csg.training.selection import ASKS, PROTOCOL_STREAMS, PROTOCOLS
 
@@ -35,6 +36,13 @@ def get_task(runs: Iterable[TrackedRun]) -> Task:
 def has_metrics(run: TrackedRun, *names: str) -> bool:
     """Return whether a run has a finite value of each metric."""
     return all(math.isfinite(run.metrics.get(name, math.nan)) for name in names)
+
+
+def has_stream(runs: Iterable[TrackedRun], *streams: str) -> bool:
+    """Return whether the data of runs have one of these streams, by what the runs say of their data or measured."""
+    measured = tuple(f"{before}{stream}/" for stream in streams for before in ("", "selected/"))
+    said = {f"{Tag.DATA}.{stream}" for stream in streams}
+    return any(said & run.tags.keys() or any(name.startswith(measured) for name in run.metrics) for run in runs)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ SCORES: Final = {
     "teacher_neighbours": "neighbours of the frozen encoder",
 }
 """Validators whose name is not its words joined by underscores."""
+NO_LABELS: Final = ", no labels"
+"""Ends the name of a selector that is a validator."""
 STREAMS: Final = {
     SOURCE_VAL: "held-out synthetic images",
     SOURCE_SHIFTED: "distorted synthetic images",
@@ -81,7 +83,7 @@ def name_metric(metric: str) -> str:
 def name_selector(selector: str) -> str:
     """Name what chooses among runs (see :func:`analysis.runs.metrics.make_selectors`): a protocol, or a validator."""
     protocol, _, validator = selector.partition(", ")
-    return f"{name_validator(validator)}, no labels" if validator else protocol
+    return f"{name_validator(validator)}{NO_LABELS}" if validator else protocol
 
 
 def name_validator(validator: str) -> str:

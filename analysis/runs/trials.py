@@ -73,6 +73,8 @@ def rank_trials(runs: Iterable[TrackedRun]) -> list[TrackedRun]:
 def find_best(trials: Iterable[Trial]) -> Trial | None:
     """Return the finished trial that :func:`rank_trials` puts first, from the scores by epoch where a run has no other.
 
+    Of equal ones it is the earliest.
+
     None if no trial of the space has finished with a score.
     """
     candidates = [
@@ -80,7 +82,7 @@ def find_best(trials: Iterable[Trial]) -> Trial | None:
         for trial in trials
         if trial.run.status == "finished" and trial.role != "source_only" and trial.score is not None
     ]
-    return max(candidates, key=_get_selection_score, default=None)
+    return max(candidates, key=lambda trial: (_get_selection_score(trial), -trial.number), default=None)
 
 
 def _get_selection_score(trial: Trial) -> float:

@@ -27,7 +27,7 @@ from csg.tracking.reading import TrackedRun, convert_run, format_setting, read_h
 from csg.tracking.refusals import describe_deleted_experiment, describe_refusal
 from csg.tracking.store import DELETED, TrackingError, connect, resolve_uri
 from csg.tracking.tags import PARENT_KEYS, Tag
-from csg.tracking.view import View, make_note, make_view_address
+from csg.tracking.view import View, escape_markdown, make_note, make_view_address
 from csg.training.identity import Identity
 from csg.training.record import Record, Status
 
@@ -167,7 +167,7 @@ class Tracker:
                 Tag.PROGRAM: identity.source_digest,
                 Tag.COMMIT: get_commit(),
                 "data.description": pair.description,
-                Tag.NOTE: f"{config.summary} on {pair.description}",
+                Tag.NOTE: escape_markdown(f"{config.summary} on {pair.description}"),
                 **{f"{Tag.DATA}.{stream}": held.fingerprint[:16] for stream, held in pair.streams.items()},
                 **make_class_tags(pair.classes),
                 **(tags or {}),

@@ -7,6 +7,7 @@ of the page names the view.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +18,11 @@ from csg.training.selection import SELECTION_SCORE
 TAGS: Final = (Tag.STATUS, Tag.BEST, Tag.CELL)
 CHARTS: Final = "&compareRunsMode=CHART"
 """What the address of a view ends with, where the page shows charts beside the names of the runs."""
+KIND: Final = "workflowType=machine_learning"
+"""Part of an address, without which MLflow's pages are those for language models, whatever the experiment's kind.
+
+It counts more than what a person chose there last.
+"""
 SECTION: Final = "csg"
 """Identifies the section of the charts, which stands above those that MLflow makes of all metrics."""
 
@@ -77,15 +83,24 @@ def _make_section() -> dict[str, Any]:
 
 
 def make_note(view: str, verdict: Sequence[str], description: str) -> str:
-    """Write the description of a parent run: links to its view, the verdict, and what it is, a paragraph each.
+    """Write the description of a parent run: links to its view, below them the verdict, and what it is.
+
+    MLflow hides what is below the first 100 pixels until a button is pressed, so that no space parts links and verdict.
 
     Args:
         view: the address of the view.
         verdict: sentences; none while there is no verdict.
         description: what the parent is.
     """
-    links = f"[All its runs, the best first]({view[1:]}), and [their charts]({view[1:]}{CHARTS})"
-    return "\n\n".join([links, *([" ".join(verdict)] if verdict else []), description])
+    first = f"[All its runs, the best first]({view[1:]}), and [their charts]({view[1:]}{CHARTS})"
+    if verdict:
+        first += f"  \n{' '.join(verdict)}"
+    return f"{first}\n\n{description}"
+
+
+def escape_markdown(text: str) -> str:
+    """Return a text that Markdown shows as it is; asterisks would make words of a configuration's summary italic."""
+    return re.sub(r"([\\`*_\[\]<])", r"\\\1", text)
 
 
 def read_description(note: str) -> str:
@@ -95,9 +110,9 @@ def read_description(note: str) -> str:
 
 def make_view_address(experiment_id: str, key: str) -> str:
     """Return the address of the view ``key``, to append to the server's; its charts are at CHARTS behind that."""
-    return f"/#/experiments/{experiment_id}/runs?viewStateShareKey={key}"
+    return f"/#/experiments/{experiment_id}/runs?{KIND}&viewStateShareKey={key}"
 
 
 def make_run_address(experiment_id: str, run_id: str) -> str:
     """Return the address of the page of a run, to append to the server's."""
-    return f"/#/experiments/{experiment_id}/runs/{run_id}"
+    return f"/#/experiments/{experiment_id}/runs/{run_id}?{KIND}"

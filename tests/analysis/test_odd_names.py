@@ -50,7 +50,10 @@ def test_a_page_shows_names_with_hidden_characters_and_an_address_with_quotes(tm
 def test_a_method_that_is_not_on_this_machine_refuses_neither_page_nor_trace(tmp_path: Path) -> None:
     table = write_experiment(list(map(without_method_file, EXPERIMENT)), tmp_path, features=False)
     page = report.write_page(table, ReportOptions())
-    assert f"--method.path {GONE}" in page and "the method is not on this machine (method.path: expected" in page
+    assert (
+        f"<span>--method.path</span> {GONE}" in page
+        and "the method is not on this machine (method.path: expected" in page
+    )
     said, command = write_command(
         {"method.path": GONE, "data.name": "glyphs", "optim.lr": 0.03, "train.output": "runs"}
     ).split("\n")

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.page.summary import NO_VERDICT, write_summary
+from analysis.page.summary import NO_LABELS, NO_VERDICT, write_summary
 from analysis.page.tables import name_anchor, write_table
 from analysis.runs.run_table import RunTable
 from analysis.tables.table import Entry, Table, arrange_cells
+from csg.tracking import TrackedRun
 from tests.analysis.figure_reading import retagged
 from tests.analysis.made_up_experiment import CSG, SOURCE_ONLY, ablation, search, write_experiment
 
@@ -52,6 +53,42 @@ def test_the_verdict_is_the_one_that_the_search_stored(tmp_path: Path) -> None:
     assert "#ablation_confirm-s-1" in page, "their tests are in a table"
 
 
+MEASURED = ("target/test/", "selected/target/")
+
+
+def without_labels(run: TrackedRun, *, real: bool) -> TrackedRun:
+    """A run on data without labelled real images: with images of no label, or with none."""
+    kept = {name: value for name, value in run.metrics.items() if not name.startswith(MEASURED)}
+    if "selection/score" in kept:
+        kept["selected/source/val/accuracy"] = kept["selection/score"]
+    return dataclasses.replace(
+        run, metrics=kept, tags=run.tags | ({"data.fingerprint.target/val": "d"} if real else {})
+    )
+
+
+@pytest.mark.parametrize(
+    ("real", "asked", "known"),
+    [
+        (True, "are best on real images?", "the real images have no labels to test with"),
+        (False, "are best?", "the data have no real images"),
+    ],
+)
+def test_without_labelled_real_images_no_accuracy_on_them_is_promised(
+    tmp_path: Path, real: bool, asked: str, known: str
+) -> None:
+    runs = [without_labels(run, real=real) for run in search("s-1")]
+    said = read(write_summary(write_experiment(runs, tmp_path / "r", features=False), link))
+    assert asked in said and known in said and NO_LABELS in said and NO_VERDICT not in said
+    assert "no search sees" not in said and "test images" not in said and "has the best score" in said
+    cells = {"source only": SOURCE_ONLY, "003 csg": CSG}
+    fresh = [without_labels(run, real=real) for run in ablation("confirm-s-1", cells, seeds=3, lifts=(0.0, 0.1))]
+    own = [without_labels(run, real=real) for run in ablation("three", cells, seeds=3, lifts=(0.0, 0.1))]
+    said = read(write_summary(write_experiment([*runs, *fresh, *own], tmp_path / "f", features=False), link))
+    assert "mean class accuracy on held-out synthetic images % seed by seed" in said, "the score under fresh seeds"
+    assert "These seeds had no part in the choice" in said
+    assert "is best, with a source accuracy of" in said, "an ablation is summed up all the same"
+
+
 def test_an_ablation_is_summed_up_by_its_best_cell_and_what_cannot_be_told_from_it(tmp_path: Path) -> None:
     cells = {"source only": SOURCE_ONLY, "near": CSG, "best": CSG}
     runs = ablation("three", cells, seeds=5, lifts=(0.0, 0.099, 0.1))
@@ -63,6 +100,11 @@ def test_an_ablation_is_summed_up_by_its_best_cell_and_what_cannot_be_told_from_
 
 def test_without_runs_there_is_nothing_to_sum_up(searched: RunTable) -> None:
     assert "has finished a run yet" in write_summary(dataclasses.replace(searched, runs=()), link)
+
+
+def test_a_command_is_broken_between_flags_and_not_within_one(searched: RunTable) -> None:
+    page = write_summary(searched, link)
+    assert re.search(r"<pre>csg train <span>--method\.name</span> csg ", page)
 
 
 def test_a_table_is_turned_where_its_columns_would_not_fit() -> None:

@@ -219,6 +219,19 @@ def test_the_best_trial_stands_out_among_the_lines() -> None:
     assert shown[1] == max(shown) and shown.count(max(shown)) == STROKES
 
 
+def test_of_equal_trials_the_earliest_is_the_best_everywhere() -> None:
+    runs = [
+        made_up_run(1, {"optim.lr": 0.1}, [0.9], role="default"),
+        *(made_up_run(number, {"optim.lr": 0.2}, [0.9]) for number in (2, 3)),
+    ]
+    assert "best: default setting" in texts(draw_parallel_coordinates(runs, SCORE, ["optim.lr"]).axes[0])
+
+
+def test_a_setting_that_no_trial_has_is_no_axis() -> None:
+    trials = list_trials([made_up_run(0, {"optim.lr": 0.1}, [0.5])], SCORE)
+    assert make_axes(trials, SCORE, ["method.stage2.weight", "optim.lr"])[0].name == "learning rate"
+
+
 def test_what_is_searched_logarithmically_is_drawn_so_over_less_than_two_decades() -> None:
     runs = [made_up_run(number, {"optim.lr": lr}, [0.5]) for number, lr in enumerate((0.01, 0.02, 0.04))]
     trials = list_trials(runs, SCORE)
