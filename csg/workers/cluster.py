@@ -41,6 +41,7 @@ def start_ray() -> None:
     Raises:
         UserError: no cluster can be joined at RAY_ADDRESS; see :func:`csg.workers.cluster_health.check_answers` and
             :func:`csg.workers.cluster_health.read_gone_seconds`.
+        OutsideFaultError: Ray does not start here in time.
     """
     if ray.is_initialized():
         return
@@ -52,9 +53,21 @@ def start_ray() -> None:
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
         where = f"the Ray cluster at RAY_ADDRESS={address}"
     else:
-        ray.init(address="local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        _start_own()
         where = "the Ray that this command started"
     watch(ray.nodes, ray.is_initialized, where, gone_after=gone_after)
+
+
+def _start_own() -> None:
+    """Start a cluster of this machine alone."""
+    try:
+        ray.init(address="local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    except Exception as error:  # Ray raises no type of its own where its node is not there after 30 s
+        if "timed out during startup" not in str(error):
+            raise
+        raise OutsideFaultError(
+            "Ray did not start on this machine within the 30 s that it waits; end other work here, or wait for its end"
+        ) from error
 
 
 def check_output(config: Config, tracking_uri: str | None = None) -> None:

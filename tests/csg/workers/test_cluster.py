@@ -20,6 +20,7 @@ from ray._private.ray_constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
 from ray.cluster_utils import Cluster
 
 from csg.messages.errors import UserError
+from csg.messages.faults import OutsideFaultError
 from csg.parsing import build_config
 from csg.workers import cluster as cluster_module
 from csg.workers import slots as slots_module
@@ -137,6 +138,22 @@ def test_without_an_address_a_script_starts_a_ray_of_its_own(monkeypatch: pytest
         monkeypatch.setenv("RAY_ADDRESS", address)
         start_ray()
     assert joined == ["local", "local", None], "with RAY_ADDRESS, Ray itself reads it"
+
+
+def test_a_machine_too_busy_for_ray_to_start_is_no_fault_of_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Ray's own words; any other error comes out as it is."""
+    said = "The current node timed out during startup. This could happen because some of the raylet failed to startup"
+
+    def fail(**_: object) -> None:
+        raise Exception(said)
+
+    monkeypatch.setattr(ray, "init", fail)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(OutsideFaultError, match="Ray did not start on this machine within the 30 s"):
+        start_ray()
+    said = "something else"
+    with pytest.raises(Exception, match=r"^something else$"):
+        start_ray()
 
 
 def test_what_a_configuration_reads_is_what_nodes_are_asked_for() -> None:
