@@ -80,7 +80,7 @@ def examples() -> None:
     for page in PAGES:
         for name, text in read_python(page).items():
             Path(name).write_text(text)
-    for folder in ("facebook/dinov2-small", "path/to/folder"):
+    for folder in ("facebook/dinov2-small", "timm/resnet18.a1_in1k", "path/to/folder"):
         Path(folder).mkdir(parents=True)
         Path(folder, "config.json").write_text("{}")
     for file in ("best.yaml", "runs/searches/.../best.yaml"):

@@ -146,10 +146,10 @@ def _fit_frame(places: Floats) -> tuple[Floats, float]:
 
 def _estimate_density(places: Floats, centre: Floats, half: float) -> Floats | None:
     """Evaluate a Gaussian kernel density (Scott's rule) over the frame, (GRID, GRID); None if it is undefined."""
-    try:
-        estimate = gaussian_kde(places.T)
-    except (ValueError, np.linalg.LinAlgError):
+    # Whether a singular covariance is found to be so is a matter of rounding, which differs between machines.
+    if np.linalg.matrix_rank(places - places.mean(axis=0), rtol=1e-6) < 2:
         return None  # there are fewer than 3 points, or all lie on a line
+    estimate = gaussian_kde(places.T)
     steps = np.linspace(-half, half, GRID)
     across, up = np.meshgrid(centre[0] + steps, centre[1] + steps)
     return np.asarray(estimate(np.stack([across.ravel(), up.ravel()])).reshape(GRID, GRID))

@@ -53,6 +53,7 @@ def _list_entries(table: RunTable, linked: Collection[str], address: Address) ->
 
 def _write_entry(name: str, runs: Sequence[TrackedRun], address: Address) -> str:
     """Describe runs of one configuration, each with a link to its page in MLflow."""
+    runs = sorted(runs, key=lambda run: int(run.params["train.seed"]))
     pages = ", ".join(
         f"<a id='{name_run(run.run_id)}' href='{html.escape(address(run))}'>seed {int(run.params['train.seed'])}</a>"
         f"{'' if run.status == 'finished' else f' ({run.status})'}"
