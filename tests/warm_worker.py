@@ -30,10 +30,13 @@ def main(arguments: list[str]) -> int:
     context = json.loads(known.serialized_runtime_env_context)
     variables = context.pop("env_vars", {})
     is_plain = context.pop("py_executable", sys.executable) == sys.executable and not any(context.values())
-    if known.language != "PYTHON" or not is_plain or any("$" in value for value in variables.values()):
-        script = Path(told[0]).with_name("setup_worker.py")
-        os.execv(sys.executable, [sys.executable, str(script), *arguments])
-    return run_worker(os.environ[DOOR], told, os.environ | variables)
+    if known.language == "PYTHON" and is_plain and not any("$" in value for value in variables.values()):
+        try:
+            return run_worker(os.environ[DOOR], told, os.environ | variables)
+        except ConnectionError:  # the server has ended, and nothing was started
+            pass
+    script = Path(told[0]).with_name("setup_worker.py")
+    return os.execv(sys.executable, [sys.executable, str(script), *arguments])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 
 import numpy as np
@@ -64,7 +64,8 @@ def estimate_importance(runs: Iterable[TrackedRun], score: str, names: Sequence[
     """Estimate which settings matter, by fANOVA (Hutter et al., ICML 2014; Optuna's implementation).
 
     All trials but source only are compared at the highest epoch that at least 8 of them reached, whatever happened to
-    them later, so that scores of different epochs are not compared. A random forest predicts the score from the
+    them later, so that scores of different epochs are not compared; where trials have different numbers of epochs, at
+    the highest share of them. A random forest predicts the score from the
     settings. The share of a setting is the variance of its marginal prediction in the forest's total variance. The
     marginal prediction averages over all other settings, evenly over the range that occurred, or over its logarithm
     from two decades on. Settings that some of these trials lack, or that never differ, are left out and named in the
@@ -87,7 +88,9 @@ def estimate_importance(runs: Iterable[TrackedRun], score: str, names: Sequence[
     varied = {name: scale for name, scale in scales.items() if not scale.constant}
     left_out = _name_left_out("not set in every trial", [name for name in names if name not in present])
     left_out += _name_left_out("the same in every trial", [name for name in present if name not in varied])
-    where = f"at epoch {epoch}, which {len(compared)} trials reached"
+    lengths = set(_list_lengths(candidates))
+    place = f"epoch {epoch}" if len(lengths) < 2 else f"{epoch}/{max(lengths)} of each trial's epochs"
+    where = f"at {place}, which {len(compared)} trials reached"
     if not varied or max(scores) == min(scores):
         reason = "no setting differs between these trials" if not varied else "these trials all have the same score"
         return Importance(epoch, len(compared), {}, None, f"No importance {where}: {reason}.{left_out}")
@@ -110,7 +113,22 @@ def list_compared(runs: Iterable[TrackedRun], score: str, epoch: int) -> list[Tr
 
 
 def _list_candidates(runs: Iterable[TrackedRun], score: str) -> list[Trial]:
-    return [trial for trial in list_trials(runs, score) if trial.role != "source_only"]
+    """List the trials; where epochs were searched, with scores at the same shares of the longest trial's."""
+    trials = [trial for trial in list_trials(runs, score) if trial.role != "source_only"]
+    lengths = _list_lengths(trials)
+    if len(set(lengths)) < 2:
+        return trials
+    longest = max(lengths)
+    return [
+        replace(trial, scores={e * longest // own: s for e, s in trial.scores.items() if e * longest % own == 0})
+        for trial, own in zip(trials, lengths, strict=True)
+    ]
+
+
+def _list_lengths(trials: Iterable[Trial]) -> list[int]:
+    """Return how many epochs each trial trains at most, where all say so."""
+    stated = [trial.run.params.get("train.epochs") for trial in trials]
+    return [int(each) for each in stated if each is not None] if all(stated) else []
 
 
 def _is_measured(trial: Trial, epoch: int) -> bool:

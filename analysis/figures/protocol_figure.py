@@ -86,9 +86,10 @@ def describe_best_selector(scored: Mapping[str, Sequence[TrackedRun]], found: Ma
         (leads if interval.low > 0 else unsure).append(said)
     if not leads and not unsure:
         return f"Largest rho without labels: {_name_score(best)}; too few runs to say by how much."
+    told = [", ".join(leads)] if leads else []
+    told += ["not distinguishable " + ", ".join(unsure)] if unsure else []
     return (
-        f"Largest rho without labels: {_name_score(best)}. Its lead (the same runs drawn for both): "
-        f"{', '.join(leads + ([f'not distinguishable {unsure[0]}', *unsure[1:]] if unsure else []))}."
+        f"Largest rho without labels: {_name_score(best)}. Its lead (the same runs drawn for both): {'; '.join(told)}."
     )
 
 

@@ -33,7 +33,7 @@ NO_VERDICT: Final = (
     "No verdict: the best configuration was not trained again under fresh seeds, and a search's own figures flatter "
     "its winner. The same command with --confirm-top 1 adds it."
 )
-NO_LABELS: Final = (
+NO_VERDICT_UNLABELLED: Final = (
     "No verdict: no label says how right the best configuration is on real images, and a search's own score flatters "
     "its winner."
 )
@@ -71,7 +71,7 @@ def _write_search(table: RunTable, search: SearchRuns, link: Link, suffix: str) 
     if best is None:
         rows[VERDICT] = _make_paragraphs(["No trial of the space has finished yet."])
         return _fill(f"Search {search.key}", rows)
-    missing = NO_VERDICT if has_stream(search.runs, TARGET_TEST) else NO_LABELS
+    missing = NO_VERDICT if has_stream(search.runs, TARGET_TEST) else NO_VERDICT_UNLABELLED
     verdict = search.verdict or [*_describe_trials(search, best, task), missing]
     rows[VERDICT] = _make_paragraphs(_lead(verdict))
     default = next((run for run in search.runs if run.tags.get(Tag.ROLE) == "default"), None)

@@ -46,22 +46,27 @@ def open_run(config: Config, console: Console, *, writing: bool = True) -> Run:
     return run.create()
 
 
-def check_starting_weights(config: Config, console: Console) -> None:
+def check_starting_weights(config: Config, console: Console, *, left: str = NOTHING) -> None:
     """See that the weights that the encoder and the teacher start from can be loaded, and make those of handwriting.
+
+    ``left`` says what is left when Ctrl-C ends it; empty where the command itself says so.
 
     Raises:
         UserError: see :func:`csg.models.weights.check_weights`.
     """
-    make_starting_weights(config, console)
+    make_starting_weights(config, console, left=left)
     old_head = find_method_class(config).uses_old_head(config.method)
     check_weights(config.model, seed=config.train.seed, old_head=old_head)
 
 
-def make_starting_weights(config: Config, console: Console) -> None:
-    """Make those weights of handwriting that a run starts from by its seed and that this machine does not have."""
+def make_starting_weights(config: Config, console: Console, *, left: str) -> None:
+    """Make those weights of handwriting that a run starts from by its seed and that this machine does not have.
+
+    ``left`` as in :func:`check_starting_weights`.
+    """
     for encoder in filter(None, (config.model, config.model.teacher)):
         if encoder.weights in RECIPES and encoder.weights in OWN_WEIGHTS.get(encoder.name, ()):
-            make_weights(encoder.weights, config.train.seed, console, left=NOTHING)
+            make_weights(encoder.weights, config.train.seed, console, left=left)
 
 
 def open_pair(config: Config, console: Console) -> Pair:

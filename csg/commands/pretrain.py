@@ -16,7 +16,7 @@ from csg.models.handwriting import RECIPES, load_or_train, locate_weights
 
 @dataclasses.dataclass(frozen=True)
 class PretrainOptions:
-    """What is made. Nothing else can be set: the weights of a seed are the same for everybody."""
+    """What is made. Nothing else can be set: weights are a function of the seed, of the libraries and of the CPU."""
 
     weights: Literal["all", "mnist", "mnist_scenes"] = "all"
     """Which weights: mnist (of the pair glyphs), mnist_scenes (of glyph_scenes), or all."""

@@ -50,8 +50,9 @@ class ModelConfig(Section):
     name: str = "efficientnet_lite0"
     """Encoder architecture; transformers for what is in the folder of ``weights`` (needs the extra [encoders])."""
     weights: Annotated[str, Place("read", NAMED_WEIGHTS)] = "imagenet"
-    """"imagenet" (come with the encoder), "mnist" or "mnist_scenes" (of resnet10, made at first use), "none", or a
-    state-dict file; of transformers a folder, or a name on the Hugging Face hub; of either the selected.pt of a run."""
+    """"imagenet" (come with the encoder), "mnist" or "mnist_scenes" (of resnet10, made for each seed at first use),
+    "none", or a state-dict file; of transformers a folder, or a name on the Hugging Face hub; of either the selected.pt
+    of a run."""
     path: str | None = None
     """Where an encoder from outside the package is: path/to/file.py:Class or module:Class."""
     teacher_name: str | None = None
@@ -142,7 +143,7 @@ class TrainConfig(Section):
     """Length of the training, batches, hardware and output."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Seed of everything random in the run: order, augmentation, new heads, queues."""
+    """Seed of everything random in the run: weights made on this machine, order, augmentation, new heads, queues."""
     epochs: Count = 3
     """Passes over the source training images."""
     batch_size: Count = 32

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -31,6 +32,7 @@ class CountProgress:
         """
         self._console = console
         self._left = left
+        self._shown = ExitStack()
         self._line, self._lines = line, lines
         self._bar = make_bar(console, doing)
         self._task = self._bar.add_task(doing, total=None, visible=False)
@@ -38,11 +40,11 @@ class CountProgress:
 
     def __enter__(self) -> CountProgress:
         self._bar.start()
-        _UNDER_WAY.append(self._console)
+        self._shown.enter_context(show_bars_on(self._console))
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        _UNDER_WAY.remove(self._console)
+        self._shown.close()
         self._bar.stop()
         if isinstance(error, KeyboardInterrupt) and self._left:
             raise KeyboardInterrupt(self._left) from None
@@ -59,6 +61,16 @@ def make_bar(console: Console, doing: str) -> Progress:
     """Make a bar with the name of the work before it, which is gone when it ends; none where there is no terminal."""
     columns = (TextColumn(doing, markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextmanager
+def show_bars_on(console: Console) -> Iterator[None]:
+    """Show what :func:`find_console` is asked for within the block on ``console``, which draws something already."""
+    _UNDER_WAY.append(console)
+    try:
+        yield
+    finally:
+        _UNDER_WAY.remove(console)
 
 
 def find_console() -> Console:

@@ -9,7 +9,6 @@ Departures from the published networks are those of :mod:`csg.models.transformer
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any
 
 import torch
@@ -17,15 +16,16 @@ from torch import Tensor, nn
 
 from csg.messages.errors import UserError
 from csg.models.transformers_encoder import TransformersEncoder, list_parts
-from csg.models.transformers_network import STAGES, choose_ends
+from csg.models.transformers_network import STAGES, choose_ends, read_timm_facts
 from csg.models.weights_folder import Preparation
 
 
 class TimmEncoder(TransformersEncoder):
     """A network of timm, with the names of its own parameters below ``network.timm_model``."""
 
-    def __init__(self, network: nn.Module, config: Any, preparation: Preparation) -> None:
-        """Take a network that was made of ``config``."""
+    def __init__(self, network: nn.Module, config: Any, preparation: Preparation, setting: str) -> None:
+        """Take a network that was made of ``config``, which errors call ``setting``."""
+        self._setting = setting
         _drop_nothing(network)
         super().__init__(network, config, preparation)
         self._has_old_head = self._can_use_head()
@@ -54,9 +54,10 @@ class TimmEncoder(TransformersEncoder):
         """See :class:`~csg.models.transformers_encoder.TransformersEncoder`."""
         about = [(info["module"], info["reduction"]) for info in self._timm.feature_info]
         plain = len({reduction for _, reduction in about}) == 1
-        fixed = config.pretrained_cfg.get("fixed_input_size", False)
-        self._norm, self._patch = "", about[0][1] if plain or fixed else 1
-        self._ends = choose_ends(len(about) if plain else min(len(about), STAGES))
+        fixed = read_timm_facts(config).get("fixed_input_size", False)
+        self._norm = ""
+        self._patch = about[0][1] if plain or fixed else 1
+        self._ends = choose_ends(len(about) if plain else min(len(about), STAGES), self._setting)
         self._taken = [len(about) - self._ends[-1] + end - 1 for end in self._ends]
         modules = [self._timm.get_submodule(name) for name, _ in about]
         # A plain network's blocks follow each other, and so do stages 1 to 4 of one whose stem ends with no map. Else
@@ -99,6 +100,7 @@ class TimmEncoder(TransformersEncoder):
 def _drop_nothing(network: nn.Module) -> None:
     """Let neither dropout nor stochastic depth change what a network computes, as in evaluation."""
     for module in network.modules():
-        for name in chain(("p",) if isinstance(module, nn.modules.dropout._DropoutNd) else (), ("drop_prob",)):
-            if hasattr(module, name):
-                setattr(module, name, 0.0)
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+        if hasattr(module, "drop_prob"):
+            module.drop_prob = 0.0  # type: ignore[assignment]

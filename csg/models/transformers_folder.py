@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from csg.messages.errors import UserError
+from csg.messages.faults import is_machine_fault
 from csg.models.timm_encoder import TimmEncoder
 from csg.models.transformers_encoder import TransformersEncoder
 from csg.models.transformers_network import (
@@ -55,10 +56,12 @@ def _make_encoder(network: nn.Module, config: Any, preparation: Preparation, set
     if config.model_type != TIMM:
         return TransformersEncoder(network, config, preparation)
     try:
-        return TimmEncoder(network, config, preparation)
+        return TimmEncoder(network, config, preparation, setting)
     except UserError:
         raise
     except Exception as error:  # timm has hundreds of networks, and not all give maps
+        if is_machine_fault(error):
+            raise
         raise UserError(
             f"{setting}: expected a network of timm that gives the maps of four stages or of its blocks, found that "
             f"{config.architecture} does not ({get_first_sentence(error)}); choose another"

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from csg.messages.errors import UserError
+from csg.messages.faults import is_machine_fault
 from csg.messages.wording import name_first
 from csg.models.weights_folder import describe_missing, is_of_timm
 
@@ -184,16 +185,23 @@ def _prepare_for_timm(config: Any, setting: str) -> Any:
     given = {name: 0.0 if "drop" in name else value for name, value in (config.model_args or {}).items()}
     given.pop("num_classes", None)  # timm writes it; the adapter takes it from elsewhere, and not twice
     reason = ""
-    for more in OF_ANY_SIZE if getattr(config, "pretrained_cfg", {}).get("fixed_input_size") else ({},):
+    for more in OF_ANY_SIZE if read_timm_facts(config).get("fixed_input_size") else ({},):
         config.model_args = given | more
         try:
             with torch.device("meta"):
                 make_network(config, setting)
         except Exception as error:  # of many types, for arguments that a class does not have
+            if is_machine_fault(error):
+                raise
             reason = get_first_sentence(error)
         else:
             return config
     raise UserError(f"{setting}: {known} cannot make a {config.architecture} as config.json describes it ({reason})")
+
+
+def read_timm_facts(config: Any) -> dict[str, Any]:
+    """Return what timm says of a network in its folder, where it does."""
+    return getattr(config, "pretrained_cfg", None) or {}
 
 
 def _check_backbone(config: Any, setting: str) -> None:

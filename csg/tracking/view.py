@@ -99,8 +99,11 @@ def make_note(view: str, verdict: Sequence[str], description: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Return a text that Markdown shows as it is; asterisks would make words of a configuration's summary italic."""
-    return re.sub(r"([\\`*_\[\]<])", r"\\\1", text)
+    """Return a text that Markdown shows as it is; asterisks would make words of a configuration's summary italic.
+
+    MLflow's Showdown takes no backslash before an angle bracket.
+    """
+    return re.sub(r"([\\`*_\[\]])", r"\\\1", text).replace("<", "&lt;")
 
 
 def read_description(note: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.page.summary import NO_LABELS, NO_VERDICT, write_summary
+from analysis.page.summary import NO_VERDICT, NO_VERDICT_UNLABELLED, write_summary
 from analysis.page.tables import name_anchor, write_table
 from analysis.runs.run_table import RunTable
 from analysis.tables.table import Entry, Table, arrange_cells
@@ -78,7 +78,7 @@ def test_without_labelled_real_images_no_accuracy_on_them_is_promised(
 ) -> None:
     runs = [without_labels(run, real=real) for run in search("s-1")]
     said = read(write_summary(write_experiment(runs, tmp_path / "r", features=False), link))
-    assert asked in said and known in said and NO_LABELS in said and NO_VERDICT not in said
+    assert asked in said and known in said and NO_VERDICT_UNLABELLED in said and NO_VERDICT not in said
     assert "no search sees" not in said and "test images" not in said and "has the best score" in said
     cells = {"source only": SOURCE_ONLY, "003 csg": CSG}
     fresh = [without_labels(run, real=real) for run in ablation("confirm-s-1", cells, seeds=3, lifts=(0.0, 0.1))]

@@ -135,9 +135,9 @@ def run_ablation(ablation: Ablation, console: Console) -> Outcome:
         source = CellSource(missing, asked=ablation.concurrency)
         if done:
             console.print(f"{len(done)} of {pluralize(len(entries), 'run')} {is_or_are(len(entries))} on record.")
-        for config in missing.values():
-            make_starting_weights(config, console)
         driver.open(source.make_slots() if missing else None)
+        for config in missing.values():
+            make_starting_weights(config, console, left="")
         if done:
             with suppress(TrackingError):  # a store that is away for a while gets them at the end
                 driver.recorder.settle({number: Progress(entries[number], "finished") for number in done})

@@ -12,6 +12,7 @@ from analysis.runs.newest import CONFIRMATION
 from analysis.runs.trials import rank_trials
 from analysis.tables.cell_table import format_mean
 from analysis.tables.table import MISSING, Entry, Table, arrange_cells, write_tables
+from csg.commands.opening import check_starting_weights
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.text import make_printable
@@ -27,6 +28,7 @@ from tune_spaces.ablation.held_out import plan_parts
 from tune_spaces.ablation.script import check_no_run_failed, make_cell_runs, make_view
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.execution.driver import Outcome
+from tune_spaces.execution.trial import get_epochs
 from tune_spaces.search.plan import Search
 from tune_spaces.search.verdict import Confirmed, make_verdict
 
@@ -67,6 +69,9 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     heading = Text(f"\n{make_printable(design.title)}", style="bold")
     size = f"{pluralize(len(design.cells), 'configuration')} x {pluralize(seeds, 'seed')}, from seed {first}"
     console.print(heading, f": {size}", sep="")
+    for cell_run in ablation.runs:
+        if cell_run.config.train.seed == first:
+            check_starting_weights(cell_run.config, console, left="")
     parts = plan_parts(ablation)
     for each in parts:
         before = run_ablation(each, console)
@@ -181,4 +186,8 @@ def find_verdict(search: Search, best: TrackedRun, runs: Sequence[TrackedRun]) -
     chosen = name_cell(search, best)
     references = {name: collect(name) for name in (SOURCE_ONLY, DEFAULT) if name != chosen}
     confirmed = Confirmed(collect(chosen), {name: values for name, values in references.items() if values})
-    return make_verdict(confirmed, words=task.headline_words, is_default=chosen == DEFAULT)
+    verdict = make_verdict(confirmed, words=task.headline_words, is_default=chosen == DEFAULT)
+    own = get_epochs(best.params, search.epochs)
+    if own != search.epochs:
+        verdict.append(f"It trains for {pluralize(own, 'epoch')}, what it is compared with for {search.epochs}.")
+    return verdict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from csg.messages.console import Console
+from csg.messages.progress import show_bars_on
 from csg.messages.wording import pluralize
 from csg.training.score_words import Unit, describe_score
 from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, get_ending, get_epochs
@@ -43,11 +45,12 @@ class SearchConsole(DriverCallback):
         config = search.config
         self._console = console
         self._search = search
-        self._epochs = config.train.epochs
+        self._epochs = search.epochs
         self._trials = search.options.num_samples
         self._score_name = describe_score(config)
         self._unit = Unit.of(search.score_metric)
         self._live: Live | None = None
+        self._shown = ExitStack()
         self._rows: dict[int, Row] = {}
         suggested = {event.trial: event for event in known if event.kind == "suggested"}
         for event in known:
@@ -66,12 +69,14 @@ class SearchConsole(DriverCallback):
                 self._make_table(), console=self._console, refresh_per_second=2, get_renderable=self._make_table
             )
             self._live.start()
+            self._shown.enter_context(show_bars_on(self._console))
         else:
             for number in sorted(self._rows):
                 self._print(number)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._shown.close()
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -38,7 +38,7 @@ from csg.training.program import get_program_digest
 from csg.training.selection import ASKS, PROTOCOLS, Protocol, get_score_metric
 from tune_spaces.execution.driver import Study
 from tune_spaces.execution.recorder import Entry
-from tune_spaces.execution.trial import NUMBER, ROLE, configure_trial, get_settings
+from tune_spaces.execution.trial import NUMBER, ROLE, configure_trial, get_epochs, get_settings
 from tune_spaces.search.labels import label_trial
 from tune_spaces.spaces.narrowing import check_space, narrow_space
 from tune_spaces.spaces.shipped import find_space
@@ -78,7 +78,7 @@ class SearchOptions(StoreOptions):
     """Fresh seeds of --confirm-top."""
     space: str = ""
     """What is searched (default: the method's own space on the pair): one of those in tune_spaces/spaces/shipped.py,
-    such as csg, contrast, stages, learning_rates or a rival's name, or module:SPACE or path/to/file.py:SPACE."""
+    such as csg, contrast, stages, learning_rates, epochs or a rival's, or module:SPACE or path/to/file.py:SPACE."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Search:
 
     @property
     def reference(self) -> Mapping[str, Any] | None:
-        """What makes a trial source only, at the default trial's learning rates; None where that one is source only."""
+        """What makes a trial source only, at the default's learning rates and epochs; None where that one is it."""
         if is_source_only(self.config):
             return None
         default = self.space.make_point(self.base).items()
@@ -126,6 +126,11 @@ class Search:
     def default_id(self) -> str:
         """The identity of the default setting, which the sampler may suggest too."""
         return compute_config_id(build_config(overlay(self.base, self.space.make_point(self.base))))
+
+    @cached_property
+    def epochs(self) -> int:
+        """How many epochs the default setting trains; so do all trials, unless these are searched."""
+        return get_epochs(self.space.make_point(self.base), self.config.train.epochs)
 
     @property
     def confirmed(self) -> int:

@@ -19,7 +19,7 @@ from tune_spaces.execution.trial import NUMBER, ROLE, TrainingTrial
 from tune_spaces.search.console import SearchConsole
 from tune_spaces.search.journal import Event, Journal, count_unfinished
 from tune_spaces.search.plan import Search
-from tune_spaces.search.scheduler import JournaledASHA
+from tune_spaces.search.scheduler import JournaledASHA, Rungs
 from tune_spaces.search.searcher import JournaledOptunaSearch
 
 
@@ -32,7 +32,8 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
         OutsideFaultError, OSError: the store that holds the results does not answer any more, a disk is full, or the
             like; the search can be resumed.
     """
-    options, epochs = search.options, search.config.train.epochs
+    options = search.options
+    rungs = Rungs(search.epochs, grace_epochs=max(1, search.epochs // 4))
     journal = Journal(search.folder / JOURNAL)
     if options.resume and not journal.read_events():
         found = ", ".join(search.above.list_names()) or "none"
@@ -50,7 +51,7 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
             references=[] if search.reference is None else [("source_only", search.reference)],
             journal=journal,
             trials=options.num_samples,
-            epochs=epochs,
+            rungs=rungs,
             seed=options.seed,
             slots=slots.count_now,
         )
@@ -61,7 +62,7 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
             with SearchConsole(console, search, known) as table:
                 driver.run(
                     searcher,
-                    JournaledASHA(journal, epochs=epochs, grace_epochs=max(1, epochs // 4)),
+                    JournaledASHA(journal, rungs),
                     table,
                     lambda: slots,
                     trainable=trainable,

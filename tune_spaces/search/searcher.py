@@ -20,6 +20,7 @@ from csg.randomness import make_generator
 from csg.training.identity import compute_config_id
 from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, ROLE, SCORE, Ending, get_ending, get_epochs
 from tune_spaces.search.journal import Event, Journal, list_in_flight
+from tune_spaces.search.scheduler import Rungs
 from tune_spaces.spaces.space import Space
 
 MOST_REPEATS = 50
@@ -31,10 +32,10 @@ class JournaledOptunaSearch(Searcher):
 
     References come first, then the default point, then what Optuna suggests. A suggestion depends on the seed, on
     the trial's number and on what the journal says of earlier trials; a journaled one is never drawn again. Optuna
-    records a trial that the scheduler stopped as pruned, with its last score under its epoch (as a share of its
-    length, where epochs are searched), so that no scores of different epochs are compared. References lie outside
-    the space, and Optuna does not see them. A trial that something else ended (a budget, Ctrl-C) is in flight, and
-    runs again after a restart. No configuration runs twice.
+    records a trial that the scheduler stopped as pruned, with its last score under the rung that it has reached, so
+    that no scores of different rungs are compared. References lie outside the space, and Optuna does not see them.
+    A trial that something else ended (a budget, Ctrl-C) is in flight, and runs again after a restart. No
+    configuration runs twice.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class JournaledOptunaSearch(Searcher):
         references: Sequence[tuple[str, Mapping[str, Any]]],
         journal: Journal,
         trials: int,
-        epochs: int,
+        rungs: Rungs,
         seed: int,
         slots: Callable[[], int],
     ) -> None:
@@ -57,7 +58,7 @@ class JournaledOptunaSearch(Searcher):
             references: (role, settings) of trials that come first and lie outside the space.
             journal: where everything that happens is written.
             trials: how many are suggested in all.
-            epochs: a trial that reached this many is finished, unless its own settings say otherwise.
+            rungs: where trials are compared, and how many epochs one has whose settings do not say otherwise.
             seed: the sampler's.
             slots: says how many trials may run at this moment.
 
@@ -76,7 +77,7 @@ class JournaledOptunaSearch(Searcher):
         self._journal = journal
         self._trials = trials
         self._startup_trials = max(1, min(10, trials // 3))
-        self._epochs = epochs
+        self._rungs = rungs
         self._seed = seed
         self._slots = slots
         self._under_way: dict[str, int] = {}
@@ -128,9 +129,11 @@ class JournaledOptunaSearch(Searcher):
                 self._known[number] = self._describe(settings, state=TrialState.FAIL)
             else:
                 state = TrialState.COMPLETE if ending == "finished" else TrialState.PRUNED
-                way = epoch * self._epochs // get_epochs(settings, self._epochs)
+                own = get_epochs(settings, self._rungs.epochs)
+                rung = max(self._rungs.list_reached(epoch, own), default=0)
+                step = self._rungs.epochs if ending == "finished" else math.ceil(rung)
                 self._known[number] = self._describe(
-                    settings, state=state, value=score, intermediate_values={way: score}
+                    settings, state=state, value=score, intermediate_values={step: score}
                 )
 
     def _describe(self, settings: dict[str, Any], **outcome: Any) -> FrozenTrial:
@@ -222,7 +225,7 @@ class JournaledOptunaSearch(Searcher):
         if result is not None and result.get(GONE):
             raise OutsideFaultError(result[GONE])
         number = self._under_way.pop(trial_id)
-        epochs = get_epochs(self._suggested[number][1], self._epochs)
+        epochs = get_epochs(self._suggested[number][1], self._rungs.epochs)
         ending = None if error else get_ending(result or {}, epochs)
         if ending is None:
             return  # in flight still: it was interrupted, or its process died, which need not be its own fault

@@ -29,7 +29,7 @@ SPACES = {
     "mixstyle": rival_spaces.MIXSTYLE,
     "gcisg": rival_spaces.GCISG,
     "learning_rates": Space(csg_space.LEARNING_RATES, follows=True),
-    "schedule": Space((csg_space.EPOCHS, *csg_space.LEARNING_RATES), follows=True),
+    "epochs": Space((csg_space.EPOCHS, *csg_space.LEARNING_RATES), follows=True),
 }
 
 

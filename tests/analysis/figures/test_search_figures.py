@@ -118,6 +118,21 @@ def test_importance_never_mixes_rungs() -> None:
     assert next(iter(found.values)) == "optim.lr"
 
 
+def test_importance_compares_trials_of_any_length_at_the_same_share_of_it() -> None:
+    """What lr does shows at every length, and longer trials score higher at equal epochs of theirs alone."""
+    draw = np.random.default_rng(1)
+    runs = []
+    for number in range(24):
+        lr, factor = (float(value) for value in draw.random(2))
+        epochs = (2, 4, 8)[number % 3]
+        scores = [0.4 + 0.1 * lr + 0.4 * (epoch + 1) / epochs for epoch in range(epochs)]
+        params = {"optim.lr": lr, "optim.backbone_lr_factor": factor, "train.epochs": str(epochs)}
+        runs.append(made_up_run(number, params, scores))
+    found = estimate_importance(runs, SCORE, [*NAMES, "train.epochs"])
+    assert (found.epoch, found.trials) == (8, 24) and "at 8/8 of each trial's epochs" in found.note
+    assert next(iter(found.values)) == "optim.lr" and found.values["optim.lr"] > 0.9
+
+
 def test_importance_takes_the_highest_epoch_that_eight_trials_reached() -> None:
     runs = planted(lambda row: 0.5 + 0.1 * row[0], trials=12)
     for number, run in enumerate(runs):

@@ -75,12 +75,21 @@ def test_an_image_is_distorted_alike_in_every_batch(indices: list[int]) -> None:
         assert torch.equal(image, stream.load_images(torch.tensor([index]))[0])
 
 
+def test_what_is_in_memory_and_distorted_once_is_what_is_distorted_on_demand() -> None:
+    in_memory = smooth_grey()
+    elsewhere = ColourStream(side=32, length=60)
+    elsewhere._images = in_memory.load_images(torch.arange(60))
+    for indices in (torch.tensor([7, 7, 59, 0]), torch.arange(60)):
+        once, on_demand = (shift_stream(stream).read(indices) for stream in (in_memory, elsewhere))
+        assert torch.equal(once.views[0], on_demand.views[0])
+        assert torch.equal(once.labels, on_demand.labels) and torch.equal(once.indices, on_demand.indices)
+
+
 def test_two_threads_distort_as_one_does() -> None:
-    stream = shift_stream(smooth_grey(side=96))
-    one = stream.load_images(torch.arange(24))
+    one = shift_stream(smooth_grey(side=96)).load_images(torch.arange(24))
     torch.set_num_threads(2)
     try:
-        two = stream.load_images(torch.arange(24))
+        two = shift_stream(smooth_grey(side=96)).load_images(torch.arange(24))
     finally:
         torch.set_num_threads(1)
     assert torch.equal(one, two)

@@ -1,4 +1,4 @@
-"""The weights that the bundled pairs' encoder starts from: made once, the same ones every time."""
+"""The weights that the bundled pairs' encoder starts from: made once for a seed, the same ones every time."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from csg.tracking.view import escape_markdown, make_note, read_description
 
 def test_a_summary_is_shown_as_it_is() -> None:
     assert escape_markdown("csg 3:apool*0.1 4:apool*0.2, lr_[a]") == r"csg 3:apool\*0.1 4:apool\*0.2, lr\_\[a\]"
+    assert escape_markdown("swad<0.01") == "swad&lt;0.01", "no backslash hides it from MLflow's Markdown"
 
 
 def test_links_and_verdict_stand_together_and_the_description_is_found_again() -> None:

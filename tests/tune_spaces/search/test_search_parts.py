@@ -24,7 +24,7 @@ from csg.storage.disk import DiskPlace
 from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, get_epochs, get_settings
 from tune_spaces.search.journal import Event, Journal, count_unfinished, list_in_flight
 from tune_spaces.search.plan import REFERENCE, Search, is_source_only
-from tune_spaces.search.scheduler import JournaledASHA
+from tune_spaces.search.scheduler import JournaledASHA, Rungs
 from tune_spaces.search.searcher import JournaledOptunaSearch
 from tune_spaces.spaces.narrowing import check_space, narrow_space
 from tune_spaces.spaces.shipped import SPACES, find_space
@@ -46,7 +46,14 @@ def searcher(
 ) -> JournaledOptunaSearch:
     base = {name: value for name, value in DEFAULTS.items() if name not in space.names}
     return JournaledOptunaSearch(
-        space, fixed=base, references=REFERENCES, journal=journal, trials=trials, epochs=EPOCHS, seed=seed, slots=slots
+        space,
+        fixed=base,
+        references=REFERENCES,
+        journal=journal,
+        trials=trials,
+        rungs=Rungs(EPOCHS),
+        seed=seed,
+        slots=slots,
     )
 
 
@@ -79,7 +86,7 @@ def drive(
 ) -> JournaledOptunaSearch:
     """Do what Tune does at concurrency 1, to the end or to a cut after so many calls."""
     search = searcher(journal, seed=seed, trials=trials, space=space)
-    asha = JournaledASHA(journal, epochs=EPOCHS)
+    asha = JournaledASHA(journal, Rungs(EPOCHS))
     calls = 0
 
     def tick() -> None:
@@ -168,7 +175,7 @@ def test_one_seed_suggests_identical_trials(undisturbed: Journal, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("score", "space"), [(rising, "csg"), (falling, "csg"), (falling, "schedule")])
+@pytest.mark.parametrize(("score", "space"), [(rising, "csg"), (falling, "csg"), (falling, "epochs")])
 def test_a_search_cut_anywhere_ends_like_one_that_was_not(tmp_path: Path, score: Landscape, space: str) -> None:
     whole = Journal(DiskPlace(tmp_path / "whole.jsonl"))
     searched = SPACES[space].with_defaults({"train.epochs": EPOCHS})
@@ -187,7 +194,7 @@ def test_a_search_cut_anywhere_ends_like_one_that_was_not(tmp_path: Path, score:
 
 def test_where_epochs_are_searched_a_trial_ends_at_its_own_and_is_halved_at_shares_of_them(tmp_path: Path) -> None:
     journal = Journal(DiskPlace(tmp_path / "journal.jsonl"))
-    asha = JournaledASHA(journal, epochs=8, grace_epochs=2)
+    asha = JournaledASHA(journal, Rungs(8, grace_epochs=2))
 
     def train(number: int, epochs: int, score: float) -> int:
         config = {NUMBER: number, ROLE: "suggested", "train.epochs": epochs}
@@ -198,19 +205,32 @@ def test_where_epochs_are_searched_a_trial_ends_at_its_own_and_is_halved_at_shar
     assert [
         train(number, *trial) for number, trial in enumerate([(8, 0.5), (16, 0.1), (4, 0.1), (4, 0.6), (16, 0.7)])
     ] == [*(8, 4, 1, 4, 16)]
-    asha = JournaledASHA(journal, epochs=8, grace_epochs=2)
+    asha = JournaledASHA(journal, Rungs(8, grace_epochs=2))
     assert train(5, 16, 0.55) == 4, "a new scheduler knows at which share the earlier ones were"
 
 
-def test_every_length_that_ends_is_finished_to_optuna_and_shares_of_it_are_compared(tmp_path: Path) -> None:
+@pytest.mark.parametrize("usual", [2, 3, 4, 5, 6, 8, 20])
+def test_trials_of_any_length_that_are_stopped_at_one_rung_are_one_step_to_optuna(usual: int) -> None:
+    rungs = Rungs(usual, grace_epochs=max(1, usual // 4))
+    for place in rungs.places:
+        for own in (max(1, usual // 2), usual, 2 * usual):
+            epoch = next(each for each in range(1, own + 1) if place in rungs.list_reached(each, own))
+            assert epoch == own or not any(other > place for other in rungs.list_reached(epoch, own))
+            assert epoch / own >= place / usual > (epoch - 1) / own, "the first epoch at or beyond its share"
+
+
+def test_every_length_that_ends_is_finished_to_optuna_and_scores_lie_at_rungs(tmp_path: Path) -> None:
     journal = Journal(DiskPlace(tmp_path / "journal.jsonl"))
-    drive(journal, score=falling, space=SPACES["schedule"].with_defaults({"train.epochs": EPOCHS}))
+    space = SPACES["epochs"].with_defaults({"train.epochs": EPOCHS})
+    drive(journal, score=falling, space=space)
     events = journal.read_events()
     epochs = {event.trial: get_epochs(event.settings, EPOCHS) for event in events if event.kind == "suggested"}
     assert set(epochs.values()) == {2, EPOCHS, 6}
     ended = {event.trial: event for event in events if event.kind == "ended"}
     assert all((end.decision == "finished") == (end.epoch == epochs[trial]) for trial, end in ended.items())
     assert {end.decision for end in ended.values()} == {"finished", "stopped"}
+    pruned = [each for each in searcher(journal, space=space).build_study().trials if each.state.name == "PRUNED"]
+    assert pruned and all(set(each.intermediate_values) <= {1} for each in pruned), "there is one rung"
 
 
 def test_no_configuration_is_run_twice_and_a_small_space_ends_early(tmp_path: Path) -> None:
@@ -315,7 +335,14 @@ def test_a_default_that_is_a_reference_is_no_trial_of_its_own(tmp_path: Path) ->
     fixed = {name: value for name, value in DEFAULTS.items() if name not in space.names}
     references = (("source_only", space.make_point(fixed)),)
     search = JournaledOptunaSearch(
-        space, fixed=fixed, references=references, journal=journal, trials=3, epochs=EPOCHS, seed=0, slots=lambda: 3
+        space,
+        fixed=fixed,
+        references=references,
+        journal=journal,
+        trials=3,
+        rungs=Rungs(EPOCHS),
+        seed=0,
+        slots=lambda: 3,
     )
     for name in "abc":
         search.suggest(name)
@@ -364,9 +391,7 @@ def test_trials_are_stopped_as_rays_own_asha_stops_them(
     random = make_generator(epochs, "scores")
     ours = JournaledASHA(
         Journal(DiskPlace(tmp_path / "j.jsonl")),
-        epochs=epochs,
-        grace_epochs=grace_epochs,
-        reduction_factor=reduction_factor,
+        Rungs(epochs, grace_epochs=grace_epochs, reduction_factor=reduction_factor),
     )
     rays = ASHAScheduler(
         time_attr=EPOCH,

@@ -39,7 +39,7 @@ from tune_spaces.execution.trial import EPOCH, GONE, NUMBER, ROLE, SCORE, SECOND
 from tune_spaces.execution.tuning import run_trials
 from tune_spaces.search.journal import Event, Journal, count_unfinished, list_in_flight
 from tune_spaces.search.plan import SearchOptions, plan_search
-from tune_spaces.search.scheduler import JournaledASHA
+from tune_spaces.search.scheduler import JournaledASHA, Rungs
 from tune_spaces.search.searcher import JournaledOptunaSearch
 
 pytestmark = pytest.mark.usefixtures("first_machine")
@@ -200,12 +200,19 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str, monk
     def run(trials: type[Trial], *callbacks: Any) -> None:
         journal = Journal(search.folder / "journal.jsonl")
         searcher = JournaledOptunaSearch(
-            search.space, fixed=search.base, references=(), journal=journal, trials=3, epochs=2, seed=0, slots=one_slot
+            search.space,
+            fixed=search.base,
+            references=(),
+            journal=journal,
+            trials=3,
+            rungs=Rungs(2),
+            seed=0,
+            slots=one_slot,
         )
         run_trials(
             trials,
             searcher,
-            JournaledASHA(journal, epochs=2),
+            JournaledASHA(journal, Rungs(2)),
             callbacks,
             count=count_unfinished(journal.read_events(), 3),
             folder=search.folder.local,
