@@ -1,4 +1,4 @@
-"""Commands on the page, each line broken before a flag and not within it."""
+"""Commands and flags on the page, each line broken before a flag and not within it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ FLAG: Final = re.compile(r"(?<!\S)--\S+")
 
 def write_command_block(run: TrackedRun) -> str:
     """Return what trains a run again, as HTML."""
-    return f"<pre>{FLAG.sub(_mark_flag, html.escape(join_commands(run)))}</pre>"
+    return f"<pre>{write_with_flags(join_commands(run))}</pre>"
 
 
-def _mark_flag(found: re.Match[str]) -> str:
-    """Return a flag as an element, which a browser does not break at its hyphens."""
-    return f"<span>{found[0]}</span>"
+def write_with_flags(text: str) -> str:
+    """Return a text as HTML, whose flags are elements, which a browser does not break at their hyphens."""
+    return FLAG.sub(lambda found: f"<span>{found[0]}</span>", html.escape(text))

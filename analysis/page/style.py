@@ -20,7 +20,7 @@ a { color: var(--accent); } nav { display: flex; flex-wrap: wrap; gap: .25rem 1.
 .summary dl { display: grid; gap: 1rem 3rem; margin: 0; } .summary dl > div { min-width: 0; }
 .summary dt { color: var(--soft); font-size: .875rem; } .summary dd { margin: 0; }
 @media (min-width: 64rem) {
-  .summary dl:has(.best) { grid-template-columns: 1fr auto; grid-template-rows: auto auto 1fr; }
+  .summary dl:has(.best) { grid-template-columns: 1fr minmax(0, 30rem); grid-template-rows: auto auto 1fr; }
   .summary .best { grid-column: 2; grid-row: 1 / span 3; } }
 .verdict p:first-child { font-size: 1.15rem; font-weight: 600; }
 figure { margin: 0 0 2.5rem; } figcaption { margin-top: .5rem; }
@@ -39,7 +39,7 @@ img { display: block; width: 100%; height: auto; } .figures img { max-width: 36r
   .photographs img { background: #fff; padding: .5rem; border-radius: .25rem; } }
 code, pre { font-size: .8rem; font-family: ui-monospace, monospace; }
 pre { background: var(--card); padding: .6rem; margin: .25rem 0; white-space: pre-wrap; border-radius: .25rem; }
-code, pre span { display: inline-block; max-width: 100%; }
+code, pre span, .summary p span { display: inline-block; max-width: 100%; }
 summary { cursor: pointer; } details.note { margin: 1rem 0; }
 .run:has(:target) { outline: 2px solid var(--accent); outline-offset: .3rem; }
 .run { margin: 0 0 1rem; } .run p { margin: 0; }

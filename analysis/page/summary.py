@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from analysis.page.commands import write_command_block
+from analysis.page.commands import write_command_block, write_with_flags
 from analysis.page.tables import Link, name_anchor
 from analysis.runs.comparable import collect_by_seed
 from analysis.runs.metrics import format_real_interval, get_task, has_metrics, has_stream
@@ -273,7 +273,7 @@ def _escape(text: str) -> str:
 
 
 def _make_paragraphs(sentences: Sequence[str]) -> str:
-    return "".join(f"<p>{_escape(sentence)}</p>" for sentence in sentences)
+    return "".join(f"<p>{write_with_flags(sentence)}</p>" for sentence in sentences)
 
 
 def _fill(title: str, rows: Mapping[str, str]) -> str:
