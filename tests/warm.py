@@ -142,6 +142,10 @@ def _open_end(wanted: int | IO[Any] | None, inherited: int) -> tuple[IO[str] | N
     return None, inherited if wanted is None else os.dup(wanted if isinstance(wanted, int) else wanted.fileno())
 
 
+class NotStartedError(Exception):
+    """There is no server any more, and nothing was started."""
+
+
 def run_worker(door: str, arguments: list[str], environment: Mapping[str, str]) -> int:
     """Have a worker of Ray's started by the server behind a door, and wait for its end; return its exit code.
 
@@ -149,12 +153,18 @@ def run_worker(door: str, arguments: list[str], environment: Mapping[str, str]) 
         door: of :func:`open_door`.
         arguments: Ray's script of a worker, and what that is told.
         environment: the worker's.
+
+    Raises:
+        NotStartedError: the server has ended.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
-        line.connect(f"\0{door}")
-        asked = {"command": arguments, "folder": str(Path.cwd()), "environment": dict(environment)}
-        keeper = _ask(line, asked, 1, 2)
-    _hear(keeper)  # the worker's number, which it tells Ray itself
+    asked = {"command": arguments, "folder": str(Path.cwd()), "environment": dict(environment)}
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
+            line.connect(f"\0{door}")
+            keeper = _ask(line, asked, 1, 2)
+        _hear(keeper)  # the worker's number, which it tells Ray itself
+    except (ConnectionError, EOFError) as error:
+        raise NotStartedError from error
     return _hear(keeper)
 
 

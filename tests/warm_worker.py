@@ -21,7 +21,7 @@ DOOR: Final = "CSG_TESTS_WARM_DOOR"
 def main(arguments: list[str]) -> int:
     """Start a worker as Ray asks for it, and wait for its end."""
     sys.path[0] = str(Path(__file__).parents[1])
-    from tests.warm import run_worker
+    from tests.warm import NotStartedError, run_worker
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--serialized-runtime-env-context", default="{}")
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     if known.language == "PYTHON" and is_plain and not any("$" in value for value in variables.values()):
         try:
             return run_worker(os.environ[DOOR], told, os.environ | variables)
-        except ConnectionError:  # the server has ended, and nothing was started
+        except NotStartedError:
             pass
     script = Path(told[0]).with_name("setup_worker.py")
     return os.execv(sys.executable, [sys.executable, str(script), *arguments])

@@ -41,7 +41,8 @@ class Importance:
     """What each setting explains, and on which trials that rests."""
 
     epoch: int | None
-    """The epoch after which every score was taken; None if too few trials share one."""
+    """The epoch after which every score was taken, of the longest trials where lengths differ; None if too few trials
+    share one."""
     trials: int
     """The number of trials measured there; without ``epoch``, the largest number at any epoch."""
     values: dict[str, float]
@@ -51,6 +52,8 @@ class Importance:
     """R squared of the forest on trials that it was not fitted to."""
     note: str
     """Sentences on what was computed, on which trials, and what was left out."""
+    place: str = ""
+    """The same for people: ``epoch 6``, or ``6/8 of each trial's epochs``."""
     intervals: dict[str, Interval] = field(default_factory=dict)
     """The middle 95 % of the shares over resampled trials; empty without refits."""
 
@@ -63,13 +66,12 @@ class Importance:
 def estimate_importance(runs: Iterable[TrackedRun], score: str, names: Sequence[str], *, refits: int = 0) -> Importance:
     """Estimate which settings matter, by fANOVA (Hutter et al., ICML 2014; Optuna's implementation).
 
-    All trials but source only are compared at the highest epoch that at least 8 of them reached, whatever happened to
-    them later, so that scores of different epochs are not compared; where trials have different numbers of epochs, at
-    the highest share of them. A random forest predicts the score from the
-    settings. The share of a setting is the variance of its marginal prediction in the forest's total variance. The
-    marginal prediction averages over all other settings, evenly over the range that occurred, or over its logarithm
-    from two decades on. Settings that some of these trials lack, or that never differ, are left out and named in the
-    note.
+    All trials but source only are compared at the highest epoch that at least 8 of them reached, whatever happened
+    to them later, so that scores of different epochs are not compared; where trials have different numbers of
+    epochs, at the highest share of them. A random forest predicts the score from the settings. The share of a
+    setting is the variance of its marginal prediction in the forest's total variance. The marginal prediction
+    averages over all other settings, evenly over the range that occurred, or over its logarithm from two decades
+    on. Settings that some of these trials lack, or that never differ, are left out and named in the note.
 
     With ``refits``, as many more forests are fitted to resampled trials, each with its own seed. The middle 95 % of
     their shares are the intervals (percentile bootstrap). They say how much the shares depend on the choice of trials,
@@ -93,7 +95,7 @@ def estimate_importance(runs: Iterable[TrackedRun], score: str, names: Sequence[
     where = f"at {place}, which {len(compared)} trials reached"
     if not varied or max(scores) == min(scores):
         reason = "no setting differs between these trials" if not varied else "these trials all have the same score"
-        return Importance(epoch, len(compared), {}, None, f"No importance {where}: {reason}.{left_out}")
+        return Importance(epoch, len(compared), {}, None, f"No importance {where}: {reason}.{left_out}", place)
     settings = [{name: _encode(trial, name, scale) for name, scale in varied.items()} for trial in compared]
     values, r_squared = _compute_shares(settings, scores, varied), _compute_r_squared(settings, scores, varied)
     trust = (
@@ -104,7 +106,7 @@ def estimate_importance(runs: Iterable[TrackedRun], score: str, names: Sequence[
     intervals = _refit(settings, scores, varied, refits)
     lines = f" Lines: the middle 95 % over {refits} refits to resampled trials." if intervals else ""
     note = f"Share of the variance of {name_metric(score)} {where}, that a setting explains by itself (fANOVA). {trust}"
-    return Importance(epoch, len(compared), values, r_squared, note + lines + left_out, intervals)
+    return Importance(epoch, len(compared), values, r_squared, note + lines + left_out, place, intervals)
 
 
 def list_compared(runs: Iterable[TrackedRun], score: str, epoch: int) -> list[TrackedRun]:
@@ -126,7 +128,7 @@ def _list_candidates(runs: Iterable[TrackedRun], score: str) -> list[Trial]:
 
 
 def _list_lengths(trials: Iterable[Trial]) -> list[int]:
-    """Return how many epochs each trial trains at most, where all say so."""
+    """Return how many epochs each trial trains at most; empty unless all say so."""
     stated = [trial.run.params.get("train.epochs") for trial in trials]
     return [int(each) for each in stated if each is not None] if all(stated) else []
 
@@ -140,7 +142,8 @@ def _explain_too_few(counts: Mapping[int, int]) -> str:
     nearest = max((epoch for epoch, count in counts.items() if count == most), default=0)
     best = f"so far the most is {most}, at epoch {nearest}" if counts else "so far there is none"
     return (
-        f"No importance yet: it compares trials at the same epoch and needs at least {MINIMUM_TRIALS} there "
+        "No importance yet: it compares trials at the same epoch, or share of their epochs, and needs at least "
+        f"{MINIMUM_TRIALS} there "
         f"(source only not counted); {best}. Run more trials."
     )
 
@@ -245,6 +248,6 @@ def draw_importance(found: Importance) -> style.RunFigure:
     axes.set_yticks(range(len(found.values)), list(map(name_setting, found.values)))
     axes.invert_yaxis()
     axes.set_xlim(0, max((1.6 if found.intervals else 1.15) * furthest, 0.1))
-    axes.set_xlabel(f"share of variance explained\n(epoch {found.epoch}, {found.trials} trials)")
+    axes.set_xlabel(f"share of variance explained\n({found.place}, {found.trials} trials)")
     style.set_caption(figure, found.note)
     return figure

@@ -199,5 +199,7 @@ def describe_lines(score: str, trials: Sequence[Trial]) -> str:
     if not any(trial.score is not None for trial in trials):
         parts.append("No trial has a score.")
     elif len({trial.epoch for trial in trials}) > 1:
-        parts.append("Colour is the score at the last epoch reached: compare only trials that reached the same epoch.")
+        lengths = {trial.run.params.get("train.epochs") for trial in trials}
+        what = "the same epoch" if len(lengths) < 2 else "the same share of their epochs"
+        parts.append(f"Colour is the score at the last epoch reached: compare only trials that reached {what}.")
     return " ".join(parts)

@@ -269,11 +269,15 @@ def _write_note(text: str) -> str:
 
 def _escape(text: str) -> str:
     """Escape a text, and keep a number, its spread and its percent sign on one line."""
-    return re.sub(" (?=[%±])|(?<=±) ", "&nbsp;", html.escape(text))
+    return _bind(html.escape(text))
+
+
+def _bind(markup: str) -> str:
+    return re.sub(" (?=[%±])|(?<=±) ", "&nbsp;", markup)
 
 
 def _make_paragraphs(sentences: Sequence[str]) -> str:
-    return "".join(f"<p>{write_with_flags(sentence)}</p>" for sentence in sentences)
+    return "".join(f"<p>{_bind(write_with_flags(sentence))}</p>" for sentence in sentences)
 
 
 def _fill(title: str, rows: Mapping[str, str]) -> str:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from csg.messages.errors import UserError
+from csg.messages.faults import is_machine_fault, is_process_fault
 from csg.models.transformers_encoder import TransformersEncoder, list_parts
 from csg.models.transformers_network import STAGES, choose_ends, read_timm_facts
 from csg.models.weights_folder import Preparation
@@ -88,7 +89,9 @@ class TimmEncoder(TransformersEncoder):
         self.eval()
         try:
             pooled, features = self._timm.forward_head(maps, pre_logits=True), self._timm.forward_features(images)
-        except Exception:  # of a network that takes tokens, or whose pooling needs another size
+        except Exception as error:  # of a network that takes tokens, or whose pooling needs another size
+            if is_machine_fault(error) or is_process_fault(error):
+                raise
             return False
         else:
             expected = (pooled, maps.mean((2, 3))), (features, self(images)[-1])

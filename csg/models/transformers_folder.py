@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from csg.messages.errors import UserError
-from csg.messages.faults import is_machine_fault
+from csg.messages.faults import is_machine_fault, is_process_fault
 from csg.models.timm_encoder import TimmEncoder
 from csg.models.transformers_encoder import TransformersEncoder
 from csg.models.transformers_network import (
@@ -60,7 +60,7 @@ def _make_encoder(network: nn.Module, config: Any, preparation: Preparation, set
     except UserError:
         raise
     except Exception as error:  # timm has hundreds of networks, and not all give maps
-        if is_machine_fault(error):
+        if is_machine_fault(error) or is_process_fault(error):
             raise
         raise UserError(
             f"{setting}: expected a network of timm that gives the maps of four stages or of its blocks, found that "

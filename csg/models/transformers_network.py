@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from csg.messages.errors import UserError
-from csg.messages.faults import is_machine_fault
+from csg.messages.faults import is_machine_fault, is_process_fault
 from csg.messages.wording import name_first
 from csg.models.weights_folder import describe_missing, is_of_timm
 
@@ -191,7 +191,7 @@ def _prepare_for_timm(config: Any, setting: str) -> Any:
             with torch.device("meta"):
                 make_network(config, setting)
         except Exception as error:  # of many types, for arguments that a class does not have
-            if is_machine_fault(error):
+            if is_machine_fault(error) or is_process_fault(error):
                 raise
             reason = get_first_sentence(error)
         else:

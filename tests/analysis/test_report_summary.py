@@ -51,6 +51,7 @@ def test_the_verdict_is_the_one_that_the_search_stored(tmp_path: Path) -> None:
     assert said.index("79.9 %") < said.index("It cannot be told from <source only>.") and NO_VERDICT not in said
     assert "fresh seeds" in said and "003 csg 6" in said, "the figures that it rests on"
     assert "#ablation_confirm-s-1" in page, "their tests are in a table"
+    assert "79.9&nbsp;%" in page, "no line ends between a number and its unit"
 
 
 MEASURED = ("target/test/", "selected/target/")

@@ -70,7 +70,7 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
     size = f"{pluralize(len(design.cells), 'configuration')} x {pluralize(seeds, 'seed')}, from seed {first}"
     console.print(heading, f": {size}", sep="")
     for cell_run in ablation.runs:
-        if cell_run.config.train.seed == first:
+        if cell_run.config.train.seed == first and cell_run.run().record.status != "finished":
             check_starting_weights(cell_run.config, console, left="")
     parts = plan_parts(ablation)
     for each in parts:
@@ -188,6 +188,7 @@ def find_verdict(search: Search, best: TrackedRun, runs: Sequence[TrackedRun]) -
     confirmed = Confirmed(collect(chosen), {name: values for name, values in references.items() if values})
     verdict = make_verdict(confirmed, words=task.headline_words, is_default=chosen == DEFAULT)
     own = get_epochs(best.params, search.epochs)
-    if own != search.epochs:
-        verdict.append(f"It trains for {pluralize(own, 'epoch')}, what it is compared with for {search.epochs}.")
+    if confirmed.best and own != search.epochs:
+        length = pluralize(own, "epoch")
+        verdict.append(f"The best configuration trains for {length}, what it is compared with for {search.epochs}.")
     return verdict

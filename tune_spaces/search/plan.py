@@ -78,7 +78,7 @@ class SearchOptions(StoreOptions):
     """Fresh seeds of --confirm-top."""
     space: str = ""
     """What is searched (default: the method's own space on the pair): one of those in tune_spaces/spaces/shipped.py,
-    such as csg, contrast, stages, learning_rates, epochs or a rival's, or module:SPACE or path/to/file.py:SPACE."""
+    such as csg, contrast, stages, learning_rates, epochs or a rival's name; or module:SPACE or path/file.py:SPACE."""
 
 
 @dataclasses.dataclass(frozen=True)

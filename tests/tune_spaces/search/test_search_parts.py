@@ -210,13 +210,35 @@ def test_where_epochs_are_searched_a_trial_ends_at_its_own_and_is_halved_at_shar
 
 
 @pytest.mark.parametrize("usual", [2, 3, 4, 5, 6, 8, 20])
-def test_trials_of_any_length_that_are_stopped_at_one_rung_are_one_step_to_optuna(usual: int) -> None:
+def test_a_rung_is_reached_at_the_first_epoch_at_or_beyond_its_share(usual: int) -> None:
     rungs = Rungs(usual, grace_epochs=max(1, usual // 4))
     for place in rungs.places:
         for own in (max(1, usual // 2), usual, 2 * usual):
             epoch = next(each for each in range(1, own + 1) if place in rungs.list_reached(each, own))
             assert epoch == own or not any(other > place for other in rungs.list_reached(epoch, own))
             assert epoch / own >= place / usual > (epoch - 1) / own, "the first epoch at or beyond its share"
+
+
+def test_trials_of_any_length_that_are_stopped_at_one_rung_are_one_step_to_optuna(tmp_path: Path) -> None:
+    journal = Journal(DiskPlace(tmp_path / "journal.jsonl"))
+    space = Space((Choice("train.epochs", 20, options=(10, 20, 40)),))
+    for number, (epochs, epoch) in enumerate([(20, 5), (10, 3), (40, 10)]):
+        journal.append(
+            Event("suggested", number, settings={"train.epochs": epochs}, role="default" if not number else "suggested")
+        )
+        journal.append(Event("ended", number, epoch=epoch, score=0.5, decision="stopped"))
+    base = {name: value for name, value in DEFAULTS.items() if name not in space.names}
+    search = JournaledOptunaSearch(
+        space,
+        fixed=base,
+        references=(),
+        journal=journal,
+        trials=9,
+        rungs=Rungs(20, grace_epochs=5),
+        seed=0,
+        slots=lambda: 1,
+    )
+    assert [each.intermediate_values for each in search.build_study().trials] == [{5: 0.5}] * 3
 
 
 def test_every_length_that_ends_is_finished_to_optuna_and_scores_lie_at_rungs(tmp_path: Path) -> None:
