@@ -143,8 +143,7 @@ def _explain_too_few(counts: Mapping[int, int]) -> str:
     best = f"so far the most is {most}, at epoch {nearest}" if counts else "so far there is none"
     return (
         "No importance yet: it compares trials at the same epoch, or share of their epochs, and needs at least "
-        f"{MINIMUM_TRIALS} there "
-        f"(source only not counted); {best}. Run more trials."
+        f"{MINIMUM_TRIALS} there (source only not counted); {best}. Run more trials."
     )
 
 
