@@ -10,12 +10,11 @@ from typing import Final
 
 from csg.commands.opening import show_remarks
 from csg.commands.script import run_script
-from csg.config.settings import flatten
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError
 from csg.messages.wording import pluralize
-from csg.parsing import build_config, parse_flags
+from csg.parsing import parse_flags
 from csg.storage.layout import JOURNAL
 from tune_spaces.execution.driver import Outcome
 from tune_spaces.search.journal import Journal
@@ -78,8 +77,7 @@ def search_and_conclude(search: Search, console: Console) -> Conclusion:
     console.print(search.selects_by)
     if search.cost:
         console.print(search.cost)
-    default = build_config(flatten(search.config) | {"train.epochs": search.epochs})
-    show_remarks(default, search.pair, console)
+    show_remarks(search.config, search.pair, console)
     outcome = run_search(search, console)
     # What draws figures and tables takes seconds to import: a search does not start later for it.
     from tune_spaces.search.summary import conclude, show_other_choices
