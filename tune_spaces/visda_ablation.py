@@ -22,7 +22,7 @@ class DesignOptions(AblationOptions):
     """Flags of the script."""
 
     design: str = "rivals"
-    """rivals, components, temperature, weight, stages, apool, queue_size, schedule, or module:DESIGN or
+    """rivals, methods, components, temperature, weight, stages, apool, queue_size, schedule, or module:DESIGN or
     path/to/file.py:DESIGN."""
 
 

@@ -22,14 +22,14 @@ INK: Final = 0.3
 
 
 def compose_image(digit: Reals, photographs: tuple[Bytes, ...], rng: np.random.Generator) -> Bytes:
-    """Lay a digit's ink, (H, W) of 0 to 1, over a piece of one of the photographs.
+    """Lay a digit's ink, (H, W) of 0 to 1, over a piece of one of the photographs; its brightest pixel is full ink.
 
     Returns:
         (SIDE, SIDE, 3) colours.
     """
     background = backgrounds.cut_photograph(photographs[rng.integers(len(photographs))], SIDE, rng)
     height = int(rng.integers(HEIGHTS[0], HEIGHTS[1] + 1))
-    return compose(background, [Digit(0, enlarge_alpha(cut_square(digit), height))], rng)[..., :3]
+    return compose(background, [Digit(0, enlarge_alpha(cut_square(digit / digit.max()), height))], rng)[..., :3]
 
 
 def cut_square(digit: Reals) -> Reals:

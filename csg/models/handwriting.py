@@ -55,6 +55,9 @@ SHIFT: Final = 0.1
 """Largest shift either way, as a share of the side."""
 SHEAR: Final = 0.2
 """Largest horizontal shear either way."""
+COARSE_SIDES: Final = (8, 12, 16)
+"""Sides, in pixels, that digits are shrunk to and enlarged from, a quarter of them to each: those of the real target
+have 8x8 pixels, and what the domains differ in shall be shape and not resolution."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def train(name: str, seed: int, *, on_step: OnStep | None = None) -> Encoder:
 
 
 def show_alone(digits: Tensor, seed: int) -> Draw:
-    """Show the digits as they are, moved by :func:`draw_views`."""
+    """Show the digits alone, as :func:`draw_views` draws them."""
     images = F.interpolate(digits[:, None].float(), size=(IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", align_corners=False)
 
     def draw(chosen: Tensor, step: int) -> Tensor:
@@ -146,7 +149,7 @@ def show_alone(digits: Tensor, seed: int) -> Draw:
 
 
 def show_in_scenes(digits: Tensor, seed: int) -> Draw:
-    """Show the digits, moved by :func:`draw_views`, each on a plate over a photograph."""
+    """Show the digits, as :func:`draw_views` draws them, each on a plate over a photograph."""
     photographs = backgrounds.load_photographs("pretraining")
 
     def draw(chosen: Tensor, step: int) -> Tensor:
@@ -161,7 +164,7 @@ def show_in_scenes(digits: Tensor, seed: int) -> Draw:
 
 
 def draw_views(images: Tensor, *, seed: int, step: int) -> Tensor:
-    """Turn, scale, shear and shift each of (N, 1, H, W) images by its own amounts, which depend on seed and step."""
+    """Turn, scale, shear, shift and coarsen each of (N, 1, H, W) images by amounts that depend on seed and step."""
     rng = make_generator(seed, "views", step)
     count = len(images)
     angle = torch.from_numpy(rng.uniform(-ROTATION, ROTATION, count) * math.pi / 180)
@@ -173,7 +176,18 @@ def draw_views(images: Tensor, *, seed: int, step: int) -> Tensor:
     slant[:, 0, 1] = shear
     linear = turn @ slant * scale[:, None]
     places = F.affine_grid(torch.cat([linear, shift[:, :, None]], 2).float(), list(images.shape), align_corners=False)
-    return F.grid_sample(images, places, align_corners=False)
+    return _coarsen(F.grid_sample(images, places, align_corners=False), seed=seed, step=step)
+
+
+def _coarsen(images: Tensor, *, seed: int, step: int) -> Tensor:
+    """Shrink images to COARSE_SIDES and enlarge them again; as many stay as they are as get each of these sides."""
+    choices = make_generator(seed, "coarse", step).integers(len(COARSE_SIDES) + 1, size=len(images))
+    coarse = images.clone()
+    for number, side in enumerate(COARSE_SIDES):
+        chosen = torch.from_numpy(choices == number)
+        shrunk = F.interpolate(images[chosen], size=(side, side), mode="area")
+        coarse[chosen] = F.interpolate(shrunk, size=images.shape[2:], mode="bilinear", align_corners=False)
+    return coarse
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from csg.commands.opening import check_starting_weights, open_pair, show_remarks
 from csg.commands.script import run_script
 from csg.commands.tracked_training import check_store
 from csg.config import Config, DataConfig
-from csg.config.settings import Count, flatten
+from csg.config.settings import Count, Flat, flatten
 from csg.data.pair import Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
@@ -80,6 +80,17 @@ def make_cell_runs(design: Design, config: Config, seeds: int, console: Console)
     return tuple(runs)
 
 
+def check_flags(given: Flat, design: Design) -> None:
+    """See that no flag sets what a design does.
+
+    Raises:
+        UserError: names the first that does.
+    """
+    refused = [setting for setting in given if setting in design.varied]
+    if refused:
+        raise UserError(f"--{refused[0]}: this design sets it cell by cell; leave it out, or declare a design")
+
+
 def plan_ablation(flags: Flags[OptionsT], name: str, design: Design, console: Console) -> Ablation:
     """Check everything that can be checked before anything is started.
 
@@ -89,9 +100,7 @@ def plan_ablation(flags: Flags[OptionsT], name: str, design: Design, console: Co
     options, config = flags.options, flags.config
     if options.protocol is not None:
         config = build_config(flatten(config) | {"selection.protocol": options.protocol})
-    refused = [setting for setting in flags.given if setting in design.varied]
-    if refused:
-        raise UserError(f"--{refused[0]}: this design sets it cell by cell; leave it out, or declare a design")
+    check_flags(flags.given, design)
     place_at(config.train.output).reach("train.output", writing=True)
     if not options.plan:
         check_store(config, uri=options.tracking_uri, experiment=options.experiment, needed_by="an ablation")
@@ -108,6 +117,18 @@ def plan_ablation(flags: Flags[OptionsT], name: str, design: Design, console: Co
         experiment=options.experiment or config.data.name,
         concurrency=options.concurrency,
     )
+
+
+def show_heading(ablation: Ablation, console: Console) -> None:
+    """Print what is trained, and what should be known before."""
+    cells = len(ablation.design.cells)
+    console.print(
+        Text(make_printable(ablation.design.title), style="bold"),
+        f": {pluralize(cells, 'cell')} x {pluralize(len(ablation.runs) // cells, 'seed')} on "
+        f"{ablation.runs[0].pair.description}",
+        sep="",
+    )
+    show_remarks(ablation.runs[0].config, ablation.runs[0].pair, console)
 
 
 def show_plan(ablation: Ablation, console: Console) -> None:
@@ -127,6 +148,25 @@ def show_plan(ablation: Ablation, console: Console) -> None:
         else f"about {pluralize(round(seconds / 60), 'minute')}, one at a time"
     )
     console.print(f"Missing runs: {guess}")
+
+
+def train_and_conclude(ablation: Ablation, console: Console) -> bool:
+    """Train what is missing, write and print the table, and return whether nothing interrupted it.
+
+    Raises:
+        UserError, OutsideFaultError: see :func:`~tune_spaces.ablation.ablation.run_ablation`.
+        RunsFailedError: some of the runs failed.
+    """
+    ablations = [*plan_parts(ablation), ablation]
+    for each in ablations:
+        outcome = run_ablation(each, console)
+        if each is ablation or outcome.ending != "complete":
+            conclude(each, outcome, console)
+        if outcome.ending != "complete":
+            return False
+    for each in ablations:
+        check_no_run_failed(each)
+    return True
 
 
 def conclude(ablation: Ablation, outcome: Outcome, console: Console) -> None:
@@ -183,27 +223,11 @@ def run_design(
     def do_work(console: Console) -> bool:
         flags = parse_flags(options, sys.argv[1:] if argv is None else argv, prog=prog, description=description)
         ablation = plan_ablation(flags, *make_design(flags), console)
-        cells = len(ablation.design.cells)
-        console.print(
-            Text(make_printable(ablation.design.title), style="bold"),
-            f": {pluralize(cells, 'cell')} x {pluralize(len(ablation.runs) // cells, 'seed')} on "
-            f"{ablation.runs[0].pair.description}",
-            sep="",
-        )
-        show_remarks(ablation.runs[0].config, ablation.runs[0].pair, console)
-        ablations = [*plan_parts(ablation), ablation]
+        show_heading(ablation, console)
         if flags.options.plan:
-            for each in ablations:
+            for each in [*plan_parts(ablation), ablation]:
                 show_plan(each, console)
             return True
-        for each in ablations:
-            outcome = run_ablation(each, console)
-            if each is ablation or outcome.ending != "complete":
-                conclude(each, outcome, console)
-            if outcome.ending != "complete":
-                return False
-        for each in ablations:
-            check_no_run_failed(each)
-        return True
+        return train_and_conclude(ablation, console)
 
     return run_script(do_work, resumes=True)

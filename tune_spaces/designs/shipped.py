@@ -76,6 +76,30 @@ RIVALS = Design(
     ),
 )
 
+AVERAGINGS: Final = {"SWAD": "swad", "WiSE-FT": "wise_ft"}
+METHODS = Design(
+    title="CSG and its rivals, one row a method",
+    base="source only",
+    cells=(
+        Cell(ORACLE, {"method.name": "oracle_imagenet"}),
+        Cell("source only", {"method.name": "source_only"}),
+        Cell("weight l2", {"method.name": "weight_l2"}),
+        Cell("synaptic intelligence", {"method.name": "synaptic_intelligence"}),
+        Cell("feature l2", {"method.name": "feature_l2"}),
+        Cell("IBN-Net", {"method.name": "ibn_net"}),
+        Cell("ASG", {"method.name": "asg"}),
+        Cell("DRPC", {"method.name": "drpc"}),
+        *(Cell(label, {"method.name": "source_only", "averaging.name": name}) for label, name in AVERAGINGS.items()),
+        Cell("LP-FT", {"method.name": "lp_ft"}),
+        Cell("MIRO", {"method.name": "miro"}),
+        Cell("MixStyle", {"method.name": "mixstyle"}),
+        Cell("GCISG", {"method.name": "gcisg"}),
+        Cell("CSG", {"method.name": "csg"}),
+        Cell("CSG, PASTA", {"method.name": "csg", "data.augmentation": "pasta"}),
+        *(Cell(f"CSG, {label}", {"method.name": "csg", "averaging.name": name}) for label, name in AVERAGINGS.items()),
+    ),
+)
+"""What a search of its own chooses the rest of."""
 OF_SEVERAL_SOURCES: Final = (Cell("low rank", {"method.name": "low_rank"}),)
 """Rivals that need synthetic images of several sources."""
 SEVERAL_SOURCES: Final = ("glyphs",)
@@ -127,15 +151,15 @@ def holds_imagenet(weights: str) -> bool:
     return weights == "imagenet" or weights not in NAMED_WEIGHTS
 
 
-def make_rivals(pair: str, weights: str) -> Design:
-    """Return the design of all rivals that a pair has the data for.
+def make_rivals(pair: str, weights: str, rivals: Design = RIVALS) -> Design:
+    """Return a design with all rivals that a pair has the data for.
 
     The frozen encoder's row is an oracle on ImageNet only if the encoder starts from that.
     """
     frozen = ORACLE if holds_imagenet(weights) else "frozen encoder"
-    named = (dataclasses.replace(cell, name=frozen) if cell.name == ORACLE else cell for cell in RIVALS.cells)
+    named = (dataclasses.replace(cell, name=frozen) if cell.name == ORACLE else cell for cell in rivals.cells)
     more = OF_SEVERAL_SOURCES if pair in SEVERAL_SOURCES else ()
-    return dataclasses.replace(RIVALS, cells=(*named, *more))
+    return dataclasses.replace(rivals, cells=(*named, *more))
 
 
 def make_shipped_designs(pair: str, *, weights: str = "") -> dict[str, Design]:
@@ -152,6 +176,7 @@ def make_shipped_designs(pair: str, *, weights: str = "") -> dict[str, Design]:
     sizes = (1024, 4096, 16384, 65536)
     return {
         "rivals": make_rivals(pair, weights or own["model.weights"]),
+        "methods": make_rivals(pair, weights or own["model.weights"], METHODS),
         "components": COMPONENTS,
         "temperature": make_sweep("tau", temperatures, "temperature", base=0.07, title="Contrastive temperature"),
         "weight": make_sweep("lambda", swept, "weight", base=weight, title="Weight of the contrastive loss"),

@@ -61,7 +61,7 @@ def test_the_streams_have_whole_scenes_with_eleven_classes(pair: Pair) -> None:
         assert len(shares) == 11 and 0.45 < shares[0] < 0.7, name
         assert (shares > 0).all(), name
     assert sum(len(held) for held in pair.streams.values()) == IMAGES + 96 + 96 + 96 + 192
-    assert config(Path("x"), source_images=None).source_images_asked == 640
+    assert config(Path("x"), source_images=None).source_images_asked == 1280
 
 
 def test_crops_have_the_side_that_was_asked_for_and_are_never_mirrored(cache: Path, pair: Pair) -> None:

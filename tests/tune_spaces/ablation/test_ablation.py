@@ -113,8 +113,8 @@ def test_every_cell_of_every_shipped_design_is_a_configuration_of_its_own(pair: 
 
 def test_a_design_takes_what_is_the_pairs_own() -> None:
     for pair, augmentation, weight, lr in (
-        ("glyphs", "randaugment", 0.1, 0.03),
-        ("glyph_scenes", "colour_jitter", 0.75, 0.03),
+        ("glyphs", "randaugment", 0.1, 0.007),
+        ("glyph_scenes", "colour_jitter", 0.75, 0.003),
         ("gta5_cityscapes", "colour_jitter", 75.0, 0.001),
     ):
         components = get_settings(make_shipped_designs(pair)["components"], data__name=pair)
