@@ -30,6 +30,7 @@ from tests.few_images import few_images
 from tests.page_text import PAGES, ROOT, list_commands, read_python
 from tests.stores import put_store_below
 from tune_spaces import visda_ablation
+from tune_spaces.comparison.comparison import ComparisonOptions
 from tune_spaces.search.plan import SearchOptions, plan_search
 from tune_spaces.search.script import START
 from tune_spaces.visda_ablation import DesignOptions, choose_design
@@ -43,6 +44,7 @@ OPTIONS: Final[dict[str, type[Any]]] = {
     "tune_spaces.visda_search": SearchOptions,
     "tune_spaces.gta5_search": SearchOptions,
     "tune_spaces.visda_ablation": DesignOptions,
+    "tune_spaces.visda_comparison": ComparisonOptions,
     "analysis.paper_tables": TableOptions,
     "analysis.paper_figures": FigureOptions,
     "analysis.report": ReportOptions,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.text import Text
 
@@ -45,7 +45,7 @@ class Chosen:
         return [self.best] if self.default is None else [self.best, self.default]
 
     @property
-    def settings(self) -> Mapping[str, str]:
+    def settings(self) -> Mapping[str, Any]:
         """The best trial's values of what was searched."""
         return {name: self.best.params[name] for name in self.search.space.names if name in self.best.params}
 
