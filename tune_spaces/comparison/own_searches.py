@@ -24,7 +24,7 @@ from csg.training.score_words import Unit, describe_score
 from csg.training.selection import SELECTION_SCORE
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.search.plan import Search, SearchOptions, is_source_only, plan_search
-from tune_spaces.search.script import START, describe_failures
+from tune_spaces.search.script import describe_failures
 from tune_spaces.search.search import run_search
 
 OptionsT = TypeVar("OptionsT", bound=StoreOptions)
@@ -63,10 +63,9 @@ def plan_own_search(flags: Flags[OptionsT], cell: Cell, shared: SearchOptions, t
     Raises:
         UserError: the cell cannot be searched; names it. Nothing was trained.
     """
-    base = flatten(flags.config) | ({} if "train.threads" in flags.stated else START)
     given, stated = {**flags.given, **cell.changes}, flags.stated | cell.changes.keys()
     try:
-        config = build_config(overlay(base, cell.changes))
+        config = build_config(overlay(flatten(flags.config), cell.changes))
         options = dataclasses.replace(shared, num_samples=trials + (not is_source_only(config)))
         return plan_search(Flags(options, config, given, stated), console)
     except UserError as error:
