@@ -112,12 +112,25 @@ def test_the_follower_is_a_moving_average_of_encoder_and_heads() -> None:
         before = copy.deepcopy(method.follower.state_dict())
 
 
-def test_each_half_works_alone_and_neither_is_refused() -> None:
+def test_each_half_works_alone() -> None:
     for half, other in (("invariance", "guidance"), ("guidance", "invariance")):
         it, method = gcisg(**{f"method__{other}_weight": 0.0})
         assert method.two_views == (half == "invariance")
         result, _ = it.step(two_views(), 1.0)
         assert [term.name for term in result.terms] == [f"{half}_stage3", f"{half}_stage4"]
+
+
+def test_the_halves_have_their_own_weights_at_every_stage() -> None:
+    it, method = gcisg(method__stages="2+4", method__invariance_weight=0.3, method__guidance_weight=7.0)
+    images = two_views()
+    terms = method.compute_terms(images, it.model(images.query), it.model)
+    assert [(term.name, term.weight) for term in terms] == [
+        *(("invariance_stage2", 0.3), ("invariance_stage4", 0.3)),
+        *(("guidance_stage2", 7.0), ("guidance_stage4", 7.0)),
+    ]
+
+
+def test_with_neither_half_it_is_refused() -> None:
     with pytest.raises(UserError, match=r"method\.invariance_weight: expected above 0, or"):
         build_config({"method.name": "gcisg", "method.invariance_weight": 0.0, "method.guidance_weight": 0.0})
 
