@@ -31,9 +31,10 @@ from tests.page_text import PAGES, ROOT, list_commands, read_python
 from tests.stores import put_store_below
 from tune_spaces import visda_ablation
 from tune_spaces.comparison.comparison import ComparisonOptions
+from tune_spaces.designs.shipped import choose_design
 from tune_spaces.search.plan import SearchOptions, plan_search
 from tune_spaces.search.script import START
-from tune_spaces.visda_ablation import DesignOptions, choose_design
+from tune_spaces.visda_ablation import DesignOptions
 
 OPTIONS: Final[dict[str, type[Any]]] = {
     "csg train": TrainOptions,
@@ -71,8 +72,8 @@ def read_command(words: Sequence[str]) -> Any:
     searches = START | {"data.name": PAIRS.get(program, "glyphs")}
     base = searches if issubclass(options, SearchOptions) else None
     flags: Any = parse_flags(options, argv, prog=program, description="", base=base)
-    if options is DesignOptions:
-        choose_design(flags)
+    if options in (DesignOptions, ComparisonOptions):
+        choose_design(flags.options.design, flags.config)
     return flags
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from csg.parsing import Flags
 from tune_spaces.ablation.script import AblationOptions, run_design
 from tune_spaces.designs.design import Design
-from tune_spaces.designs.shipped import find_design
+from tune_spaces.designs.shipped import choose_design
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +26,13 @@ class DesignOptions(AblationOptions):
     path/to/file.py:DESIGN."""
 
 
-def choose_design(flags: Flags[DesignOptions]) -> tuple[str, Design]:
-    """Return the design that ``--design`` names, and its name."""
-    config, name = flags.config, flags.options.design
-    return name.rpartition(":")[2], find_design(name, config.data.name, weights=config.model.weights)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run an ablation; see :func:`~tune_spaces.ablation.script.run_design`."""
-    return run_design(argv, DesignOptions, choose_design, prog="visda_ablation.py", description=__doc__ or "")
+
+    def find(flags: Flags[DesignOptions]) -> tuple[str, Design]:
+        return choose_design(flags.options.design, flags.config)
+
+    return run_design(argv, DesignOptions, find, prog="visda_ablation.py", description=__doc__ or "")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from csg.commands.script import run_script
 from csg.messages.console import Console
 from csg.parsing import parse_flags
 from tune_spaces.comparison.comparison import ComparisonOptions, compare
-from tune_spaces.designs.shipped import find_design
+from tune_spaces.designs.shipped import choose_design
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,9 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def do_work(console: Console) -> bool:
         given = sys.argv[1:] if argv is None else argv
         flags = parse_flags(ComparisonOptions, given, prog="visda_comparison.py", description=__doc__ or "")
-        name, config = flags.options.design, flags.config
-        design = find_design(name, config.data.name, weights=config.model.weights)
-        return compare(flags, name.rpartition(":")[2], design, console)
+        return compare(flags, *choose_design(flags.options.design, flags.config), console)
 
     return run_script(do_work, resumes=True)
 

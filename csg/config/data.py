@@ -65,7 +65,7 @@ class DataConfig(Section):
     image_size: Annotated[int, Field(ge=32, le=2048)] = 64
     """Side of the square input, in pixels."""
     source_images: Annotated[int, Field(ge=10)] | None = None
-    """Synthetic training images: 1,024 glyphs or 640 scenes of them unless given; of a pair on disk all, or a seeded
+    """Synthetic training images: 1,024 glyphs or 1,280 scenes of them unless given; of a pair on disk all, or a seeded
     part with every class in proportion."""
     trained_on: Literal["source", "target"] = "source"
     """Images that are trained on: the synthetic ones, or for comparison the real ones of target/val."""

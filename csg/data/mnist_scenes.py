@@ -22,7 +22,9 @@ INK: Final = 0.3
 
 
 def compose_image(digit: Reals, photographs: tuple[Bytes, ...], rng: np.random.Generator) -> Bytes:
-    """Lay a digit's ink, (H, W) of 0 to 1, over a piece of one of the photographs; its brightest pixel is full ink.
+    """Lay a digit's ink, (H, W) of 0 to 1, over a piece of one of the photographs.
+
+    Its brightest pixel becomes full ink: of a coarse digit even that may be faint, and nothing of it would be seen.
 
     Returns:
         (SIDE, SIDE, 3) colours.

@@ -1,7 +1,8 @@
 """The weights ``mnist`` and ``mnist_scenes``: what a small encoder knows of handwriting ahead of synthetic digits.
 
-They are trained at their first use, on 5,000 real digits (:mod:`csg.data.mnist`), and kept in this machine's cache: for
-each seed weights of their own, so that what several seeds show of a method does not rest on one draw of its start.
+They are trained at their first use, on 5,000 real digits (:mod:`csg.data.mnist`) in several resolutions, and kept in
+this machine's cache: for each seed weights of their own, so that what several seeds show of a method does not rest on
+one draw of its start.
 Those of ``mnist_scenes`` know these digits on plates over photographs (:mod:`csg.data.mnist_scenes`).
 """
 
@@ -56,8 +57,8 @@ SHIFT: Final = 0.1
 SHEAR: Final = 0.2
 """Largest horizontal shear either way."""
 COARSE_SIDES: Final = (8, 12, 16)
-"""Sides, in pixels, that digits are shrunk to and enlarged from, a quarter of them to each: those of the real target
-have 8x8 pixels, and what the domains differ in shall be shape and not resolution."""
+"""Sides, in pixels, that images are shrunk to and enlarged from, a quarter of them to each: the digits of the real
+targets have 8x8 pixels, and what the domains differ in shall be shape and not resolution."""
 
 
 @dataclass(frozen=True)

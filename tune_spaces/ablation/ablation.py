@@ -64,6 +64,8 @@ class Ablation:
     tracking_uri: str
     experiment: str
     concurrency: int
+    searches: tuple[str, ...] = ()
+    """Names of the searches that chose its cells; none where somebody declared them."""
 
     @cached_property
     def key(self) -> str:
@@ -73,6 +75,8 @@ class Ablation:
         what = {"cells": cells, "data": data, "program": get_program_digest()}
         if self.runs[0].config.selection.protocol == "held_out_source":  # its runs get figures that others lack
             what["protocol"] = "held_out_source"
+        if self.searches:
+            what["searches"] = self.searches
         return f"{self.name}-{hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:8]}"
 
     @property

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from analysis.runs.run_table import AblationRuns
 from analysis.tables.comparisons import make_ablation_table
-from analysis.tables.table import write_tables
+from analysis.tables.table import Table, write_tables
 from csg.commands.opening import check_starting_weights, open_pair, show_remarks
 from csg.commands.script import run_script
 from csg.commands.tracked_training import check_store
@@ -150,8 +150,15 @@ def show_plan(ablation: Ablation, console: Console) -> None:
     console.print(f"Missing runs: {guess}")
 
 
-def train_and_conclude(ablation: Ablation, console: Console) -> bool:
+def train_and_conclude(
+    ablation: Ablation, console: Console, *, beside: tuple[Table, Sequence[TrackedRun]] | None = None
+) -> bool:
     """Train what is missing, write and print the table, and return whether nothing interrupted it.
+
+    Args:
+        ablation: what is trained.
+        console: where to print.
+        beside: another table that is written beside it, and the runs behind that one.
 
     Raises:
         UserError, OutsideFaultError: see :func:`~tune_spaces.ablation.ablation.run_ablation`.
@@ -161,7 +168,7 @@ def train_and_conclude(ablation: Ablation, console: Console) -> bool:
     for each in ablations:
         outcome = run_ablation(each, console)
         if each is ablation or outcome.ending != "complete":
-            conclude(each, outcome, console)
+            conclude(each, outcome, console, beside=beside)
         if outcome.ending != "complete":
             return False
     for each in ablations:
@@ -169,12 +176,19 @@ def train_and_conclude(ablation: Ablation, console: Console) -> bool:
     return True
 
 
-def conclude(ablation: Ablation, outcome: Outcome, console: Console) -> None:
-    """Write the table and attach it to the ablation's run, and print it."""
+def conclude(
+    ablation: Ablation,
+    outcome: Outcome,
+    console: Console,
+    *,
+    beside: tuple[Table, Sequence[TrackedRun]] | None = None,
+) -> None:
+    """Write the table and attach it to the ablation's run, as the one ``beside`` it, and print it."""
     tracker = outcome.tracker
     runs = tuple(tracker.read_children(outcome.parent))
     table = make_ablation_table(AblationRuns(tracker.read(outcome.parent), runs))
-    for path in write_tables([table], runs, ablation.folder):
+    others, behind = ([], []) if beside is None else ([beside[0]], beside[1])
+    for path in write_tables([table, *others], [*runs, *behind], ablation.folder):
         tracker.log_artifact(outcome.parent, path)
     tracker.share_view(make_view(ablation, outcome.parent, runs), ablation.study.description)
     console.print()

@@ -1,29 +1,30 @@
-"""A comparison from its first search to its table."""
+"""A comparison of methods at their best: a search for each, then the winners under fresh seeds."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Final
+from collections.abc import Collection, Mapping
+from typing import Annotated
 
 from pydantic import Field
 
-from analysis.tables.table import write_tables
+from analysis.runs.newest import TUNED
+from analysis.tables.table import MISSING, Entry, Table, arrange_cells
 from csg.config.settings import Count, flatten
 from csg.messages.console import Console
+from csg.messages.errors import UserError
+from csg.messages.exit_codes import RunsFailedError
+from csg.messages.wording import pluralize
 from csg.parsing import Flags, StoreOptions, build_config
-from csg.training.selection import Protocol
-from tune_spaces.ablation.script import AblationOptions, check_flags, plan_ablation, show_heading, train_and_conclude
-from tune_spaces.comparison.own_searches import (
-    make_chosen_table,
-    make_searched_design,
-    plan_own_search,
-    run_own_searches,
-)
-from tune_spaces.designs.design import Design
-from tune_spaces.search.plan import SearchOptions
-
-SEARCHED: Final = "-searched"
-"""Ends the design's name of an ablation over what the searches of a comparison chose."""
+from csg.tracking import TrackedRun
+from csg.training.identity import Identity
+from csg.training.score_words import Unit, describe_queries, describe_score
+from csg.training.selection import SELECTION_SCORE, Protocol
+from tune_spaces.ablation.ablation import Ablation, CellRun
+from tune_spaces.ablation.script import check_flags, show_heading, train_and_conclude
+from tune_spaces.comparison.cell_search import Winner, plan_cell_search, run_cell_searches
+from tune_spaces.designs.design import Cell, Design
+from tune_spaces.search.plan import Search, SearchOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +33,12 @@ class ComparisonOptions(StoreOptions):
 
     design: str = "methods"
     """methods, or any other design that an ablation takes. What a cell sets is not searched there."""
-    trials: Annotated[int, Field(ge=2)] = 8
-    """Trials of each cell's search, its default setting among them."""
+    num_samples: Annotated[int, Field(ge=2)] = 8
+    """Trials of each cell's search, its default setting among them; source only is its reference beside them."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Seed of the samplers (trials use train.seed)."""
     seeds: Count = 10
     """Fresh seeds that each cell's best trial is trained under, from train.seed + 1; all cells share them."""
-    sampler_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Seed of the searches' samplers (trials use train.seed)."""
     concurrency: Annotated[int, Field(ge=0)] = 0
     """Trials or runs at a time; 0 fills the CPUs, but keeps at least four rounds of a search."""
     protocol: Protocol | None = None
@@ -45,7 +46,9 @@ class ComparisonOptions(StoreOptions):
 
 
 def compare(flags: Flags[ComparisonOptions], name: str, design: Design, console: Console) -> bool:
-    """Search each cell, train the best of each under fresh seeds, and print the table.
+    """Search each cell, train the winners under fresh seeds, and print the table.
+
+    The searches are an experiment of their own, ``<experiment>-tuning``.
 
     Args:
         flags: of the comparison.
@@ -58,44 +61,156 @@ def compare(flags: Flags[ComparisonOptions], name: str, design: Design, console:
 
     Raises:
         UserError: a flag or a cell cannot be used; says which, what was expected and what was found.
-        RunsFailedError, OutsideFaultError: see :func:`~tune_spaces.comparison.own_searches.run_own_searches` and
-            :func:`~tune_spaces.ablation.script.train_and_conclude`.
+        RunsFailedError: trials or runs failed; all others are done.
+        OutsideFaultError: something outside ended it; the same command goes on.
+    """
+    options = flags.options
+    searches = plan_comparison(flags, design, console)
+    first = next(iter(searches.values()))
+    cells, seeds = len(searches), pluralize(options.seeds, "fresh seed")
+    most = cells * (options.num_samples + options.seeds)
+    console.print(first.where, style="bold")
+    console.print(first.selects_by)
+    console.print(
+        f"{pluralize(cells, 'search', 'searches')} of {pluralize(options.num_samples, 'trial')}, and the best of each "
+        f"under {seeds}: at most {most} trainings. What is on record is not trained again."
+    )
+    if first.cost:
+        console.print(first.cost)
+    winners = run_cell_searches(searches, console)
+    if winners is None:
+        return False
+    ablation = plan_fresh_runs(flags, name, design, winners.by_cell, failures=winners.failures)
+    console.print()
+    show_heading(ablation, console)
+    table = make_winners_table(design.title, winners.by_cell)
+    behind = [run for each in winners.by_cell.values() for run in (each.run, each.default) if run is not None]
+    done = train_and_conclude(ablation, console, beside=(table, behind))
+    if done and winners.failures:
+        raise RunsFailedError("; ".join(winners.failures))
+    return done
+
+
+def plan_comparison(flags: Flags[ComparisonOptions], design: Design, console: Console) -> dict[str, Search]:
+    """Plan the search of each cell.
+
+    Raises:
+        UserError: a flag sets what the design does, a cell cannot be searched, two cells are the same search, cells are
+            scored by different figures, or there are not so many seeds.
     """
     options, config = flags.options, flags.config
     check_flags(flags.given, design)
-    shared = make_options(options)
-    searches = {cell.name: plan_own_search(flags, cell, shared, options.trials, console) for cell in design.cells}
-    first = next(iter(searches.values()))
-    console.print(first.where, style="bold")
-    console.print(first.selects_by)
-    chosen = run_own_searches(searches, console)
-    if chosen is None:
-        return False
-    searched = make_searched_design(design, chosen, trials=options.trials)
-    fresh = build_config(flatten(config) | {"train.seed": config.train.seed + 1})
-    ablation_options = AblationOptions(
+    if "train.seed" in design.varied:
+        raise UserError("--design: expected cells that share their seeds, found one that sets train.seed")
+    build_config(flatten(config) | {"train.seed": config.train.seed + options.seeds})
+    shared = SearchOptions(
         tracking_uri=options.tracking_uri,
-        experiment=options.experiment,
-        seeds=options.seeds,
-        concurrency=options.concurrency,
-    )
-    ablation = plan_ablation(Flags(ablation_options, fresh, {}), f"{name}{SEARCHED}", searched, console)
-    console.print()
-    table = make_chosen_table(f"What each search chose: {design.title}", chosen)
-    write_tables([table], [run for each in chosen.values() for run in each.runs], ablation.folder)
-    console.print(table.to_rich())
-    console.print(table.caption)
-    show_heading(ablation, console)
-    return train_and_conclude(ablation, console)
-
-
-def make_options(options: ComparisonOptions) -> SearchOptions:
-    """Return the flags that the searches of a comparison share."""
-    return SearchOptions(
-        tracking_uri=options.tracking_uri,
-        experiment=options.experiment,
-        seed=options.sampler_seed,
+        experiment=f"{options.experiment or config.data.name}-tuning",
+        num_samples=options.num_samples,
+        seed=options.seed,
         concurrency=options.concurrency,
         protocol=options.protocol,
         confirm_top=0,
     )
+    searches: dict[str, Search] = {}
+    for cell in design.cells:
+        search = plan_cell_search(flags, cell, shared, console)
+        for other, before in searches.items():
+            if search.name == before.name:
+                raise UserError(
+                    f"--design: expected cells that differ, found one search in {other!r} and {cell.name!r}"
+                )
+            if search.score_metric != before.score_metric:
+                raise UserError(
+                    f"--design: expected cells with the same selection score, found {before.score_metric} of {other!r} "
+                    f"and {search.score_metric} of {cell.name!r}"
+                )
+        searches[cell.name] = search
+    return searches
+
+
+def plan_fresh_runs(
+    flags: Flags[ComparisonOptions],
+    name: str,
+    design: Design,
+    winners: Mapping[str, Winner],
+    *,
+    failures: Collection[str] = (),
+) -> Ablation:
+    """Return the ablation over the winners under fresh seeds. Cells whose searches chose the same are one row.
+
+    Args:
+        flags: of the comparison.
+        name: the design's.
+        design: what was searched.
+        winners: by cell; cells without one are left out.
+        failures: why some have none, in words.
+
+    Raises:
+        RunsFailedError: the cell that others are compared with has no winner.
+    """
+    if design.base not in winners:
+        raise RunsFailedError(
+            f"nothing to compare with: no trial of {design.base!r} has a score; {'; '.join(failures)}"
+        )
+    first = flags.config.train.seed + 1
+    alike: dict[Identity, list[str]] = {}
+    for name_of_cell, winner in winners.items():
+        alike.setdefault(Identity.of(winner.configure(first), winner.search.pair), []).append(name_of_cell)
+    rows = {each: " = ".join(same) for same in alike.values() for each in same}
+    cells: dict[str, Cell] = {}
+    for cell in design.cells:
+        if cell.name in winners:
+            row, against = rows[cell.name], rows.get(cell.against or "")
+            changes = {**cell.changes, **winners[cell.name].settings}
+            cells.setdefault(row, Cell(row, changes, None if against == row else against))
+    search = winners[design.base].search
+    how = f"{pluralize(flags.options.num_samples, 'trial')} by {describe_score(search.config)}"
+    looks = describe_queries(sum(winner.looks for winner in winners.values()), [search.config.selection.protocol])
+    searched = Design(
+        title=f"{design.title}, each at the best of {how} (protocol {search.config.selection.protocol}, {looks})",
+        cells=tuple(cells.values()),
+        base=rows[design.base],
+    )
+    by_row = {rows[cell]: winner for cell, winner in winners.items()}
+    return Ablation(
+        name=f"{name}{TUNED}",
+        design=searched,
+        runs=tuple(
+            CellRun(cell, by_row[cell.name].configure(seed), by_row[cell.name].search.pair)
+            for seed in range(first, first + flags.options.seeds)
+            for cell in searched.cells
+        ),
+        tracking_uri=search.tracking_uri,
+        experiment=flags.options.experiment or flags.config.data.name,
+        concurrency=flags.options.concurrency,
+        searches=tuple(winner.search.name for winner in winners.values()),
+    )
+
+
+def make_winners_table(title: str, winners: Mapping[str, Winner]) -> Table:
+    """Tabulate each search's best trial and its default setting, by their scores in the search."""
+    score = next(iter(winners.values())).search.score_metric
+    unit = Unit.of(score)
+    rows = {
+        cell: (
+            _make_score(each.default, unit),
+            _make_score(each.run, unit),
+            Entry(each.run.name),
+            Entry(each.search.name),
+        )
+        for cell, each in winners.items()
+    }
+    headings = ["cell", unit.name("default"), unit.name("best"), "the best trial", "search"]
+    caption = (
+        f"Score: {score}, of the trials' own seed; the best was chosen for being high, so that its score flatters. "
+        f"{MISSING}: the trial of the default setting failed."
+    )
+    return Table("winners", f"What each search chose: {title}", arrange_cells(headings, rows), caption)
+
+
+def _make_score(run: TrackedRun | None, unit: Unit) -> Entry:
+    if run is None:
+        return Entry(MISSING)
+    score = run.metrics[SELECTION_SCORE]
+    return Entry(unit.format(score), "", SELECTION_SCORE, {run.run_id: score})

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any, Final
 
-from csg.config import NAMED_WEIGHTS
+from csg.config import NAMED_WEIGHTS, Config
 from csg.config.external import find_object
 from csg.config.settings import flatten
 from csg.methods.csg import PER_STAGE
@@ -76,30 +76,18 @@ RIVALS = Design(
     ),
 )
 
-AVERAGINGS: Final = {"SWAD": "swad", "WiSE-FT": "wise_ft"}
-METHODS = Design(
-    title="CSG and its rivals, one row a method",
-    base="source only",
+EACH_METHOD = Design(
+    title="CSG and its rivals, a row for each",
+    base=RIVALS.base,
     cells=(
-        Cell(ORACLE, {"method.name": "oracle_imagenet"}),
-        Cell("source only", {"method.name": "source_only"}),
-        Cell("weight l2", {"method.name": "weight_l2"}),
-        Cell("synaptic intelligence", {"method.name": "synaptic_intelligence"}),
-        Cell("feature l2", {"method.name": "feature_l2"}),
-        Cell("IBN-Net", {"method.name": "ibn_net"}),
-        Cell("ASG", {"method.name": "asg"}),
-        Cell("DRPC", {"method.name": "drpc"}),
-        *(Cell(label, {"method.name": "source_only", "averaging.name": name}) for label, name in AVERAGINGS.items()),
-        Cell("LP-FT", {"method.name": "lp_ft"}),
-        Cell("MIRO", {"method.name": "miro"}),
-        Cell("MixStyle", {"method.name": "mixstyle"}),
-        Cell("GCISG", {"method.name": "gcisg"}),
+        *(cell for cell in RIVALS.cells if "," not in cell.name),
         Cell("CSG", {"method.name": "csg"}),
         Cell("CSG, PASTA", {"method.name": "csg", "data.augmentation": "pasta"}),
-        *(Cell(f"CSG, {label}", {"method.name": "csg", "averaging.name": name}) for label, name in AVERAGINGS.items()),
+        Cell("CSG, SWAD", {"method.name": "csg", "averaging.name": "swad"}),
+        Cell("CSG, WiSE-FT", {"method.name": "csg", "averaging.name": "wise_ft"}),
     ),
 )
-"""What a search of its own chooses the rest of."""
+"""A cell sets no more than which method it is, so that a search of it may choose all the rest."""
 OF_SEVERAL_SOURCES: Final = (Cell("low rank", {"method.name": "low_rank"}),)
 """Rivals that need synthetic images of several sources."""
 SEVERAL_SOURCES: Final = ("glyphs",)
@@ -176,7 +164,7 @@ def make_shipped_designs(pair: str, *, weights: str = "") -> dict[str, Design]:
     sizes = (1024, 4096, 16384, 65536)
     return {
         "rivals": make_rivals(pair, weights or own["model.weights"]),
-        "methods": make_rivals(pair, weights or own["model.weights"], METHODS),
+        "methods": make_rivals(pair, weights or own["model.weights"], EACH_METHOD),
         "components": COMPONENTS,
         "temperature": make_sweep("tau", temperatures, "temperature", base=0.07, title="Contrastive temperature"),
         "weight": make_sweep("lambda", swept, "weight", base=weight, title="Weight of the contrastive loss"),
@@ -194,3 +182,12 @@ def find_design(name: str, pair: str, *, weights: str = "") -> Design:
         UserError: there is none.
     """
     return find_object(name, make_shipped_designs(pair, weights=weights), Design, "--design")
+
+
+def choose_design(name: str, config: Config) -> tuple[str, Design]:
+    """Return a design for a configuration, as :func:`find_design` does, after its own name.
+
+    Raises:
+        UserError: there is none.
+    """
+    return name.rpartition(":")[2], find_design(name, config.data.name, weights=config.model.weights)

@@ -33,29 +33,42 @@ from tune_spaces.search.plan import Search
 
 def conclude(search: Search, outcome: Outcome, console: Console) -> None:
     """Write best.yaml and the figures, attach them to the search's run, and print the result."""
+    queries = record_result(search, outcome)
     runs = outcome.tracker.read_children(outcome.parent, history=(search.score_metric,))
-    events = Journal(search.folder / JOURNAL).read_events()
-    queries = count_target_queries(events, search.config.selection.protocol)
-    _log_trials(search, outcome, runs, queries)
-    _print_trials(outcome, runs, events, console)
+    _log_figures(search, outcome, runs)
+    _print_trials(outcome, runs, Journal(search.folder / JOURNAL).read_events(), console)
     best = next(iter(rank_trials(runs)), None)
     if best is None:
         console.print("No trial of the space has finished yet, so there is no best configuration.")
         return
-    _write_best(search, outcome, runs, best)
     _print_result(search, console, best, _list_finished(runs), queries=queries)
     _share_view_and_print_next(search, outcome, runs, console)
+
+
+def record_result(search: Search, outcome: Outcome) -> int:
+    """Keep with the search's run how many trials there are and which is the best, whose settings best.yaml gets.
+
+    Returns:
+        How often a figure measured on real images reached the search.
+    """
+    runs = outcome.tracker.read_children(outcome.parent)
+    events = Journal(search.folder / JOURNAL).read_events()
+    queries = count_target_queries(events, search.config.selection.protocol)
+    counts = {"trials": len(runs), "trials_finished": len(_list_finished(runs)), "target_queries": queries}
+    outcome.tracker.log_metrics(outcome.parent, {name: float(count) for name, count in counts.items()})
+    best = next(iter(rank_trials(runs)), None)
+    if best is not None:
+        _write_best(search, outcome, runs, best)
+    return queries
 
 
 def _list_finished(runs: list[TrackedRun]) -> list[TrackedRun]:
     return [run for run in runs if run.status == "finished"]
 
 
-def _log_trials(search: Search, outcome: Outcome, runs: list[TrackedRun], queries: int) -> None:
-    """Keep with the search's run how many trials there are, and the figures that show them."""
+def _log_figures(search: Search, outcome: Outcome, runs: list[TrackedRun]) -> None:
+    """Keep with the search's run the figures that show its trials."""
     tracker, space = outcome.tracker, search.space
-    counts = {"trials": len(runs), "trials_finished": len(_list_finished(runs)), "target_queries": queries}
-    tracker.log_metrics(outcome.parent, {name: float(count) for name, count in counts.items()})
     for path in write_search_figures(
         runs,
         score=search.score_metric,

@@ -30,7 +30,7 @@ LEARNING_RATES = (
     Float("optim.lr", default=0.03, low=0.003, high=0.06, log=True, relative=True),
     Float("optim.backbone_lr_factor", default=0.1, low=0.03, high=1.0, log=True),
 )
-"""What is searched of every method, around the configuration's own; far above these bounds losses become infinite."""
+"""What is searched of every method: the rate around the configuration's own, and what of it the encoder learns at."""
 EPOCHS = Choice("train.epochs", default=8, options=(4, 8, 16), relative=True)
 """Half as long, as long and twice as long: for a search that can pay for it."""
 AUGMENTATION = {

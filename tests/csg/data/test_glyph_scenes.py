@@ -131,6 +131,13 @@ def test_a_background_has_pixels_of_its_own_third_only(monkeypatch: pytest.Monke
     assert (images != 100).any(axis=(1, 2, 3)).all()
 
 
+def test_the_faint_ink_of_a_coarse_digit_is_seen() -> None:
+    ink = np.pad(np.full((20, 8), 0.25), ((4, 4), (10, 10)))
+    learned = backgrounds.load_photographs("pretraining")
+    faint, full = (mnist_scenes.compose_image(each, learned, make_generator(0, 1)) for each in (ink, 4 * ink))
+    assert np.array_equal(faint, full)
+
+
 @given(top=st.integers(0, 27), left=st.integers(0, 27), height=st.integers(1, 28), width=st.integers(1, 28))
 def test_the_square_around_a_digit_holds_all_its_ink_and_is_the_smallest(
     top: int, left: int, height: int, width: int

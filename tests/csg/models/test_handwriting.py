@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate as resize
 
 from csg.cli import main
 from csg.commands.opening import check_starting_weights
@@ -79,6 +80,17 @@ def test_views_move_each_image_in_its_own_way_as_its_step_says() -> None:
     assert torch.equal(views, handwriting.draw_views(square, seed=0, step=3))
     assert not torch.equal(views, handwriting.draw_views(square, seed=0, step=4))
     assert not torch.equal(views, handwriting.draw_views(square, seed=1, step=3))
+
+
+def test_views_are_as_coarse_as_one_of_the_sides_or_as_sharp_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    for amount in ("ROTATION", "SCALE", "SHIFT", "SHEAR"):
+        monkeypatch.setattr(handwriting, amount, 0.0)
+    noise = 255 * torch.rand(64, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    views = handwriting.draw_views(noise, seed=0, step=0)
+    sides = (32, *handwriting.COARSE_SIDES)
+    possible = [resize(resize(noise, side, mode="area"), 32, mode="bilinear", align_corners=False) for side in sides]
+    is_side = torch.stack([(views - each).abs().amax(dim=(1, 2, 3)) < 0.1 for each in possible])
+    assert (is_side.sum(dim=0) == 1).all() and (is_side.sum(dim=1) >= 8).all()
 
 
 def test_each_step_shows_its_digits_on_plates_of_its_own(few: None) -> None:

@@ -27,7 +27,7 @@ from tune_spaces.ablation import script as ablation_script
 from tune_spaces.ablation.ablation import configure_cells
 from tune_spaces.ablation.script import AblationOptions
 from tune_spaces.designs.design import Cell, Design
-from tune_spaces.designs.shipped import find_design, make_shipped_designs
+from tune_spaces.designs.shipped import choose_design, find_design, make_shipped_designs
 
 ROOT = Path(__file__).parents[3]
 DESIGN = """
@@ -141,7 +141,7 @@ def test_a_frozen_encoder_is_an_oracle_on_imagenet_only_if_it_starts_from_that(
 ) -> None:
     monkeypatch.setattr(motivating_example, "load_pair", lambda _: made_up_pair())
     chosen = parse_flags(visda_ablation.DesignOptions, flags, prog="", description="")
-    _, rivals = visda_ablation.choose_design(chosen)
+    _, rivals = choose_design(chosen.options.design, chosen.config)
     _, three = motivating_example.make_design(parse_flags(AblationOptions, flags, prog="", description=""))
     names = [
         [cell.name for cell in design.cells if cell.changes["method.name"] == "oracle_imagenet"]
