@@ -57,7 +57,7 @@ def confirm(search: Search, outcome: Outcome, console: Console) -> bool:
         raise UserError("--confirm-top: no trial of the space has finished, so there is nothing to confirm")
     design = make_design(search, winners)
     first = search.config.train.seed + 1
-    fresh = build_config({**search.base, "train.seed": first})
+    fresh = build_config({**search.base, "train.seed": first, "train.threads": search.fresh_threads})
     ablation = Ablation(
         name=f"{CONFIRMATION}{search.name}",
         design=design,

@@ -93,6 +93,9 @@ class Search:
     """Settings that are not searched."""
     tracking_uri: str
     experiment: str
+    fresh_threads: int = 1
+    """CPU threads of a run under a fresh seed. Such runs do not wait for each other, as trials do for their sampler, so
+    that one thread each and several at a time take the least time."""
 
     @cached_property
     def name(self) -> str:
@@ -289,4 +292,5 @@ def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
         base=base,
         tracking_uri=options.tracking_uri or get_default_tracking_uri(config.train.output),
         experiment=options.experiment or config.data.name,
+        fresh_threads=config.train.threads if "train.threads" in flags.stated else 1,
     )

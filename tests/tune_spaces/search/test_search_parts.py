@@ -16,15 +16,18 @@ from ray.tune.search import Searcher
 
 from csg.config import DataConfig
 from csg.config.settings import flatten
+from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
-from csg.parsing import build_config, overlay
+from csg.parsing import build_config, overlay, parse_flags
 from csg.randomness import make_generator
 from csg.storage.disk import DiskPlace
+from tests.few_images import few_images
 from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, get_epochs, get_settings
 from tune_spaces.search.journal import Event, Journal, count_unfinished, list_in_flight
-from tune_spaces.search.plan import REFERENCE, Search, is_source_only
+from tune_spaces.search.plan import REFERENCE, Search, SearchOptions, is_source_only, plan_search
 from tune_spaces.search.scheduler import JournaledASHA, Rungs
+from tune_spaces.search.script import START, THREADS
 from tune_spaces.search.searcher import JournaledOptunaSearch
 from tune_spaces.spaces.narrowing import check_space, narrow_space
 from tune_spaces.spaces.shipped import SPACES, find_space
@@ -541,3 +544,12 @@ def test_a_trial_whose_store_is_gone_stays_in_flight_and_ends_the_search(tmp_pat
         search.suggest("b")
     assert list_in_flight(journal.read_events()) == [0]
     assert searcher(journal).suggest("a") is not None
+
+
+@pytest.mark.parametrize(("argv", "trials", "fresh"), [([], THREADS, 1), (["--train.threads", "3"], 3, 3)])
+def test_fresh_runs_have_one_thread_each_unless_somebody_says_otherwise(
+    argv: list[str], trials: int, fresh: int
+) -> None:
+    flags = parse_flags(SearchOptions, [*few_images(), *argv], prog="", description="", base=START)
+    search = plan_search(flags, Console())
+    assert (search.config.train.threads, search.fresh_threads) == (trials, fresh)
