@@ -170,7 +170,7 @@ def test_an_ablations_exit_code_says_how_it_went(
     monkeypatch.setattr(ablation_script, "plan_ablation", lambda *_: ablation)
     outcome = SimpleNamespace(ending=ending)
     monkeypatch.setattr(ablation_script, "run_ablation", lambda *_: outcome)
-    monkeypatch.setattr(ablation_script, "conclude", lambda *_: None)
+    monkeypatch.setattr(ablation_script, "conclude", lambda *_, **__: None)
     design = ("one", ablation.design)
     assert ablation_script.run_design([], AblationOptions, lambda _: design, prog="ablation", description="") == code
     said = "error: 1 of 1 run failed; the same command tries it again\n" if code == 1 else ""
