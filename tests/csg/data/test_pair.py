@@ -106,7 +106,7 @@ def test_the_default_number_of_glyphs_is_the_same_run_whether_or_not_it_is_given
         ),
         (
             "glyph_scenes",
-            {"target_split": "test", "source_val_fraction": 0.3, "on_bad_image": "skip", "source_images": 640},
+            {"target_split": "test", "source_val_fraction": 0.3, "on_bad_image": "skip", "source_images": 1280},
             {"target_val_fraction": 0.5, "source_images": 100},
         ),
         (
