@@ -24,6 +24,8 @@ class TableOptions(MainOptions):
 
     out: Path = Path("tables")
     """Folder to write to."""
+    against: str = ""
+    """Cell that all others of its ablations are compared with, instead of what their designs say."""
 
 
 @make_main(TableOptions, __file__, __doc__)
@@ -34,7 +36,7 @@ def main(options: TableOptions, console: Console) -> None:
         UserError: a table cannot be made; the others are written.
     """
     table = options.read()
-    made, refused = make_tables(table, main=options.main, mix=options.mix)
+    made, refused = make_tables(table, main=options.main, against=options.against, mix=options.mix)
     write_tables(made, table.runs, DiskPlace(options.out))
     for each in made:
         console.print(f"{options.out / each.name}.md")

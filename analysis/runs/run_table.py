@@ -70,6 +70,13 @@ class AblationRuns:
         loaded: dict[str, str] = json.loads(self.parent.tags[Tag.CELLS])
         return loaded
 
+    def compare_with(self, cell: str) -> AblationRuns:
+        """Return the ablation with all cells compared with ``cell``; as it is if it has no such cell."""
+        if cell not in self.comparisons:
+            return self
+        tags = self.parent.tags | {Tag.CELLS: json.dumps(dict.fromkeys(self.comparisons, cell))}
+        return dataclasses.replace(self, parent=dataclasses.replace(self.parent, tags=tags))
+
     def get_cell(self, name: str) -> list[TrackedRun]:
         """Return the runs of one cell."""
         return [run for run in self.runs if run.tags.get(Tag.CELL) == name]

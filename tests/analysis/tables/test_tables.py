@@ -73,6 +73,20 @@ def test_a_figure_is_the_mean_and_sample_deviation_of_its_runs(runs: RunTable) -
         assert row["real accuracy %"] == f"{statistics.fmean(values):.1f} ± {statistics.stdev(values):.1f}"
 
 
+def test_all_cells_can_be_compared_with_another_than_the_designs_base(runs: RunTable) -> None:
+    made, _ = make_tables(runs, against="+ A-pool")
+    (table,) = (each for each in made if each.name.startswith("ablation_"))
+    shown, (ablation,) = rows(table), runs.list_ablations()
+    base = {run.params["train.seed"]: run.metrics[ACCURACY] for run in ablation.get_cell("+ A-pool")}
+    assert shown["+ A-pool"]["Δ [95 % interval]"] == "-" and "against" not in shown["source only"]
+    for cell in ablation.comparisons.keys() - {"+ A-pool"}:
+        moved = [100 * (run.metrics[ACCURACY] - base[run.params["train.seed"]]) for run in ablation.get_cell(cell)]
+        assert shown[cell]["Δ [95 % interval]"].startswith(f"{statistics.fmean(moved):+.1f} [")
+    assert "to '+ A-pool', paired by seed" in table.caption
+    with pytest.raises(UserError, match=r"--against: expected one of 'source only', .*, found 'none such'"):
+        make_tables(runs, against="none such")
+
+
 def test_half_of_the_runs_deleted_leaves_smaller_n_and_missing_cells_missing(runs: RunTable) -> None:
     kept = the_ablation(runs, lambda run: run if run.tags["csg.cell"].startswith("source") else None)
     shown = rows(make_ablation_table(kept))
