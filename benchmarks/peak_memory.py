@@ -11,6 +11,8 @@ import argparse
 import itertools
 import os
 import resource
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import yaml
@@ -22,9 +24,14 @@ from csg.data.pair import Pair
 from csg.parsing import build_config
 from csg.randomness import make_generator
 
+STATUS: Final = Path("/proc/self/status")
+
 
 def get_peak_megabytes() -> float:
-    """Return the largest resident memory of this process so far."""
+    """Return the largest resident memory of this process so far; elsewhere than on Linux, or of what started it."""
+    if STATUS.exists():
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
