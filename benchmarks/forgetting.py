@@ -46,6 +46,7 @@ def main() -> None:
     """Train and print."""
     base, description = {"method.name": "source_only"}, __doc__ or ""
     flags = parse_flags(ForgettingOptions, sys.argv[1:], prog="forgetting", description=description, base=base)
+    torch.set_num_threads(flags.config.train.threads)
     first = flags.config.train.seed
     metric = find_task(flags.config.data).real_headline
     rows = []
