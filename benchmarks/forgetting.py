@@ -52,7 +52,8 @@ def main() -> None:
     rows = []
     for seed in range(first, first + flags.options.seeds):
         config = build_config(flatten(flags.config) | {"train.seed": seed})
-        start = load_encoder(config.model, seed=seed).eval()
+        undilated = dataclasses.replace(config.model, output_stride=32)  # as the weights were trained
+        start = load_encoder(undilated, seed=seed).eval()
         before = count_known(start, config)
         run = train(config, tracking_uri="none")
         state = torch.load(run.weights, weights_only=True)["model"]
