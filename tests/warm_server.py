@@ -116,7 +116,9 @@ def _become(command: list[str]) -> NoReturn:
     sys.path[1:1] = [path for path in os.pathsep.join(added).split(os.pathsep) if path]
     sys.argv = [target, *arguments]
     code = 0
+    interrupted = False
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         if is_module:
             runpy.run_module(target, run_name="__main__", alter_sys=True)
         else:
@@ -125,14 +127,18 @@ def _become(command: list[str]) -> NoReturn:
         code = left.code if isinstance(left.code, int) else int(left.code is not None)
         if left.code is not None and not isinstance(left.code, int):
             print(left.code, file=sys.stderr)
-    except BaseException:
+    except BaseException as error:
         traceback.print_exc()
         code = 1
+        interrupted = isinstance(error, KeyboardInterrupt)
     # As Python ends, but for the modules: to take those apart copies all the memory that is shared with the server.
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
+    if interrupted:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
     os._exit(code & 0xFF)
 
 
@@ -145,6 +151,8 @@ def _import(names: Sequence[str]) -> None:
 
 def _serve_all(asked: socket.socket, door: socket.socket) -> NoReturn:
     """Start commands from this process, and Ray's workers from a child that ends with it."""
+    # Python drops a signal that comes before a fork is done with; this one waits until the command is there to hear it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     _import(IMPORTED)
     parent = os.getpid()
     if os.fork() == 0:
