@@ -14,8 +14,6 @@ CONFIRMATION: Final = "confirm-"
 """Begins the design's name of an ablation that trains the winners of a search again."""
 WITHOUT_SOURCES: Final = "-held-out"
 """Ends the design's name of an ablation over trainings without each source, which score those of another one."""
-TUNED: Final = "-tuned"
-"""Ends the design's name of an ablation over the winners of searches, one for each cell."""
 FamilyT = TypeVar("FamilyT", AblationRuns, SearchRuns)
 
 

@@ -168,7 +168,7 @@ def train_and_conclude(
     for each in ablations:
         outcome = run_ablation(each, console)
         if each is ablation or outcome.ending != "complete":
-            conclude(each, outcome, console, beside=beside)
+            conclude(each, outcome, console, beside=beside if each is ablation else None)
         if outcome.ending != "complete":
             return False
     for each in ablations:

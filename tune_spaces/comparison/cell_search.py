@@ -104,10 +104,11 @@ def run_cell_searches(searches: Mapping[str, Search], console: Console) -> Winne
         if outcome.ending != "complete":
             console.print(f"The comparison {outcome.reason}. The same command goes on with it.")
             return None
-        looks = record_result(search, outcome)
+        runs = outcome.tracker.read_children(outcome.parent)
+        looks = record_result(search, outcome, runs, search.journal.read_events())
         if said := describe_failures(search, lost=len(outcome.lost)):
             (lost if outcome.lost else failures).append(f"{cell}: {said}")
-        trials = rank_trials(outcome.tracker.read_children(outcome.parent))
+        trials = rank_trials(runs)
         if not trials:
             failures += [] if said else [f"{cell}: no trial has a score"]
             continue

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
-from analysis.runs.newest import TUNED
 from analysis.tables.table import MISSING, Entry, Table, arrange_cells
 from csg.config.settings import Count, flatten
 from csg.messages.console import Console
@@ -25,6 +24,9 @@ from tune_spaces.ablation.script import check_flags, show_heading, train_and_con
 from tune_spaces.comparison.cell_search import Winner, plan_cell_search, run_cell_searches
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.search.plan import Search, SearchOptions
+
+TUNED: Final = "-tuned"
+"""Ends the design's name of the ablation over the winners."""
 
 
 @dataclasses.dataclass(frozen=True)

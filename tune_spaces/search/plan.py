@@ -25,7 +25,7 @@ from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
 from csg.parsing import Flags, StoreOptions, build_config, overlay
-from csg.storage.layout import SEARCHES, place_at
+from csg.storage.layout import JOURNAL, SEARCHES, place_at
 from csg.storage.place import Place
 from csg.tasks import find_task
 from csg.tracking import TrackedRun, View, get_default_tracking_uri
@@ -39,6 +39,7 @@ from csg.training.selection import ASKS, PROTOCOLS, Protocol, get_score_metric
 from tune_spaces.execution.driver import Study
 from tune_spaces.execution.recorder import Entry
 from tune_spaces.execution.trial import NUMBER, ROLE, configure_trial, get_epochs, get_settings
+from tune_spaces.search.journal import Journal
 from tune_spaces.search.labels import label_trial
 from tune_spaces.spaces.narrowing import check_space, narrow_space
 from tune_spaces.spaces.shipped import find_space
@@ -182,6 +183,11 @@ class Search:
     def folder(self) -> Place:
         """Where the search keeps its journal and its figures."""
         return self.above / self.name
+
+    @property
+    def journal(self) -> Journal:
+        """What has happened in the search."""
+        return Journal(self.folder / JOURNAL)
 
     @property
     def best(self) -> Place:

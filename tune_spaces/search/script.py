@@ -15,9 +15,7 @@ from csg.messages.errors import UserError
 from csg.messages.exit_codes import RunsFailedError
 from csg.messages.wording import pluralize
 from csg.parsing import parse_flags
-from csg.storage.layout import JOURNAL
 from tune_spaces.execution.driver import Outcome
-from tune_spaces.search.journal import Journal
 from tune_spaces.search.plan import Search, SearchOptions, plan_search
 from tune_spaces.search.search import run_search
 
@@ -124,7 +122,7 @@ def _confirm(search: Search, outcome: Outcome, console: Console) -> bool:
 
 def describe_failures(search: Search, *, lost: int) -> str:
     """Say how many trials failed, or lost their processes for good; empty where none did."""
-    events = Journal(search.folder / JOURNAL).read_events()
+    events = search.journal.read_events()
     trials = next((event.trial for event in events if event.kind == "exhausted"), search.options.num_samples)
     failed = sum(event.kind == "ended" and event.decision == "failed" for event in events)
     parts = []

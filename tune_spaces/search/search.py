@@ -10,14 +10,13 @@ from ray import tune
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
-from csg.storage.layout import JOURNAL
 from csg.training.record import Status
 from csg.workers.slots import Slots
 from tune_spaces.execution.driver import Outcome, drive
 from tune_spaces.execution.recorder import Progress
 from tune_spaces.execution.trial import NUMBER, ROLE, TrainingTrial
 from tune_spaces.search.console import SearchConsole
-from tune_spaces.search.journal import Event, Journal, count_unfinished
+from tune_spaces.search.journal import Event, count_unfinished
 from tune_spaces.search.plan import Search
 from tune_spaces.search.scheduler import JournaledASHA, Rungs
 from tune_spaces.search.searcher import JournaledOptunaSearch
@@ -34,7 +33,7 @@ def run_search(search: Search, console: Console, trainable: type[tune.Trainable]
     """
     options = search.options
     rungs = Rungs(search.epochs, grace_epochs=max(1, search.epochs // 4))
-    journal = Journal(search.folder / JOURNAL)
+    journal = search.journal
     if options.resume and not journal.read_events():
         found = ", ".join(search.above.list_names()) or "none"
         raise UserError(f"--resume: no search with these flags was started in {search.above}; found {found}")

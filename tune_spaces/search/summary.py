@@ -18,7 +18,6 @@ from csg.messages.console import Console
 from csg.messages.text import quote_for_shell
 from csg.messages.wording import pluralize
 from csg.parsing import build_config, overlay, to_yaml
-from csg.storage.layout import JOURNAL
 from csg.tasks import find_task
 from csg.tasks.task import Task
 from csg.tracking import TrackedRun
@@ -27,16 +26,17 @@ from csg.training.score_words import Unit, describe_queries
 from csg.training.selection import ASKS, SELECTION_SCORE
 from tune_spaces.execution.driver import Outcome
 from tune_spaces.execution.recorder import UNKNOWN_ERROR
-from tune_spaces.search.journal import Event, Journal
+from tune_spaces.search.journal import Event
 from tune_spaces.search.plan import Search
 
 
 def conclude(search: Search, outcome: Outcome, console: Console) -> None:
     """Write best.yaml and the figures, attach them to the search's run, and print the result."""
-    queries = record_result(search, outcome)
     runs = outcome.tracker.read_children(outcome.parent, history=(search.score_metric,))
+    events = search.journal.read_events()
+    queries = record_result(search, outcome, runs, events)
     _log_figures(search, outcome, runs)
-    _print_trials(outcome, runs, Journal(search.folder / JOURNAL).read_events(), console)
+    _print_trials(outcome, runs, events, console)
     best = next(iter(rank_trials(runs)), None)
     if best is None:
         console.print("No trial of the space has finished yet, so there is no best configuration.")
@@ -45,14 +45,18 @@ def conclude(search: Search, outcome: Outcome, console: Console) -> None:
     _share_view_and_print_next(search, outcome, runs, console)
 
 
-def record_result(search: Search, outcome: Outcome) -> int:
+def record_result(search: Search, outcome: Outcome, runs: list[TrackedRun], events: list[Event]) -> int:
     """Keep with the search's run how many trials there are and which is the best, whose settings best.yaml gets.
+
+    Args:
+        search: what was planned.
+        outcome: what came of it.
+        runs: its trials.
+        events: what its journal holds.
 
     Returns:
         How often a figure measured on real images reached the search.
     """
-    runs = outcome.tracker.read_children(outcome.parent)
-    events = Journal(search.folder / JOURNAL).read_events()
     queries = count_target_queries(events, search.config.selection.protocol)
     counts = {"trials": len(runs), "trials_finished": len(_list_finished(runs)), "target_queries": queries}
     outcome.tracker.log_metrics(outcome.parent, {name: float(count) for name, count in counts.items()})

@@ -22,6 +22,7 @@ from csg.training.identity import compute_config_id
 from tests import warm
 from tests.few_images import EXPERIMENT, few_images
 from tests.stores import put_store_below
+from tests.tune_spaces.ablation.test_ablation import DESIGN
 from tune_spaces import visda_comparison
 from tune_spaces.comparison.cell_search import Winner
 from tune_spaces.comparison.comparison import ComparisonOptions, plan_comparison, plan_fresh_runs
@@ -30,14 +31,6 @@ from tune_spaces.designs.shipped import choose_design, make_shipped_designs
 from tune_spaces.search.plan import Search, SearchOptions, plan_search
 
 ROOT = Path(__file__).parents[3]
-DESIGN = """
-from tune_spaces.designs.design import Cell, Design
-PAIR = Design(
-    title="Two methods",
-    base="source only",
-    cells=(Cell("source only", {"method.name": "source_only"}), Cell("weights", {"method.name": "weight_l2"})),
-)
-"""
 SOURCE_ONLY = Cell("source only", {"method.name": "source_only"})
 CSG = Cell("CSG", {"method.name": "csg"})
 
