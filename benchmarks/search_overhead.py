@@ -15,7 +15,8 @@ from pathlib import Path
 from csg.messages.console import Console
 from csg.parsing import parse_flags
 from tune_spaces.search.journal import Journal
-from tune_spaces.search.plan import SearchOptions, plan_search
+from tune_spaces.search.options import SearchOptions
+from tune_spaces.search.plan import plan_search
 from tune_spaces.search.search import run_search
 
 

@@ -22,7 +22,8 @@ from ray import tune
 from csg.messages.console import Console
 from csg.parsing import parse_flags
 from tune_spaces.execution.trial import EPOCH, SCORE, SECONDS
-from tune_spaces.search.plan import SearchOptions, plan_search
+from tune_spaces.search.options import SearchOptions
+from tune_spaces.search.plan import plan_search
 from tune_spaces.search.search import run_search
 from tune_spaces.search.searcher import JournaledOptunaSearch
 

@@ -32,7 +32,8 @@ from tests.stores import put_store_below
 from tune_spaces import visda_ablation
 from tune_spaces.comparison.comparison import ComparisonOptions
 from tune_spaces.designs.shipped import choose_design
-from tune_spaces.search.plan import SearchOptions, plan_search
+from tune_spaces.search.options import SearchOptions
+from tune_spaces.search.plan import plan_search
 from tune_spaces.search.script import START
 from tune_spaces.visda_ablation import DesignOptions
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tune_spaces.search.plan import SearchOptions
+from tune_spaces.search.options import SearchOptions
 from tune_spaces.search.script import search_script
 
 

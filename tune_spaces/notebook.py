@@ -16,7 +16,8 @@ from csg.notebook import configure
 from csg.parsing import read_keywords
 from csg.tracking import make_frame
 from csg.tracking.tags import Tag
-from tune_spaces.search.plan import Search, SearchOptions, plan_search
+from tune_spaces.search.options import SearchOptions
+from tune_spaces.search.plan import Search, plan_search
 from tune_spaces.search.script import START, Conclusion, search_and_conclude
 
 __all__ = ["FinishedSearch", "start_search"]

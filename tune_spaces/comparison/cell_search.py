@@ -21,7 +21,8 @@ from csg.parsing import Flags, StoreOptions, build_config, overlay, with_absolut
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
 from tune_spaces.designs.design import Cell
-from tune_spaces.search.plan import Search, SearchOptions, is_source_only, plan_search
+from tune_spaces.search.options import SearchOptions
+from tune_spaces.search.plan import Search, is_source_only, plan_search
 from tune_spaces.search.script import describe_failures
 from tune_spaces.search.search import run_search
 from tune_spaces.search.summary import record_result

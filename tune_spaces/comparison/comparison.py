@@ -23,7 +23,8 @@ from tune_spaces.ablation.ablation import Ablation, CellRun
 from tune_spaces.ablation.script import check_flags, show_heading, train_and_conclude
 from tune_spaces.comparison.cell_search import Winner, plan_cell_search, run_cell_searches
 from tune_spaces.designs.design import Cell, Design
-from tune_spaces.search.plan import Search, SearchOptions
+from tune_spaces.search.options import SearchOptions
+from tune_spaces.search.plan import Search
 
 TUNED: Final = "-tuned"
 """Ends the design's name of the ablation over the winners."""

@@ -8,9 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Final
-
-from pydantic import Field
+from typing import Any, Final
 
 from analysis.runs.names import ROLE_NAMES
 from csg.commands.opening import check_starting_weights, open_pair
@@ -18,13 +16,13 @@ from csg.commands.tracked_training import check_store
 from csg.config import Config
 from csg.config.names import make_folder_name
 from csg.config.pairs import BUNDLED
-from csg.config.settings import Count, flatten
+from csg.config.settings import flatten
 from csg.data import load_pair
 from csg.data.pair import Pair
 from csg.messages.console import Console
 from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
-from csg.parsing import Flags, StoreOptions, build_config, overlay
+from csg.parsing import Flags, build_config, overlay
 from csg.storage.layout import JOURNAL, SEARCHES, place_at
 from csg.storage.place import Place
 from csg.tasks import find_task
@@ -35,12 +33,13 @@ from csg.training.identity import compute_config_id, resolve_settings
 from csg.training.loop import count_steps_per_epoch
 from csg.training.mean_run import MeanRun, open_trial_run
 from csg.training.program import get_program_digest
-from csg.training.selection import ASKS, PROTOCOLS, Protocol, get_score_metric
+from csg.training.selection import ASKS, PROTOCOLS, get_score_metric
 from tune_spaces.execution.driver import Study
 from tune_spaces.execution.recorder import Entry
 from tune_spaces.execution.trial import NUMBER, ROLE, configure_trial, get_epochs, get_settings
 from tune_spaces.search.journal import Journal
 from tune_spaces.search.labels import label_trial
+from tune_spaces.search.options import SearchOptions
 from tune_spaces.spaces.narrowing import check_space, narrow_space
 from tune_spaces.spaces.shipped import find_space
 from tune_spaces.spaces.space import Space
@@ -52,34 +51,6 @@ REFERENCE: Final[dict[str, Any]] = {"method.name": "source_only", "averaging.nam
 def is_source_only(config: Config) -> bool:
     """Whether a configuration is itself the reference point source only."""
     return (config.method.name, config.averaging.name) == tuple(REFERENCE.values())
-
-
-@dataclasses.dataclass(frozen=True)
-class SearchOptions(StoreOptions):
-    """Flags of a search."""
-
-    num_samples: Annotated[int, Field(ge=2)] = 12
-    """Trials in all, the two reference points among them."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Seed of the sampler (trials use train.seed)."""
-    concurrency: Annotated[int, Field(ge=0)] = 0
-    """Trials at a time; 0 fills the CPUs, but keeps at least four rounds so that the sampler can learn."""
-    time_budget: float = 0.0
-    """Minutes after which the search ends cleanly; 0 means none."""
-    protocol: Protocol | None = None
-    """What the search may look at (short for --selection.protocol; unless that or --config says otherwise, unlabelled,
-    and source where there are no real images)."""
-    resume: bool = False
-    """Refuse to start a new search: go on with an interrupted one, or show a finished one. (Without this flag, the same
-    command does so too, and starts a search where there is none.)"""
-    confirm_top: Annotated[int, Field(ge=0)] | None = None
-    """When the search has finished, train its so many best trials, the default setting and source only again under
-    fresh seeds, for a verdict; 0 for none (unset: 1 on the bundled pairs, else 0)."""
-    seeds: Count = 3
-    """Fresh seeds of --confirm-top."""
-    space: str = ""
-    """What is searched (default: the method's own space on the pair): one of those in tune_spaces/spaces/shipped.py,
-    such as csg, contrast, stages, learning_rates, epochs or a rival's name; or module:SPACE or path/file.py:SPACE."""
 
 
 @dataclasses.dataclass(frozen=True)

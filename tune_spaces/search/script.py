@@ -16,7 +16,8 @@ from csg.messages.exit_codes import RunsFailedError
 from csg.messages.wording import pluralize
 from csg.parsing import parse_flags
 from tune_spaces.execution.driver import Outcome
-from tune_spaces.search.plan import Search, SearchOptions, plan_search
+from tune_spaces.search.options import SearchOptions
+from tune_spaces.search.plan import Search, plan_search
 from tune_spaces.search.search import run_search
 
 THREADS: Final = min(2, os.cpu_count() or 1)

@@ -15,7 +15,7 @@ from csg.messages.errors import UserError
 from csg.parsing import build_config, find_recipe, overlay, parse_flags, read_yaml, to_yaml
 from csg.storage.disk import DiskPlace
 from csg.training.identity import compute_config_id, resolve_settings
-from tune_spaces.search.plan import SearchOptions
+from tune_spaces.search.options import SearchOptions
 
 RECIPE = find_recipe("gta5_cityscapes_csg")
 floats = st.floats(1e-6, 1, exclude_min=True)

@@ -15,7 +15,7 @@ from csg.messages.errors import UserError
 from csg.parsing import build_config, parse_flags
 from tests.csg.commands.test_cli import Main, train
 from tune_spaces import gta5_search, motivating_example, visda_ablation, visda_search
-from tune_spaces.search.plan import SearchOptions
+from tune_spaces.search.options import SearchOptions
 
 ALL: dict[str, Main] = {
     "train": train,

@@ -21,7 +21,7 @@ from csg.messages.wording import format_numbers, is_or_are, pluralize
 from csg.tracking import TrackedRun
 from csg.training.selection import PROTOCOLS
 from tests.analysis.tables.test_tables import GOLDEN
-from tune_spaces.search.plan import SearchOptions
+from tune_spaces.search.options import SearchOptions
 
 ROOT = Path(__file__).parents[3]
 

@@ -27,7 +27,7 @@ from tests import warm
 from tests.few_images import SMALL_ENCODER, few_images
 from tests.finished_run import write_images
 from tests.made_up_pair import made_up_pair
-from tune_spaces.search.plan import SearchOptions
+from tune_spaces.search.options import SearchOptions
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "methods.md").read_text()

@@ -19,7 +19,7 @@ from csg.training.identity import compute_config_id
 from csg.workers.cluster import list_inputs
 from tests.csg.methods.test_methods import batch, learner
 from tests.few_images import few_images
-from tune_spaces.search.plan import SearchOptions
+from tune_spaces.search.options import SearchOptions
 
 PAGE = (Path(__file__).parents[3] / "docs" / "encoders.md").read_text()
 (EXAMPLE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

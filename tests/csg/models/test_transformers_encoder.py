@@ -29,7 +29,7 @@ from tests.made_up_pair import made_up_pair
 from tests.made_up_scenes import made_up_scenes
 from tests.process_group import trained
 from tests.tiny_transformers import FAMILIES, OF_TIMM, list_families, save, saver
-from tune_spaces.search.plan import SearchOptions
+from tune_spaces.search.options import SearchOptions
 
 pytest.importorskip("transformers", reason="the extra [encoders] is not installed")
 pytestmark = pytest.mark.slow

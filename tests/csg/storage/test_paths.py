@@ -18,7 +18,7 @@ from csg.storage.disk import DiskPlace
 from csg.storage.layout import place_at, place_to_read
 from csg.tracking import get_default_tracking_uri
 from csg.tracking.store import resolve_uri
-from tune_spaces.search.plan import SearchOptions
+from tune_spaces.search.options import SearchOptions
 
 ODD = ["runs?q", "runs#x", "100%", "a b", "it's", "%41", "Tür", 'q"q', "a;b", "a:b@c", "a+b", "x?a=b", "[x]"]
 

@@ -20,7 +20,7 @@ from csg.storage.layout import OUTPUTS, PICTURES
 from csg.tracking import RunTracker, Tracker, get_default_tracking_uri
 from csg.tracking.reading import read_artifact
 from tests.finished_run import finished_run, new_run
-from tune_spaces.search.plan import SearchOptions
+from tune_spaces.search.options import SearchOptions
 
 
 def opened(output: Path) -> Tracker:

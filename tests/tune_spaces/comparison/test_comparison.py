@@ -28,7 +28,8 @@ from tune_spaces.comparison.cell_search import Winner
 from tune_spaces.comparison.comparison import ComparisonOptions, plan_comparison, plan_fresh_runs
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.designs.shipped import choose_design, make_shipped_designs
-from tune_spaces.search.plan import Search, SearchOptions, plan_search
+from tune_spaces.search.options import SearchOptions
+from tune_spaces.search.plan import Search, plan_search
 
 ROOT = Path(__file__).parents[3]
 SOURCE_ONLY = Cell("source only", {"method.name": "source_only"})

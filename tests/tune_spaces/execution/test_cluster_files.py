@@ -13,7 +13,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from csg.parsing import parse_flags
-from tune_spaces.search.plan import SearchOptions
+from tune_spaces.search.options import SearchOptions
 
 ROOT = Path(__file__).parents[3]
 CLUSTERS = ROOT / "clusters"

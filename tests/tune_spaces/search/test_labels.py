@@ -15,7 +15,8 @@ from csg.training.identity import compute_config_id
 from tests.made_up_pair import made_up_pair
 from tune_spaces.search.confirmation import DEFAULT, make_design
 from tune_spaces.search.labels import label_trial
-from tune_spaces.search.plan import Search, SearchOptions
+from tune_spaces.search.options import SearchOptions
+from tune_spaces.search.plan import Search
 from tune_spaces.spaces.narrowing import narrow_space
 from tune_spaces.spaces.shipped import SPACES, find_space
 from tune_spaces.spaces.space import Space

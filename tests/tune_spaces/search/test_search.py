@@ -32,7 +32,7 @@ from tests.stores import put_store_below
 from tune_spaces import visda_search
 from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, SECONDS, TrainingTrial
 from tune_spaces.search.journal import Event, Journal, list_in_flight
-from tune_spaces.search.plan import SearchOptions
+from tune_spaces.search.options import SearchOptions
 from tune_spaces.spaces.shipped import SPACES
 
 ROOT = Path(__file__).parents[3]

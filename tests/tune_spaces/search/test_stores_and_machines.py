@@ -38,7 +38,8 @@ from tune_spaces.execution.recorder import MlflowRecorder, Progress
 from tune_spaces.execution.trial import EPOCH, GONE, NUMBER, ROLE, SCORE, SECONDS, TrainingTrial, get_ending
 from tune_spaces.execution.tuning import run_trials
 from tune_spaces.search.journal import Event, Journal, count_unfinished, list_in_flight
-from tune_spaces.search.plan import SearchOptions, plan_search
+from tune_spaces.search.options import SearchOptions
+from tune_spaces.search.plan import plan_search
 from tune_spaces.search.scheduler import JournaledASHA, Rungs
 from tune_spaces.search.searcher import JournaledOptunaSearch
 

@@ -19,7 +19,8 @@ from tests.simulated_cluster import started_cluster
 from tests.tune_spaces.search.test_search import ROOT, command, timeless, tracked
 from tune_spaces.execution.trial import TrainingTrial
 from tune_spaces.search.journal import Event, Journal
-from tune_spaces.search.plan import SearchOptions, plan_search
+from tune_spaces.search.options import SearchOptions
+from tune_spaces.search.plan import plan_search
 from tune_spaces.search.search import run_search
 
 

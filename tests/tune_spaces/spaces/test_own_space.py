@@ -12,10 +12,10 @@ from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.parsing import build_config, parse_flags
 from csg.storage.disk import DiskPlace
-from tests.tune_spaces.search.test_search_parts import searcher
+from tests.tune_spaces.search.simulated_search import searcher
 from tune_spaces import visda_search
 from tune_spaces.search.journal import Journal
-from tune_spaces.search.plan import SearchOptions
+from tune_spaces.search.options import SearchOptions
 from tune_spaces.spaces.narrowing import check_space, narrow_space
 from tune_spaces.spaces.shipped import SPACES, find_space
 from tune_spaces.spaces.space import Choice, Float, Space
