@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from csg.config.settings import flatten
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
 from csg.training.identity import compute_config_id
+from csg.workers.cluster import list_inputs
 from csg.workers.slots import Slots
 from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, get_ending
 
@@ -25,6 +26,7 @@ class CellSource(Searcher):
         """Suggest the runs of ``configs``, by number; ``asked`` at a time, 0 for as many as fit."""
         super().__init__()
         self._configs = configs
+        self._needs = {number: _tell_needs(config) for number, config in configs.items()}
         self._asked = asked
         self._waiting = list(configs)
         self._under_way: dict[str, int] = {}
@@ -34,9 +36,12 @@ class CellSource(Searcher):
         """What ends the ablation: a fault outside it, such as a full disk."""
 
     def make_slots(self) -> Slots:
-        """Make what asks the cluster how many runs at a time it takes of those that have not ended."""
+        """Make what asks the cluster how many runs at a time it takes of those that have not ended.
+
+        Of runs that need the same there is one. Tune asks several times a second.
+        """
         numbers = [*self._waiting, *self._under_way.values()] or self._configs
-        configs = {str(config): config for config in self._get_configs(numbers)}
+        configs = {self._needs[number]: self._configs[number] for number in numbers}
         return Slots(tuple(configs.values()), asked=self._asked, at_most=len(self._configs))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
@@ -72,6 +77,12 @@ class CellSource(Searcher):
 
     def _get_configs(self, numbers: Iterable[int]) -> list[Config]:
         return [self._configs[number] for number in numbers]
+
+
+def _tell_needs(config: Config) -> tuple[Hashable, ...]:
+    """Return what a run needs of a cluster: its share of it, and what its nodes have to see."""
+    share = config.train.workers, config.cpus_per_worker, config.gpus_per_worker
+    return *share, config.train.wait_minutes, str(list_inputs(config))
 
 
 class LastEpochScheduler(FIFOScheduler):

@@ -60,6 +60,10 @@ def test_a_run_without_room_holds_up_no_other(tmp_path: Path, nodes: list[dict[s
     assert runs.ended == set(), "its process was lost"
 
 
+def test_the_cluster_is_asked_once_for_runs_that_need_the_same(tmp_path: Path) -> None:
+    assert [config.train.threads for config in make_source(tmp_path, 1, 2, 1, 1).make_slots().configs] == [1, 2]
+
+
 def test_a_fault_outside_the_runs_ends_the_ablation(tmp_path: Path, nodes: list[dict[str, float]]) -> None:
     runs = make_source(tmp_path, 1, 1)
     runs.suggest("a")
