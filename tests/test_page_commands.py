@@ -33,7 +33,7 @@ from tune_spaces import visda_ablation
 from tune_spaces.comparison.comparison import ComparisonOptions
 from tune_spaces.designs.shipped import choose_design
 from tune_spaces.search.options import SearchOptions
-from tune_spaces.search.plan import plan_search
+from tune_spaces.search.plan import choose_protocol, plan_search
 from tune_spaces.search.script import START
 from tune_spaces.visda_ablation import DesignOptions
 
@@ -73,6 +73,8 @@ def read_command(words: Sequence[str]) -> Any:
     searches = START | {"data.name": PAIRS.get(program, "glyphs")}
     base = searches if issubclass(options, SearchOptions) else None
     flags: Any = parse_flags(options, argv, prog=program, description="", base=base)
+    if issubclass(options, SearchOptions):
+        choose_protocol(flags)
     if options in (DesignOptions, ComparisonOptions):
         choose_design(flags.options.design, flags.config)
     return flags

@@ -1,4 +1,4 @@
-"""Search CSG's hyperparameters for segmentation: ``python tune_spaces/gta5_search.py``.
+"""Search a method's hyperparameters for segmentation: ``python tune_spaces/gta5_search.py``.
 
 Without arguments it runs on the bundled benchmark, glyph_scenes (digits from fonts over drawn backgrounds -> real
 handwritten digits over photographs). For GTA5 -> Cityscapes start from the published recipe:

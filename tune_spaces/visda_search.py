@@ -1,4 +1,4 @@
-"""Search CSG's hyperparameters against real images: ``python tune_spaces/visda_search.py``.
+"""Search a method's hyperparameters for images with a class: ``python tune_spaces/visda_search.py``.
 
 Without arguments it runs on the bundled benchmark, glyphs (digits from fonts -> real handwritten digits).
 """

@@ -48,7 +48,8 @@ PAIR_DEFAULTS: Final[dict[str, Flat]] = {
     | {"data.image_size": 64, "optim.name": "adamw", "optim.weight_decay": 0.01}
     | {"optim.lr": 3e-3, "optim.backbone_lr_factor": 0.3, "train.epochs": 4, "train.batch_size": 16},
 }
-"""Defaults that differ from the general ones, by the name of the pair. Those of gta5_cityscapes are published."""
+"""Defaults that differ from the general ones, by the name of the pair. Of gta5_cityscapes sizes, rates and
+length are published."""
 METHOD_DEFAULTS: Final[dict[tuple[str, str], Flat]] = {
     ("glyphs", "csg"): {"method.queue_size": 4096},
     ("glyphs", "gcisg"): {"method.queue_size": 4096},

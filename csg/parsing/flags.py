@@ -67,7 +67,7 @@ def parse_flags(
 ) -> Flags[OptionsT]:
     """Read a command line: the fields of ``options``, ``--config FILE`` and any setting as ``--section.name VALUE``.
 
-    Without ``--config``, settings start from ``base``. ``--help`` ends the program.
+    Settings start from ``base``, over which ``--config`` is laid. ``--help`` ends the program.
 
     Raises:
         UserError: a flag is unknown, of the wrong type or out of range, ``--config`` names an unusable file, or
@@ -76,11 +76,11 @@ def parse_flags(
     line = CommandLine.parse(argv)
     if wants_help(argv):
         _show_help(options, _start_of_help(line, base), prog=prog, description=description)
-    start = _start(line, base)
+    stated, start = _start(line, base)
     settings = collect_hints(Config, method=find_method(start).Config)
     own = list_arguments(options)
     values = line.read_values({**own, **{name: Argument(hint) for name, hint in settings.items()}})
-    return _make_flags(options, values, start)
+    return _make_flags(options, values, start, stated)
 
 
 def read_keywords(
@@ -106,8 +106,8 @@ def read_keywords(
     given = {name: _write_paths(value) for name, value in named.items()}
     options_given = {name: value for name, value in keywords.items() if name in own and value is not None}
     config = options_given.get("config")
-    start = _begin(None if config is None else os.fspath(config), given, base)
-    return _make_flags(options, {**options_given, **given}, start)
+    stated, start = _begin(None if config is None else os.fspath(config), given, base)
+    return _make_flags(options, {**options_given, **given}, start, stated)
 
 
 def _write_paths(value: Any) -> Any:
@@ -117,19 +117,20 @@ def _write_paths(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def _make_flags(options: type[OptionsT], values: Mapping[str, Any], start: Mapping[str, Any]) -> Flags[OptionsT]:
-    """Make flags of the values of options and settings, the latter put over ``start``."""
+def _make_flags(
+    options: type[OptionsT], values: Mapping[str, Any], start: Mapping[str, Any], stated: frozenset[str]
+) -> Flags[OptionsT]:
+    """Make flags of options' and settings' values, these over ``start``; ``stated`` are the names that the file set."""
     own = {field.name for field in dataclasses.fields(options)}
     given = {name: value for name, value in values.items() if name not in own}
     config = complete({**start, **given})
     flat = flatten(config)
-    stated = frozenset([*given, *(start if "config" in values else ())])
     made = make_options(options, {name: value for name, value in values.items() if name in own})
-    return Flags(made, config, {name: flat[name] for name in given}, stated)
+    return Flags(made, config, {name: flat[name] for name in given}, stated | given.keys())
 
 
-def _start(line: CommandLine, base: Mapping[str, Any] | None) -> Flat:
-    """Return the settings that flags change: those of ``--config``, or ``base``, under the chosen pair and method.
+def _start(line: CommandLine, base: Mapping[str, Any] | None) -> tuple[frozenset[str], Flat]:
+    """Return the names of ``--config``'s settings, and what flags change: ``base`` under these, under pair and method.
 
     Raises:
         UserError: ``--config`` names an unusable file, or there is no such method.
@@ -137,19 +138,20 @@ def _start(line: CommandLine, base: Mapping[str, Any] | None) -> Flat:
     return _begin(line.get_text("config"), {name: line.get_text(name) for name in DECISIVE}, base)
 
 
-def _begin(file: str | None, given: Mapping[str, Any], base: Mapping[str, Any] | None) -> Flat:
+def _begin(file: str | None, given: Mapping[str, Any], base: Mapping[str, Any] | None) -> tuple[frozenset[str], Flat]:
     """See :func:`_start`: ``file`` is that of ``--config``, and ``given`` holds what decides about other settings."""
-    start = dict(base or {}) if file is None else read_settings(find_settings(file))
+    told = {} if file is None else read_settings(find_settings(file))
     chosen = {name: given.get(name) for name in DECISIVE}
-    start = overlay(start, {name: value for name, value in chosen.items() if value not in (None, "None")})
+    chosen = {name: value for name, value in chosen.items() if value not in (None, "None")}
+    start = overlay({**(base or {}), **told}, chosen)
     find_method(start)
-    return start
+    return frozenset(told) & start.keys(), start
 
 
 def _start_of_help(line: CommandLine, base: Mapping[str, Any] | None) -> Flat:
     """Return the settings that help shows as defaults: ``base`` where the command line cannot be used."""
     try:
-        start = _start(line, base)
+        _, start = _start(line, base)
         build_config(start)
     except UserError:
         return dict(base or {})

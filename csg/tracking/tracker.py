@@ -123,7 +123,7 @@ class Tracker:
             own |= {Tag.NOTE: description, Tag.COMMIT: get_commit(), **(tags or {})}
             run_id = self._create(own, name)
         self._log_params(run_id, params)
-        self.client.update_run(run_id, status="RUNNING")
+        self.set_status(run_id, "running")
         return run_id
 
     def find_parent(self, kind: str, key: str, folder: Place) -> str | None:
@@ -187,7 +187,7 @@ class Tracker:
             if epoch > known_epochs
             for name, value in values.items()
         ]
-        tags = [RunTag(Tag.STATUS, record.status)]
+        tags = []
         if skipped := record.skipped_images:
             tags.append(RunTag("data.skipped_images", str(skipped)))
         if record.status in ("finished", "stopped"):  # a run that may go on would have other values at this step
@@ -199,7 +199,8 @@ class Tracker:
         metrics.sort(key=lambda metric: (metric.step, metric.key == LOSS))
         for start in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
-        self.client.log_batch(run_id, tags=tags)
+        if tags:
+            self.client.log_batch(run_id, tags=tags)
         self.set_status(run_id, record.status)
 
     def read_progress(self, run_id: str) -> tuple[int, str]:
@@ -209,11 +210,12 @@ class Tracker:
         return max((metric.step for metric in history), default=0), status
 
     def set_status(self, run_id: str, status: Status) -> None:
-        """Set the status that MLflow shows.
+        """Set the tag ``status``, and the status that MLflow shows.
 
         A stopped run is FINISHED there, since a scheduler ended it as it should: MLflow's pages mark every other ending
-        with a red cross. The tag ``status`` tells them apart.
+        with a red cross. The tag tells them apart.
         """
+        self.client.set_tag(run_id, Tag.STATUS, status)
         if status == "running":
             self.client.update_run(run_id, status="RUNNING")
         else:

@@ -9,7 +9,6 @@ from csg.messages.errors import UserError
 from csg.messages.faults import find_outside_fault
 from csg.storage.place import Place
 from csg.tracking import Tracker, TrackingError
-from csg.tracking.tags import Tag
 
 
 class AnotherDriverError(UserError):
@@ -46,6 +45,5 @@ def _close(tracker: Tracker, parent: str | None, *, stopped: bool) -> None:
         return
     for run in tracker.read_children(parent):
         if run.status == "running":
-            tracker.set_tags(run.run_id, {Tag.STATUS: "interrupted"})
             tracker.set_status(run.run_id, "interrupted")
     tracker.set_status(parent, "interrupted" if stopped else "failed")

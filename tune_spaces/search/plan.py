@@ -225,24 +225,32 @@ class Search:
         return Entry(run, name=f"{number:03d} {self.label(trial_config)}", tags=tags)
 
 
+def choose_protocol(flags: Flags[SearchOptions]) -> str:
+    """Return what a search may look at: as a flag or ``--config`` says, or else real images, but not their labels.
+
+    Raises:
+        UserError: it would look at the images that are reported.
+    """
+    config = flags.config
+    stated = "selection.protocol" in flags.stated or config.data.trained_on == "target"
+    usual = "unlabelled" if config.data.names_target else "source"
+    protocol = flags.options.protocol or (config.selection.protocol if stated else usual)
+    if protocol not in PROTOCOLS:
+        raise UserError(
+            f"selection.protocol: expected one of {', '.join(PROTOCOLS)} in a search, found {protocol!r}, which "
+            "selects on the reported images and would hand them to the search; choose one with --protocol"
+        )
+    return protocol
+
+
 def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
     """Check everything that can be checked before anything is started.
 
     Raises:
         UserError: says which flag, what was expected and what was found.
     """
-    options, config = flags.options, flags.config
-
-    stated = "selection.protocol" in flags.stated or config.data.trained_on == "target"
-    usual = "unlabelled" if config.data.names_target else "source"
-    protocol = options.protocol or (config.selection.protocol if stated else usual)
-    config = build_config(flatten(config) | {"selection.protocol": protocol})
-    if config.selection.protocol not in PROTOCOLS:
-        raise UserError(
-            f"selection.protocol: expected one of {', '.join(PROTOCOLS)} in a search, found "
-            f"{config.selection.protocol!r}, which selects on the reported images and would hand them to the search; "
-            "choose one with --protocol"
-        )
+    options = flags.options
+    config = build_config(flatten(flags.config) | {"selection.protocol": choose_protocol(flags)})
     if options.time_budget < 0:
         raise UserError(f"--time-budget: expected minutes, at least 0, found {options.time_budget}")
     declared = find_space(options.space, method=config.method.name, data=config.data, averaging=config.averaging.name)

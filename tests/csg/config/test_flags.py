@@ -183,6 +183,17 @@ def test_a_file_that_flags_make_right_is_used(tmp_path: Path, monkeypatch: pytes
     assert train(["--config", "c.yaml", "--train.workers=1", "--dry-run", "--data.source-images", "40"]) == 0
 
 
+def test_a_file_changes_what_a_script_begins_with_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("train.epochs: 5\nmethod.temperature: 0.2\n")
+    base = {"data.name": "glyph_scenes", "train.threads": 2, "train.epochs": 3}
+    argv = ["--config", str(tmp_path / "c.yaml"), "--optim.lr", "0.1"]
+    flags = parse_flags(SearchOptions, argv, prog="search", description="", base=base)
+    assert (flags.config.data.name, flags.config.train.threads, flags.config.train.epochs) == ("glyph_scenes", 2, 5)
+    assert flags.stated == {"train.epochs", "method.temperature", "optim.lr"}
+    other = parse_flags(SearchOptions, [*argv, "--method.name", "asg"], prog="search", description="", base=base)
+    assert other.stated == {"train.epochs", "optim.lr", "method.name"}, "the file's temperature is another method's"
+
+
 def test_a_flag_given_again_counts_as_last_given() -> None:
     again = ["--train.epochs", "1", "--train.epochs=2", "--method.name", "csg", "--method.name", "asg"]
     config = parse_flags(SearchOptions, again, prog="search", description="").config
