@@ -75,6 +75,8 @@ def export_runs(table: RunTable, folder: Path, *, features: bool = False, pictur
         shown = table.read_pictures(run) if pictures else None
         if shown is not None:
             _write(folder / run.run_id / PICTURES, shown)
+        else:
+            (folder / run.run_id / PICTURES).unlink(missing_ok=True)  # of an earlier export
     with open_replacement(folder / RUNS) as file:
         file.write("".join(line + "\n" for line in lines).encode())
     return folder / RUNS

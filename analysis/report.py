@@ -65,7 +65,7 @@ def write_page(table: RunTable, options: ReportOptions) -> str:
         return f"#{name_run(run_id)}"
 
     def find_address(run: TrackedRun) -> str:
-        return options.server + make_run_address(run.experiment_id, run.run_id)
+        return options.server + make_run_address(run.experiment_id, run.run_id) if run.experiment_id else ""
 
     title = html.escape(table.experiment)
     body = [
@@ -77,8 +77,7 @@ def write_page(table: RunTable, options: ReportOptions) -> str:
         *(f"<p class='note'>Not made: {html.escape(reason)}</p>" for reason in refused),
         f"<h2 id='figures'>Figures</h2>{write_figures(table, mix=options.mix)}",
         "<h2 id='runs'>What was run, and how to run it again</h2>",
-        f"<p class='note'>{html.escape(_describe_versions(table))} Links to MLflow open pages of its server at "
-        f"{html.escape(options.server)} while that runs (make ui).</p>",
+        f"<p class='note'>{html.escape(_describe_versions(table))} {html.escape(_describe_links(table, options))}</p>",
         write_origins(table, linked, find_address),
     ]
     head = (
@@ -101,6 +100,13 @@ def _count(table: RunTable) -> str:
         f"{pluralize(len(children), 'run')}"
     )
     return f"{count} ({statuses})." if children else f"{count}."
+
+
+def _describe_links(table: RunTable, options: ReportOptions) -> str:
+    """Say where links lead; runs that were exported do not know their experiment, so that they have none."""
+    if not any(run.experiment_id for run in table.runs):
+        return "The runs were exported from a store, so that nothing here leads to MLflow's pages."
+    return f"Links to MLflow open pages of its server at {options.server} while that runs (make ui)."
 
 
 def _describe_versions(table: RunTable) -> str:

@@ -28,16 +28,15 @@ def draw_features(table: RunTable, ablation: AblationRuns, *, mix: Collection[st
     mixed = check_unmixed(cells, mix=mix)
     for runs in cells.values():
         collect_by_seed(runs, E0_METRIC)  # raises if two runs have the same seed
-    found: dict[int, list[tuple[TrackedRun, Panel]]] = {}
+    found: dict[int, list[tuple[TrackedRun, str]]] = {}
     for name, runs in cells.items():
         for run in runs:
-            panel = _read_panel(table, run, name)
-            if panel is not None:
-                found.setdefault(int(run.params["train.seed"]), []).append((run, panel))
+            if _read_panel(table, run, name) is not None:  # and let go: features of all seeds may not fit
+                found.setdefault(int(run.params["train.seed"]), []).append((run, name))
     if not found:
         raise NoDataError(_explain(ablation) + table.describe_places(ablation.finished))
     seed = max(sorted(found), key=lambda each: len(found[each]))
-    panels = [panel for _, panel in found[seed]]
+    panels = [panel for each in found[seed] if (panel := _read_panel(table, *each)) is not None]
     _check_same_images(panels)
     missing = [name for name in ablation.comparisons if name not in {panel.name for panel in panels}]
     note = " ".join([f"{ablation.title}, seed {seed}.", *mixed])

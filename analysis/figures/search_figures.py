@@ -17,7 +17,7 @@ from analysis.figures.parallel_coordinates import draw_parallel_coordinates, nam
 from analysis.figures.parallel_page import write_parallel_coordinates
 from analysis.runs.metrics import find_protocol
 from analysis.runs.names import name_role
-from analysis.runs.trials import REFERENCES, Trial, list_trials
+from analysis.runs.trials import REFERENCES, Trial, get_selection_score, list_trials
 from csg.messages.text import make_printable
 from csg.storage.place import Place
 from csg.tracking import TrackedRun
@@ -54,7 +54,7 @@ def draw_optimisation_history(runs: Iterable[TrackedRun], score: str) -> style.R
     early = [trial for trial in scored if trial.run.status != "finished"]
     eligible = [trial for trial in finished if trial.role != "source_only"]
     if eligible:
-        best = [factor * value for value in accumulate((_get_score(trial) for trial in eligible), max)]
+        best = [factor * value for value in accumulate(map(get_selection_score, eligible), max)]
         numbers = [*(trial.number for trial in eligible), trials[-1].number]
         label = "best so far (finished only)"
         axes.step(numbers, [*best, best[-1]], where="post", color=style.BLACK, lw=1, label=label)

@@ -22,7 +22,7 @@ def write_origins(table: RunTable, linked: Collection[str], address: Address) ->
     Args:
         table: the runs.
         linked: ids of the runs that the page links to.
-        address: of a run in MLflow.
+        address: of a run in MLflow; empty where it has none.
     """
     return "\n".join(_list_entries(table, linked, address))
 
@@ -51,11 +51,15 @@ def _list_entries(table: RunTable, linked: Collection[str], address: Address) ->
         yield from (_write_entry(run.name, [run], address) for run in others)
 
 
+def _write_target(address: str) -> str:
+    return f" href='{html.escape(address)}'" if address else ""
+
+
 def _write_entry(name: str, runs: Sequence[TrackedRun], address: Address) -> str:
     """Describe runs of one configuration, each with a link to its page in MLflow."""
     runs = sorted(runs, key=lambda run: int(run.params["train.seed"]))
     pages = ", ".join(
-        f"<a id='{name_run(run.run_id)}' href='{html.escape(address(run))}'>seed {int(run.params['train.seed'])}</a>"
+        f"<a id='{name_run(run.run_id)}'{_write_target(address(run))}>seed {int(run.params['train.seed'])}</a>"
         f"{'' if run.status == 'finished' else f' ({run.status})'}"
         for run in runs
     )

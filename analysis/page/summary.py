@@ -12,7 +12,7 @@ from typing import Any, Final
 from analysis.page.commands import write_command_block, write_with_flags
 from analysis.page.tables import Link, name_anchor
 from analysis.runs.comparable import collect_by_seed
-from analysis.runs.metrics import format_real_interval, get_task, has_metrics, has_stream
+from analysis.runs.metrics import format_real_interval, get_task, has_metrics, has_stream, is_mean
 from analysis.runs.names import name_method, name_metric, name_setting
 from analysis.runs.newest import CONFIRMATION, choose_main, name_ablation
 from analysis.runs.run_table import AblationRuns, RunTable, SearchRuns
@@ -124,12 +124,17 @@ def _describe_trials(search: SearchRuns, best: TrackedRun, task: Task) -> Iterat
     finished = [run for run in search.runs if run.status == "finished" and has_metrics(run, metric)]
     source_only = next((run for run in finished if run.tags.get(Tag.ROLE) == "source_only"), None)
     beside = f", source only {_format_real(source_only, task)}" if source_only else ""
-    yield f"Under one seed the best trial has a real {task.headline_words} of {_format_real(best, task)}{beside}."
+    what = (
+        "the trainings of the best trial, each without a source, have a mean"
+        if is_mean(best)
+        else "the best trial has a"
+    )
+    yield f"Under one seed {what} real {task.headline_words} of {_format_real(best, task)}{beside}."
 
 
 def _format_real(run: TrackedRun, task: Task) -> str:
     value = run.metrics[task.real_headline]
-    return f"{100 * value:.1f} %" + (f" {format_real_interval(run, value)}" if task.one_label else "")
+    return f"{100 * value:.1f} %" + (format_real_interval(run, value) if task.one_label else "")
 
 
 def _lead(verdict: Sequence[str]) -> list[str]:

@@ -56,11 +56,16 @@ class Comparable:
 
 
 def keep_distinct(runs: Iterable[TrackedRun]) -> list[TrackedRun]:
-    """Return the finished runs that have a real score. A computation that several searches share is returned once."""
+    """Return the finished runs that have a real score. A computation that several searches share is returned once.
+
+    Of its records that is the last: what is compared is of the newest commit.
+    """
     found: dict[str, TrackedRun] = {}
     for run in runs:
         if run.status == "finished" and has_metrics(run, get_task([run]).real_score):
-            found.setdefault(run.tags.get(Tag.RUN, run.run_id), run)
+            name = run.tags.get(Tag.RUN, run.run_id)
+            found.pop(name, None)
+            found[name] = run
     return list(found.values())
 
 

@@ -86,8 +86,16 @@ def find_measured_selectors(task: Task, runs: Collection[TrackedRun]) -> dict[st
 
 
 def format_real_interval(run: TrackedRun, share: float) -> str:
-    """Write the 95 % Wilson interval of a share of the images of target/test that a finished run was measured on."""
-    return format_wilson(share, int(run.metrics[f"{TARGET_TEST}/images"]))
+    """Write the 95 % Wilson interval of a share of the images of target/test that a finished run was measured on.
+
+    A blank is ahead of it. A mean over trainings without each source is no share of images, and has none.
+    """
+    return "" if is_mean(run) else f" {format_wilson(share, int(run.metrics[f'{TARGET_TEST}/images']))}"
+
+
+def is_mean(run: TrackedRun) -> bool:
+    """Return whether a trial's figures are means over trainings without each source (protocol held_out_source)."""
+    return Tag.WITHOUT in run.tags
 
 
 def find_protocol(score: str) -> str:

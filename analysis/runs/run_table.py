@@ -18,7 +18,7 @@ from analysis.runs.metrics import get_task_name
 from csg.messages.errors import UserError
 from csg.storage.layout import OUTPUTS, PICTURES
 from csg.tracking import TrackedRun, list_artifact_places, make_frame, read_artifact, read_experiment
-from csg.tracking.tags import Tag
+from csg.tracking.tags import Tag, make_long_tag, read_long_tag
 
 RUNS: Final = "runs.jsonl"
 PARENTS: Final = ("ablation", "search")
@@ -67,14 +67,15 @@ class AblationRuns:
     @property
     def comparisons(self) -> dict[str, str]:
         """Each cell, in order, with the cell that it is compared with. The base is compared with itself."""
-        loaded: dict[str, str] = json.loads(self.parent.tags[Tag.CELLS])
+        loaded: dict[str, str] = json.loads(read_long_tag(self.parent.tags, Tag.CELLS))
         return loaded
 
     def compare_with(self, cell: str) -> AblationRuns:
         """Return the ablation with all cells compared with ``cell``; as it is if it has no such cell."""
         if cell not in self.comparisons:
             return self
-        tags = self.parent.tags | {Tag.CELLS: json.dumps(dict.fromkeys(self.comparisons, cell))}
+        others = {name: text for name, text in self.parent.tags.items() if not name.startswith(f"{Tag.CELLS}.")}
+        tags = others | make_long_tag(Tag.CELLS, json.dumps(dict.fromkeys(self.comparisons, cell)))
         return dataclasses.replace(self, parent=dataclasses.replace(self.parent, tags=tags))
 
     def get_cell(self, name: str) -> list[TrackedRun]:

@@ -82,10 +82,11 @@ def find_best(trials: Iterable[Trial]) -> Trial | None:
         for trial in trials
         if trial.run.status == "finished" and trial.role != "source_only" and trial.score is not None
     ]
-    return max(candidates, key=lambda trial: (_get_selection_score(trial), -trial.number), default=None)
+    return max(candidates, key=lambda trial: (get_selection_score(trial), -trial.number), default=None)
 
 
-def _get_selection_score(trial: Trial) -> float:
+def get_selection_score(trial: Trial) -> float:
+    """Return the score that a finished trial is ranked by."""
     if has_metrics(trial.run, SELECTION_SCORE):
         return trial.run.metrics[SELECTION_SCORE]
     return -math.inf if trial.score is None else trial.score

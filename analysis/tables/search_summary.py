@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.runs.metrics import format_real_interval, get_task
+from analysis.runs.metrics import format_real_interval, get_task, is_mean
 from analysis.runs.newest import make_unique_key
 from analysis.runs.run_table import SearchRuns
 from analysis.runs.trials import rank_trials
@@ -39,6 +39,8 @@ def make_search_summary(searches: Sequence[SearchRuns]) -> Table:
         f"{', with its 95 % Wilson interval over images' if task.one_label else ''}. Gain: to "
         "source only, the search's first trial, in points; one seed each, saying nothing of the spread."
     )
+    if any(map(is_mean, finished)):
+        caption += " Under held_out_source a trial's figures are means over its trainings without each source."
     return Table("search_summary", "Searches", cells, caption)
 
 
@@ -79,5 +81,5 @@ def _make_real_entry(run: TrackedRun, task: Task) -> Entry:
     if metric not in run.metrics:
         return Entry(MISSING)
     share = run.metrics[metric]
-    interval = f" {format_real_interval(run, share)}" if task.one_label else ""
+    interval = format_real_interval(run, share) if task.one_label else ""
     return Entry(f"{100 * share:.1f}{interval}", "", metric, {run.run_id: share})

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Final
 
-from csg.tracking.tags import Tag
-
-PIECE: Final = 4000
-"""Characters of one tag. MLflow accepts 8,000."""
+from csg.tracking.tags import Tag, make_long_tag, read_long_tag
 
 
 def make_class_tags(classes: Iterable[str]) -> dict[str, str]:
-    """Return one tag with the names, or several numbered ones if they are long."""
-    text = json.dumps(list(classes))
-    pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
-    return {f"{Tag.CLASSES}.{number}" if number else Tag.CLASSES: piece for number, piece in enumerate(pieces)}
+    """Return the tags with the names."""
+    return make_long_tag(Tag.CLASSES, json.dumps(list(classes)))
 
 
 def read_classes(tags: Mapping[str, str]) -> tuple[str, ...]:
     """Return the names from the tags of :func:`make_class_tags`; none where there are no such tags."""
-    pieces = [tags[Tag.CLASSES]] if Tag.CLASSES in tags else []
-    while f"{Tag.CLASSES}.{len(pieces)}" in tags:
-        pieces.append(tags[f"{Tag.CLASSES}.{len(pieces)}"])
-    return tuple(json.loads("".join(pieces))) if pieces else ()
+    text = read_long_tag(tags, Tag.CLASSES)
+    return tuple(json.loads(text)) if text else ()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
+
+PIECE: Final = 4000
+"""Characters of one tag. MLflow accepts 8,000."""
 
 
 class Tag:
@@ -33,13 +37,13 @@ class Tag:
     TITLE: Final = "csg.title"
     """What an ablation compares, in words."""
     CELLS: Final = "csg.cells"
-    """Cells of an ablation with the cells they are compared with, as JSON."""
+    """Cells of an ablation with the cells they are compared with, as JSON; see :func:`make_long_tag`."""
     CELL: Final = "csg.cell"
     """Cell that a run belongs to."""
     WITHOUT: Final = "csg.without"
     """Of a mean over trainings without each source: the names of their runs, by source, as JSON."""
     CLASSES: Final = "csg.classes"
-    """Names of the classes, as JSON; long ones go on in ``csg.classes.1`` and so on."""
+    """Names of the classes, as JSON; see :func:`make_long_tag`."""
     EVALUATED: Final = "csg.evaluated"
     """Other labelled sets that a run was measured on, with their fingerprints, as JSON."""
     CONFIG_ID: Final = "config_id"
@@ -61,3 +65,17 @@ class Tag:
 
 PARENT_KEYS: Final = {"search": Tag.SEARCH, "ablation": Tag.ABLATION}
 """Tag that holds a parent's key, by its kind."""
+
+
+def make_long_tag(name: str, text: str) -> dict[str, str]:
+    """Return one tag with a text, or several if it is long: ``name``, ``name.1`` and so on."""
+    pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
+    return {f"{name}.{number}" if number else name: piece for number, piece in enumerate(pieces)}
+
+
+def read_long_tag(tags: Mapping[str, str], name: str) -> str:
+    """Return the text of :func:`make_long_tag`; empty where there are no such tags."""
+    pieces = [tags[name]] if name in tags else []
+    while f"{name}.{len(pieces)}" in tags:
+        pieces.append(tags[f"{name}.{len(pieces)}"])
+    return "".join(pieces)

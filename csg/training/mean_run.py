@@ -117,6 +117,11 @@ class MeanRun:
             part.create()
         return self
 
+    def reread(self) -> None:
+        """Read all records again; see :meth:`Run.reread`."""
+        for part in self.parts.values():
+            part.reread()
+
     def train(self) -> Generator[EpochReport]:
         """Yield the mean of every epoch: at once where all have it on record, else as this process trains the others.
 

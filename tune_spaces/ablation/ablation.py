@@ -22,7 +22,7 @@ from csg.parsing import build_config, overlay, with_absolute_paths
 from csg.storage.layout import ABLATIONS, place_at
 from csg.storage.place import Place
 from csg.tracking import TrackingError
-from csg.tracking.tags import Tag
+from csg.tracking.tags import Tag, make_long_tag
 from csg.training.identity import resolve_settings
 from csg.training.program import get_program_digest
 from csg.training.run import Run
@@ -48,8 +48,12 @@ class CellRun:
 
     def read_entry(self) -> Entry:
         """Return the run as it is on disk now, and how MLflow shows it."""
+        return self.make_entry(self.run())
+
+    def make_entry(self, run: Run) -> Entry:
+        """Say how MLflow shows the run."""
         name = f"{self.cell.name} seed {self.config.train.seed}"
-        return Entry(self.run(), name=name, tags={Tag.CELL: self.cell.name})
+        return Entry(run, name=name, tags={Tag.CELL: self.cell.name})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +73,11 @@ class Ablation:
 
     @cached_property
     def key(self) -> str:
-        """Names the ablation: same cells, same data and same program give the same one, whatever its seeds."""
+        """Names the ablation: same design, same data and same program give the same one, whatever its seeds."""
         cells = {cell_run.cell.name: resolve_settings(cell_run.config) for cell_run in self.runs}
         data = sorted({cell_run.pair.fingerprint for cell_run in self.runs})
-        what = {"cells": cells, "data": data, "program": get_program_digest()}
+        compared = [self.design.title, self.design.base, *self.design.comparisons.items()]
+        what = {"cells": cells, "compared": compared, "data": data, "program": get_program_digest()}
         if self.runs[0].config.selection.protocol == "held_out_source":  # its runs get figures that others lack
             what["protocol"] = "held_out_source"
         if self.searches:
@@ -96,7 +101,7 @@ class Ablation:
             tracking_uri=self.tracking_uri,
             experiment=self.experiment,
             params={"design": self.name, "base": self.design.base},
-            tags={Tag.TITLE: self.design.title, Tag.CELLS: json.dumps(self.design.comparisons)},
+            tags={Tag.TITLE: self.design.title, **make_long_tag(Tag.CELLS, json.dumps(self.design.comparisons))},
             description=f"{self.design.title} on {self.runs[0].pair.description}",
             base={},
             fingerprints={number: each.pair.fingerprint for number, each in enumerate(self.runs)},
@@ -165,7 +170,8 @@ def find_progress(ablation: Ablation, ended: Collection[int]) -> dict[int, Progr
     """
     progress = {}
     for number, cell_run in enumerate(ablation.runs):
-        entry, run = cell_run.read_entry(), cell_run.run()
+        run = cell_run.run()
+        entry = cell_run.make_entry(run)
         if number in ended:
             if run.record.status not in ("finished", "failed"):
                 raise OutsideFaultError(

@@ -136,7 +136,8 @@ def show_plan(ablation: Ablation, console: Console) -> None:
     states: dict[str, dict[str, list[int]]] = {}
     for cell_run in ablation.runs:
         record = cell_run.run().record
-        state = record.status if record.status != "running" or record.epochs else "missing"
+        begun = f"begun ({len(record.epochs)} of {cell_run.config.train.epochs} epochs)" if record.epochs else "missing"
+        state = record.status if record.status in ("finished", "failed") else begun
         states.setdefault(cell_run.cell.name, {}).setdefault(state, []).append(cell_run.config.train.seed)
     for name, seeds in states.items():
         told = "; ".join(f"{format_numbers('seed', numbers)} {state}" for state, numbers in seeds.items())
@@ -186,7 +187,8 @@ def conclude(
     """Write the table and attach it to the ablation's run, as the one ``beside`` it, and print it."""
     tracker = outcome.tracker
     runs = tuple(tracker.read_children(outcome.parent))
-    table = make_ablation_table(AblationRuns(tracker.read(outcome.parent), runs))
+    # Runs of several commits have the same program, or they would be another ablation's.
+    table = make_ablation_table(AblationRuns(tracker.read(outcome.parent), runs), mix=("commit",))
     others, behind = ([], []) if beside is None else ([beside[0]], beside[1])
     for path in write_tables([table, *others], [*runs, *behind], ablation.folder):
         tracker.log_artifact(outcome.parent, path)

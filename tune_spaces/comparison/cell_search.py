@@ -25,7 +25,7 @@ from tune_spaces.search.options import SearchOptions
 from tune_spaces.search.plan import Search, is_source_only, plan_search
 from tune_spaces.search.script import describe_failures
 from tune_spaces.search.search import run_search
-from tune_spaces.search.summary import record_result
+from tune_spaces.search.summary import describe_exhaustion, record_result
 
 OptionsT = TypeVar("OptionsT", bound=StoreOptions)
 
@@ -40,6 +40,8 @@ class Winner:
     """The trial of the default setting, where it has finished."""
     looks: int
     """How often a figure measured on real images reached the search."""
+    had_all: bool = True
+    """Whether the search had as many trials as it was given; otherwise its space held no more."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -106,7 +108,11 @@ def run_cell_searches(searches: Mapping[str, Search], console: Console) -> Winne
             console.print(f"The comparison {outcome.reason}. The same command goes on with it.")
             return None
         runs = outcome.tracker.read_children(outcome.parent)
-        looks = record_result(search, outcome, runs, search.journal.read_events())
+        events = search.journal.read_events()
+        looks = record_result(search, outcome, runs, events)
+        exhausted = describe_exhaustion(events)
+        if exhausted:
+            console.print(f"  {exhausted}")
         if said := describe_failures(search, lost=len(outcome.lost)):
             (lost if outcome.lost else failures).append(f"{cell}: {said}")
         trials = rank_trials(runs)
@@ -114,7 +120,7 @@ def run_cell_searches(searches: Mapping[str, Search], console: Console) -> Winne
             failures += [] if said else [f"{cell}: no trial has a score"]
             continue
         default = next((run for run in trials if run.tags[Tag.CONFIG_ID] == search.default_id), None)
-        winners[cell] = Winner(search, trials[0], default, looks)
+        winners[cell] = Winner(search, trials[0], default, looks, had_all=not exhausted)
         console.print(f"  best: {make_printable(trials[0].name)}")
     if lost:
         raise RunsFailedError("; ".join([*lost, *failures]))

@@ -71,12 +71,13 @@ def compare(flags: Flags[ComparisonOptions], name: str, design: Design, console:
     searches = plan_comparison(flags, design, console)
     first = next(iter(searches.values()))
     cells, seeds = len(searches), pluralize(options.seeds, "fresh seed")
-    most = cells * (options.num_samples + options.seeds)
+    searched = first.trainings * sum(each.options.num_samples for each in searches.values())
+    fresh = cells * options.seeds * (first.trainings + 1 if first.trainings > 1 else 1)
     console.print(first.where, style="bold")
     console.print(first.selects_by)
     console.print(
         f"{pluralize(cells, 'search', 'searches')} of {pluralize(options.num_samples, 'trial')}, and the best of each "
-        f"under {seeds}: at most {most} trainings. What is on record is not trained again."
+        f"under {seeds}: at most {searched + fresh} trainings. What is on record is not trained again."
     )
     if first.cost:
         console.print(first.cost)
@@ -168,7 +169,8 @@ def plan_fresh_runs(
             changes = {**cell.changes, **winners[cell.name].settings}
             cells.setdefault(row, Cell(row, changes, None if against == row else against))
     search = winners[design.base].search
-    how = f"{pluralize(flags.options.num_samples, 'trial')} by {describe_score(search.config)}"
+    most = "" if all(winner.had_all for winner in winners.values()) else "at most "
+    how = f"{most}{pluralize(flags.options.num_samples, 'trial')} by {describe_score(search.config)}"
     looks = describe_queries(sum(winner.looks for winner in winners.values()), [search.config.selection.protocol])
     searched = Design(
         title=f"{design.title}, each at the best of {how} (protocol {search.config.selection.protocol}, {looks})",

@@ -51,6 +51,8 @@ class MlflowRecorder(DriverCallback):
         self._tracker = tracker
         self._parent = parent
         self._find_entry = find_entry
+        self._entries: dict[int, Entry] = {}
+        """Of the trials under way: to open a run anew at every epoch would load its data again."""
         self._tracked: dict[int, RunTracker] = {}
         self._behind: dict[int, Progress] = {}
         self.refusal = ""
@@ -60,11 +62,11 @@ class MlflowRecorder(DriverCallback):
 
     def on_trial_start(self, *, trial: Any, **info: Any) -> None:
         """Open the trial's run."""
-        self._record(trial.config[NUMBER], Progress(self._find_entry(trial.config), "running", epoch=0))
+        self._record(trial.config[NUMBER], Progress(self._read_entry(trial), "running", epoch=0))
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """Log the epoch, and the trial's end if that was decided."""
-        entry = self._find_entry(trial.config)
+        entry = self._read_entry(trial)
         status: Status = get_ending(result, entry.run.config.train.epochs) or "running"
         if result.get(OUTDATED):
             status = "interrupted"
@@ -75,7 +77,7 @@ class MlflowRecorder(DriverCallback):
 
     def on_trial_error(self, *, trial: Any, **info: Any) -> None:
         """Note a trial whose process died too often; its training state stays, to go on from."""
-        number, entry, error = trial.config[NUMBER], self._find_entry(trial.config), _read_reason(trial.error_file)
+        number, entry, error = trial.config[NUMBER], self._read_entry(trial), _read_reason(trial.error_file)
         self.lost[number] = error
         entry.run.close("failed", error)
         self._record(number, Progress(entry, "failed", error=error))
@@ -100,8 +102,18 @@ class MlflowRecorder(DriverCallback):
         self.refusal = self._tracker.write_all(self._behind, self._write)
         return not self._behind
 
+    def _read_entry(self, trial: Any) -> Entry:
+        number = trial.config[NUMBER]
+        if number in self._entries:
+            self._entries[number].run.reread()
+        else:
+            self._entries[number] = self._find_entry(trial.config)
+        return self._entries[number]
+
     def _record(self, number: int, progress: Progress) -> None:
         self._behind[number] = progress
+        if progress.status != "running":
+            self._entries.pop(number, None)
         self.catch_up()
 
     def _write(self, number: int, progress: Progress) -> None:

@@ -125,6 +125,12 @@ class Search:
         return f"Selects by {self.score_metric} (protocol {protocol}): looks at {looked[ASKS[protocol]]}."
 
     @property
+    def trainings(self) -> int:
+        """How many trainings a trial is."""
+        run = open_trial_run(self.config, self.pair)
+        return len(run.parts) if isinstance(run, MeanRun) else 1
+
+    @property
     def cost(self) -> str:
         """How many trainings the search takes, for people; empty where a trial is one."""
         run = open_trial_run(self.config, self.pair)

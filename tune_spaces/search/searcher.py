@@ -18,7 +18,18 @@ from csg.messages.faults import OutsideFaultError, find_outside_fault
 from csg.parsing import build_config, overlay
 from csg.randomness import make_generator
 from csg.training.identity import compute_config_id
-from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, ROLE, SCORE, Ending, get_ending, get_epochs
+from tune_spaces.execution.trial import (
+    CONFIG_ID,
+    EPOCH,
+    GONE,
+    NUMBER,
+    OUTDATED,
+    ROLE,
+    SCORE,
+    Ending,
+    get_ending,
+    get_epochs,
+)
 from tune_spaces.search.journal import Event, Journal, list_in_flight
 from tune_spaces.search.scheduler import Rungs
 from tune_spaces.spaces.space import Space
@@ -88,6 +99,8 @@ class JournaledOptunaSearch(Searcher):
         """What Optuna knows of each trial, in the order of their numbers."""
         self.broken: UserError | OutsideFaultError | None = None
         """What ends the search: another driver is at it, or there is a fault outside, such as a full disk."""
+        self._is_outdated = False
+        """Whether a process was started by other sources of csg than the driver."""
         events = journal.read_events()
         self._replay(events)
         self._in_flight = list_in_flight(events)
@@ -183,6 +196,8 @@ class JournaledOptunaSearch(Searcher):
         """
         if self.broken is not None:
             raise self.broken
+        if self._is_outdated:  # a process that other sources have started would leave every trial alone
+            return Searcher.FINISHED  # type: ignore[no-any-return]
         if len(self._under_way) >= self._slots():
             return None
         if self._in_flight:
@@ -225,6 +240,8 @@ class JournaledOptunaSearch(Searcher):
         if result is not None and result.get(GONE):
             raise OutsideFaultError(result[GONE])
         number = self._under_way.pop(trial_id)
+        if result is not None and result.get(OUTDATED):
+            self._is_outdated = True
         epochs = get_epochs(self._suggested[number][1], self._rungs.epochs)
         ending = None if error else get_ending(result or {}, epochs)
         if ending is None:

@@ -95,6 +95,8 @@ def _print_trials(outcome: Outcome, runs: list[TrackedRun], events: list[Event],
         if run.status == "failed":
             reason = run.tags.get(Tag.ERROR, UNKNOWN_ERROR).partition("\n")[0][:200]
             console.print(Text("  failed", style="red"), f"{run.name}: {reason}")
+    if said := describe_exhaustion(events):
+        console.print(said)
     if outcome.ending != "complete":
         console.print(f"The search {outcome.reason}. Go on with it: the same command with --resume")
 
@@ -118,6 +120,12 @@ def _share_view_and_print_next(search: Search, outcome: Outcome, runs: list[Trac
     again = f"{find_program('csg')} train --config {quote_for_shell(str(search.best))} --train.seed 1"
     compare = show_in_mlflow(tracker.uri, view)
     print_next({"Compare the runs": compare, "Train it again": again, "Figures": str(search.folder)}, console)
+
+
+def describe_exhaustion(events: list[Event]) -> str:
+    """Say that a search has tried all that its space holds; empty where it has not."""
+    tried = next((event.trial for event in events if event.kind == "exhausted"), None)
+    return "" if tried is None else f"The space holds no more: after {pluralize(tried, 'trial')} all of it was tried."
 
 
 def count_target_queries(events: list[Event], protocol: str) -> int:
@@ -247,7 +255,7 @@ def format_real_figures(run: TrackedRun, task: Task, unit: Unit) -> str:
         return selection
     overall, score = run.metrics[task.real_overall], run.metrics[task.real_score]
     energy = run.metrics.get(f"{TARGET_TEST}/E0_mhe")  # not with features that are not finite, or all zero
-    interval = f" {format_real_interval(run, overall)}" if task.one_label else ""
+    interval = format_real_interval(run, overall) if task.one_label else ""
     return (
         f"{selection}   real {task.overall_words} {100 * overall:5.1f} %{interval}   {task.score_words} "
         f"{100 * score:5.1f} %   E_0 (mhe) {'-' if energy is None else f'{energy:.3f}'}"

@@ -46,7 +46,7 @@ def make_verdict(confirmed: Confirmed, *, words: str, is_default: bool) -> list[
     sure = {name for name, p in adjusted.items() if p is not None and p <= ALPHA}
     sentences = ["The best configuration is the default setting: the search has found nothing better."] * is_default
     sentences += [
-        f"The best configuration is worse than {name}."
+        f"The best configuration {'is worse' if name in sure else 'has a lower mean'} than {name}."
         for name, difference in found.items()
         if difference.mean is not None and difference.mean < 0
     ]

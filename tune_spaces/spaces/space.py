@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import inspect
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -174,9 +176,14 @@ def _is_active(parameter: Float | Choice, point: Mapping[str, Any]) -> bool:
 
 
 def _name_condition(condition: Condition | None) -> str:
+    """Name a condition, a function by its text too where that can be read."""
     if condition is None or dataclasses.is_dataclass(condition):
         return repr(condition)
-    return f"{getattr(condition, '__module__', '')}.{getattr(condition, '__qualname__', type(condition).__qualname__)}"
+    name = f"{getattr(condition, '__module__', '')}.{getattr(condition, '__qualname__', type(condition).__qualname__)}"
+    try:
+        return f"{name} {hashlib.sha256(inspect.getsource(condition).encode()).hexdigest()[:12]}"
+    except (OSError, TypeError):
+        return name
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def tracked(folder: Path) -> list[TrackedRun]:
 
 @pytest.mark.slow
 def test_an_ablation_that_was_interrupted_goes_on_and_trains_every_cell_under_the_same_seeds_once(
-    in_cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    in_cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert visda_ablation.main([*command(tmp_path, "--seeds", "2", "--plan")[2:]]) == 0
     assert capsys.readouterr().out.count("seeds 0, 1 missing") == 2
@@ -96,6 +96,17 @@ def test_an_ablation_that_was_interrupted_goes_on_and_trains_every_cell_under_th
     (table,) = (tmp_path / "runs" / "ablations").rglob("ablation_PAIR.csv")
     rows = table.read_text().splitlines()
     assert rows[0].startswith("cell,n,real accuracy %") and [row.split(",")[1] for row in rows[1:]] == ["3", "3"]
+    capsys.readouterr()
+    monkeypatch.setattr("csg.tracking.tracker.get_commit", lambda: "another")
+    assert visda_ablation.main(command(tmp_path, "--seeds", "4")[2:]) == 0, "pages have changed, and no program"
+    assert "Mixes runs of more than one commit: 2 of another, 6 of " in capsys.readouterr().out
+    monkeypatch.setitem(globals(), "DESIGN", DESIGN.replace('base="source only"', 'base="weights"'))
+    assert visda_ablation.main(command(tmp_path, "--seeds", "4")[2:]) == 0
+    assert "8 of 8 runs are on record" in capsys.readouterr().out
+    by_base = {
+        path.read_text().splitlines()[1:][0].count(",-") > 0: path for path in tmp_path.rglob("ablation_PAIR.csv")
+    }
+    assert by_base.keys() == {True, False}, "of source only, which is compared with itself in one of them"
 
 
 def get_settings(design: Design, **base: object) -> dict[str, dict[str, object]]:

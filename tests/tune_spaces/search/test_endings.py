@@ -57,6 +57,7 @@ def end(
         config=None,
         pair=None,
         folder=DiskPlace(folder),
+        journal=journal,
     )
     gone = dict.fromkeys(range(lost), "the trial's process died")
     outcome = SimpleNamespace(ending=ending, lost=gone)

@@ -27,7 +27,7 @@ from tests.tune_spaces.search.simulated_search import (
     searcher,
     what_happened,
 )
-from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, ROLE, SCORE, get_epochs
+from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, OUTDATED, ROLE, SCORE, get_epochs
 from tune_spaces.search.journal import Event, Journal, count_unfinished, list_in_flight
 from tune_spaces.search.scheduler import Rungs
 from tune_spaces.search.searcher import JournaledOptunaSearch
@@ -246,6 +246,15 @@ def test_a_trial_that_was_cut_off_stays_in_flight(tmp_path: Path) -> None:
     assert count_unfinished(journal.read_events(), 12) == 12
     assert again.suggest("b") == config
     assert (config[NUMBER], config[ROLE]) == (0, "source_only")
+
+
+def test_a_process_of_other_sources_takes_no_more_than_one_trial(tmp_path: Path) -> None:
+    journal = Journal(DiskPlace(tmp_path / "journal.jsonl"))
+    search = searcher(journal)
+    search.suggest("a")
+    search.on_trial_complete("a", {EPOCH: 0, OUTDATED: True, "done": True})
+    assert search.suggest("b") == Searcher.FINISHED
+    assert [event.kind for event in journal.read_events()] == ["suggested"], "and none that nobody would train"
 
 
 def test_a_trial_whose_store_is_gone_stays_in_flight_and_ends_the_search(tmp_path: Path) -> None:

@@ -55,6 +55,12 @@ def test_the_sobering_comes_first() -> None:
     assert "-9.3 points" in said[2]
 
 
+def test_a_lower_mean_is_called_worse_only_where_that_is_sure() -> None:
+    said = verdict(BEST, source_only={1: 79.0, 2: 85.0, 3: 82.3})
+    assert said[0] == "The best configuration has a lower mean than source only."
+    assert "(not significant)" in said[1]
+
+
 def test_one_seed_has_no_interval_and_asks_for_more() -> None:
     said = verdict({1: 80.0}, source_only={1: 70.0})
     assert said[0].endswith("80.0 %, +10.0 points against source only (not significant).")

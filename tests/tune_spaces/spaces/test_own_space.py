@@ -140,3 +140,11 @@ def test_what_a_condition_is_made_of_does_not_matter_to_tune(tmp_path: Path) -> 
     search = searcher(Journal(DiskPlace(tmp_path / "journal.jsonl")), space=space)
     search.save(str(tmp_path / "searcher.pkl"))
     assert (tmp_path / "searcher.pkl").exists()
+
+
+def test_a_condition_of_another_text_makes_another_search(written: Callable[[str], str]) -> None:
+    described = []
+    for answer in ("True", "not False", "True"):
+        place = written(f'(Float("optim.lr", 0.1, 0.01, 1, when=lambda point: {answer}),)')
+        described.append(find_space(place, method="csg", data=build_config({}).data).describe())
+    assert described[0] != described[1] and described[0] == described[2]
