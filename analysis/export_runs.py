@@ -43,7 +43,8 @@ class ExportOptions(SourceOptions):
     features: bool = False
     """Write features too, which the figures of feature density need."""
     pictures: bool = False
-    """Write pictures too: images of the data, with the models' predictions."""
+    """Write pictures too: images of the data, with the models' predictions. Without this flag those that an earlier
+    export has left in the folder go."""
 
 
 def export_runs(table: RunTable, folder: Path, *, features: bool = False, pictures: bool = False) -> Path:
@@ -75,8 +76,8 @@ def export_runs(table: RunTable, folder: Path, *, features: bool = False, pictur
         shown = table.read_pictures(run) if pictures else None
         if shown is not None:
             _write(folder / run.run_id / PICTURES, shown)
-        else:
-            (folder / run.run_id / PICTURES).unlink(missing_ok=True)  # of an earlier export
+        elif not pictures and folder.resolve() != Path(table.place).resolve():
+            (folder / run.run_id / PICTURES).unlink(missing_ok=True)
     with open_replacement(folder / RUNS) as file:
         file.write("".join(line + "\n" for line in lines).encode())
     return folder / RUNS

@@ -19,6 +19,7 @@ from tests import warm
         "print('out'); print('err', file=sys.stderr); sys.exit(3)",
         "sys.exit('a text')",
         "raise ValueError('wrong')",
+        "raise KeyboardInterrupt",
         "print(sys.argv[1:], __name__, os.getcwd() == os.path.dirname(__file__)); sys.exit(True)",
         "os.kill(os.getpid(), signal.SIGTERM)",
     ],

@@ -66,7 +66,7 @@ def start_search(config: str | os.PathLike[str] | None = None, /, **keywords: An
 
     Args:
         config: a YAML file, or the name of a recipe; see :func:`csg.configure`.
-        keywords: the fields of :class:`~tune_spaces.search.plan.SearchOptions` by name, and settings as
+        keywords: the fields of :class:`~tune_spaces.search.options.SearchOptions` by name, and settings as
             :func:`csg.configure` takes them. What is set is not searched.
 
     Raises:

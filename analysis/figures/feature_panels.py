@@ -28,26 +28,29 @@ def draw_features(table: RunTable, ablation: AblationRuns, *, mix: Collection[st
     mixed = check_unmixed(cells, mix=mix)
     for runs in cells.values():
         collect_by_seed(runs, E0_METRIC)  # raises if two runs have the same seed
-    found: dict[int, list[tuple[TrackedRun, str]]] = {}
+    by_seed: dict[int, list[tuple[TrackedRun, str]]] = {}
     for name, runs in cells.items():
         for run in runs:
-            if _read_panel(table, run, name) is not None:  # and let go: features of all seeds may not fit
-                found.setdefault(int(run.params["train.seed"]), []).append((run, name))
+            by_seed.setdefault(int(run.params["train.seed"]), []).append((run, name))
+    seed, found = 0, list[tuple[TrackedRun, Panel]]()
+    for number, members in sorted(by_seed.items()):
+        if len(members) > len(found):  # features of all seeds would take long to read
+            read = [(run, panel) for run, name in members if (panel := _read_panel(table, run, name)) is not None]
+            seed, found = (number, read) if len(read) > len(found) else (seed, found)
     if not found:
         raise NoDataError(_explain(ablation) + table.describe_places(ablation.finished))
-    seed = max(sorted(found), key=lambda each: len(found[each]))
-    panels = [panel for each in found[seed] if (panel := _read_panel(table, *each)) is not None]
+    panels = [panel for _, panel in found]
     _check_same_images(panels)
     missing = [name for name in ablation.comparisons if name not in {panel.name for panel in panels}]
     note = " ".join([f"{ablation.title}, seed {seed}.", *mixed])
     if missing:
         note += f" Not shown, without stored features of this seed: {', '.join(missing)}."
     try:
-        class_names = read_classes(found[seed][0][0].tags)
+        class_names = read_classes(found[0][0].tags)
         figure = draw_feature_density(panels, note=note, class_names=class_names)
     except ValueError as error:
         raise UserError(f"{ablation.key}: {error}") from None
-    figure.runs = [run for run, _ in found[seed]]
+    figure.runs = [run for run, _ in found]
     return figure
 
 

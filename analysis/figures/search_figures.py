@@ -54,7 +54,7 @@ def draw_optimisation_history(runs: Iterable[TrackedRun], score: str) -> style.R
     early = [trial for trial in scored if trial.run.status != "finished"]
     eligible = [trial for trial in finished if trial.role != "source_only"]
     if eligible:
-        best = [factor * value for value in accumulate(map(get_selection_score, eligible), max)]
+        best = [factor * value for value in accumulate(map(_get_score, eligible), max)]
         numbers = [*(trial.number for trial in eligible), trials[-1].number]
         label = "best so far (finished only)"
         axes.step(numbers, [*best, best[-1]], where="post", color=style.BLACK, lw=1, label=label)
@@ -90,8 +90,9 @@ def _is_crossed(trial: Trial) -> bool:
 
 
 def _get_score(trial: Trial) -> float:
+    """Return the score that a finished trial is ranked by, and the last one of any other."""
     assert trial.score is not None
-    return trial.score
+    return get_selection_score(trial) if trial.run.status == "finished" else trial.score
 
 
 def _draw_trials(axes: Axes, trials: Sequence[Trial], factor: float, *, filled: bool, label: str) -> None:

@@ -112,12 +112,16 @@ def draw_sensitivity(
         NoDataError: there is neither an ablation of these settings nor a finished trial that has them.
         MixedRunsError: every ablation of a panel's settings has runs that must not be mixed.
     """
-    trials = keep_distinct(run for search in searches for run in search.runs)
+    trials = [run for search in searches for run in search.runs]
     shown: dict[str, tuple[Curve | None, Comparable]] = {}
     for title, pattern in SWEEPS.items():
         curve = _choose_curve(ablations, pattern, mix)
         having = [run for run in trials if _get_settings(run, pattern)]
-        points = keep_comparable_with(curve.reference, having, mix=mix) if curve else keep_comparable(having, mix=mix)
+        points = (
+            keep_comparable_with(curve.reference, having, mix=mix)
+            if curve
+            else keep_comparable(keep_distinct(having), mix=mix)
+        )
         values = {
             *(curve.points if curve else ()),
             *(at for run in points.runs for at in _get_settings(run, pattern).values()),

@@ -63,8 +63,9 @@ def _write_entry(name: str, runs: Sequence[TrackedRun], address: Address) -> str
         f"{'' if run.status == 'finished' else f' ({run.status})'}"
         for run in runs
     )
+    where = "in MLflow: " if any(map(address, runs)) else ""
     return (
-        f"<div class='run'><p><strong>{html.escape(name)}</strong> <span class='note'>in MLflow: {pages}</span></p>"
+        f"<div class='run'><p><strong>{html.escape(name)}</strong> <span class='note'>{where}{pages}</span></p>"
         f"{write_command_block(runs[0])}</div>"
     )
 

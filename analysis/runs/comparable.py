@@ -89,9 +89,13 @@ def keep_comparable(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) ->
 
 
 def keep_comparable_with(reference: TrackedRun, runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> Comparable:
-    """Keep the runs that agree with ``reference`` in commit, program and data, except for the dimensions in ``mix``."""
-    kept = _keep_newest_version([*runs, reference], mix=mix)[:-1]
-    return Comparable(tuple(kept), len(runs) - len(kept))
+    """Keep the distinct runs that agree with ``reference`` in commit, program and data, except for those in ``mix``.
+
+    Of a computation that is on record several times, a record that agrees counts.
+    """
+    distinct = keep_distinct([*runs, *_keep_newest_version([*runs, reference], mix=mix)[:-1]])
+    kept = _keep_newest_version([*distinct, reference], mix=mix)[:-1]
+    return Comparable(tuple(kept), len(distinct) - len(kept))
 
 
 def _keep_newest_version(runs: Sequence[TrackedRun], *, mix: Collection[str]) -> list[TrackedRun]:

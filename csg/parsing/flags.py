@@ -50,7 +50,7 @@ class Flags(Generic[OptionsT]):
     options: OptionsT
     """The command's own flags."""
     config: Config
-    """The configuration: defaults, then ``--config``, then flags."""
+    """The configuration: defaults, then what the script begins with, then ``--config``, then flags."""
     given: Flat
     """Settings that were set by a flag."""
     stated: frozenset[str] = frozenset()
@@ -126,7 +126,7 @@ def _make_flags(
     config = complete({**start, **given})
     flat = flatten(config)
     made = make_options(options, {name: value for name, value in values.items() if name in own})
-    return Flags(made, config, {name: flat[name] for name in given}, stated | given.keys())
+    return Flags(made, config, {name: flat[name] for name in given}, frozenset([*stated, *given]))
 
 
 def _start(line: CommandLine, base: Mapping[str, Any] | None) -> tuple[frozenset[str], Flat]:
@@ -145,7 +145,7 @@ def _begin(file: str | None, given: Mapping[str, Any], base: Mapping[str, Any] |
     chosen = {name: value for name, value in chosen.items() if value not in (None, "None")}
     start = overlay({**(base or {}), **told}, chosen)
     find_method(start)
-    return frozenset(told) & start.keys(), start
+    return frozenset(name for name in told if name in start), start
 
 
 def _start_of_help(line: CommandLine, base: Mapping[str, Any] | None) -> Flat:

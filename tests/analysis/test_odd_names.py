@@ -44,6 +44,11 @@ def test_a_page_shows_names_with_hidden_characters_and_an_address_with_quotes(tm
     page = out.read_bytes().decode()
     assert "a\\x1b[1m \\xdf \\u202e" in page and "\x1b" not in page
     assert "<a href='#run-s-1-" in page
+    assert "nothing here leads to MLflow" in page and "in MLflow" not in page and "http://h" not in page
+    in_a_store = dataclasses.replace(
+        table, runs=tuple(dataclasses.replace(run, experiment_id="1") for run in table.runs)
+    )
+    page = report.write_page(in_a_store, report.ReportOptions(out=out, ui=ui))
     assert "a='b'" not in page and "<d>" not in page and "http://h/?a=&#x27;b&#x27;&amp;c=&lt;d&gt;/#" in page
 
 

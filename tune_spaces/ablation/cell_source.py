@@ -16,7 +16,7 @@ from csg.messages.faults import OutsideFaultError
 from csg.training.identity import compute_config_id
 from csg.workers.cluster import list_inputs
 from csg.workers.slots import Slots
-from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, get_ending
+from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, OUTDATED, get_ending
 
 
 class CellSource(Searcher):
@@ -30,6 +30,8 @@ class CellSource(Searcher):
         self._asked = asked
         self._waiting = list(configs)
         self._under_way: dict[str, int] = {}
+        self._is_outdated = False
+        """Whether a process was started by other sources of csg than the driver: it would leave every run alone."""
         self.ended: set[int] = set()
         """Runs that finished or failed."""
         self.broken: UserError | OutsideFaultError | None = None
@@ -52,7 +54,7 @@ class CellSource(Searcher):
         """
         if self.broken is not None:
             raise self.broken
-        if not self._waiting:
+        if self._is_outdated or not self._waiting:
             return Searcher.FINISHED  # type: ignore[no-any-return]
         under_way = self._get_configs(self._under_way.values())
         place = self.make_slots().choose_next_place(self._get_configs(self._waiting), under_way)
@@ -66,6 +68,7 @@ class CellSource(Searcher):
         """Note that a run has ended, unless it was interrupted or lost its process."""
         number = self._under_way.pop(trial_id)
         result = result or {}
+        self._is_outdated |= bool(result.get(OUTDATED))
         if result.get(GONE):
             self.broken = OutsideFaultError(result[GONE])
         elif not error and get_ending(result, self._configs[number].train.epochs) is not None:

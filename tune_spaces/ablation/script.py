@@ -135,9 +135,10 @@ def show_plan(ablation: Ablation, console: Console) -> None:
     """Print the cells with the state of their runs."""
     states: dict[str, dict[str, list[int]]] = {}
     for cell_run in ablation.runs:
-        record = cell_run.run().record
-        begun = f"begun ({len(record.epochs)} of {cell_run.config.train.epochs} epochs)" if record.epochs else "missing"
-        state = record.status if record.status in ("finished", "failed") else begun
+        run = cell_run.run()
+        begun = f"begun ({len(run.record.epochs)} of {pluralize(cell_run.config.train.epochs, 'epoch')})"
+        missing = begun if run.checkpoint.exists() else "missing"
+        state = run.record.status if run.record.status in ("finished", "failed") else missing
         states.setdefault(cell_run.cell.name, {}).setdefault(state, []).append(cell_run.config.train.seed)
     for name, seeds in states.items():
         told = "; ".join(f"{format_numbers('seed', numbers)} {state}" for state, numbers in seeds.items())

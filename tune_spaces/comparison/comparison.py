@@ -71,8 +71,9 @@ def compare(flags: Flags[ComparisonOptions], name: str, design: Design, console:
     searches = plan_comparison(flags, design, console)
     first = next(iter(searches.values()))
     cells, seeds = len(searches), pluralize(options.seeds, "fresh seed")
-    searched = first.trainings * sum(each.options.num_samples for each in searches.values())
-    fresh = cells * options.seeds * (first.trainings + 1 if first.trainings > 1 else 1)
+    in_turn = first.config.selection.protocol == "held_out_source"
+    searched = sum(each.trainings * each.options.num_samples for each in searches.values())
+    fresh = sum(options.seeds * (each.trainings + 1 if in_turn else 1) for each in searches.values())
     console.print(first.where, style="bold")
     console.print(first.selects_by)
     console.print(

@@ -64,12 +64,16 @@ class Outcome:
     """From the call to the first trial."""
     running_seconds: float
     """From the first trial to the last one's end."""
+    met_outdated: bool = False
+    """Whether a process of a trial had other sources of csg than the driver."""
 
     @property
     def reason(self) -> str:
         """Why trials are left, for people."""
         if compute_program_digest() != get_program_digest():
             return "ended, because the sources of csg changed while it ran"
+        if self.met_outdated:
+            return "ended, because a process on some node has other sources of csg; put the same on every node"
         return "was interrupted" if self.ending == "interrupted" else "has used up its time budget"
 
 
@@ -184,7 +188,10 @@ class Driver:
         if not recorded:
             raise make_recording_error(self._tracker.uri, refusal)
         startup = self._started - self._began
-        return Outcome(self._parent, self._tracker, ending, self.recorder.lost, startup, seconds)
+        recorder = self.recorder
+        return Outcome(
+            self._parent, self._tracker, ending, recorder.lost, startup, seconds, met_outdated=recorder.met_outdated
+        )
 
 
 class WaitingNotice(DriverCallback):

@@ -57,6 +57,8 @@ class MlflowRecorder(DriverCallback):
         self._behind: dict[int, Progress] = {}
         self.refusal = ""
         """What the store refused for good, and what to do; empty where it took all or is away."""
+        self.met_outdated = False
+        """Whether a process had other sources of csg than this one."""
         self.lost: dict[int, str] = {}
         """By trial, what ended its process once too often."""
 
@@ -69,6 +71,7 @@ class MlflowRecorder(DriverCallback):
         entry = self._read_entry(trial)
         status: Status = get_ending(result, entry.run.config.train.epochs) or "running"
         if result.get(OUTDATED):
+            self.met_outdated = True
             status = "interrupted"
             entry.run.close(status)
         if status == "failed" and entry.run.record.status != "failed":  # it failed before its process opened the run

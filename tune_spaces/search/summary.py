@@ -123,9 +123,11 @@ def _share_view_and_print_next(search: Search, outcome: Outcome, runs: list[Trac
 
 
 def describe_exhaustion(events: list[Event]) -> str:
-    """Say that a search has tried all that its space holds; empty where it has not."""
+    """Say that a search has ended before its number of trials, for want of other settings; empty where it has not."""
     tried = next((event.trial for event in events if event.kind == "exhausted"), None)
-    return "" if tried is None else f"The space holds no more: after {pluralize(tried, 'trial')} all of it was tried."
+    return (
+        "" if tried is None else f"The sampler has found nothing in the space to try after {pluralize(tried, 'trial')}."
+    )
 
 
 def count_target_queries(events: list[Event], protocol: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.inference.rank_correlation import INTERVAL_FROM, rank_correlation
-from analysis.runs.comparable import keep_comparable_with, keep_distinct
+from analysis.runs.comparable import keep_comparable_with
 from analysis.runs.metrics import has_metrics
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
@@ -41,7 +41,7 @@ def describe_worth(search: Search, trials: Sequence[TrackedRun], runs: Sequence[
     own = [run for run in trials if has_metrics(run, metric, task.real_score)]
     if ASKS[protocol] == "labels" or not own:
         return ""
-    compared = keep_comparable_with(own[-1], keep_distinct(runs)).runs
+    compared = keep_comparable_with(own[-1], runs).runs
     measured = [run for run in compared if has_metrics(run, metric, task.real_score)]
     real = f"real {task.score_words}"
     found = rank_correlation(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import inspect
 import itertools
 import math
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from csg.messages.errors import UserError
+from csg.storage.files import digest_file
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -176,14 +176,12 @@ def _is_active(parameter: Float | Choice, point: Mapping[str, Any]) -> bool:
 
 
 def _name_condition(condition: Condition | None) -> str:
-    """Name a condition, a function by its text too where that can be read."""
+    """Name a condition, and where it is not of this package the text of the module that holds it."""
     if condition is None or dataclasses.is_dataclass(condition):
         return repr(condition)
     name = f"{getattr(condition, '__module__', '')}.{getattr(condition, '__qualname__', type(condition).__qualname__)}"
-    try:
-        return f"{name} {hashlib.sha256(inspect.getsource(condition).encode()).hexdigest()[:12]}"
-    except (OSError, TypeError):
-        return name
+    file: str | None = getattr(sys.modules.get(getattr(condition, "__module__", "")), "__file__", None)
+    return name if file is None or name.startswith(f"{__package__}.") else f"{name} {digest_file(file)[:12]}"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from analysis.figures.diversity_accuracy import ENERGIES, draw_diversity_accurac
 from analysis.figures.protocol_figure import describe_best_selector, draw_protocols
 from analysis.inference.rank_correlation import RankCorrelation, rank_correlation, rho_lead
 from analysis.inference.t_tests import Interval
-from analysis.runs.comparable import NoDataError, keep_comparable
+from analysis.runs.comparable import NoDataError, keep_comparable, keep_comparable_with, keep_distinct
 from analysis.runs.run_table import RunTable
 from tests.analysis.figure_reading import retagged, words
 
@@ -99,6 +99,15 @@ def test_the_newest_program_is_shown_on_the_data_that_most_of_its_runs_have(tabl
     assert keep_comparable(runs).note == " 2 runs of other commits, programs or data left out."
     assert keep_comparable(runs, mix=["commit", "data"]).note == " Mixes runs of more than one commit and data."
     assert keep_comparable([]).runs == ()
+
+
+def test_a_computation_of_two_commits_is_compared_with_those_of_either(table: RunTable) -> None:
+    (first, second, *_) = [run for run in table.runs if run.status == "finished" and "csg.cell" in run.tags]
+    old = [retagged(first, commit="old", csg_run="a"), retagged(second, commit="old", csg_run="b")]
+    new = retagged(dataclasses.replace(first, run_id="again"), commit="new", csg_run="a")
+    runs = [*old, new]
+    assert keep_comparable(keep_distinct(runs)).runs == (new,), "the newest record of it"
+    assert keep_comparable_with(old[1], runs).runs == tuple(old)
 
 
 def test_a_protocols_lead_is_the_difference_of_spearmans_rhos(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from tests.made_up_pair import made_up_pair
 from tune_spaces.ablation.ablation import Ablation, CellRun, find_progress
 from tune_spaces.ablation.cell_source import CellSource, LastEpochScheduler
 from tune_spaces.designs.design import Cell, Design
-from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, configure_trial
+from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, OUTDATED, configure_trial
 
 
 @pytest.fixture
@@ -62,6 +62,13 @@ def test_a_run_without_room_holds_up_no_other(tmp_path: Path, nodes: list[dict[s
 
 def test_the_cluster_is_asked_once_for_runs_that_need_the_same(tmp_path: Path) -> None:
     assert [config.train.threads for config in make_source(tmp_path, 1, 2, 1, 1).make_slots().configs] == [1, 2]
+
+
+def test_a_process_of_other_sources_takes_no_more_than_one_run(tmp_path: Path, nodes: list[dict[str, float]]) -> None:
+    runs = make_source(tmp_path, 1, 1)
+    runs.suggest("a")
+    runs.on_trial_complete("a", {EPOCH: 0, OUTDATED: True, "done": True})
+    assert runs.suggest("b") == Searcher.FINISHED and runs.ended == set()
 
 
 def test_a_fault_outside_the_runs_ends_the_ablation(tmp_path: Path, nodes: list[dict[str, float]]) -> None:

@@ -33,10 +33,12 @@ def test_a_driver_that_dies_closes_its_parent_run_and_what_was_under_way(tmp_pat
         with pytest.raises(type(error)), close_on_error(tracker, "ablation", "a-1", folder):
             raise error
         assert tracker.client.get_run(parent).info.status == status
+        assert tracker.read(parent).status == ("failed" if status == "FAILED" else "interrupted")
         assert tracker.client.get_run(child).info.status == "KILLED"
     assert {run.status for run in tracker.read_children(parent)} == {"interrupted"}
     with close_on_error(tracker, "ablation", "a-1", folder):
         assert opened() == parent
+    assert tracker.read(parent).status == "running"
     assert tracker.client.get_run(parent).info.status == "RUNNING"
 
 

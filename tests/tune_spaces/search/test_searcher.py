@@ -204,10 +204,10 @@ def test_a_suggestion_depends_on_neither_the_order_of_endings_nor_a_restart(tmp_
         assert suggestion is not None and suggestion[NUMBER] == 6
         return suggestion
 
-    simulated = seventh("simulated", [0, 1, 2, 3, 4])
-    assert seventh("order", [4, 2, 0, 3, 1]) == simulated
-    assert seventh("restarts", [2, 4, 3, 1, 0], restarts=True) == simulated
-    assert seventh("fewer", [0, 1, 2, 4]) != simulated, "it does depend on what ended"
+    undisturbed = seventh("undisturbed", [0, 1, 2, 3, 4])
+    assert seventh("order", [4, 2, 0, 3, 1]) == undisturbed
+    assert seventh("restarts", [2, 4, 3, 1, 0], restarts=True) == undisturbed
+    assert seventh("fewer", [0, 1, 2, 4]) != undisturbed, "it does depend on what ended"
 
 
 def test_a_resumed_search_draws_nothing_again(simulated: Journal, monkeypatch: pytest.MonkeyPatch) -> None:

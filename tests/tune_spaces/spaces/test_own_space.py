@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,9 +144,14 @@ def test_what_a_condition_is_made_of_does_not_matter_to_tune(tmp_path: Path) -> 
     assert (tmp_path / "searcher.pkl").exists()
 
 
-def test_a_condition_of_another_text_makes_another_search(written: Callable[[str], str]) -> None:
+def test_a_condition_of_another_text_makes_another_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
     described = []
-    for answer in ("True", "not False", "True"):
-        place = written(f'(Float("optim.lr", 0.1, 0.01, 1, when=lambda point: {answer}),)')
-        described.append(find_space(place, method="csg", data=build_config({}).data).describe())
+    for bound in ("0.01", "0.02", "0.01"):
+        monkeypatch.delitem(sys.modules, "own_space", raising=False)
+        condition = f"lambda point: True\n    and point['optim.lr'] > {bound}"
+        parameters = f'(Float("optim.lr", 0.1, 0.01, 1), Float("method.temperature", 1, 1, 2, when={condition}))'
+        (tmp_path / "own_space.py").write_text(FILE.format(parameters=parameters))
+        importlib.invalidate_caches()
+        described.append(find_space("own_space:SPACE", method="csg", data=build_config({}).data).describe())
     assert described[0] != described[1] and described[0] == described[2]
