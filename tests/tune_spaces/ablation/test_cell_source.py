@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
+from csg.messages.console import Console
 from csg.messages.faults import OutsideFaultError
 from csg.workers import slots
 from tests.csg.training.test_training import tiny
 from tests.made_up_pair import made_up_pair
 from tune_spaces.ablation.ablation import Ablation, CellRun, find_progress
 from tune_spaces.ablation.cell_source import CellSource, LastEpochScheduler
+from tune_spaces.ablation.script import show_plan
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, OUTDATED, configure_trial
 
@@ -95,3 +97,20 @@ def test_a_run_that_ended_without_its_end_on_record_ends_the_ablation(tmp_path: 
         find_progress(ablation, {0})
     cell_run.run().close("failed", "loss")
     assert find_progress(ablation, {0})[0].status == "failed"
+
+
+def test_a_plan_tells_what_goes_on_from_a_checkpoint_from_what_begins_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    design = Design(title="One", base="csg", cells=(Cell("csg", {}),))
+    config = tiny(tmp_path, train__checkpoint_minutes=0.0)
+    run = CellRun(design.cells[0], config, made_up_pair()).run().create()
+    ablation = Ablation("one", design, (CellRun(design.cells[0], config, made_up_pair()),), "sqlite:///none", "bars", 1)
+    training = run.train()
+    next(training)
+    training.close()
+    show_plan(ablation, Console())
+    run.close("stopped")
+    show_plan(ablation, Console())
+    begun, stopped = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  csg")]
+    assert begun.endswith("seed 0 begun (1 of 2 epochs)") and stopped.endswith("seed 0 missing")
