@@ -366,7 +366,7 @@ def test_scripts_end_with_one_line_and_a_code_of_its_kind(
 
 def test_a_search_in_which_trials_failed_says_so_at_its_end(tmp_path: Path) -> None:
     journal = Journal(DiskPlace(tmp_path / "journal.jsonl"))
-    search: Any = SimpleNamespace(folder=DiskPlace(tmp_path), options=SimpleNamespace(num_samples=12))
+    search: Any = SimpleNamespace(journal=journal, options=SimpleNamespace(num_samples=12))
     for number, decision in enumerate(("finished", "stopped")):
         journal.append(Event("suggested", number))
         journal.append(Event("ended", number, decision=decision))
