@@ -61,7 +61,7 @@ def browser_page() -> Iterator[Page]:
 def test_the_report_shows_its_tables_and_figures_without_a_network(tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     assert report.main(["--runs", str(GOLDEN), "--out", str(out)]) == 0
-    assert "http://" not in out.read_text().replace("http://127.0.0.1:5000", ""), "loads nothing from elsewhere"
+    assert "http://" not in out.read_text(), "loads nothing from elsewhere"
     errors: list[str] = []
     with browser_page() as page:
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -73,8 +73,7 @@ def test_the_report_shows_its_tables_and_figures_without_a_network(tmp_path: Pat
         assert href is not None and href.startswith("#run-"), "it works wherever the page lies"
         run = page.locator(f".run:has({href})")
         assert "csg train" in run.inner_text()
-        in_mlflow = run.locator("a").first.get_attribute("href")
-        assert in_mlflow is not None and in_mlflow.startswith("http://127.0.0.1:5000/#/experiments/")
+        assert run.locator("a").first.get_attribute("href") is None, "an export does not know its store's pages"
         assert page.evaluate(LINKS_TO_NOTHING) == []
         pictures = page.locator("img")
         assert pictures.count() >= 2

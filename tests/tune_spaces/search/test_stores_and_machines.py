@@ -171,7 +171,8 @@ class Recorder(MlflowRecorder):
     """Keeps what it would write."""
 
     def __init__(self) -> None:
-        run: Any = SimpleNamespace(close=lambda *_: None, config=SimpleNamespace(train=SimpleNamespace(epochs=2)))
+        config = SimpleNamespace(train=SimpleNamespace(epochs=2))
+        run: Any = SimpleNamespace(close=lambda *_: None, reread=lambda: None, config=config)
         entry: Any = SimpleNamespace(run=run)
         super().__init__(SimpleNamespace(), parent="", find_entry=lambda _: entry)  # type: ignore[arg-type]
         self.said: list[tuple[int, str, str]] = []
