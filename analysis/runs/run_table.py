@@ -51,7 +51,7 @@ class AblationRuns:
 
     @property
     def key(self) -> str:
-        """The ablation's name: its design, and a digest of its design, data and program."""
+        """The ablation's name: that of its design, and a digest of the design, of data and program."""
         return self.parent.tags[Tag.ABLATION]
 
     @property
