@@ -10,7 +10,7 @@ from csg.data.pair import SOURCE_VAL, TARGET_TEST, Pair
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
 from csg.tasks import find_task
-from csg.training.optimiser import compute_lr_factor
+from csg.training.optimiser import find_lr_factor
 from csg.training.score_words import compute_wilson, describe_score
 
 
@@ -22,14 +22,16 @@ def print_remarks(remarks: Collection[str], console: Console) -> None:
 
 def remark_on_warmup(config: Config, *, images: int) -> str:
     """Say that a warm-up does not end within a run over ``images`` training images; empty where it does."""
-    optim, total = config.optim, images // config.train.batch_size * config.train.epochs
-    if optim.schedule != "warmup_poly" or optim.warmup_steps < total:
+    optim, steps_per_epoch = config.optim, images // config.train.batch_size
+    probing, total = (steps_per_epoch * epochs for epochs in (config.method.probing, config.train.epochs))
+    if optim.schedule != "warmup_poly" or probing >= total > 0 or optim.warmup_steps < total - probing:
         return ""
-    highest = max((compute_lr_factor(optim, step, total) for step in range(total)), default=0.0)
+    steps = range(probing, total)
+    those = f"{pluralize(len(steps), 'step')} {'that follow the probing' if probing else 'of the run'}"
+    highest = max((find_lr_factor(config, step, steps_per_epoch=steps_per_epoch) for step in steps), default=0.0)
     return (
-        f"optim.warmup_steps: a warm-up of {pluralize(optim.warmup_steps, 'step')} does not end within the "
-        f"{pluralize(total, 'step')} of the run, whose learning rate reaches {100 * highest:.0f} % of optim.lr at "
-        "most; use a shorter warm-up or more epochs"
+        f"optim.warmup_steps: a warm-up of {pluralize(optim.warmup_steps, 'step')} does not end within the {those}, "
+        f"whose learning rate reaches {100 * highest:.0f} % of optim.lr at most; use a shorter warm-up or more epochs"
     )
 
 

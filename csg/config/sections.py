@@ -103,6 +103,11 @@ class MethodConfig(Section):
         """A short text for people, such as in the name of a run."""
         return self.name
 
+    @property
+    def probing(self) -> int:
+        """Epochs at the beginning in which the head trains alone, under a learning-rate schedule of their own."""
+        return 0
+
 
 @dataclass(frozen=True, config=STRICT)
 class OptimConfig(Section):

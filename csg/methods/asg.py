@@ -8,7 +8,7 @@ The trained backbone, under the old ImageNet head, is held to the frozen ImageNe
 (:func:`csg.losses.distillation.distillation`, without a temperature). The old head never trains.
 
 *Learning to optimise* ("RL-L2O"): a policy sets the learning rate of each layer group, and is itself trained by policy
-gradient while the network trains. :mod:`csg.methods.rate_controller` has its state, actions, reward and update as
+gradient, here while the network trains. :mod:`csg.methods.rate_controller` has its state, actions, reward and update as
 equations, and names its departures, which are considerable; the guidance has none that is known.
 
 Each half can be used alone: ``method.distillation_weight=0`` leaves the controller, ``method.controller=False`` the

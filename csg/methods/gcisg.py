@@ -13,10 +13,11 @@ averages of those that train. The v_j are the follower's embeddings of earlier i
 *Guidance*: a and a* are a stage's maps in the trained and in the frozen encoder on the same view, each pooled under its
 own attention (:mod:`csg.losses.attentional_pooling`); they are held to one direction.
 
-Each half can be used alone. Departures from the authors' code: each image is trained on in one view, as in all rows,
-and compared one way, where they do both ways; the distance is squared and averaged over images, where they take the
-norm of the whole batch's differences, which has no gradient where the two agree, as at the start; the follower's head
-follows too; and the queue keeps all keys where it wraps. On dense tasks maps are pooled whole.
+Each half can be used alone. Departures from the authors' code: each image is compared one way, where they add the
+divergences of both ways, so that their term is about twice as large at the same weight; the distance is squared and
+averaged over images, where they take the norm of the whole batch's differences, which has no gradient where the two
+agree, as at the start; the follower's head follows too; and the queue keeps all keys where it wraps. On dense tasks
+maps are pooled whole.
 """
 
 from __future__ import annotations

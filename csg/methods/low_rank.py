@@ -5,6 +5,8 @@ their image's own domain, of low rank; evaluation uses the shared part alone (se
 :mod:`csg.models.low_rank_branch` has the equation). So what is peculiar to a font, or to a renderer, finds room
 elsewhere.
 
+A layer's domains' parts learn at the rate of its shared part.
+
 Departures: the shared part starts as the pretrained weights and is not itself decomposed, and the domains' parts start
 at zero, where the paper decomposes networks that it has trained for each domain; the rank is a setting, the same for
 all layers. Convolutions with groups, which are of low rank as they are, and norms are shared alone.
@@ -21,7 +23,7 @@ from torch import nn
 from csg.config import MethodConfig
 from csg.config.settings import STRICT
 from csg.messages.errors import UserError
-from csg.methods.method import Batch, Method
+from csg.methods.method import Batch, Learned, Method
 from csg.models.encoder import Encoder
 from csg.models.low_rank_branch import LowRankBranch, list_layers
 from csg.models.model import Model
@@ -52,6 +54,7 @@ class LowRank(Method):
         self._models = (model,)  # a tuple, in which it is no part of the method's state
         self._seed = seed
         self.branches = nn.ModuleDict()
+        self._weights: dict[str, nn.Parameter] = {}
 
     def take_sources(self, count: int) -> None:
         """Make the parts of ``count`` domains.
@@ -78,7 +81,15 @@ class LowRank(Method):
                     branch = LowRankBranch(layer, sources=count, rank=self.config.rank)
                 layer.register_forward_hook(branch.add)
                 self.branches[name.replace(".", "/")] = branch
+                assert isinstance(layer.weight, nn.Parameter)
+                self._weights[name.replace(".", "/")] = layer.weight
         self.to(next(model.parameters()))
+
+    def list_learned(self) -> list[Learned]:
+        """Return the domains' parts, each beside its layer's shared weights."""
+        return [
+            Learned(list(branch.parameters()), beside=self._weights[name]) for name, branch in self.branches.items()
+        ]
 
     def prepare(self, batch: Batch) -> Batch:
         """Return the batch as it is, having told the layers which domains its images are of."""

@@ -2,10 +2,11 @@
 
 Fine-tuning under a head as it was drawn distorts what the encoder knew before (their section 3). So for
 ``probe_epochs`` epochs the head trains alone on the features of the frozen encoder, statistics of its batch norms
-included; then everything trains on cross-entropy.
+included; then everything trains on cross-entropy. Each phase has a schedule of its own over its length, the first one
+without a warm-up.
 
-Departures: both phases are parts of one training, under one learning-rate schedule and one budget of steps, so that the
-head need not converge in the first; the paper fits its head to convergence and chooses a learning rate for each phase.
+Departures: both phases share one budget of steps and one highest learning rate, so that the head need not converge in
+the first; the paper fits its head to convergence and chooses a rate for each phase.
 The head is the one of all rows, which for images has a hidden layer. Steps of the first phase cost what others do: the
 encoder's gradient is computed and dropped.
 """
@@ -35,6 +36,11 @@ class LpFtConfig(MethodConfig):
     def summary(self) -> str:
         """Name and length of the first phase."""
         return f"lp_ft {self.probe_epochs} epochs of probing"
+
+    @property
+    def probing(self) -> int:
+        """The first phase."""
+        return self.probe_epochs
 
 
 class LpFt(Method):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -49,11 +49,24 @@ class Term:
     """How many rows the value is a mean over; None where it is no mean over the batch, such as a penalty on weights."""
 
 
+@dataclass(frozen=True)
+class Learned:
+    """Parameters of a method that learn alike."""
+
+    parameters: Sequence[nn.Parameter]
+    beside: nn.Parameter | None = None
+    """A parameter of the model, at whose learning rate these learn; unset, they learn at the full rate."""
+    lr_factor: float = 1.0
+    """On the full rate."""
+    decays: bool = True
+    """Whether weight decay draws them to zero."""
+
+
 class Method(nn.Module):
     """Base of all methods: cross-entropy alone, on one view.
 
-    A method is made after its model was given its starting weights, type and device. Its parameters train at the
-    full learning rate; its state dict is part of every checkpoint.
+    A method is made after its model was given its starting weights, type and device. Its state dict is part of every
+    checkpoint.
     """
 
     Config: ClassVar[type[MethodConfig]]
@@ -88,6 +101,10 @@ class Method(nn.Module):
 
     def take_sources(self, count: int) -> None:
         """Take how many sources the synthetic images are from, once, before the optimiser is made."""
+
+    def list_learned(self) -> list[Learned]:
+        """Return how the method's own parameters learn: unless it says otherwise, at the full rate."""
+        return [Learned(list(self.parameters()))]
 
     def prepare(self, batch: Batch) -> Batch:
         """Return the batch to train on: as it is, or with other views."""

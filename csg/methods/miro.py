@@ -7,10 +7,14 @@ On top of cross-entropy, for every chosen stage l (section 3.2):
 f_l are the maps of the trained encoder, f*_l those of the frozen one on the same image, and v_l is a variance for each
 channel that is learned with them: softplus(b_l) + 1e-5, 0.1 at the start
 (:func:`csg.losses.gaussian_bound.gaussian_bound`). A channel that the task needs otherwise gets a large variance and is
-let go. The mean of q is f_l itself, as the paper chooses.
+let go. The mean of q is f_l itself, as the paper chooses. Variances learn at ``variance_lr_factor`` times the full
+rate.
 
-Departures: the mean over entries instead of sums; and the authors' code halves the term, which ``method.weight`` can.
-What the paper calls the oracle is here ``model.teacher_name``, the encoder's own start unless given.
+Departures: the mean over entries instead of sums. Of it a channel's variance is given the gradient of its own channel's
+mean, which is C times as large: by the other it would hardly move under SGD, for which, unlike for the paper's Adam,
+the size of a gradient counts. No weight decay draws variances to softplus(0). The authors' code halves the term, which
+``method.weight`` can. What the paper calls the oracle is here ``model.teacher_name``, the encoder's own start unless
+given.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from csg.config import MethodConfig
 from csg.config.settings import STRICT
 from csg.losses.gaussian_bound import gaussian_bound
 from csg.methods.csg import StageSet
-from csg.methods.method import Batch, Method, Term
+from csg.methods.method import Batch, Learned, Method, Term
 from csg.models.encoder import Encoder
 from csg.models.model import Model, Output
 from csg.models.teacher import Teacher, check_widths
@@ -48,6 +52,8 @@ class MiroConfig(MethodConfig):
     """lambda: weight of each chosen stage's bound."""
     stages: StageSet = "1+2+3+4"
     """Stages whose maps are compared, joined by +."""
+    variance_lr_factor: Annotated[float, Field(ge=0, le=1000)] = 10.0
+    """What the variances learn at, on optim.lr; the authors' code has such a factor, too."""
 
     @property
     def summary(self) -> str:
@@ -72,9 +78,15 @@ class Miro(Method):
         self.to(next(model.parameters()))
         self.frozen["teacher"] = Teacher(teacher, model.encoder)
 
+    def list_learned(self) -> list[Learned]:
+        """Return the variances, at a rate of their own."""
+        return [Learned(list(self.parameters()), lr_factor=self.config.variance_lr_factor, decays=False)]
+
     def compute_variance(self, stage: int) -> Tensor:
-        """Return the (C,) variances of a chosen stage."""
-        return F.softplus(self.spreads[f"stage{stage}"]) + LEAST
+        """Return the (C,) variances of a chosen stage, whose gradient is that of a sum over channels, not of a mean."""
+        variance = F.softplus(self.spreads[f"stage{stage}"]) + LEAST
+        at = variance.detach()
+        return at + len(at) * (variance - at)
 
     def compute_terms(self, batch: Batch, output: Output, model: Model) -> list[Term]:
         """One term a chosen stage."""

@@ -10,10 +10,10 @@ guidance loss of interval t, and x' = ln(1 + x):
     update    W_i += lr (R - b) (onehot(a_i) - p_i) s^T, then b <- 0.9 b + 0.1 R  (REINFORCE; Williams, 1992)
 
 What is ASG's (Chen et al., ICML 2020, learning to optimise) is the plan: layer-wise learning rates, chosen from the
-losses of the task and of the guidance by a policy that is trained by policy gradient on the run itself. The equations
-are this project's own. Departures: the policy is linear, not a recurrent network; the rates are factors of at most 1 on
-the configured layer-wise rates rather than rates of their own; the reward is the fall of the losses that are there
-anyway, so nothing is evaluated for the controller's sake.
+losses of the task and of the guidance by a policy that is trained by policy gradient. The equations are this project's
+own. Departures: the policy starts anew in every run and learns within it; it is linear, not a recurrent network; the
+rates are factors of at most 1 on the configured layer-wise rates rather than rates of their own; the reward is the fall
+of the losses that are there anyway, so nothing is evaluated for the controller's sake.
 """
 
 from __future__ import annotations

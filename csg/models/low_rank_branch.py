@@ -22,7 +22,8 @@ class LowRankBranch(nn.Module):
     """What the domains add to one layer's outputs in training.
 
     D_s is never made: inputs go through the filters of U_in, a small matrix of their image's domain, and U_out. The
-    core starts at zero, so that all domains start with the shared weights.
+    core starts at zero, so that all domains start with the shared weights. The factors' columns start with a length of
+    about 1, so that D_s begins to move as fast as W does, within its subspace.
     """
 
     def __init__(self, layer: nn.Module, *, sources: int, rank: int) -> None:
@@ -38,7 +39,7 @@ class LowRankBranch(nn.Module):
         assert isinstance(weight, Tensor)
         outputs, *inner = weight.shape
         slices = min(rank, sources)
-        self.outwards = nn.Parameter(torch.randn(outputs, rank) / math.sqrt(rank))
+        self.outwards = nn.Parameter(torch.randn(outputs, rank) / math.sqrt(outputs))
         self.inwards = nn.Parameter(torch.randn(rank, *inner) / math.sqrt(math.prod(inner)))
         self.domains = nn.Parameter(torch.randn(sources, slices) / math.sqrt(slices))
         self.core = nn.Parameter(torch.zeros(slices, rank, rank))

@@ -15,7 +15,8 @@ from csg.data.pair import IGNORED, Pair, Stream
 from csg.losses.attentional_pooling import average_pool
 from csg.messages.errors import BadDataError
 from csg.metrics.accuracy import accuracy, confusion_counts, mean_class_accuracy, per_class_accuracy
-from csg.metrics.mixval import choose_partners, mix_images
+from csg.metrics.mixval import choose_partners_by_class, mix_images
+from csg.metrics.rows import predict_classes
 from csg.metrics.subset import choose_images
 from csg.models.classifier import Classifier
 from csg.models.encoder import Encoder
@@ -102,7 +103,7 @@ class Classification(Task):
     ) -> Mixtures:
         """See :class:`~csg.tasks.task.Task`: each of at most MIXED images with another one of them."""
         first = rows.choose(choose_images(len(rows.images), limit=MIXED, seed=seed))
-        partners = choose_partners(len(first.images), seed=seed)
+        partners = choose_partners_by_class(predict_classes(first.logits), seed=seed)
         inputs = inference.prepare_input(read_whole_batch(images, first.images))
         mixed = torch.split(mix_images(inputs, inputs[partners]), config.train.evaluation_batch_size)
         return Mixtures(first, first.logits[partners], torch.cat([inference(batch).logits.cpu() for batch in mixed]))

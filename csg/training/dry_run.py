@@ -14,7 +14,7 @@ from csg.data.pair import IGNORED
 from csg.methods.method import Batch
 from csg.tasks import find_task
 from csg.training.loop import count_steps_per_epoch
-from csg.training.optimiser import compute_lr_factor
+from csg.training.optimiser import find_lr_factor
 from csg.training.run import Run
 from csg.training.step import Learner, make_learner
 
@@ -54,7 +54,7 @@ def plan_run(config: Config, *, images: int, classes: int, sources: int = 1) -> 
         steps_per_epoch=steps,
         total_steps=total,
         learning_rates={
-            step: config.optim.lr * compute_lr_factor(config.optim, step, total)
+            step: config.optim.lr * find_lr_factor(config, step, steps_per_epoch=steps)
             for step in _choose_steps(config, total)
         },
         groups=tuple(

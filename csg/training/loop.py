@@ -27,7 +27,7 @@ from csg.tasks.measurement import to_input
 from csg.training.averaging import make_averaging
 from csg.training.checkpoint import Checkpoint
 from csg.training.evaluation import measure_validation
-from csg.training.optimiser import compute_lr_factor
+from csg.training.optimiser import find_lr_factor
 from csg.training.step import Learner, make_learner
 from csg.training.unlabelled import UnlabelledScores
 
@@ -207,7 +207,7 @@ def fit(
         began = time.perf_counter()
         earlier = position.seconds
         for batch in training.load_batches():
-            factor = compute_lr_factor(config.optim, learner.steps, total)
+            factor = find_lr_factor(config, learner.steps, steps_per_epoch=training.steps_per_epoch)
             _, scalars = learner.step(batch, factor)
             position.step += 1
             training.averaging.after_step(batch, factor, step=position.step, steps_per_epoch=training.steps_per_epoch)
@@ -224,18 +224,19 @@ def fit(
             position.seconds = earlier + time.perf_counter() - began
         # No state is saved between here and the next position: a resumed run calls this once an epoch too.
         learner.method.after_epoch(learner.model)
-        metrics = measure_epoch(training, total)
+        metrics = measure_epoch(training)
         training.position = Position(epoch=position.epoch + 1, history=[*position.history, metrics])
         saved.save_if_due(training.get_state)  # an evaluation may take longer than many steps
         yield EpochReport(training.position.epoch, metrics)
 
 
-def measure_epoch(training: Training, total: int) -> dict[str, float]:
+def measure_epoch(training: Training) -> dict[str, float]:
     """Average the epoch's scalars and measure the validation streams."""
     config, learner, position = training.config, training.learner, training.position
     images = position.step * config.train.batch_size - position.skipped
     metrics = {f"train/{name}": value / position.step for name, value in position.sums.items()}
-    metrics["train/lr"] = config.optim.lr * compute_lr_factor(config.optim, learner.steps - 1, total)
+    factor = find_lr_factor(config, learner.steps - 1, steps_per_epoch=training.steps_per_epoch)
+    metrics["train/lr"] = config.optim.lr * factor
     metrics["train/seconds"] = position.seconds
     metrics["train/images_per_second"] = images / position.seconds
     if position.skipped:

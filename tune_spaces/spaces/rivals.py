@@ -34,14 +34,14 @@ ASG = Space(
 DRPC = Space(
     (
         Choice("method.randomisation", default=True, options=(True, False)),
-        Float("method.style_window", default=0.1, low=0.01, high=0.3, log=True),
+        Float("method.style_window", default=0.1, low=0.03, high=0.3, log=True),
         Float("method.consistency_weight", default=1.0, low=1e-2, high=1e2, log=True),
         *LEARNING_RATES,
     ),
     follows=True,
 )
 LOW_RANK = Space((Choice("method.rank", default=4, options=(1, 2, 4, 8, 16)), *LEARNING_RATES), follows=True)
-LP_FT = Space((Choice("method.probe_epochs", default=1, options=(1, 2)), *LEARNING_RATES), follows=True)
+LP_FT = Space((Choice("method.probe_epochs", default=1, options=(1, 2, 3)), *LEARNING_RATES), follows=True)
 MIRO = Space(
     (
         Float("method.weight", default=0.1, low=1e-3, high=10.0, log=True),

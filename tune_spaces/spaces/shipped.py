@@ -38,7 +38,8 @@ def find_space(name: str, *, method: str, data: DataConfig, averaging: str = "no
 
     Args:
         name: empty for the method's own space: the one of its name, for this pair or this task where there is one, or
-            the learning rates; with what is searched of the averaging around it, and the augmentation.
+            the learning rates; with what is searched of the averaging around it, and the augmentation (with its
+            strength, where that is PASTA).
         method: ``method.name``.
         data: names the pair.
         averaging: ``averaging.name``.
@@ -50,7 +51,8 @@ def find_space(name: str, *, method: str, data: DataConfig, averaging: str = "no
         own = (f"{method}_{data.name}", f"{method}_{data.task}", method, "learning_rates")
         space = next(SPACES[each] for each in own if each in SPACES)
         around = averaging_spaces.AVERAGINGS.get(averaging, ())
-        parameters = (*around, *space.parameters, csg_space.AUGMENTATION[data.task])
+        strengths = csg_space.PASTA if data.augmentation == "pasta" else ()
+        parameters = (*around, *space.parameters, csg_space.AUGMENTATION[data.task], *strengths)
         return dataclasses.replace(space, parameters=parameters)
     found = find_object(name, SPACES, Space, "--space")
     if not found.parameters:

@@ -9,6 +9,10 @@ transform of each channel, at m and n periods an image along its sides H and W,
 so that sigma is beta for the mean colour and alpha^k + beta at the highest frequency. The noise of channels is
 independent, and so is that of a frequency and its mirror image, of which the real part takes the mean, as in the
 authors' code. Values are clamped to those of an image.
+
+The authors train segmentation at alpha 3, k 2, beta 0.25, and CSG on VisDA-17 at 10, 1, 0.5. Departures: the noise is
+that of the square which is trained on, not of the whole image before it is cut out; and PASTA takes the place of other
+augmentations of appearance, where their runs of CSG on VisDA-17 have RandAugment beside it.
 """
 
 from __future__ import annotations

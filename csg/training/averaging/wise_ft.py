@@ -5,8 +5,9 @@ With theta_0 the starting weights, theta those of the last step and alpha the mi
     (1 - alpha) theta_0 + alpha theta
 
 theta_0 needs a head. The paper's comes from class names in words, and where there are none, from linear probing. Here a
-second head of the same draw trains beside the run, on the frozen starting encoder's features of the same batches, with
-the same optimiser and schedule; it changes nothing of the run. So alpha = 1 is the run itself, and alpha = 0 the probe.
+second head of the same draw trains beside the run, on the frozen starting encoder's features of the same images as
+they were augmented (not as a method such as DRPC restyles them), with the same optimiser and schedule; it changes
+nothing of the run. So alpha = 1 is the run itself, and alpha = 0 the probe.
 
 Departures: fine-tuning starts from the new head as drawn, not from the probe's, unless the method is ``lp_ft``, whose
 first epochs are the probe's. The head is the one of all rows, which for images has a hidden layer. Statistics of batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -84,6 +85,47 @@ def test_the_controller_learns_which_factor_lowers_the_loss() -> None:
         controller.observe(max(loss + 100, 0), 0.0)
     last = log_probabilities(controller.policy, controller._make_tensor(controller.state)).exp()[0]
     assert last.argmax() == len(FACTORS) - 1 and last.max() > 0.8
+
+
+def test_state_reward_baseline_and_update_are_the_equations_written_out() -> None:
+    """Three intervals of two steps: losses fall, and guidance rises by less."""
+    controller = RateController(("a", "b"), interval=2, lr=0.7, seed=0)
+    losses = [(2.0, 0.2), (1.6, 0.4), (1.2, 0.5), (1.0, 0.5), (0.9, 0.9), (0.7, 0.7)]
+    means = [(1.8, 0.3), (1.1, 0.5), (0.8, 0.8)]
+    baseline, policy, chosen = 0.0, torch.zeros(2, len(FACTORS), 5, dtype=torch.float64), None
+    state: list[float] = []
+    for interval, (task, guidance) in enumerate(means):
+        before = means[max(interval - 1, 0)]
+        for each in losses[2 * interval : 2 * interval + 2]:
+            controller.observe(*each)
+        if chosen is not None:
+            reward = sum(before) - (task + guidance)
+            for group, action in enumerate(chosen):
+                p = (policy[group] @ torch.tensor(state, dtype=torch.float64)).softmax(0)
+                for other in range(len(FACTORS)):
+                    step = 0.7 * (reward - baseline) * (float(other == action) - float(p[other]))
+                    policy[group, other] += step * torch.tensor(state, dtype=torch.float64)
+            baseline = 0.9 * baseline + 0.1 * reward
+        logs = [math.log(1 + value) for value in (task, before[0], guidance, before[1])]
+        state = [1.0, logs[0], logs[0] - logs[1], logs[2], logs[2] - logs[3]]
+        assert controller.state == pytest.approx(state, rel=1e-12)
+        assert controller.baseline == pytest.approx(baseline, rel=1e-12)
+        torch.testing.assert_close(controller.policy, policy, rtol=1e-10, atol=1e-14)
+        chosen = list(controller.chosen)
+    assert baseline == pytest.approx(0.9 * 0.1 * 0.5), "0.5 was won, and then nothing"
+
+
+def test_the_controller_is_shown_the_task_loss_and_the_weighted_guidance(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = rival("asg", method__distillation_weight=0.37)
+    seen: list[tuple[float, float]] = []
+    monkeypatch.setattr(RateController, "observe", lambda self, *losses: seen.append(losses))
+    with torch.no_grad():
+        for parameter in it.model.encoder.parameters():
+            parameter.mul_(1.2)
+    _, scalars = it.step(doubles(), 1.0)
+    assert scalars["loss_distillation"] > 1e-6
+    ((task, guidance),) = seen
+    assert task == scalars["loss_task"] and guidance == pytest.approx(0.37 * scalars["loss_distillation"], rel=1e-12)
 
 
 @settings(deadline=None, max_examples=20)

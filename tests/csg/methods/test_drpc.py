@@ -167,6 +167,21 @@ def test_styles_come_from_other_images_of_the_batch() -> None:
     assert (taken != torch.arange(6)).all()
 
 
+def test_each_image_takes_over_the_frequencies_within_the_window_that_was_drawn_for_it() -> None:
+    it = drpc(method__consistency_weight=0.0, method__style_window=0.25)
+    assert isinstance(it.method, Drpc)
+    batch = images_of(it)
+    styled = prepare(it, batch).query
+    pixels = pictures(6, 32, 32, contrast=100)
+    drawn = [it.method._draw(0, index, 5) for index in batch.indices.tolist()]
+    radii = [int(windows[0] * 32) for windows, _ in drawn]
+    assert len(set(radii)) > 2 and max(radii) < 8
+    for image, (radius, (_, (partner,))) in enumerate(zip(radii, drawn, strict=True)):
+        style = compute_low_amplitudes(pixels[[(image + 1 + partner) % 6]], 8)
+        expected = with_low_amplitudes(pixels[[image]], style, torch.tensor([radius]))
+        torch.testing.assert_close(styled[[image]], it.model.encoder.normalise(expected), rtol=0, atol=1e-9)
+
+
 def test_each_half_works_alone() -> None:
     randomisation = drpc(method__consistency_weight=0.0)
     batch = images_of(randomisation)

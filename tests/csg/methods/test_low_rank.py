@@ -21,9 +21,10 @@ from tests.made_up_pair import TINY
 from tests.rivals import doubles, rival
 
 
-def low_rank(sources: int = 3) -> tuple[Learner, LowRank]:
+def low_rank(sources: int = 3, **more: object) -> tuple[Learner, LowRank]:
     flat = {name: value for name, value in TINY.items() if not name.startswith("method.")}
-    config = build_config({**flat, "method.name": "low_rank", "train.precision": "float64"})
+    settings = {name.replace("__", "."): value for name, value in more.items()}
+    config = build_config({**flat, "method.name": "low_rank", "train.precision": "float64", **settings})
     it = make_learner(config, classes=3, sources=sources)
     assert isinstance(it.method, LowRank)
     return it, it.method
@@ -104,6 +105,22 @@ def test_it_starts_as_source_only_and_then_each_domain_goes_its_way() -> None:
         own = it.model(images.query).logits
     torch.testing.assert_close(measured, shared)
     assert not torch.allclose(own, shared)
+
+
+def test_a_layers_domains_learn_at_the_rate_of_its_shared_weights() -> None:
+    it, method = low_rank(optim__backbone_lr_factor=0.1)
+    rates = {id(each): group["lr_factor"] for group in it.optimiser.param_groups for each in group["params"]}
+    for name, branch in method.branches.items():
+        assert {rates[id(each)] for each in branch.parameters()} == {0.1 if name.startswith("encoder") else 1.0}
+
+
+def test_a_domains_part_moves_as_fast_as_the_shared_one() -> None:
+    """By the gradient G of W, D_s first moves by U_out U_out^T G U_in^T U_in |u_s|^2, of factors of length one."""
+    torch.manual_seed(0)
+    branch = LowRankBranch(nn.Conv2d(64, 96, 3), sources=3, rank=4)
+    outwards, inwards = branch.outwards.detach(), branch.inwards.detach().flatten(1)
+    assert outwards.norm(dim=0) == pytest.approx([1] * 4, rel=0.25)
+    assert inwards.norm(dim=1) == pytest.approx([1] * 4, rel=0.25)
 
 
 def test_one_source_is_refused() -> None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from csg.config import OptimConfig
-from csg.training.optimiser import PublishedSGD, compute_lr_factor, set_lr
+from csg.parsing import build_config
+from csg.training.optimiser import PublishedSGD, compute_lr_factor, find_lr_factor, set_lr
 from tests.csg.methods.test_methods import learner
 
 
@@ -50,6 +51,21 @@ def test_layer_decay_slows_each_stage_more_than_the_next() -> None:
     assert factors.pop("head") == factors.pop("method") == 1.0
     decayed = {"stem": 0.4 / 32, "stage1": 0.4 / 16, "stage2": 0.4 / 8, "stage3": 0.4 / 4, "stage4": 0.4 / 2}
     assert factors == pytest.approx(decayed)
+
+
+def test_probing_has_a_schedule_of_its_own_without_a_warm_up() -> None:
+    """3 epochs of 10 steps, the first of them probing, against the equation over either part."""
+    optim = {"optim.warmup_steps": 5, "optim.poly_power": 2.0, "train.epochs": 3}
+    probed, plain = (build_config({"method.name": name, **optim}) for name in ("lp_ft", "source_only"))
+    factors = [find_lr_factor(probed, step, steps_per_epoch=10) for step in range(30)]
+    assert factors[:10] == pytest.approx([(1 - t / 10) ** 2 for t in range(10)], rel=1e-12)
+    warm_up = [min(0.01 + 0.99 * (t / 5) ** 2, 1) for t in range(20)]
+    assert factors[10:] == pytest.approx([warm_up[t] * (1 - t / 20) ** 2 for t in range(20)], rel=1e-12)
+    assert [find_lr_factor(plain, step, steps_per_epoch=10) for step in (0, 7, 29)] == [
+        compute_lr_factor(plain.optim, step, 30) for step in (0, 7, 29)
+    ]
+    alone = build_config({"method.name": "lp_ft", "method.probe_epochs": 5, **optim})
+    assert find_lr_factor(alone, 29, steps_per_epoch=10) == pytest.approx((1 / 30) ** 2), "no phase follows"
 
 
 def test_a_constant_schedule_and_no_warm_up() -> None:
