@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.figures import style
 from analysis.inference.rank_correlation import INTERVAL_FROM, RankCorrelation, rank_correlation
 from analysis.runs.comparable import NoDataError, keep_comparable, keep_distinct
-from analysis.runs.metrics import E0_METRIC, get_task, has_metrics
+from analysis.runs.metrics import E0_METRIC, get_configuration, get_task, has_metrics
 from analysis.runs.names import name_method
 from csg.messages.wording import pluralize
 from csg.tracking import TrackedRun
@@ -68,8 +68,8 @@ def draw_diversity_accuracy(runs: Sequence[TrackedRun], *, mix: Collection[str] 
     sentences += [f"{pluralize(lone, 'run')} of encoders with fewer than {FEWEST} left out."] if lone else []
     caption = (
         f"{len(drawn):,} distinct finished runs of all settings and seeds{data}. Above: "
-        f"Spearman's rho and its 95 % bootstrap interval (from {INTERVAL_FROM} runs on); it takes runs as independent, "
-        f"which seeds of one setting are not. {LITERAL} {' '.join(sentences)}{chosen.note}"
+        f"Spearman's rho and its 95 % bootstrap interval over configurations, whose seeds are drawn together (from "
+        f"{INTERVAL_FROM} on). {LITERAL} {' '.join(sentences)}{chosen.note}"
     )
     style.set_caption(figure, caption)
     figure.runs = drawn
@@ -93,7 +93,8 @@ def _collect_legend(panels: Sequence[Axes]) -> tuple[list[Artist], list[str]]:
 def correlate_with_real(runs: Sequence[TrackedRun], metric: str) -> RankCorrelation:
     """Correlate a metric with the real score over runs that have both."""
     real = get_task(runs).real_score
-    return rank_correlation([run.metrics[metric] for run in runs], [run.metrics[real] for run in runs])
+    values, outcomes = ([run.metrics[name] for run in runs] for name in (metric, real))
+    return rank_correlation(values, outcomes, groups=[get_configuration(run) for run in runs])
 
 
 def format_rho(found: RankCorrelation) -> str:
@@ -116,7 +117,8 @@ def judge_thesis(found: RankCorrelation, score: str = "mean class accuracy") -> 
     if found.rho is None:
         return f"Whether {thesis} cannot be said: {found.reason}."
     if found.shown_interval is None:
-        return f"{found.n} runs are too few to say whether {thesis} (p = {found.rho_p:.2g})."
+        few = f"{pluralize(found.n, 'run')} of {pluralize(found.groups, 'configuration')} are too few"
+        return f"{few} to say whether {thesis} (p = {found.rho_p:.2g} if all were independent)."
     if found.shown_interval.high < 0:
         return f"Over these runs {thesis}: the interval of rho lies below 0."
     if found.shown_interval.low > 0:

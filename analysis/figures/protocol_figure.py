@@ -12,7 +12,14 @@ from analysis.figures import style
 from analysis.figures.diversity_accuracy import correlate_with_real, format_rho
 from analysis.inference.rank_correlation import INTERVAL_FROM, RankCorrelation, rho_lead
 from analysis.runs.comparable import NoDataError, keep_comparable, keep_distinct
-from analysis.runs.metrics import Selector, find_measured_selectors, get_task, has_metrics, make_selectors
+from analysis.runs.metrics import (
+    Selector,
+    find_measured_selectors,
+    get_configuration,
+    get_task,
+    has_metrics,
+    make_selectors,
+)
 from analysis.runs.names import NO_LABELS, name_metric, name_selector
 from csg.messages.wording import pluralize
 from csg.tracking import TrackedRun
@@ -52,8 +59,9 @@ def draw_protocols(runs: Sequence[TrackedRun], *, mix: Collection[str] = ()) -> 
     caption = (
         f"Above: {pluralize(len(chosen.runs), 'distinct finished run')}, score: {task.score_words} on the protocol's "
         "stream, or a validator's on its images. "
-        f"Below: Spearman's rho of score and real {task.score_words} on target/test, 95 % bootstrap intervals (from "
-        f"{INTERVAL_FROM} runs on). {describe_best_selector(scored, found)}{chosen.note}"
+        f"Below: Spearman's rho of score and real {task.score_words} on target/test, 95 % bootstrap intervals over "
+        f"configurations, whose seeds are drawn together (from {INTERVAL_FROM} on). "
+        f"{describe_best_selector(scored, found)}{chosen.note}"
     )
     style.set_caption(figure, caption)
     figure.runs = chosen.runs
@@ -76,20 +84,22 @@ def describe_best_selector(scored: Mapping[str, Sequence[TrackedRun]], found: Ma
     for other in rhos:
         having = {run.run_id for run in scored[other]}
         both = [run for run in scored[best] if run.run_id in having]
-        if other == best or len(both) < INTERVAL_FROM:
+        groups = [get_configuration(run) for run in both]
+        if other == best or len(set(groups)) < INTERVAL_FROM:
             continue
         task = get_task(both)
         metrics = [make_selectors(task)[name].metric for name in (best, other)]
         first, second = ([run.metrics[metric] for run in both] for metric in metrics)
-        lead, interval = rho_lead(first, second, [run.metrics[task.real_score] for run in both])
+        lead, interval = rho_lead(first, second, [run.metrics[task.real_score] for run in both], groups=groups)
         said = f"over {_name_score(other)} {lead:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
         (leads if interval.low > 0 else unsure).append(said)
     if not leads and not unsure:
-        return f"Largest rho without labels: {_name_score(best)}; too few runs to say by how much."
+        return f"Largest rho without labels: {_name_score(best)}; too few configurations to say by how much."
     told = [", ".join(leads)] if leads else []
     told += ["not distinguishable " + ", ".join(unsure)] if unsure else []
     return (
-        f"Largest rho without labels: {_name_score(best)}. Its lead (the same runs drawn for both): {'; '.join(told)}."
+        f"Largest rho without labels: {_name_score(best)}. Its lead (the same runs drawn for both; not corrected for "
+        f"having been found the largest): {'; '.join(told)}."
     )
 
 

@@ -6,7 +6,7 @@ the spread over seeds; see ``analysis.inference.t_tests`` for that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +119,19 @@ def resample(n: int, resamples: int, statistic: Callable[[Ints], Floats]) -> Flo
         drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
         blocks.append(statistic(np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)))
     return np.concatenate(blocks)
+
+
+def resample_groups(groups: Sequence[Hashable], resamples: int, statistic: Callable[[Ints], Floats]) -> Floats:
+    """Draw groups of points with replacement, as many as there are; like :func:`resample`, of whole groups.
+
+    Args:
+        groups: the group of each of n points, which are drawn together.
+        resamples: the number of draws.
+        statistic: see :func:`resample`.
+    """
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    places = np.array([numbers[group] for group in groups])
+    return resample(len(numbers), resamples, lambda counts: statistic(counts[:, places]))
 
 
 def percentile_interval(draws: Floats) -> Interval:

@@ -1,24 +1,24 @@
-"""Rank correlations of two figures of the same runs, with percentile bootstrap intervals over the runs."""
+"""Rank correlations of two figures of the same runs, with percentile bootstrap intervals over groups of runs."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from scipy.stats import kendalltau, rankdata, spearmanr
 
-from analysis.inference.bootstrap import RESAMPLES, Floats, Ints, percentile_interval, resample
+from analysis.inference.bootstrap import RESAMPLES, Floats, Ints, percentile_interval, resample_groups
 from analysis.inference.t_tests import Interval, check_finite
 from csg.messages.wording import pluralize
 
 EXACT: Final = 8
 """Points up to which the p-value of a rank correlation comes from all permutations (8! = 40,320)."""
 INTERVAL_FROM: Final = 7
-"""Points from which on the interval of a rank correlation has its nominal coverage."""
+"""Groups of points from which on the interval of a rank correlation is shown."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,35 @@ class RankCorrelation:
     tau: float | None = None
     """Kendall's tau-b, which corrects for ties."""
     rho_interval: Interval | None = None
-    """Percentile interval of rho over resampled points, those left out whose x or y are all equal."""
+    """Percentile interval of rho over resampled groups, samples left out whose x or y are all equal."""
+    groups: int = 0
+    """How many groups of points were resampled."""
     reason: str = ""
 
     @property
     def shown_interval(self) -> Interval | None:
-        """The interval of rho, or None if there are too few points for it."""
-        return self.rho_interval if self.n >= INTERVAL_FROM else None
+        """The interval of rho, or None if there are too few groups for it."""
+        return self.rho_interval if self.groups >= INTERVAL_FROM else None
 
 
-def rank_correlation(x: Sequence[float], y: Sequence[float], *, resamples: int = RESAMPLES) -> RankCorrelation:
+def rank_correlation(
+    x: Sequence[float],
+    y: Sequence[float],
+    *,
+    groups: Sequence[Hashable] | None = None,
+    resamples: int = RESAMPLES,
+) -> RankCorrelation:
     """Correlate the ranks of two figures of the same runs, by Spearman's rho and Kendall's tau-b.
 
-    There is no answer below 3 points, or if all x or all y are equal. The interval is reliable from 7 points on: it
-    covered 93 to 99 % of simulated normal samples there, and as few as 34 % at 3 to 6 points.
+    There is no answer below 3 points, or if all x or all y are equal. The interval is reliable from 7 independent
+    points on: it covered 93 to 99 % of simulated normal samples there, and as few as 34 % at 3 to 6 points.
+
+    Args:
+        x: (n,) the one figure.
+        y: (n,) the other.
+        groups: (n,) of points that are drawn together, such as the seeds of one configuration, which resemble each
+            other; unset, each is drawn alone. The p-value takes all points as independent.
+        resamples: bootstrap samples of the groups.
 
     Raises:
         ValueError: different lengths, or a value that is not finite.
@@ -62,17 +77,25 @@ def rank_correlation(x: Sequence[float], y: Sequence[float], *, resamples: int =
             return RankCorrelation(n, reason=f"all {n} values of {name} are equal")
     rho, tau = spearmanr(first, second), kendalltau(first, second)
     p = float(rho.pvalue) if n > EXACT else _compute_exact_p(first, second)
-    draws = resample(n, resamples, lambda counts: _weighted_rho(counts, first, second))[:, 0]
+    drawn_together = range(n) if groups is None else groups
+    draws = resample_groups(drawn_together, resamples, lambda counts: _weighted_rho(counts, first, second))[:, 0]
     defined = draws[np.isfinite(draws)]
     interval = percentile_interval(defined) if len(defined) else None
-    return RankCorrelation(n, float(rho.statistic), p, float(tau.statistic), interval)
+    return RankCorrelation(n, float(rho.statistic), p, float(tau.statistic), interval, len(set(drawn_together)))
 
 
-def rho_lead(first: Sequence[float], second: Sequence[float], outcomes: Sequence[float]) -> tuple[float, Interval]:
+def rho_lead(
+    first: Sequence[float],
+    second: Sequence[float],
+    outcomes: Sequence[float],
+    *,
+    groups: Sequence[Hashable] | None = None,
+) -> tuple[float, Interval]:
     """Return by how much Spearman's rho of ``first`` and ``outcomes`` exceeds that of ``second``, with its interval.
 
     All three are (n,), of the same runs. The percentile bootstrap draws the runs, because two scores of one run are far
-    from independent. Resamples in which a rho is undefined (all values equal) are left out.
+    from independent, and those of one of ``groups`` together. Resamples in which a rho is undefined (all values equal)
+    are left out.
 
     Raises:
         ValueError: a rho is undefined on the runs themselves.
@@ -88,7 +111,7 @@ def rho_lead(first: Sequence[float], second: Sequence[float], outcomes: Sequence
         raise ValueError(
             "Expected scores and outcomes that differ, found all values equal: there is no rank to compare."
         )
-    draws = resample(n, RESAMPLES, lead)[:, 0]
+    draws = resample_groups(range(n) if groups is None else groups, RESAMPLES, lead)[:, 0]
     return seen, percentile_interval(draws[np.isfinite(draws)])
 
 

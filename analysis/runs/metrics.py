@@ -33,6 +33,11 @@ def get_task(runs: Iterable[TrackedRun]) -> Task:
     return TASKS[next(filter(None, map(get_task_name, runs)), "classification")]
 
 
+def get_configuration(run: TrackedRun) -> str:
+    """Return what a run shares with those of the same settings under other seeds."""
+    return run.tags.get(Tag.CONFIG_ID, run.run_id)
+
+
 def has_metrics(run: TrackedRun, *names: str) -> bool:
     """Return whether a run has a finite value of each metric."""
     return all(math.isfinite(run.metrics.get(name, math.nan)) for name in names)

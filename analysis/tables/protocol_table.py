@@ -8,7 +8,7 @@ from typing import Final
 from analysis.inference.rank_correlation import INTERVAL_FROM, rank_correlation
 from analysis.inference.regret import estimate_regret
 from analysis.runs.comparable import keep_comparable, keep_distinct
-from analysis.runs.metrics import Selector, find_measured_selectors, get_task, has_metrics
+from analysis.runs.metrics import Selector, find_measured_selectors, get_configuration, get_task, has_metrics
 from analysis.runs.names import name_selector
 from analysis.tables.table import MISSING, Entry, Table, arrange_cells
 from csg.messages.wording import pluralize
@@ -29,12 +29,14 @@ def make_protocol_table(runs: Iterable[TrackedRun], *, mix: Collection[str] = ()
     compared = keep_comparable(keep_distinct(runs), mix=mix)
     task = get_task(compared.runs)
     count = pluralize(len(compared.runs), "distinct finished run")
+    configurations = pluralize(len(set(map(get_configuration, compared.runs))), "configuration")
     caption = (
-        f"Over {count} of all methods and seeds, and over those of CSG alone. Selected by: {task.score_words} on the "
-        f"protocol's stream, or under unlabelled a validator's score. Rho: Spearman's rank correlation of score and "
-        f"real {task.score_words} on target/test, its 95 % bootstrap interval from {INTERVAL_FROM} runs on; tau-b: "
-        "Kendall's. Chosen: the run that the selector would choose; regret: what the best run has more, in points, "
-        f"with its 95 % bootstrap interval over runs.{compared.note}"
+        f"Over {count} of all methods and seeds ({configurations}), and over those of CSG alone. Selected by: "
+        f"{task.score_words} on the protocol's stream, or under unlabelled a validator's score. Rho: Spearman's rank "
+        f"correlation of score and real {task.score_words} on target/test; tau-b: Kendall's. Chosen: the run that the "
+        "selector would choose; regret: what the best run that has its score has more, in points. Intervals are 95 % "
+        f"bootstrap intervals over configurations, whose seeds are drawn together, from {INTERVAL_FROM} on; that of a "
+        f"regret covers less than it says, since no sample has a better run than the best one seen.{compared.note}"
     )
     selectors = find_measured_selectors(task, compared.runs)
     rows = {name_selector(name): _make_entries(selector, compared.runs, task) for name, selector in selectors.items()}
@@ -56,14 +58,16 @@ def _compare(selector: Selector, runs: Sequence[TrackedRun], task: Task) -> list
         return [Entry("0"), *[Entry(MISSING)] * 5]
     scores = {run.run_id: run.metrics[selector.metric] for run in runs}
     real = {run.run_id: run.metrics[task.real_score] for run in runs}
-    found = rank_correlation(list(scores.values()), list(real.values()))
+    groups = [get_configuration(run) for run in runs]
+    found = rank_correlation(list(scores.values()), list(real.values()), groups=groups)
     rho = MISSING if found.rho is None else f"{found.rho:.2f}"
     if found.rho is not None and found.shown_interval is not None:
         rho += f" [{found.shown_interval.low:.2f}, {found.shown_interval.high:.2f}]"
     chosen = max(scores, key=lambda run_id: scores[run_id])
-    lost, interval = estimate_regret(list(scores.values()), [100 * value for value in real.values()])
+    outcomes = [100 * value for value in real.values()]
+    lost, interval = estimate_regret(list(scores.values()), outcomes, groups=groups)
     regret = f"{lost:.1f}"
-    if len(runs) >= INTERVAL_FROM:
+    if len(set(groups)) >= INTERVAL_FROM:
         regret += f" [{interval.low:.1f}, {interval.high:.1f}]"
     return [
         Entry(str(len(runs))),

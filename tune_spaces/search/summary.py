@@ -235,7 +235,8 @@ def show_other_choices(search: Search, outcome: Outcome, console: Console) -> No
     console.print()
     console.print(
         f"Of the {pluralize(len(runs), 'finished trial')}, other scores without labels would have chosen (real "
-        f"{task.headline_words}, one seed; cost: what the chosen trial has more, in points):"
+        f"{task.headline_words}, one seed; cost: what the chosen trial has more, in points). Whoever chooses a score "
+        "by this list has looked at the labels:"
     )
     for run_id, names in sorted(choices.items(), key=lambda item: -by_id[item[0]].metrics[metric]):
         run = by_id[run_id]

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from scipy.special import stdtrit
+from scipy.special import nctdtr, stdtrit
 
 from analysis.inference.t_tests import ALPHA, PairedDifference, holm, paired_difference
 from csg.messages.wording import pluralize
 
+POWER: Final = 0.8
+"""Probability with which the seeds that are asked for would tell a difference, if it is as large as it seems."""
 MOST_SEEDS: Final = 1000
 """Seeds beyond which nobody would go to tell two configurations apart."""
 
@@ -85,21 +87,26 @@ def _advise(difference: PairedDifference, name: str, alpha: float) -> str:
     needed = count_seeds(difference.mean, difference.sd, alpha)
     if needed is None:
         return f"It cannot be told from {name}: at this spread more than {MOST_SEEDS:,} seeds would be needed."
-    return f"To tell it from {name}, at this difference and spread, takes about {needed} seeds: --seeds {needed}."
+    return (
+        f"To tell it from {name} four times in five, if difference and spread are these, takes about {needed} seeds: "
+        f"--seeds {needed}."
+    )
 
 
 def count_seeds(mean: float, sd: float, alpha: float = ALPHA) -> int | None:
-    """Return the fewest seeds at which a paired t interval of this mean and spread leaves out zero.
+    """Return the fewest seeds at which a paired t test finds a true difference with probability ``POWER``.
 
     Args:
-        mean: mean difference, not zero.
-        sd: sample standard deviation of the differences.
-        alpha: 1 less the interval's confidence.
+        mean: true mean difference, not zero.
+        sd: true standard deviation of the differences.
+        alpha: level of the two-sided test.
 
     Returns:
         At least 2; None beyond MOST_SEEDS.
     """
     for n in range(2, MOST_SEEDS + 1):
-        if float(stdtrit(n - 1, 1 - alpha / 2)) * sd / math.sqrt(n) < abs(mean):
+        bound, centre = float(stdtrit(n - 1, 1 - alpha / 2)), abs(mean) / sd * math.sqrt(n)
+        missed = float(nctdtr(n - 1, centre, bound))
+        if missed <= 1 - POWER or math.isnan(missed):  # NaN far beyond the bound
             return n
     return None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from analysis.inference.rank_correlation import INTERVAL_FROM, rank_correlation
 from analysis.runs.comparable import keep_comparable_with
-from analysis.runs.metrics import has_metrics
+from analysis.runs.metrics import get_configuration, has_metrics
 from csg.messages.console import Console
 from csg.messages.wording import pluralize
 from csg.tasks import find_task
@@ -45,14 +45,17 @@ def describe_worth(search: Search, trials: Sequence[TrackedRun], runs: Sequence[
     measured = [run for run in compared if has_metrics(run, metric, task.real_score)]
     real = f"real {task.score_words}"
     found = rank_correlation(
-        [run.metrics[metric] for run in measured], [run.metrics[task.real_score] for run in measured]
+        [run.metrics[metric] for run in measured],
+        [run.metrics[task.real_score] for run in measured],
+        groups=[get_configuration(run) for run in measured],
     )
     interval = found.shown_interval
     if found.rho is None or interval is None:
-        why = found.reason or f"{pluralize(len(measured), 'finished run')}, and it takes {INTERVAL_FROM}"
+        why = found.reason or f"runs of {pluralize(found.groups, 'configuration')}, and it takes {INTERVAL_FROM}"
         return f"What {describe_score(search.config)} says of {real} is not known on these data yet: {why}."
     return (
-        f"Over {pluralize(len(measured), 'comparable finished run')} on record, {describe_score(search.config)} "
+        f"Over {pluralize(len(measured), 'comparable finished run')} on record "
+        f"({pluralize(found.groups, 'configuration')}), {describe_score(search.config)} "
         f"has a rank correlation of {found.rho:.2f} [{interval.low:.2f}, {interval.high:.2f}] with {real} "
         "(1 ranks them alike, 0 says nothing of it)."
     )

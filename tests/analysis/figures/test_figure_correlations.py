@@ -44,20 +44,20 @@ def test_energy_and_accuracy_carry_spearmans_rho_over_distinct_comparable_runs(
     ("found", "says"),
     [
         (
-            RankCorrelation(20, -0.5, 0.02, rho_interval=Interval(-0.8, -0.1)),
+            RankCorrelation(20, -0.5, 0.02, rho_interval=Interval(-0.8, -0.1), groups=20),
             "Over these runs more diverse features (lower E_0) have a higher mean class accuracy",
         ),
         (
-            RankCorrelation(20, 0.5, 0.02, rho_interval=Interval(0.1, 0.8)),
+            RankCorrelation(20, 0.5, 0.02, rho_interval=Interval(0.1, 0.8), groups=20),
             "Over these runs more diverse features (lower E_0) have a lower mean class accuracy",
         ),
         (
-            RankCorrelation(20, -0.2, 0.4, rho_interval=Interval(-0.6, 0.3)),
+            RankCorrelation(20, -0.2, 0.4, rho_interval=Interval(-0.6, 0.3), groups=20),
             "These runs do not show that more diverse features",
         ),
         (
-            RankCorrelation(6, -0.9, 0.03, rho_interval=Interval(-1, -0.4)),
-            "6 runs are too few to say whether more diverse features (lower E_0) have a higher",
+            RankCorrelation(18, -0.9, 0.03, rho_interval=Interval(-1, -0.4), groups=6),
+            "18 runs of 6 configurations are too few to say whether more diverse features (lower E_0) have a higher",
         ),
         (RankCorrelation(4, reason="all 4 values of x are equal"), "cannot be said: all 4 values of x are equal."),
     ],
@@ -140,7 +140,7 @@ def test_protocols_carry_their_rhos_and_the_best_is_named_by_rule(table: RunTabl
     assert "Largest rho without labels: s" in words(figures["selection_protocols"]), "of source and shifted, not oracle"
     assert panels[-1].get_xlabel() == "rank correlation rho with real mean class accuracy", "what is correlated"
     few = dict.fromkeys(streams, finished[:5])
-    assert "too few runs to say by how much" in describe_best_selector(
+    assert "too few configurations to say by how much" in describe_best_selector(
         few, {name: RankCorrelation(5, 0.5) for name in few}
     )
     same = {"source": finished, "shifted": finished}

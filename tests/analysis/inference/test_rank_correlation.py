@@ -53,6 +53,31 @@ def test_interval_of_rho_is_that_of_ranking_each_resample() -> None:
     assert (found.rho_interval.low, found.rho_interval.high) == pytest.approx((low, high), abs=0.03)
 
 
+def test_the_interval_covers_a_correlation_of_configurations_whose_seeds_resemble_each_other() -> None:
+    """12 configurations of 8 seeds each, drawn 300 times: seed by seed the interval is far too short."""
+    rng = np.random.default_rng(0)
+    # Both figures are a configuration's own, with a correlation of 0.7, and a little noise of each seed.
+    truth = 6 / math.pi * math.asin(0.7 / (1 + 0.1**2) / 2)  # Spearman's rho of normal figures
+    covered = {"together": 0, "apart": 0}
+    groups = np.repeat(np.arange(12), 8)
+    for _ in range(300):
+        own = rng.normal(size=(12, 1))
+        figures = [own, 0.7 * own + math.sqrt(1 - 0.7**2) * rng.normal(size=(12, 1))]
+        x, y = ((each + 0.1 * rng.normal(size=(12, 8))).ravel().tolist() for each in figures)
+        for name, drawn in (("together", groups.tolist()), ("apart", None)):
+            found = rank_correlation(x, y, groups=drawn, resamples=200)
+            assert found.rho_interval is not None
+            covered[name] += found.rho_interval.low <= truth <= found.rho_interval.high
+    assert found.groups == 96
+    assert covered["together"] >= 0.85 * 300 and covered["apart"] <= 0.6 * 300
+
+
+def test_few_groups_show_no_interval() -> None:
+    x, y = correlated(30)
+    assert rank_correlation(x, y, groups=[n % 6 for n in range(30)]).shown_interval is None
+    assert rank_correlation(x, y, groups=[n % 7 for n in range(30)]).shown_interval is not None
+
+
 def test_resamples_without_an_answer_are_left_out() -> None:
     # Of a third of them, all are from the first three points, or all the last: (3 / 4) ** 4 + (1 / 4) ** 4 = 32 %.
     found = rank_correlation([0, 0, 0, 1], [1, 2, 3, 4], resamples=4000)

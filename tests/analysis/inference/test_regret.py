@@ -17,6 +17,15 @@ def test_the_cost_is_what_the_best_has_more_than_the_chosen() -> None:
     assert interval.high == 10.0
 
 
+def test_runs_of_a_group_are_drawn_together() -> None:
+    """Two groups: a sample is one of them, or both; each alone loses nothing, both lose 10."""
+    scores, outcomes = [0.9, 0.9, 0.1, 0.1], [60.0, 60.0, 70.0, 70.0]
+    apart, (lost, interval) = (estimate_regret(scores, outcomes, groups=each) for each in (None, "aabb"))
+    assert lost == apart[0] == interval.high == 10 and interval.low == 0
+    alone = estimate_regret(scores, outcomes, groups="aaaa")[1]
+    assert (alone.low, alone.high) == (10, 10), "there is one sample"
+
+
 def test_of_equal_scores_the_first_is_chosen() -> None:
     assert estimate_regret([0.5, 0.5], [1.0, 3.0])[0] == 2.0
 

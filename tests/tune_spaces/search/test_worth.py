@@ -34,13 +34,13 @@ def say_worth(scores: list[float], protocol: str, real: list[float] | None = Non
 def test_a_score_is_said_to_rank_runs_as_it_does(scores: list[float], rho: str) -> None:
     for protocol, name in (("source", "source/val"), ("shifted", "source/shifted"), ("unlabelled", "class_ami")):
         said = say_worth(scores, protocol)
-        assert said.startswith("Over 8 comparable finished runs on record, ") and name in said
+        assert said.startswith("Over 8 comparable finished runs on record (8 configurations), ") and name in said
         assert f"has a rank correlation of {rho}" in said
 
 
 def test_where_few_runs_or_no_difference_can_tell_that_is_said() -> None:
     few, equal = say_worth([0.1, 0.3, 0.2], "source"), say_worth([0.5] * 9, "source")
-    assert few.endswith("is not known on these data yet: 3 finished runs, and it takes 7.")
+    assert few.endswith("is not known on these data yet: runs of 3 configurations, and it takes 7.")
     assert equal.endswith("is not known on these data yet: all 9 values of x are equal.")
 
 
