@@ -105,17 +105,18 @@ def mean_iou_bootstrap(confusions: ArrayLike) -> ImageBootstrap:
     return ImageBootstrap(value, percentile_interval(resample(images, RESAMPLES, mean_iou)), images)
 
 
-def resample(n: int, resamples: int, statistic: Callable[[Ints], Floats]) -> Floats:
+def resample(n: int, resamples: int, statistic: Callable[[Ints], Floats], *, width: int = 0) -> Floats:
     """Draw ``n`` points with replacement, ``resamples`` times, and return the statistic of each draw.
 
     Args:
         n: the number of points.
         resamples: the number of draws.
         statistic: maps how often each point is drawn, (resamples of a block, n), to (resamples of the block, figures).
+        width: numbers a resample that the statistic works on, where that is more than n.
     """
     rng = np.random.default_rng(0)
     blocks = []
-    for size in _divide_into_blocks(resamples, n):
+    for size in _divide_into_blocks(resamples, max(n, width)):
         drawn = rng.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
         blocks.append(statistic(np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)))
     return np.concatenate(blocks)
@@ -131,7 +132,7 @@ def resample_groups(groups: Sequence[Hashable], resamples: int, statistic: Calla
     """
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     places = np.array([numbers[group] for group in groups])
-    return resample(len(numbers), resamples, lambda counts: statistic(counts[:, places]))
+    return resample(len(numbers), resamples, lambda counts: statistic(counts[:, places]), width=len(places))
 
 
 def percentile_interval(draws: Floats) -> Interval:

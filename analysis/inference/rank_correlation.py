@@ -130,7 +130,7 @@ def _compute_exact_p(x: Floats, y: Floats) -> float:
 
 def _weighted_rho(counts: Ints, x: Floats, y: Floats) -> Floats:
     """Return Spearman's rho of resamples that hold each point ``counts`` (resamples, n) times; NaN where undefined."""
-    n = len(x)
+    n = counts.sum(axis=1, keepdims=True)  # differs between resamples where groups differ in size
     ranks_x, ranks_y = (_weighted_ranks(counts, values) - (n + 1) / 2 for values in (x, y))
     product = np.einsum("ri,ri,ri->r", counts, ranks_x, ranks_y)
     squares = [np.einsum("ri,ri,ri->r", counts, ranks, ranks) for ranks in (ranks_x, ranks_y)]

@@ -125,9 +125,9 @@ class OptimConfig(Section):
     """SGD's lr multiplies the gradient before it enters the momentum buffer (v = m v + lr g; p -= v), as published;
     False is torch's form (v = m v + g; p -= lr v)."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 5e-4
-    """Weight decay on every trainable tensor."""
+    """Weight decay on every trainable tensor but those that a method keeps out of it (MIRO's variances)."""
     schedule: Literal["warmup_poly", "constant"] = "warmup_poly"
-    """lr(t) = lr * min(0.01 + 0.99 (t / warmup_steps)^2, 1) * (1 - t / T)^poly_power, or lr."""
+    """lr(t) = lr * min(0.01 + 0.99 (t / warmup_steps)^2, 1) * (1 - t / T)^poly_power, or lr; of lp_ft in each phase."""
     warmup_steps: Annotated[int, Field(ge=0)] = 20
     """Iterations of warm-up (100 as published, for runs of 140,000 iterations)."""
     poly_power: Annotated[float, Field(ge=0, le=10)] = 0.9

@@ -9,7 +9,8 @@ A layer's domains' parts learn at the rate of its shared part.
 
 Departures: the shared part starts as the pretrained weights and is not itself decomposed, and the domains' parts start
 at zero, where the paper decomposes networks that it has trained for each domain; the rank is a setting, the same for
-all layers. Convolutions with groups, which are of low rank as they are, and norms are shared alone.
+all layers. Convolutions with groups, which are of low rank as they are, norms, and layers that are frozen or make their
+weights anew for each step are shared alone.
 """
 
 from __future__ import annotations
@@ -76,13 +77,13 @@ class LowRank(Method):
                 "EfficientNet, or another method"
             )
         for name, layer in list_layers(model).items():
-            if layer is not old_head:
+            weight = layer.weight
+            if layer is not old_head and isinstance(weight, nn.Parameter) and weight.requires_grad:
                 with seed_torch(self._seed, f"low rank {name}"):
                     branch = LowRankBranch(layer, sources=count, rank=self.config.rank)
                 layer.register_forward_hook(branch.add)
                 self.branches[name.replace(".", "/")] = branch
-                assert isinstance(layer.weight, nn.Parameter)
-                self._weights[name.replace(".", "/")] = layer.weight
+                self._weights[name.replace(".", "/")] = weight
         self.to(next(model.parameters()))
 
     def list_learned(self) -> list[Learned]:

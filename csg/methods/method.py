@@ -57,9 +57,15 @@ class Learned:
     beside: nn.Parameter | None = None
     """A parameter of the model, at whose learning rate these learn; unset, they learn at the full rate."""
     lr_factor: float = 1.0
-    """On the full rate."""
+    """On the full rate; 1 where they learn ``beside`` another."""
     decays: bool = True
-    """Whether weight decay draws them to zero."""
+    """Whether weight decay draws them to zero, as it does those of the model."""
+
+    def __post_init__(self) -> None:
+        if self.beside is not None and (self.lr_factor != 1 or not self.decays):
+            raise ValueError(
+                "expected parameters beside another to learn and to decay like it, found a rate of their own"
+            )
 
 
 class Method(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from csg.metrics.rows import is_degenerate, order_rows, predict_classes, round_directions
+from csg.metrics.rows import is_degenerate, order_rows, predict_classes, unit_rows
 
 WORST = -1.0
 """Below what adjusted mutual information can be."""
@@ -28,7 +28,7 @@ def class_ami(logits: Tensor, features: Tensor, *, seed: int = 0) -> float:
 
     Returns:
         1 where classes and clusters are the same, about 0 where they agree by chance, and -1 for a degenerate model.
-        With fewer than C images, each distinct feature is a cluster. Higher is better.
+        With fewer than C distinct features, each is a cluster. Higher is better.
     """
     if is_degenerate(logits=logits, features=features):
         return WORST
@@ -36,7 +36,7 @@ def class_ami(logits: Tensor, features: Tensor, *, seed: int = 0) -> float:
     from sklearn.metrics import adjusted_mutual_info_score
     from threadpoolctl import threadpool_limits
 
-    vectors = round_directions(features)
+    vectors = unit_rows(features).round(decimals=12)  # directions that differ by rounding are one
     order, distinct = order_rows(vectors)
     with threadpool_limits(limits=1):
         k_means = KMeans(min(logits.shape[1], distinct), n_init=STARTS, random_state=seed).fit(vectors[order].numpy())

@@ -34,11 +34,6 @@ def unit_rows(features: Tensor) -> Tensor:
     return F.normalize(to_float64(features), dim=1, eps=torch.finfo(torch.float64).tiny)
 
 
-def round_directions(features: Tensor) -> Tensor:
-    """Return V, the (N, D) unit rows, such that directions which differ by rounding are one."""
-    return unit_rows(features).round(decimals=12)
-
-
 def order_rows(rows: Tensor) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], int]:
     """Find an order of the rows that depends on their values alone, not on the order that they come in.
 
@@ -55,24 +50,18 @@ def order_rows(rows: Tensor) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]],
 
 
 def is_degenerate(*, logits: Tensor | None = None, features: Tensor | None = None) -> bool:
-    """Tell whether a model can not be right: broken numbers, one class for all images, or too few features for them.
+    """Tell whether a model can not be right: broken numbers, one class for all images, or one feature for all.
 
     Several validators prefer such a model to every other one; all of them give it their worst score instead. A model
-    that is not quite so bad, such as one that gives all images but one to a class, is scored like any other.
+    that is not quite so bad, such as one that answers one class for all images but one, is scored like any other.
 
     Args:
         logits: (N, C); a single image has one class, and so has a pair of one class.
-        features: (N, D); they have collapsed when their directions lie within :data:`COLLAPSED`, or, beside logits,
-            when C images or more have fewer than C directions.
+        features: (N, D); they have collapsed when their directions lie within :data:`COLLAPSED`.
     """
-    if logits is not None and (not _is_finite(logits) or len(set(predict_classes(logits).tolist())) < 2):
-        return True
-    if features is None:
-        return False
-    if not _is_finite(features) or _have_collapsed(features):
-        return True
-    classes = 0 if logits is None else logits.shape[1]
-    return len(features) >= classes and order_rows(round_directions(features))[1] < classes
+    return (logits is not None and (not _is_finite(logits) or len(set(predict_classes(logits).tolist())) < 2)) or (
+        features is not None and (not _is_finite(features) or _have_collapsed(features))
+    )
 
 
 def _is_finite(rows: Tensor) -> bool:

@@ -23,7 +23,7 @@ class LowRankBranch(nn.Module):
 
     D_s is never made: inputs go through the filters of U_in, a small matrix of their image's domain, and U_out. The
     core starts at zero, so that all domains start with the shared weights. The factors' columns start with a length of
-    about 1, so that D_s begins to move as fast as W does, within its subspace.
+    about 1, so that D_s begins to move as fast as W would by the images of s, within its subspace.
     """
 
     def __init__(self, layer: nn.Module, *, sources: int, rank: int) -> None:

@@ -55,7 +55,7 @@ def plan_run(config: Config, *, images: int, classes: int, sources: int = 1) -> 
         total_steps=total,
         learning_rates={
             step: config.optim.lr * find_lr_factor(config, step, steps_per_epoch=steps)
-            for step in _choose_steps(config, total)
+            for step in _choose_steps(config, steps, total)
         },
         groups=tuple(
             Group(
@@ -103,10 +103,12 @@ def _make_untrained(config: Config, classes: int, sources: int) -> Learner:
     return make_learner(dataclasses.replace(config, train=on_cpu), classes=classes, sources=sources, trained=False)
 
 
-def _choose_steps(config: Config, total: int) -> list[int]:
-    """Choose iterations that show the schedule: warm-up, quarters and end."""
+def _choose_steps(config: Config, steps_per_epoch: int, total: int) -> list[int]:
+    """Choose iterations that show the schedule: the ends of probing and of the warm-up, quarters and end."""
     warmup = config.optim.warmup_steps if config.optim.schedule == "warmup_poly" else 0
-    steps = {0, warmup // 2, warmup, *(total * quarter // 4 for quarter in (1, 2, 3)), total - 1}
+    probing = steps_per_epoch * config.method.probing
+    begun = {0, probing - 1, probing, probing + warmup // 2, probing + warmup}
+    steps = {*begun, *(total * quarter // 4 for quarter in (1, 2, 3)), total - 1}
     return sorted(step for step in steps if 0 <= step < total)
 
 

@@ -41,7 +41,7 @@ DRPC = Space(
     follows=True,
 )
 LOW_RANK = Space((Choice("method.rank", default=4, options=(1, 2, 4, 8, 16)), *LEARNING_RATES), follows=True)
-LP_FT = Space((Choice("method.probe_epochs", default=1, options=(1, 2, 3)), *LEARNING_RATES), follows=True)
+LP_FT = Space((Choice("method.probe_epochs", default=1, options=(1, 2)), *LEARNING_RATES), follows=True)
 MIRO = Space(
     (
         Float("method.weight", default=0.1, low=1e-3, high=10.0, log=True),

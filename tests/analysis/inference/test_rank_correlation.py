@@ -72,6 +72,22 @@ def test_the_interval_covers_a_correlation_of_configurations_whose_seeds_resembl
     assert covered["together"] >= 0.85 * 300 and covered["apart"] <= 0.6 * 300
 
 
+def test_the_interval_of_groups_of_any_sizes_is_that_of_ranking_each_resample() -> None:
+    """Two configurations under ten seeds, and six under one, as a search leaves them."""
+    groups = np.repeat(np.arange(8), [10, 10, 1, 1, 1, 1, 1, 1])
+    x, y = correlated(26, seed=3)
+    found = rank_correlation(x, y, groups=groups.tolist(), resamples=4000)
+    draws = []
+    for drawn in np.random.default_rng(5).integers(8, size=(2000, 8)):
+        points = np.concatenate([np.flatnonzero(groups == group) for group in drawn])
+        one, other = np.array(x)[points], np.array(y)[points]
+        if np.ptp(one) and np.ptp(other):
+            draws.append(stats.spearmanr(one, other).statistic)
+    assert found.rho_interval is not None
+    low, high = np.quantile(draws, [0.025, 0.975])
+    assert (found.rho_interval.low, found.rho_interval.high) == pytest.approx((low, high), abs=0.04)
+
+
 def test_few_groups_show_no_interval() -> None:
     x, y = correlated(30)
     assert rank_correlation(x, y, groups=[n % 6 for n in range(30)]).shown_interval is None

@@ -30,6 +30,10 @@ def test_a_warmup_that_does_not_end_within_the_run_is_remarked_upon() -> None:
         "optim.warmup_steps: a warm-up of 20 steps does not end within the 20 steps of the run, whose learning rate "
     )
     assert remark_on_warmup(short, images=110) == ""
+    probed = configure(train__epochs=3, train__batch_size=10, optim__warmup_steps=20, method__name="lp_ft")
+    assert "within the 20 steps that follow the probing, whose learning rate " in remark_on_warmup(probed, images=100)
+    alone = configure(train__epochs=2, train__batch_size=10, method__name="lp_ft", method__probe_epochs=3)
+    assert remark_on_warmup(alone, images=100) == "", "there is no warm-up"
     constant = dataclasses.replace(short, optim=dataclasses.replace(short.optim, schedule="constant"))
     assert remark_on_warmup(constant, images=100) == ""
 

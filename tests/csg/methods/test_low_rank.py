@@ -114,13 +114,35 @@ def test_a_layers_domains_learn_at_the_rate_of_its_shared_weights() -> None:
         assert {rates[id(each)] for each in branch.parameters()} == {0.1 if name.startswith("encoder") else 1.0}
 
 
-def test_a_domains_part_moves_as_fast_as_the_shared_one() -> None:
-    """By the gradient G of W, D_s first moves by U_out U_out^T G U_in^T U_in |u_s|^2, of factors of length one."""
+def test_a_domains_part_begins_to_move_as_fast_as_the_shared_one_within_its_subspace() -> None:
+    """With G the gradient of W, D_s first moves by -lr |u_s|^2 U_out U_out^T G U_in^T U_in, of columns of length 1."""
     torch.manual_seed(0)
-    branch = LowRankBranch(nn.Conv2d(64, 96, 3), sources=3, rank=4)
-    outwards, inwards = branch.outwards.detach(), branch.inwards.detach().flatten(1)
-    assert outwards.norm(dim=0) == pytest.approx([1] * 4, rel=0.25)
-    assert inwards.norm(dim=1) == pytest.approx([1] * 4, rel=0.25)
+    layer = nn.Linear(300, 200, bias=False).double()
+    branch = LowRankBranch(layer, sources=3, rank=4).double()
+    layer.register_forward_hook(branch.add)
+    branch.sources = torch.tensor([1] * 8)
+    layer(torch.randn(8, 300, dtype=torch.float64)).square().sum().backward()
+    gradient = layer.weight.grad
+    assert isinstance(gradient, Tensor)
+    outwards, inwards, u = (each.detach().clone() for each in (branch.outwards, branch.inwards, branch.domains[1]))
+    torch.optim.SGD(branch.parameters(), lr=1e-3).step()
+    expected = -1e-3 * u.square().sum() * outwards @ outwards.T @ gradient @ inwards.T @ inwards
+    torch.testing.assert_close(branch.compute_difference(1).detach(), expected, rtol=1e-9, atol=1e-12)
+    for columns in (outwards, inwards.T):
+        assert columns.norm(dim=0).tolist() == pytest.approx([1] * 4, rel=0.15)
+
+
+def test_with_layer_decay_too_and_a_layer_that_is_frozen_has_no_part() -> None:
+    it, method = low_rank(optim__layer_decay=0.5)
+    rates = {id(each): group["lr_factor"] for group in it.optimiser.param_groups for each in group["params"]}
+    for name, branch in method.branches.items():
+        layer = it.model.get_submodule(name.replace("/", "."))
+        assert {rates[id(each)] for each in branch.parameters()} == {rates[id(layer.weight)]}
+    frozen = rival("source_only").model
+    frozen.encoder.conv1.weight.requires_grad = False  # type: ignore[union-attr]
+    other = LowRank(method.config, frozen, teacher=frozen.encoder, seed=0)
+    other.take_sources(2)
+    assert "encoder/conv1" not in other.branches and len(other.branches) == len(method.branches) - 1
 
 
 def test_one_source_is_refused() -> None:

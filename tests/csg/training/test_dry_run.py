@@ -41,6 +41,13 @@ def test_the_papers_recipe_is_planned_as_published() -> None:
     assert plan.memory["queues"] == pytest.approx(2 * 65536 * 128 * 4 / 1e6)
 
 
+def test_the_ends_of_probing_and_of_the_warm_up_are_among_the_rates() -> None:
+    config = build_config({"method.name": "lp_ft", "optim.warmup_steps": 20, "train.epochs": 4, "optim.lr": 0.1})
+    plan = plan_run(config, images=32 * config.train.batch_size, classes=10)
+    rates = plan.learning_rates
+    assert rates[0] == 0.1 and rates[31] < 0.01 and rates[32] == pytest.approx(0.001) and 52 in rates
+
+
 def test_csg_train_prints_the_plan_without_weights_or_data(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "--config", "visda17_csg", "--dry-run"]) == 0
     said = capsys.readouterr().out

@@ -51,6 +51,19 @@ def test_a_rivals_space_starts_at_its_defaults_and_holds_only_its_settings(name:
         build_config(overlay(flatten(config), point))
 
 
+def test_pastas_strength_is_searched_where_a_search_begins_at_it_and_from_its_pairs_own() -> None:
+    names = ["data.pasta_alpha", "data.pasta_k", "data.pasta_beta"]
+    for pair, strength in (("glyphs", [10.0, 1.0, 0.5]), ("visda17", [10.0, 1.0, 0.5]), ("glyph_scenes", [3, 2, 0.25])):
+        config = build_config({"data.name": pair, "data.augmentation": "pasta"})
+        flat = flatten(config)
+        space = find_space("", method="csg", data=config.data).with_defaults(flat)
+        point = space.make_point(flat)
+        assert [point[name] for name in names] == strength
+        assert not set(names) & set(space.make_point(flat, {"data.augmentation": "none"}))
+        check_space(space, {k: v for k, v in flat.items() if k not in space.names}, config)
+    assert not set(names) & set(find_space("", method="csg", data=DataConfig()).names)
+
+
 @pytest.mark.parametrize("averaging", ["swad", "wise_ft"])
 @pytest.mark.parametrize("method", ["csg", "source_only"])
 def test_an_averaging_is_searched_beside_what_it_is_around(method: str, averaging: str) -> None:
