@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from csg.parsing import Flags, StoreOptions, build_config, overlay, with_absolut
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
 from tune_spaces.designs.design import Cell
+from tune_spaces.search.journal import count_unfinished
 from tune_spaces.search.options import SearchOptions
 from tune_spaces.search.plan import Search, is_source_only, plan_search
 from tune_spaces.search.script import describe_failures
@@ -53,7 +55,9 @@ class Winner:
         return build_config({**self.search.base, **self.settings, "train.seed": seed})
 
 
-def plan_cell_search(flags: Flags[OptionsT], cell: Cell, options: SearchOptions, console: Console) -> Search:
+def plan_cell_search(
+    flags: Flags[OptionsT], cell: Cell, options: SearchOptions, console: Console, *, starts: bool = True
+) -> Search:
     """Plan the search of a cell: over what neither the cell nor a flag sets of its method's own space.
 
     Args:
@@ -61,6 +65,7 @@ def plan_cell_search(flags: Flags[OptionsT], cell: Cell, options: SearchOptions,
         cell: what is searched around.
         options: flags of every cell's search. Most searches have source only as a reference, which is a trial more.
         console: where to print.
+        starts: see :func:`~tune_spaces.search.plan.plan_search`.
 
     Raises:
         UserError: the cell cannot be searched; names it. Nothing was trained.
@@ -72,9 +77,29 @@ def plan_cell_search(flags: Flags[OptionsT], cell: Cell, options: SearchOptions,
         given = {name: value for name, value in flags.given.items() if name in flat} | stated
         if not is_source_only(config):
             options = dataclasses.replace(options, num_samples=options.num_samples + 1)
-        return plan_search(Flags(options, config, given, flags.stated & flat.keys() | stated.keys()), console)
+        stated_names = flags.stated & flat.keys() | stated.keys()
+        return plan_search(Flags(options, config, given, stated_names), console, starts=starts)
     except UserError as error:
         raise UserError(f"cell {cell.name!r} of the design: {error}") from None
+
+
+def show_cell_searches(searches: Mapping[str, Search], console: Console) -> None:
+    """Print how far each cell's search is, and how long what is missing of all may take."""
+    left, spent = 0, list[float]()
+    for cell, search in searches.items():
+        events, trials = search.journal.read_events(), search.options.num_samples
+        missing = count_unfinished(events, trials)
+        state = f"{trials - missing} of {pluralize(trials, 'trial')} ended" if events else "missing"
+        console.print(Text(f"  {make_printable(cell):<36} {state}"))
+        finished = {event.trial for event in events if event.kind == "ended" and event.decision == "finished"}
+        spent += [sum(event.seconds for event in events if event.trial == trial) for trial in finished]
+        left += missing
+    guess = (
+        "no finished trial to go by yet"
+        if not spent
+        else f"at most {pluralize(math.ceil(left * sum(spent) / len(spent) / 60), 'minute')}, one at a time"
+    )
+    console.print(f"Missing trials: {left}; {guess}")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from csg.training.score_words import Unit, describe_queries, describe_score
 from csg.training.selection import SELECTION_SCORE, Protocol
 from tune_spaces.ablation.ablation import Ablation, CellRun
 from tune_spaces.ablation.script import check_flags, show_heading, train_and_conclude
-from tune_spaces.comparison.cell_search import Winner, plan_cell_search, run_cell_searches
+from tune_spaces.comparison.cell_search import Winner, plan_cell_search, run_cell_searches, show_cell_searches
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.search.options import SearchOptions
 from tune_spaces.search.plan import Search
@@ -46,6 +46,8 @@ class ComparisonOptions(StoreOptions):
     """Trials or runs at a time; 0 fills the CPUs, but keeps at least four rounds of a search."""
     protocol: Protocol | None = None
     """What the searches may look at, as of any search: unlabelled, unless the data have no real images."""
+    plan: bool = False
+    """Print how far each search is and how long the missing trials may take; train nothing."""
 
 
 def compare(flags: Flags[ComparisonOptions], name: str, design: Design, console: Console) -> bool:
@@ -82,6 +84,9 @@ def compare(flags: Flags[ComparisonOptions], name: str, design: Design, console:
     )
     if first.cost:
         console.print(first.cost)
+    if options.plan:
+        show_cell_searches(searches, console)
+        return True
     winners = run_cell_searches(searches, console)
     if winners is None:
         return False
@@ -119,7 +124,7 @@ def plan_comparison(flags: Flags[ComparisonOptions], design: Design, console: Co
     )
     searches: dict[str, Search] = {}
     for cell in design.cells:
-        search = plan_cell_search(flags, cell, shared, console)
+        search = plan_cell_search(flags, cell, shared, console, starts=not options.plan)
         for other, before in searches.items():
             if search.name == before.name:
                 raise UserError(

@@ -249,8 +249,13 @@ def choose_protocol(flags: Flags[SearchOptions]) -> str:
     return protocol
 
 
-def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
+def plan_search(flags: Flags[SearchOptions], console: Console, *, starts: bool = True) -> Search:
     """Check everything that can be checked before anything is started.
+
+    Args:
+        flags: of the search.
+        console: where to print.
+        starts: whether the search is about to start; otherwise no store is asked and no starting weights are made.
 
     Raises:
         UserError: says which flag, what was expected and what was found.
@@ -269,8 +274,9 @@ def plan_search(flags: Flags[SearchOptions], console: Console) -> Search:
         raise UserError(f"--{pinned_stage[0]}: stages are searched; set --method.stages too, or leave this unset")
     check_space(space, base, config)
     place_at(config.train.output).reach("train.output", writing=True)
-    check_store(config, uri=options.tracking_uri, experiment=options.experiment, needed_by="a search")
-    check_starting_weights(config, console)
+    if starts:
+        check_store(config, uri=options.tracking_uri, experiment=options.experiment, needed_by="a search")
+        check_starting_weights(config, console)
     pair = open_pair(config, console)
     run = open_trial_run(config, pair)
     for each in run.parts.values() if isinstance(run, MeanRun) else [run]:

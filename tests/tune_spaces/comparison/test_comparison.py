@@ -52,6 +52,10 @@ def test_winners_of_as_long_searches_are_trained_under_fresh_seeds_once_whatever
     in_cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [sys.executable, str(ROOT / "tune_spaces" / "visda_comparison.py"), *command(tmp_path)]
+    assert visda_comparison.main([*command(tmp_path), "--plan"]) == 0
+    said = capsys.readouterr().out
+    assert said.count(" missing\n") == 2 and "Missing trials: 5; no finished trial to go by yet" in said
+    assert not list(tmp_path.rglob("record.json"))
     with warm.Popen(words, stdout=warm.PIPE, cwd=tmp_path) as process:
         while not list(tmp_path.rglob("record.json")):
             assert process.poll() is None
@@ -85,6 +89,10 @@ def test_winners_of_as_long_searches_are_trained_under_fresh_seeds_once_whatever
         assert best.tags["config_id"] == fresh.tags["config_id"]
     assert len(list((tmp_path / "runs" / "searches").rglob("best.yaml"))) == 2
 
+    assert visda_comparison.main([*command(tmp_path), "--plan"]) == 0
+    said = capsys.readouterr().out
+    assert "2 of 2 trials ended" in said and "3 of 3 trials ended" in said
+    assert "Missing trials: 0; at most 0 minutes" in said
     records = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("record.json")}
     assert visda_comparison.main(command(tmp_path)) == 0
     assert "2 of 2 runs are on record" in capsys.readouterr().out
