@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tune_spaces.spaces.csg import LEARNING_RATES
 from tune_spaces.spaces.space import Choice, Float, Space
+from tune_spaces.spaces.training import LEARNING_RATES
 
 WEIGHT_L2 = Space((Float("method.weight", default=0.1, low=1e-3, high=10.0, log=True), *LEARNING_RATES), follows=True)
 SYNAPTIC_INTELLIGENCE = Space(

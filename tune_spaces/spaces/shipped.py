@@ -11,6 +11,7 @@ from tune_spaces.spaces import averaging as averaging_spaces
 from tune_spaces.spaces import csg as csg_space
 from tune_spaces.spaces import rivals as rival_spaces
 from tune_spaces.spaces.space import Space
+from tune_spaces.spaces.training import AUGMENTATION, EPOCHS, LEARNING_RATES, PASTA
 
 SPACES = {
     "csg": csg_space.CSG,
@@ -28,8 +29,8 @@ SPACES = {
     "miro": rival_spaces.MIRO,
     "mixstyle": rival_spaces.MIXSTYLE,
     "gcisg": rival_spaces.GCISG,
-    "learning_rates": Space(csg_space.LEARNING_RATES, follows=True),
-    "epochs": Space((csg_space.EPOCHS, *csg_space.LEARNING_RATES), follows=True),
+    "learning_rates": Space(LEARNING_RATES, follows=True),
+    "epochs": Space((EPOCHS, *LEARNING_RATES), follows=True),
 }
 
 
@@ -51,8 +52,8 @@ def find_space(name: str, *, method: str, data: DataConfig, averaging: str = "no
         own = (f"{method}_{data.name}", f"{method}_{data.task}", method, "learning_rates")
         space = next(SPACES[each] for each in own if each in SPACES)
         around = averaging_spaces.AVERAGINGS.get(averaging, ())
-        strengths = csg_space.PASTA if data.augmentation == "pasta" else ()
-        parameters = (*around, *space.parameters, csg_space.AUGMENTATION[data.task], *strengths)
+        strengths = PASTA if data.augmentation == "pasta" else ()
+        parameters = (*around, *space.parameters, AUGMENTATION[data.task], *strengths)
         return dataclasses.replace(space, parameters=parameters)
     found = find_object(name, SPACES, Space, "--space")
     if not found.parameters:
