@@ -1,78 +1,84 @@
 """Time and memory of a step of each row of the design ``rivals``: ``python -m benchmarks.rival_steps``.
 
-Every round trains each row for one epoch of a few steps through the production loop, one row after the other, so that
-what else the machine does falls on all alike. The output is, for each row, the median over the rounds of a step's
-milliseconds, and of its ratio to a source-only step of the same round. Rows whose averaging measures a loss on
-source/val do so once an epoch, on a tenth as many images as are trained on. Memory is by how much an epoch raises the
-peak resident memory of a process of its own, which an epoch of source only has raised before.
+Every round trains each row for one short epoch through the production loop, one row after the other, so that what else
+the machine does falls on all alike. An epoch is as long as SWAD trains between two looks at its loss on source/val, so
+that one look belongs to it. Any setting may be given, such as ``--data.name glyph_scenes``. The output is, for each
+row, the median over the rounds of a step's milliseconds, and of its ratio to a source-only step of the same round.
+Memory is by how much an epoch raises the peak resident memory of a process of its own, which an epoch of source only
+has raised before.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import os
 import statistics
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from benchmarks.peak_memory import get_peak_megabytes
-from benchmarks.step_time import make_random_pair, make_step_settings, time_steps
+from benchmarks.step_time import time_steps
 from csg.config import Config
-from csg.config.settings import flatten
-from csg.data.pair import Pair
-from csg.parsing import build_config, overlay
+from csg.config.settings import Count, flatten
+from csg.data import load_pair
+from csg.data.pair import SOURCE_TRAIN
+from csg.parsing import ConfigOptions, build_config, overlay, parse_flags
 from tune_spaces.designs.shipped import make_rivals
 
 WARM_UP = 2
 """Rounds that do not count; a method's first epoch may differ from the others."""
 
 
+@dataclasses.dataclass(frozen=True)
+class RivalOptions(ConfigOptions):
+    """Flags of the script."""
+
+    rounds: Count = 10
+    """Short epochs of each row that count."""
+
+
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", default="resnet10")
-    parser.add_argument("--weights", default="none", help="with --encoder transformers: a folder")
-    parser.add_argument("--image-size", type=int, default=32)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=10, help="of an epoch")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--rounds", type=int, default=10)
-    arguments = parser.parse_args()
-    images = arguments.steps * arguments.batch_size
-    shared = make_step_settings(arguments) | {
-        "data.source_images": images,
-        "train.epochs": arguments.rounds + WARM_UP,
+    base, description = {"method.name": "source_only"}, __doc__ or ""
+    flags = parse_flags(RivalOptions, sys.argv[1:], prog="rival_steps", description=description, base=base)
+    rounds, data, train, model = flags.options.rounds, flags.config.data, flags.config.train, flags.config.model
+    images = len(load_pair(data).streams[SOURCE_TRAIN]) // flags.config.averaging.evaluations_per_epoch
+    steps = max(1, images // train.batch_size)
+    short = {
+        "data.source_images": steps * train.batch_size,
+        "train.epochs": rounds + WARM_UP,
         "averaging.evaluations_per_epoch": 1,
     }
-    pair = make_random_pair(images, arguments.image_size, others=max(1, images // 10))
-    pair = dataclasses.replace(pair, sources=("one", "another"))
-    rivals = make_rivals("glyphs", "mnist")
-    configs = {cell.name: build_config(overlay(flatten(build_config(shared)), cell.changes)) for cell in rivals.cells}
-    trainings = {name: time_steps(config, pair) for name, config in configs.items()}
-    rounds = [
-        {name: next(seconds) / arguments.steps for name, seconds in trainings.items()}
-        for _ in range(arguments.rounds + WARM_UP)
-    ][WARM_UP:]
+    shared = overlay(flatten(flags.config), short)
+    rivals = make_rivals(data.name, model.weights)
+    configs = {cell.name: build_config(overlay(shared, cell.changes)) for cell in rivals.cells}
+    trainings = {name: time_steps(config, load_pair(config.data)) for name, config in configs.items()}
+
+    def time_round() -> dict[str, float]:
+        return {name: next(seconds) / steps for name, seconds in trainings.items()}
+
+    for _ in range(WARM_UP):
+        time_round()
+    times = [time_round() for _ in range(rounds)]
     print(
-        f"{arguments.encoder}, {arguments.image_size}x{arguments.image_size}, batch {arguments.batch_size}, "
-        f"{arguments.threads} threads, {arguments.rounds} rounds of {arguments.steps} steps"
+        f"{data.name}: {model.name}, {data.image_size}x{data.image_size}, batch {train.batch_size}, "
+        f"{train.threads} threads, {rounds} rounds of {steps} steps"
     )
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as processes:
-        base = configs[rivals.base]
-        memory = {name: processes.submit(measure_memory, base, each, pair).result() for name, each in configs.items()}
+        measured = [processes.submit(measure_memory, configs[rivals.base], each) for each in configs.values()]
+        memory = dict(zip(configs, (each.result() for each in measured), strict=True))
     longest = max(map(len, trainings))
     for name in trainings:
-        milliseconds = 1000 * statistics.median(times[name] for times in rounds)
-        ratio = statistics.median(times[name] / times[rivals.base] for times in rounds)
+        milliseconds = 1000 * statistics.median(each[name] for each in times)
+        ratio = statistics.median(each[name] / each[rivals.base] for each in times)
         print(f"{name:<{longest}} {milliseconds:8.1f} ms {ratio:6.2f} {memory[name]:+6.0f} MB")
 
 
-def measure_memory(base: Config, config: Config, pair: Pair) -> float:
+def measure_memory(base: Config, config: Config) -> float:
     """Return by how many megabytes an epoch raises this process's peak beyond that of an epoch of ``base``."""
-    next(time_steps(base, pair))
+    next(time_steps(base, load_pair(base.data)))
     before = get_peak_megabytes()
-    next(time_steps(config, pair))
+    next(time_steps(config, load_pair(config.data)))
     return get_peak_megabytes() - before
 
 

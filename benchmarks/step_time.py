@@ -30,8 +30,8 @@ from csg.training.loop import Training, fit
 CLASSES = 12
 
 
-def make_random_pair(images: int, size: int, others: int = 1) -> Pair:
-    """Make a pair of noise, with ``images`` images to train on and ``others`` in every other stream."""
+def make_random_pair(images: int, size: int) -> Pair:
+    """Make a pair of noise, with ``images`` images to train on and one in every other stream."""
     draw = torch.Generator().manual_seed(0)
 
     def make_stream(count: int) -> ArrayStream:
@@ -42,7 +42,7 @@ def make_random_pair(images: int, size: int, others: int = 1) -> Pair:
     return Pair(
         name="noise",
         classes=tuple(str(label) for label in range(CLASSES)),
-        streams={"source/train": make_stream(images)} | {name: make_stream(others) for name in names},
+        streams={"source/train": make_stream(images)} | {name: make_stream(1) for name in names},
         flip_averaging=False,
         description="noise",
     )
