@@ -2,10 +2,10 @@
 
 Every round trains each row for one short epoch through the production loop, one row after the other, so that what else
 the machine does falls on all alike. An epoch is as long as SWAD trains between two looks at its loss on source/val, so
-that one look belongs to it. Any setting may be given, such as ``--data.name glyph_scenes``. The output is, for each
-row, the median over the rounds of a step's milliseconds, and of its ratio to a source-only step of the same round.
-Memory is by how much an epoch raises the peak resident memory of a process of its own, which an epoch of source only
-has raised before.
+that one look belongs to it. Settings that all rows share may be given, such as ``--data.name glyph_scenes``; how many
+images and epochs there are is the script's own. The output is, for each row, the median over the rounds of a step's
+milliseconds, and of its ratio to a source-only step of the same round. Memory is by how much an epoch raises the peak
+resident memory of a process of its own, which an epoch of source only has raised before.
 """
 
 from __future__ import annotations
@@ -39,22 +39,25 @@ class RivalOptions(ConfigOptions):
 
 def main() -> None:
     """Measure and print."""
-    base, description = {"method.name": "source_only"}, __doc__ or ""
-    flags = parse_flags(RivalOptions, sys.argv[1:], prog="rival_steps", description=description, base=base)
-    rounds, data, train, model = flags.options.rounds, flags.config.data, flags.config.train, flags.config.model
+    start = {"method.name": "source_only"}
+    flags = parse_flags(RivalOptions, sys.argv[1:], prog="rival_steps", description=__doc__ or "", base=start)
+    rounds = flags.options.rounds
+    data, train, model = flags.config.data, flags.config.train, flags.config.model
     images = len(load_pair(data).streams[SOURCE_TRAIN]) // flags.config.averaging.evaluations_per_epoch
     steps = max(1, images // train.batch_size)
-    short = {
+    short_epochs = {
         "data.source_images": steps * train.batch_size,
         "train.epochs": rounds + WARM_UP,
         "averaging.evaluations_per_epoch": 1,
+        "averaging.close_patience": rounds + WARM_UP,  # so that SWAD looks to the end
     }
-    shared = overlay(flatten(flags.config), short)
+    shared = overlay(flatten(flags.config), short_epochs)
     rivals = make_rivals(data.name, model.weights)
     configs = {cell.name: build_config(overlay(shared, cell.changes)) for cell in rivals.cells}
     trainings = {name: time_steps(config, load_pair(config.data)) for name, config in configs.items()}
 
     def time_round() -> dict[str, float]:
+        """Train each row for an epoch, and return the seconds of a step."""
         return {name: next(seconds) / steps for name, seconds in trainings.items()}
 
     for _ in range(WARM_UP):

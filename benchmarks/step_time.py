@@ -49,7 +49,7 @@ def make_random_pair(images: int, size: int) -> Pair:
 
 
 def time_steps(config: Config, pair: Pair) -> Iterator[float]:
-    """Yield the seconds of each step; an epoch is one step."""
+    """Yield the seconds that each epoch trained."""
     for report in fit(Training(config, pair)):
         yield report.metrics["train/seconds"]
 

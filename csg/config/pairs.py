@@ -53,8 +53,8 @@ PAIR_DEFAULTS: Final[dict[str, Flat]] = {
     | {"optim.lr": 3e-3, "optim.backbone_lr_factor": 0.3, "train.epochs": 4, "train.batch_size": 16},
 }
 """Defaults that differ from the general ones, by the name of the pair. Of gta5_cityscapes sizes, rates and
-length are published. With a class for every pixel the validator is the one that ranked the runs of all methods on
-glyph_scenes best, where that of images ranked nothing (docs/choosing.md)."""
+length are published. With a class for every pixel the validator is the score without labels that had the highest rank
+correlation over the runs of all methods on glyph_scenes, by labels of its target/test (docs/choosing.md)."""
 METHOD_DEFAULTS: Final[dict[tuple[str, str], Flat]] = {
     ("glyphs", "csg"): {"method.queue_size": 4096},
     ("glyphs", "gcisg"): {"method.queue_size": 4096},

@@ -174,6 +174,7 @@ def test_a_pair_of_maps_has_defaults_of_its_own_and_flags_win() -> None:
     config = build_config({"data.name": "gta5_cityscapes"})
     assert (config.data.task, config.data.augmentation) == ("segmentation", "colour_jitter")
     assert (config.model.output_stride, config.model.frozen_norms) == (8, True)
+    assert (config.selection.validator, build_config({}).selection.validator) == ("bnm", "class_ami")
     assert build_config({"data.name": "gta5_cityscapes", "model.output_stride": 16}).model.output_stride == 16
     assert build_config({}).model.output_stride == 32
     with pytest.raises(UserError, match=r"data\.augmentation: expected colour_jitter, pasta or none"):
