@@ -21,6 +21,7 @@ from analysis.runs.source import SourceOptions, make_main
 from csg.config import DataConfig, TrainConfig
 from csg.config.settings import Place, find_marks
 from csg.messages.console import Console
+from csg.messages.errors import UserError
 from csg.messages.wording import pluralize
 from csg.storage.files import make_folder, open_replacement
 from csg.storage.layout import OUTPUTS, PICTURES
@@ -57,9 +58,13 @@ def export_runs(table: RunTable, folder: Path, *, features: bool = False, pictur
         pictures: whether to write pictures.
 
     Raises:
-        UserError: the folder cannot be written to.
+        UserError: the folder cannot be written to, or is the one that is read.
     """
     make_folder(folder, "--out")
+    if folder.resolve() == Path(table.place).resolve():
+        raise UserError(
+            f"--out: expected another folder than --runs, whose arrays would be lost; found {folder} for both"
+        )
     lines = []
     runs = table.runs if Path(table.place).is_dir() else add_histories(table.place, table.runs)
     for run in runs:
@@ -76,7 +81,7 @@ def export_runs(table: RunTable, folder: Path, *, features: bool = False, pictur
         shown = table.read_pictures(run) if pictures else None
         if shown is not None:
             _write(folder / run.run_id / PICTURES, shown)
-        elif not pictures and folder.resolve() != Path(table.place).resolve():
+        elif not pictures:
             (folder / run.run_id / PICTURES).unlink(missing_ok=True)
     with open_replacement(folder / RUNS) as file:
         file.write("".join(line + "\n" for line in lines).encode())

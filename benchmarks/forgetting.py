@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from csg.commands.script import run_script
 from csg.config import Config
 from csg.config.settings import Count, flatten
 from csg.data.mnist import load_digits
+from csg.messages.console import Console
 from csg.models.encoder import Encoder
 from csg.models.handwriting import IMAGE_SIDE, show_in_scenes
 from csg.models.weights import load_encoder
@@ -42,8 +44,17 @@ class ForgettingOptions(ConfigOptions):
     """Seeds, from train.seed."""
 
 
-def main() -> None:
-    """Train and print."""
+def main() -> int:
+    """Train and print; see :func:`~csg.commands.script.run_script` for the exit code."""
+    return run_script(measure)
+
+
+def measure(console: Console) -> bool:
+    """Do the work of the script.
+
+    Raises:
+        UserError: a flag, a setting or the data cannot be used.
+    """
     base, description = {"method.name": "source_only"}, __doc__ or ""
     flags = parse_flags(ForgettingOptions, sys.argv[1:], prog="forgetting", description=description, base=base)
     torch.set_num_threads(flags.config.train.threads)
@@ -63,7 +74,8 @@ def main() -> None:
         rows.append((100 * run.final[metric], before, count_known(start, config)))
     for what, values in zip(("real", "known before", "known after"), zip(*rows, strict=True), strict=True):
         spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-        print(f"{what:<13} {statistics.fmean(values):5.1f}{spread} %")
+        console.print(f"{what:<13} {statistics.fmean(values):5.1f}{spread} %")
+    return True
 
 
 @torch.no_grad()
@@ -95,4 +107,4 @@ def draw_batches(config: Config) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

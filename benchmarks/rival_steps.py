@@ -18,10 +18,12 @@ from multiprocessing import get_context
 
 from benchmarks.peak_memory import get_peak_megabytes
 from benchmarks.step_time import time_steps
+from csg.commands.script import run_script
 from csg.config import Config
 from csg.config.settings import Count, flatten
 from csg.data import load_pair
 from csg.data.pair import SOURCE_TRAIN
+from csg.messages.console import Console
 from csg.parsing import ConfigOptions, build_config, overlay, parse_flags
 from tune_spaces.designs.shipped import make_rivals
 
@@ -37,8 +39,17 @@ class RivalOptions(ConfigOptions):
     """Short epochs of each row that count."""
 
 
-def main() -> None:
-    """Measure and print."""
+def main() -> int:
+    """Measure and print; see :func:`~csg.commands.script.run_script` for the exit code."""
+    return run_script(measure)
+
+
+def measure(console: Console) -> bool:
+    """Do the work of the script.
+
+    Raises:
+        UserError: a flag, a setting or the data cannot be used.
+    """
     start = {"method.name": "source_only"}
     flags = parse_flags(RivalOptions, sys.argv[1:], prog="rival_steps", description=__doc__ or "", base=start)
     rounds = flags.options.rounds
@@ -63,7 +74,7 @@ def main() -> None:
     for _ in range(WARM_UP):
         time_round()
     times = [time_round() for _ in range(rounds)]
-    print(
+    console.print(
         f"{data.name}: {model.name}, {data.image_size}x{data.image_size}, batch {train.batch_size}, "
         f"{train.threads} threads, {rounds} rounds of {steps} steps"
     )
@@ -74,7 +85,8 @@ def main() -> None:
     for name in trainings:
         milliseconds = 1000 * statistics.median(each[name] for each in times)
         ratio = statistics.median(each[name] / each[rivals.base] for each in times)
-        print(f"{name:<{longest}} {milliseconds:8.1f} ms {ratio:6.2f} {memory[name]:+6.0f} MB")
+        console.print(f"{name:<{longest}} {milliseconds:8.1f} ms {ratio:6.2f} {memory[name]:+6.0f} MB")
+    return True
 
 
 def measure_memory(base: Config, config: Config) -> float:
@@ -86,4 +98,4 @@ def measure_memory(base: Config, config: Config) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

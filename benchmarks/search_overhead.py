@@ -14,7 +14,6 @@ from pathlib import Path
 
 from csg.messages.console import Console
 from csg.parsing import parse_flags
-from tune_spaces.search.journal import Journal
 from tune_spaces.search.options import SearchOptions
 from tune_spaces.search.plan import plan_search
 from tune_spaces.search.search import run_search
@@ -27,11 +26,11 @@ def measure(concurrency: int, flags: list[str]) -> None:
         search = plan_search(parse_flags(SearchOptions, given, prog="search_overhead", description=""), Console())
         with (Path(folder) / "console").open("w") as file:
             outcome = run_search(search, Console(file=file))
-        events = Journal(search.folder / "journal.jsonl").read_events()
+        events = search.journal.read_events()
     inside = sum(event.seconds for event in events)
     ended = sorted(event.time for event in events if event.kind == "ended")
     slots = concurrency * outcome.running_seconds
-    idle = ended[-1] - ended[-concurrency]
+    idle = sum(ended[-1] - each for each in ended[-concurrency:])
     print(
         f"{concurrency:6d} {len(ended):8d} {outcome.startup_seconds:12.1f} {outcome.running_seconds:10.1f} "
         f"{100 * (slots - inside) / slots:12.1f} {100 * idle / slots:12.1f} {(slots - inside) / len(ended):14.2f}",

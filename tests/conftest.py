@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+import hypothesis
 import pytest
 import torch
 
@@ -38,7 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Let processes that tests start be interrupted, also where a shell started the tests in its background."""
+    """Let processes that tests start be interrupted, also where a shell started the tests in its background.
+
+    Nor does an example of hypothesis fail because a busy machine was slow.
+    """
+    hypothesis.settings.register_profile("no deadline", deadline=None)
+    hypothesis.settings.load_profile("no deadline")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -32,6 +32,10 @@ SEED = 0
 """The seed of the random forests."""
 LOWEST_R_SQUARED = 0.1
 """A forest that predicts less of the scores it has not seen says nothing about the settings."""
+REDRAWS = 10
+"""Resamples that are tried for each refit, since not every one lets a forest split."""
+NO_VARIANCE = "zero total variance"
+"""Part of the message by which Optuna says that no tree of a forest predicts two different scores."""
 TREES, REFITTED_TREES = 64, 16
 """The size of a forest. A refitted one has fewer trees, whose noise makes the interval wider rather than narrower."""
 
@@ -97,7 +101,11 @@ def estimate_importance(runs: Iterable[TrackedRun], score: str, names: Sequence[
         reason = "no setting differs between these trials" if not varied else "these trials all have the same score"
         return Importance(epoch, len(compared), {}, None, f"No importance {where}: {reason}.{left_out}", place)
     settings = [{name: _encode(trial, name, scale) for name, scale in varied.items()} for trial in compared]
-    values, r_squared = _compute_shares(settings, scores, varied), _compute_r_squared(settings, scores, varied)
+    values = _compute_shares(settings, scores, varied)
+    if not values:
+        reason = "the settings explain none of the differences between these trials"
+        return Importance(epoch, len(compared), {}, None, f"No importance {where}: {reason}.{left_out}", place)
+    r_squared = _compute_r_squared(settings, scores, varied)
     trust = (
         f"The forest predicts trials it has not seen with R squared = {r_squared:.2f}."
         if r_squared >= LOWEST_R_SQUARED
@@ -161,18 +169,21 @@ def _refit(
 ) -> dict[str, Interval]:
     """Return the middle 95 % of each share over forests that are refitted to resampled trials; empty without refits.
 
-    A resample in which all scores are equal has no variance and is drawn again.
+    A resample whose settings explain nothing, such as one that holds a single setting, is drawn again; empty too where
+    nearly all are such.
     """
     rng = np.random.default_rng(SEED)
-    shares: dict[str, list[float]] = {name: [] for name in scales} if refits else {}
-    for refit in range(refits):
+    refitted: list[dict[str, float]] = []
+    for _ in range(REDRAWS * refits):
+        if len(refitted) == refits:
+            break
         drawn = rng.integers(len(scores), size=len(scores))
-        while len({scores[index] for index in drawn}) < 2:
-            drawn = rng.integers(len(scores), size=len(scores))
         chosen, their_scores = [settings[index] for index in drawn], [scores[index] for index in drawn]
-        for name, share in _compute_shares(chosen, their_scores, scales, seed=refit + 1, trees=REFITTED_TREES).items():
-            shares[name].append(share)
-    return {name: percentile_interval(np.asarray(found)) for name, found in shares.items()}
+        shares = _compute_shares(chosen, their_scores, scales, seed=len(refitted) + 1, trees=REFITTED_TREES)
+        refitted += [shares] if shares else []
+    if len(refitted) < max(refits, 1):
+        return {}
+    return {name: percentile_interval(np.asarray([shares[name] for shares in refitted])) for name in scales}
 
 
 def _compute_shares(
@@ -183,7 +194,12 @@ def _compute_shares(
     seed: int = SEED,
     trees: int = TREES,
 ) -> dict[str, float]:
-    """Return each setting's share, the largest first, as Optuna's evaluator computes it from a study of the trials."""
+    """Return each setting's share, the largest first, as Optuna's evaluator computes it from a study of the trials.
+
+    Empty where the forest predicts the same score whatever the settings.
+    """
+    if len(set(scores)) < 2:
+        return {}
     distributions: dict[str, BaseDistribution] = {
         name: CategoricalDistribution(scale.categories) if scale.kind == "category" else FloatDistribution(0, 1)
         for name, scale in scales.items()
@@ -202,6 +218,10 @@ def _compute_shares(
             warnings.simplefilter("ignore", ExperimentalWarning)
             evaluator = FanovaImportanceEvaluator(seed=seed, n_trees=trees)
             found = get_param_importances(study, evaluator=evaluator, normalize=False)
+    except RuntimeError as error:
+        if NO_VARIANCE not in str(error):
+            raise
+        return {}
     finally:
         optuna.logging.set_verbosity(verbosity)
     return {name: float(value) for name, value in sorted(found.items(), key=lambda item: (-item[1], item[0]))}

@@ -78,10 +78,11 @@ def draw_parallel_coordinates(
 ) -> style.RunFigure:
     """Draw every trial as a line, coloured by its score at the last epoch that it reached.
 
-    That epoch is an axis, because scores of different epochs cannot be compared. Quantities that are searched
-    logarithmically, or span two decades, have a logarithmic axis. A setting that a trial lacks is drawn below its axis,
-    at "not set". Trials without a score are grey. The best finished trial is a broad red line on top of all others. The
-    two reference trials are dashed and named. Lines through the same category are fanned out a little.
+    (Of a finished trial under ``selection.epoch=best``, at its best epoch.) The last epoch is an axis, because scores
+    of different epochs cannot be compared. Quantities that are searched logarithmically, or span two decades, have a
+    logarithmic axis. A setting that a trial lacks is drawn below its axis, at "not set". Trials without a score are
+    grey. The best finished trial is a broad red line on top of all others. The two reference trials are dashed and
+    named. Lines through the same category are fanned out a little.
 
     Args:
         runs: the trials, with the history of ``score``.
@@ -201,5 +202,7 @@ def describe_lines(score: str, trials: Sequence[Trial]) -> str:
     elif len({trial.epoch for trial in trials}) > 1:
         lengths = {trial.run.params.get("train.epochs") for trial in trials}
         what = "the same epoch" if len(lengths) < 2 else "the same share of their epochs"
-        parts.append(f"Colour is the score at the last epoch reached: compare only trials that reached {what}.")
+        best = any(trial.run.params.get("selection.epoch") == "best" for trial in trials)
+        which = "last epoch reached, or of a finished trial at its best epoch" if best else "last epoch reached"
+        parts.append(f"Colour is the score at the {which}: compare only trials that reached {what}.")
     return " ".join(parts)

@@ -228,4 +228,5 @@ def _divide_by_uniform(weights: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 def _describe_choice(shown: Sequence[Shown]) -> str:
     runs = "; ".join(each.text for each in shown)
     words = get_task(each.run for each in shown).score_words
-    return f"Of each method the finished run with the best {words} on source/val ({runs})."
+    chosen = f"Of each method the finished run with pictures of these images that has the best {words} on source/val"
+    return f"{chosen} ({runs})."

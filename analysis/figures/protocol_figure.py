@@ -89,8 +89,10 @@ def describe_best_selector(scored: Mapping[str, Sequence[TrackedRun]], found: Ma
             continue
         task = get_task(both)
         metrics = [make_selectors(task)[name].metric for name in (best, other)]
-        first, second = ([run.metrics[metric] for run in both] for metric in metrics)
-        lead, interval = rho_lead(first, second, [run.metrics[task.real_score] for run in both], groups=groups)
+        first, second, real = ([run.metrics[metric] for run in both] for metric in (*metrics, task.real_score))
+        if min(map(len, map(set, (first, second, real)))) < 2:
+            continue  # all equal on the runs that have both, so that there is no rank to compare
+        lead, interval = rho_lead(first, second, real, groups=groups)
         said = f"over {_name_score(other)} {lead:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
         (leads if interval.low > 0 else unsure).append(said)
     if not leads and not unsure:

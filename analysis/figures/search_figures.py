@@ -17,7 +17,7 @@ from analysis.figures.parallel_coordinates import draw_parallel_coordinates, nam
 from analysis.figures.parallel_page import write_parallel_coordinates
 from analysis.runs.metrics import find_protocol
 from analysis.runs.names import name_role
-from analysis.runs.trials import REFERENCES, Trial, get_selection_score, list_trials
+from analysis.runs.trials import REFERENCES, Trial, list_trials
 from csg.messages.text import make_printable
 from csg.storage.place import Place
 from csg.tracking import TrackedRun
@@ -37,9 +37,9 @@ NO_RESULTS: Final = "This search has no trials with a result yet."
 def draw_optimisation_history(runs: Iterable[TrackedRun], score: str) -> style.RunFigure:
     """Draw every trial's score in the order of the trials, and the best so far.
 
-    A filled mark is a finished trial's score at its last epoch. A hollow mark is a trial that the scheduler stopped, or
-    that still runs, at the last epoch that it reached; it cannot be compared and is shown for completeness. A cross on
-    the axis is a failed trial or one without a score. The step line is the best score so far among finished trials.
+    A filled mark is the score that a finished trial is ranked by. A hollow mark is a trial that the scheduler stopped,
+    or that still runs, at the last epoch that it reached; it cannot be compared and is shown for completeness. A cross
+    on the axis is a failed trial or one without a score. The step line is the best score so far among finished trials.
     Like the search's result it may be the default setting, but not source only, which lies outside the search space.
     These two reference trials have marks of their own and a line across the figure.
     """
@@ -90,9 +90,8 @@ def _is_crossed(trial: Trial) -> bool:
 
 
 def _get_score(trial: Trial) -> float:
-    """Return the score that a finished trial is ranked by, and the last one of any other."""
     assert trial.score is not None
-    return get_selection_score(trial) if trial.run.status == "finished" else trial.score
+    return trial.score
 
 
 def _draw_trials(axes: Axes, trials: Sequence[Trial], factor: float, *, filled: bool, label: str) -> None:

@@ -147,6 +147,7 @@ def _choose_curve(ablations: Sequence[AblationRuns], pattern: re.Pattern[str], m
         MixedRunsError: there are such ablations, and all of them have runs that must not be mixed.
     """
     refused: dict[str, MixedRunsError] = {}
+    short: set[str] = set()
     single: Curve | None = None
     for place, ablation in reversed(list(enumerate(ablations))):
         try:
@@ -154,6 +155,8 @@ def _choose_curve(ablations: Sequence[AblationRuns], pattern: re.Pattern[str], m
         except MixedRunsError as error:
             refused[ablation.parent.run_id] = MixedRunsError(f"{ablation.key}: {error}")
             continue
+        if (curve is None or len(curve.points) < 2) and ablation.finished:
+            short.add(ablation.parent.run_id)
         if curve is None or not curve.points:
             continue
         newer = [each for each in ablations[place + 1 :] if each.design == ablation.design]
@@ -161,6 +164,11 @@ def _choose_curve(ablations: Sequence[AblationRuns], pattern: re.Pattern[str], m
             f"Newer, but not shown here: {each.key}, which mixes runs."
             for each in newer
             if each.parent.run_id in refused
+        ]
+        hidden += [
+            f"Newer, but with fewer than two finished cells, and not shown here: {each.key}."
+            for each in newer
+            if each.parent.run_id in short
         ]
         notes = (*curve.notes, *filter(None, [describe_empty(newer)]), *hidden)
         curve = dataclasses.replace(curve, notes=notes)

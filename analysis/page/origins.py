@@ -56,8 +56,13 @@ def _write_target(address: str) -> str:
 
 
 def _write_entry(name: str, runs: Sequence[TrackedRun], address: Address) -> str:
-    """Describe runs of one configuration, each with a link to its page in MLflow."""
-    runs = sorted(runs, key=lambda run: int(run.params["train.seed"]))
+    """Describe runs of one configuration, each with a link to its page in MLflow.
+
+    A run that a kill met while it was being recorded may have no settings yet: it is left out.
+    """
+    runs = sorted((run for run in runs if run.params), key=lambda run: int(run.params["train.seed"]))
+    if not runs:
+        return ""
     pages = ", ".join(
         f"<a id='{name_run(run.run_id)}'{_write_target(address(run))}>seed {int(run.params['train.seed'])}</a>"
         f"{'' if run.status == 'finished' else f' ({run.status})'}"

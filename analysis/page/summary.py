@@ -242,7 +242,7 @@ def _say_how_sure(
     seeds = {
         str(cell): {
             seed
-            for seed, value in collect_by_seed(ablation.get_cell(str(cell)), metric).items()
+            for seed, value in collect_by_seed(ablation.finished_cells[str(cell)], metric).items()
             if math.isfinite(value)
         }
         for cell in entries

@@ -37,7 +37,12 @@ class Trial:
 
     @property
     def score(self) -> float | None:
-        """The score at the last measured epoch; None if there is none or it is not finite."""
+        """The score that a finished trial is ranked by, of others that at the last measured epoch; None if not finite.
+
+        They differ under ``selection.epoch=best``. A finished trial without the one has the other.
+        """
+        if self.run.status == "finished" and has_metrics(self.run, SELECTION_SCORE):
+            return self.run.metrics[SELECTION_SCORE]
         value = self.scores.get(self.epoch, math.nan)
         return value if math.isfinite(value) else None
 
@@ -82,14 +87,11 @@ def find_best(trials: Iterable[Trial]) -> Trial | None:
         for trial in trials
         if trial.run.status == "finished" and trial.role != "source_only" and trial.score is not None
     ]
-    return max(candidates, key=lambda trial: (get_selection_score(trial), -trial.number), default=None)
+    return max(candidates, key=_rank, default=None)
 
 
-def get_selection_score(trial: Trial) -> float:
-    """Return the score that a finished trial is ranked by."""
-    if has_metrics(trial.run, SELECTION_SCORE):
-        return trial.run.metrics[SELECTION_SCORE]
-    return -math.inf if trial.score is None else trial.score
+def _rank(trial: Trial) -> tuple[float, int]:
+    return (-math.inf if trial.score is None else trial.score), -trial.number
 
 
 def read_scores(table: RunTable, search: SearchRuns) -> list[TrackedRun]:

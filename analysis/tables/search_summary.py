@@ -33,10 +33,11 @@ def make_search_summary(searches: Sequence[SearchRuns]) -> Table:
     if finished and not any(task.real_headline in run.metrics for run in finished):
         cells = cells.drop(columns=list(headings[len(HEADINGS) :]))
         return Table("search_summary", "Searches", cells, f"{chosen}. The data have no target/test.")
+    has_intervals = task.one_label and not all(map(is_mean, finished))
     caption = (
         f"{chosen}; its real "
         f"{task.headline_words}, on target/test, was measured once and seen by no search"
-        f"{', with its 95 % Wilson interval over images' if task.one_label else ''}. Gain: to "
+        f"{', with its 95 % Wilson interval over images' if has_intervals else ''}. Gain: to "
         "source only, the search's first trial, in points; one seed each, saying nothing of the spread."
     )
     if any(map(is_mean, finished)):

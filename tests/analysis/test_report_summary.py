@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.page.origins import name_run, write_origins
 from analysis.page.summary import NO_VERDICT, NO_VERDICT_UNLABELLED, write_summary
 from analysis.page.tables import name_anchor, write_table
 from analysis.runs.run_table import RunTable
@@ -101,6 +102,20 @@ def test_an_ablation_is_summed_up_by_its_best_cell_and_what_cannot_be_told_from_
 
 def test_without_runs_there_is_nothing_to_sum_up(searched: RunTable) -> None:
     assert "has finished a run yet" in write_summary(dataclasses.replace(searched, runs=()), link)
+
+
+def test_a_run_that_was_not_recorded_whole_is_left_out(tmp_path: Path) -> None:
+    """A kill between a run's start and its settings leaves one without any."""
+    runs = ablation("components", {"source only": SOURCE_ONLY, "csg": CSG}, seeds=2, lifts=(0.0, 0.1))
+    begun = dataclasses.replace(runs[-1], run_id="begun", status="running", params={}, metrics={})
+    table = write_experiment([*runs, begun], tmp_path / "r", features=False)
+    assert "differs from all others" in read(write_summary(table, link)) or "cannot be told" in read(
+        write_summary(table, link)
+    )
+    page = write_origins(table, {"begun"}, lambda _: "")
+    assert name_run(runs[-1].run_id) in page and name_run("begun") not in page
+    alone = write_origins(write_experiment([runs[0], begun], tmp_path / "a", features=False), set(), lambda _: "")
+    assert "Ablation components" in alone and "seed" not in alone
 
 
 def test_a_command_is_broken_between_flags_and_not_within_one(searched: RunTable) -> None:

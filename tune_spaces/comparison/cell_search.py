@@ -22,7 +22,7 @@ from csg.parsing import Flags, StoreOptions, build_config, overlay, with_absolut
 from csg.tracking import TrackedRun
 from csg.tracking.tags import Tag
 from tune_spaces.designs.design import Cell
-from tune_spaces.search.journal import count_unfinished
+from tune_spaces.search.journal import count_trials, count_unfinished
 from tune_spaces.search.options import SearchOptions
 from tune_spaces.search.plan import Search, is_source_only, plan_search
 from tune_spaces.search.script import describe_failures
@@ -87,7 +87,8 @@ def show_cell_searches(searches: Mapping[str, Search], console: Console) -> None
     """Print how far each cell's search is, and how long what is missing of all may take."""
     left, spent = 0, list[float]()
     for cell, search in searches.items():
-        events, trials = search.journal.read_events(), search.options.num_samples
+        events = search.journal.read_events()
+        trials = count_trials(events, search.options.num_samples)
         missing = count_unfinished(events, trials)
         state = f"{trials - missing} of {pluralize(trials, 'trial')} ended" if events else "missing"
         console.print(Text(f"  {make_printable(cell):<36} {state}"))

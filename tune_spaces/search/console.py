@@ -30,6 +30,8 @@ class Row:
     what: str
     epochs: int
     """That it trains at most."""
+    is_candidate: bool = True
+    """Whether it may be the best: source only is there to be compared with."""
     epoch: int = 0
     score: float | None = None
     status: str = "running"
@@ -58,7 +60,8 @@ class SearchConsole(DriverCallback):
                 begun = suggested[event.trial]
                 what = self._describe({**begun.settings, ROLE: begun.role})
                 epochs = get_epochs(begun.settings, self._epochs)
-                self._rows[event.trial] = Row(what, epochs, event.epoch, event.score, event.decision)
+                is_candidate = begun.role != "source_only"
+                self._rows[event.trial] = Row(what, epochs, is_candidate, event.epoch, event.score, event.decision)
 
     def _describe(self, trial_config: Mapping[str, Any]) -> str:
         return self._search.label(trial_config).removeprefix("csg ")
@@ -85,7 +88,8 @@ class SearchConsole(DriverCallback):
         """Show a trial that starts."""
         what = self._describe(trial.config)
         epochs = get_epochs(trial.config, self._epochs)
-        self._rows[trial.config[NUMBER]] = Row(what, epochs, began=time.monotonic())
+        is_candidate = trial.config[ROLE] != "source_only"
+        self._rows[trial.config[NUMBER]] = Row(what, epochs, is_candidate, began=time.monotonic())
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """Show an epoch."""
@@ -123,25 +127,33 @@ class SearchConsole(DriverCallback):
         for name in ("trial", "epoch", self._score_name, "status", "time"):
             table.add_column(name, justify="right")
         table.add_column("configuration", overflow="fold")
-        finished = [row.score for row in self._rows.values() if row.status == "finished" and row.score is not None]
-        best = max(finished, default=None)
+        best = self._find_best()
         rows = sorted(self._rows.items())
         space = max(3, self._console.height - 6)
         for number, row in [
-            *[(number, row) for number, row in rows[:-space] if row.status == "running" or row.score == best],
+            *[(number, row) for number, row in rows[:-space] if row.status == "running" or row is best],
             *rows[-space:],
         ]:
             seconds = time.monotonic() - row.began if row.status == "running" else row.seconds
             table.add_row(
                 f"{number:03d}",
                 f"{row.epoch}/{row.epochs}",
-                self._format(row.score) + (" *" if row.status == "finished" and row.score == best else "  "),
+                self._format(row.score) + (" *" if row is best else "  "),
                 row.status,
                 f"{seconds:.0f} s" if seconds else "",
                 row.what,
                 style=STYLES[row.status],
             )
         return table
+
+    def _find_best(self) -> Row | None:
+        """Return the best finished trial so far; of equal ones the earliest."""
+        scores = {
+            number: row.score
+            for number, row in sorted(self._rows.items())
+            if row.is_candidate and row.status == "finished" and row.score is not None
+        }
+        return self._rows[max(scores, key=lambda number: scores[number])] if scores else None
 
     def _format(self, score: float | None) -> str:
         return "" if score is None else self._unit.format_whole(score)

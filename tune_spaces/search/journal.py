@@ -115,5 +115,9 @@ def list_in_flight(events: Sequence[Event]) -> list[int]:
 def count_unfinished(events: Sequence[Event], trials: int) -> int:
     """Count the trials that are still to run of a search over ``trials``: in flight or not yet suggested."""
     suggested = sum(event.kind == "suggested" for event in events)
-    exhausted = any(event.kind == "exhausted" for event in events)
-    return len(list_in_flight(events)) + (0 if exhausted else trials - suggested)
+    return len(list_in_flight(events)) + count_trials(events, trials) - suggested
+
+
+def count_trials(events: Sequence[Event], asked: int) -> int:
+    """Return how many trials a search has in all: as many as were ``asked``, or as its space gave."""
+    return next((event.trial for event in events if event.kind == "exhausted"), asked)

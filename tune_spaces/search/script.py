@@ -16,6 +16,7 @@ from csg.messages.exit_codes import RunsFailedError
 from csg.messages.wording import pluralize
 from csg.parsing import parse_flags
 from tune_spaces.execution.driver import Outcome
+from tune_spaces.search.journal import count_trials
 from tune_spaces.search.options import SearchOptions
 from tune_spaces.search.plan import Search, plan_search
 from tune_spaces.search.search import run_search
@@ -124,7 +125,7 @@ def _confirm(search: Search, outcome: Outcome, console: Console) -> bool:
 def describe_failures(search: Search, *, lost: int) -> str:
     """Say how many trials failed, or lost their processes for good; empty where none did."""
     events = search.journal.read_events()
-    trials = next((event.trial for event in events if event.kind == "exhausted"), search.options.num_samples)
+    trials = count_trials(events, search.options.num_samples)
     failed = sum(event.kind == "ended" and event.decision == "failed" for event in events)
     parts = []
     if failed:

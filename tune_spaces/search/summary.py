@@ -7,7 +7,7 @@ import statistics
 from rich.text import Text
 
 from analysis.figures.search_figures import write_search_figures
-from analysis.runs.metrics import format_real_interval, has_metrics, make_selectors
+from analysis.runs.metrics import format_real_interval, has_metrics, is_mean, make_selectors
 from analysis.runs.trials import rank_trials
 from csg.commands.figures import NO_LABELLED_TARGET
 from csg.commands.next_commands import find_program, print_next, show_in_mlflow
@@ -200,7 +200,7 @@ def _print_result(
     else:
         console.print(
             f"On the {pluralize(int(images), 'real image')} of target/test, which no search has seen"
-            f"{' (95 % Wilson interval of the accuracy)' if task.one_label else ''}:"
+            f"{' (95 % Wilson interval of the accuracy)' if task.one_label and not is_mean(best) else ''}:"
         )
     if search.cost:
         console.print("Each figure is the mean over trainings without each source; a verdict rests on all sources.")

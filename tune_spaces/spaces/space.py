@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import sys
@@ -177,11 +178,16 @@ def _is_active(parameter: Float | Choice, point: Mapping[str, Any]) -> bool:
 
 def _name_condition(condition: Condition | None) -> str:
     """Name a condition, and where it is not of this package the text of the module that holds it."""
-    if condition is None or dataclasses.is_dataclass(condition):
+    if condition is None:
         return repr(condition)
-    name = f"{getattr(condition, '__module__', '')}.{getattr(condition, '__qualname__', type(condition).__qualname__)}"
-    file: str | None = getattr(sys.modules.get(getattr(condition, "__module__", "")), "__file__", None)
-    return name if file is None or name.startswith(f"{__package__}.") else f"{name} {digest_file(file)[:12]}"
+    if isinstance(condition, functools.partial):
+        return f"{_name_condition(condition.func)} {condition.args!r} {condition.keywords!r}"
+    module = getattr(condition, "__module__", "")
+    name = f"{module}.{getattr(condition, '__qualname__', type(condition).__qualname__)}"
+    if dataclasses.is_dataclass(condition):
+        name = repr(condition)
+    file: str | None = getattr(sys.modules.get(module), "__file__", None)
+    return name if file is None or module.startswith(f"{__package__}.") else f"{name} {digest_file(file)[:12]}"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from csg.tracking import Tracker
 from csg.training.score_words import Unit
 from tests.analysis.figure_reading import words
 from tests.analysis.made_up_experiment import search, write_experiment
-from tests.analysis.made_up_search import NAMES, SCORE, made_up_search
+from tests.analysis.made_up_search import NAMES, SCORE, made_up_run, made_up_search
 from tests.stores import put_store_below
 
 ACCURACY = "target/test/mean_class_accuracy"
@@ -81,6 +81,15 @@ def test_importances_carry_intervals_where_asked_for() -> None:
     interval = found.intervals["method.temperature"]
     assert f"{found.values['method.temperature']:.2f} [{interval.low:.2f}, {interval.high:.2f}]" in words(axes.figure)  # type: ignore[arg-type]
     assert "the middle 95 % over 12 refits" in found.note
+
+
+@pytest.mark.slow
+def test_a_search_over_few_settings_has_an_importance_with_intervals() -> None:
+    """One setting with values that few trials have: many resamples hold a single one, which explains nothing."""
+    stages = ["3+4"] * 8 + ["4", "4", "3", "2+3+4"]
+    runs = [made_up_run(n, {"method.stages": each}, [0.6 + n / 100]) for n, each in enumerate(stages)]
+    found = estimate_importance(runs, SCORE, ["method.stages"], refits=40)
+    assert found.values.keys() == found.intervals.keys() == {"method.stages"}
 
 
 def test_an_exported_folder_compares_finished_trials_at_their_last_epoch_only(table: RunTable) -> None:

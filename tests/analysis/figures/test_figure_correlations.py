@@ -128,6 +128,26 @@ def test_a_protocols_lead_is_the_difference_of_spearmans_rhos(monkeypatch: pytes
         rho_lead([1.0] * 8, second[:8].tolist(), real[:8].tolist())
 
 
+def test_a_lead_whose_interval_lies_above_zero_is_not_called_unsure(
+    table: RunTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = [run for run in table.runs if run.status == "finished" and run.tags["data.fingerprint"] == "data0"]
+    asked = []
+
+    def lead(first: list[float], second: list[float], *_: object, **__: object) -> tuple[float, Interval]:
+        asked.append((first, second))
+        return 0.3, Interval(0.1, 0.5)
+
+    monkeypatch.setattr("analysis.figures.protocol_figure.rho_lead", lead)
+    found = {"source": RankCorrelation(9, 0.4), "shifted": RankCorrelation(9, 0.5)}
+    told = describe_best_selector(dict.fromkeys(found, finished), found)
+    assert "Largest rho without labels: shifted" in told
+    assert "over source 0.30 [0.10, 0.50]" in told and "not distinguishable" not in told
+    streams = "source/shifted", "source/val"
+    scores = ([run.metrics[f"selected/{stream}/mean_class_accuracy"] for run in finished] for stream in streams)
+    assert asked == [tuple(scores)], "the best's first"
+
+
 def test_protocols_carry_their_rhos_and_the_best_is_named_by_rule(table: RunTable, figures: dict[str, Figure]) -> None:
     finished = [run for run in table.runs if run.status == "finished" and run.tags["data.fingerprint"] == "data0"]
     real = [run.metrics[ACCURACY] for run in finished]
@@ -145,6 +165,6 @@ def test_protocols_carry_their_rhos_and_the_best_is_named_by_rule(table: RunTabl
     )
     same = {"source": finished, "shifted": finished}
     told = describe_best_selector(same, {"source": RankCorrelation(9, 0.5), "shifted": RankCorrelation(9, 0.4)})
-    assert "over shifted" in told
+    assert "not distinguishable over shifted" in told
     with pytest.raises(NoDataError, match="fewer than 3"):
         draw_protocols(finished[:2])

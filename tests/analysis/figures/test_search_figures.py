@@ -15,15 +15,16 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from analysis.figures.importance import draw_importance, estimate_importance
-from analysis.figures.parallel_coordinates import BEST_COLOUR, draw_parallel_coordinates, make_axes
+from analysis.figures.parallel_coordinates import BEST_COLOUR, draw_parallel_coordinates, make_axes, scale_scores
 from analysis.figures.parallel_page import STROKES, write_parallel_coordinates
 from analysis.figures.search_figures import draw_optimisation_history, write_search_figures
 from analysis.figures.style import GREY
 from analysis.runs.names import name_setting
-from analysis.runs.trials import list_trials
+from analysis.runs.trials import find_best, list_trials
 from csg.storage.disk import DiskPlace
 from csg.tracking import TrackedRun
 from csg.training.record import Status
+from csg.training.selection import SELECTION_SCORE
 from tests.analysis.made_up_search import NAMES, SCORE, made_up_run, made_up_search
 
 FILES = [
@@ -58,6 +59,22 @@ def offsets(figure: Figure, label: str) -> list[tuple[float, float]]:
 
 def texts(axes: Axes) -> str:
     return " ".join(text.get_text() for text in axes.texts)
+
+
+def test_a_finished_trial_stands_where_the_search_ranks_it_though_its_last_epoch_be_worse() -> None:
+    """Under selection.epoch=best: of two trials the one that was best at an epoch is the best, and stands higher."""
+    runs = [
+        dataclasses.replace(
+            made_up_run(number, {"optim.lr": number + 1.0}, scores), metrics={SELECTION_SCORE: max(scores)}
+        )
+        for number, scores in enumerate(([0.9, 0.6], [0.7, 0.7]))
+    ]
+    first, second = list_trials(runs, SCORE)
+    assert (first.score, second.score) == (0.9, 0.7) and find_best([first, second]) is first
+    assert scale_scores([first, second], SCORE) == [90.0, 70.0]
+    assert offsets(draw_optimisation_history(runs, SCORE), "finished") == [(0, 90.0), (1, 70.0)]
+    (stopped,) = list_trials([dataclasses.replace(runs[0], status="stopped")], SCORE)
+    assert stopped.score == 0.6, "it was not ranked"
 
 
 @pytest.mark.parametrize(

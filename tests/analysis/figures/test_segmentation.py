@@ -164,7 +164,7 @@ def test_class_maps_stand_beside_labels_with_a_legend_and_void_hatched(scenery: 
     chosen, _ = choose_runs(scenery)
     best = max(scenery.list_ablations()[0].get_cell("CSG"), key=lambda run: run.metrics["selected/source/val/mean_iou"])
     assert chosen[1].run == best and best.name in words(figure)
-    assert "the finished run with the best mean IoU on source/val (" in words(figure)
+    assert "that has the best mean IoU on source/val (" in words(figure)
 
 
 def test_pictures_are_of_the_best_run_whatever_protocol_selected_its_epoch(scenery: RunTable) -> None:

@@ -64,6 +64,25 @@ def test_sensitivity_shows_curves_and_the_comparable_trials_of_searches(table: R
     assert "are not a curve" not in words(apart)
 
 
+def test_a_newer_ablation_that_makes_no_curve_is_named_and_hides_no_older_one(table: RunTable) -> None:
+    old = named(table, "temperature")
+    cells = list(old.comparisons)
+    for begun in (1, 2):
+        runs = [
+            dataclasses.replace(run, run_id=f"{run.run_id}-new") for cell in cells[:begun] for run in old.get_cell(cell)
+        ]
+        newer = dataclasses.replace(
+            old,
+            parent=dataclasses.replace(
+                old.parent, run_id="newer", tags={**old.parent.tags, "csg.ablation": "temperature-1"}
+            ),
+            runs=tuple(runs),
+        )
+        said = words(draw_sensitivity([old, newer], []))
+        note = "Newer, but with fewer than two finished cells, and not shown here: temperature-1."
+        assert (note in said) == (begun == 1), "two values make a curve of their own"
+
+
 def test_sensitivity_without_two_values_or_with_mixed_runs_is_not_drawn(table: RunTable) -> None:
     with pytest.raises(NoDataError, match="no two values of temperature"):
         draw_sensitivity([named(table, "components")], [])

@@ -6,7 +6,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -109,7 +109,6 @@ def test_difference_of_nan_is_refused() -> None:
         paired_difference({0: 1.0}, {0: 1.0, 1: math.nan})
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_statsmodels(values: list[float]) -> None:
     with mock.patch("gc.collect"):  # statsmodels would collect the whole suite's garbage at each call
@@ -117,7 +116,6 @@ def test_holm_is_statsmodels(values: list[float]) -> None:
     assert holm(values) == pytest.approx(theirs, abs=1e-12)
 
 
-@settings(deadline=None)
 @given(p_values)
 def test_holm_keeps_order_and_never_lowers(values: list[float | None]) -> None:
     pairs = [(p, q) for p, q in zip(values, holm(values), strict=True) if p is not None and q is not None]
@@ -125,7 +123,6 @@ def test_holm_keeps_order_and_never_lowers(values: list[float | None]) -> None:
     assert all(q <= other_q for (p, q), (other_p, other_q) in itertools.permutations(pairs, 2) if p <= other_p)
 
 
-@settings(deadline=None)
 @given(p_values, st.randoms())
 def test_holm_does_not_depend_on_the_order(values: list[float | None], random: Any) -> None:
     order = list(range(len(values)))
@@ -134,7 +131,6 @@ def test_holm_does_not_depend_on_the_order(values: list[float | None], random: A
     assert holm([values[index] for index in order]) == [adjusted[index] for index in order]
 
 
-@settings(deadline=None)
 @given(p_values)
 def test_holm_does_not_count_what_was_not_tested(values: list[float | None]) -> None:
     adjusted = holm(values)

@@ -323,6 +323,15 @@ def test_an_export_cuts_paths_to_file_names_wherever_they_stand(runs: RunTable, 
     }
 
 
+def test_a_folder_is_not_exported_onto_itself(runs: RunTable, tmp_path: Path) -> None:
+    """Without --features its features would be gone."""
+    exported = export_runs.export_runs(runs, tmp_path / "exported").parent
+    before = {path: path.read_bytes() for path in exported.rglob("*") if path.is_file()}
+    again = ["--runs", str(exported), "--out", str(exported)]
+    assert export_runs.main(again) == 2
+    assert {path: path.read_bytes() for path in exported.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -14,14 +14,14 @@ from csg.tasks import find_task
 from csg.tasks.measurement import Inference
 from csg.training.run import Run
 from tests.csg.commands.test_cli import run as run_command
-from tests.csg.commands.test_export import export
+from tests.csg.commands.test_export import answers, export
 from tests.csg.commands.test_predict import predict
 from tests.finished_run import finished_run
 from tests.made_up_pair import TINY
 from tests.made_up_scenes import made_up_scenes
 from tests.published_maps import plant_map_fault, write_cityscapes, write_gta5, write_maps
 
-SCENES = {"data__name": "glyph_scenes", "data__source_images": 24, "data__window": 32, "train__epochs": 1}
+SCENES = {"data__name": "glyph_scenes", "data__source_images": 24, "data__window": 40, "train__epochs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,11 @@ def test_the_written_file_answers_for_every_pixel(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, said = export(capsys, "--checkpoint", trained.selected, "--output", f"model.{extension}")
-    assert code == 0 and "probabilities (N, 3, 32, 32)" in said, said
+    assert code == 0 and "probabilities (N, 3, 40, 40)" in said, "of a window, whatever is trained on"
+    images = trained.pair.streams["target/test"].read(torch.arange(2)).views[0][..., :40]
+    inference = Inference(trained.load_selected_model(), trained.config)
+    expected = inference(inference.prepare_input(images)).logits.softmax(dim=1)
+    torch.testing.assert_close(answers(f"model.{extension}", images.float()), expected, atol=1e-4, rtol=0)
 
 
 PLAIN = ("--train.channels-last", "False")

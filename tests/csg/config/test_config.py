@@ -48,7 +48,7 @@ def configurations(draw: st.DrawFn) -> Config:
     return build_config(flat)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(configurations())
 def test_a_configuration_survives_dotted_names_and_yaml(
     tmp_path_factory: pytest.TempPathFactory, config: Config
@@ -67,7 +67,7 @@ def test_a_path_that_looks_like_something_else_stays_a_text(tmp_path: Path, text
     assert read_yaml(DiskPlace(path))["data.root"] == text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(configurations(), st.integers(0, 2**32 - 1), st.integers(1, 64))
 def test_seed_machine_and_paths_do_not_change_the_identity(config: Config, seed: int, threads: int) -> None:
     elsewhere = {"train.seed": seed, "train.threads": threads, "train.output": "elsewhere", "data.cache": "elsewhere"}

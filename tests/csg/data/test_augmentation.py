@@ -53,7 +53,7 @@ def test_an_image_is_augmented_alike_alone_and_in_any_batch(side: int) -> None:
     assert torch.equal(augment(images[order], order.tolist()), batch[order])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     indices=st.lists(st.integers(0, 63), min_size=1, max_size=12),
     seed=st.integers(0, 2**32 - 1),

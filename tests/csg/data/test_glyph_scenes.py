@@ -169,7 +169,7 @@ def test_synthetic_digits_have_the_fonts_of_their_stream(rendering: Rendering, m
     assert not drawn
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), number=st.integers(1, 4))
 def test_a_pixel_is_of_the_topmost_plate_that_covers_half_of_it(seed: int, number: int) -> None:
     rng = np.random.default_rng(seed)

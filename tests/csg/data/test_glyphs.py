@@ -108,7 +108,7 @@ def test_a_target_part_without_all_classes_is_refused(config: DataConfig, fracti
         glyphs.load(lopsided)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(index=st.integers(0, 10**6), split=st.sampled_from(["train", "val"]))
 def test_a_glyph_is_a_function_of_its_split_and_index(index: int, split: str) -> None:
     first, again = (nist.sense(glyphs.draw_glyph(split, index)) for _ in range(2))

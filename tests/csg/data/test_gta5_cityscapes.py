@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -183,7 +183,6 @@ def test_a_part_of_gta5_leaves_source_val_as_it_is(tmp_path: Path, tree: Path) -
         load_pair(maps(tree, source=str(tmp_path / "more"), source_images=19))
 
 
-@settings(deadline=None)
 @given(images=st.integers(2, 300), fraction=st.floats(0.001, 0.999), first=st.integers(0, 1000))
 def test_a_split_is_complete_disjoint_and_always_the_same(images: int, fraction: float, first: int) -> None:
     places = torch.arange(first, first + images)

@@ -65,7 +65,6 @@ def test_train_ids_are_the_classes_themselves(one: int) -> None:
             class_map("b.png", content, TRAIN_IDS)
 
 
-@settings(deadline=None)
 @given(ids=st.lists(st.lists(st.sampled_from(DEFINED_IDS), min_size=5, max_size=5), min_size=1, max_size=6))
 def test_a_map_keeps_its_shape_and_its_table_is_applied_pixel_by_pixel(ids: list[list[int]]) -> None:
     found = class_map("b.png", png(np.array(ids)), LABEL_IDS)
@@ -92,7 +91,7 @@ def coordinates(width: int, height: int, axis: int) -> tuple[Image.Image, np.nda
     return Image.fromarray(pixels), (x, y)[axis].astype(np.uint8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     width=st.integers(20, 120),
     height=st.integers(20, 120),

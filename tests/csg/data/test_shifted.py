@@ -64,7 +64,7 @@ def test_a_grey_image_stays_grey() -> None:
     assert torch.equal(images[:, 0], images[:, 2])
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(indices=st.lists(st.integers(0, 59), max_size=8))
 def test_an_image_is_distorted_alike_in_every_batch(indices: list[int]) -> None:
     stream = shift_stream(ColourStream(side=32, length=60))

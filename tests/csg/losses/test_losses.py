@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -92,7 +92,6 @@ def test_attentional_pooling_gradient_is_right() -> None:
     assert torch.autograd.gradcheck(lambda f: attentional_pool(f, attention(f)), (maps,))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2))
 def test_patches_come_patch_by_patch_over_all_images(chunks: int, images: int, height: int, width: int) -> None:
     maps = torch.rand(images, 2, chunks * height, chunks * width)

@@ -128,7 +128,7 @@ def test_the_controller_is_shown_the_task_loss_and_the_weighted_guidance(monkeyp
     assert task == scalars["loss_task"] and guidance == pytest.approx(0.37 * scalars["loss_distillation"], rel=1e-12)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 12), st.integers(1, 4))
 def test_the_controller_goes_on_from_its_state_as_if_nothing_had_happened(at: int, interval: int) -> None:
     losses = [3 / (1 + step) for step in range(20)]

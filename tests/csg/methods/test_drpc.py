@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
@@ -41,7 +41,6 @@ def adapted_by_hand(image: np.ndarray, style: np.ndarray, radius: int) -> np.nda
     return np.fft.ifft2(np.fft.ifftshift(amplitude * np.exp(1j * np.angle(ours)))).real.clip(0, 255)
 
 
-@settings(deadline=None)
 @given(st.integers(3, 14), st.integers(3, 14), st.integers(0, 5), st.lists(st.integers(0, 5), min_size=1, max_size=3))
 def test_style_is_fdas_amplitude_swap(height: int, width: int, largest: int, radii: list[int]) -> None:
     most = min(largest, (min(height, width) - 1) // 2)

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -37,7 +37,6 @@ def batch(seed: int = 0, *, one_view: bool = False) -> Batch:
     return batch_of(query, query if one_view else key, torch.arange(8) % 3)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 12), st.lists(st.integers(1, 30), min_size=1, max_size=6))
 def test_the_queue_is_a_ring_of_the_newest_keys(size: int, batches: list[int]) -> None:
     queue = KeyQueue(size, 1, seed=0, purpose="test")

@@ -12,7 +12,7 @@ import torch
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as benchmark  # noqa: N813
 from cityscapesscripts.helpers.labels import labels as published_labels
 from cityscapesscripts.helpers.labels import trainId2label
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -43,7 +43,6 @@ def test_without_a_counted_pixel_nothing_is_claimed() -> None:
     assert all(math.isnan(value) for value in [*iou_per_class(confusion), mean_iou(confusion), accuracy(confusion)])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([VOID, 0, 1, 2, 3])), min_size=2, max_size=40), st.data())
 def test_pixels_of_several_images_add_up(pixels: list[tuple[int, int]], data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, len(pixels) - 1))

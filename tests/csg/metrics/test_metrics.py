@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -26,7 +26,6 @@ def test_accuracies_of_a_confusion_written_by_hand() -> None:
     assert mean_class_accuracy(confusion) == 0.625
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=40), st.data())
 def test_counts_of_parts_add_up(pairs: list[tuple[int, int]], data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, len(pairs) - 1))

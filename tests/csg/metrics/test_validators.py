@@ -137,7 +137,7 @@ def test_scores_stay_within_their_bounds_whatever_the_sizes(name: str, images: i
     assert VALIDATORS[name].worst(classes) <= score <= upper_bound(name, images, classes) + ROUNDING
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     name=st.sampled_from(NAMES),
     images=st.integers(2, 24),
@@ -165,7 +165,7 @@ def test_scores_of_repeated_features_stay_within_their_bounds_in_any_order(
     assert validator.score(shuffled) == pytest.approx(score, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**16), spread=st.sampled_from([0.3, 1.0, 3.0]))
 def test_the_order_of_the_images_does_not_matter(seed: int, spread: float) -> None:
     """With overlapping clusters, so that k-means has several ends to reach."""

@@ -95,12 +95,12 @@ def test_without_a_network_a_name_that_is_not_cached_is_refused_in_time(
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.model_info", lambda *_, **__: time.sleep(3))
+    monkeypatch.setattr("huggingface_hub.model_info", lambda *_, **__: time.sleep(300))
     monkeypatch.setattr(weights_folder, "HUB_SECONDS", 0.2)
     began = time.monotonic()
     with pytest.raises(UserError, match=r"nobody/nothing is neither a folder nor .*no answer within 0 s.*") as caught:
         load_encoder(ModelConfig("transformers", weights="nobody/nothing"), seed=0)
-    assert time.monotonic() - began < 2.5 and "\n" not in str(caught.value)
+    assert time.monotonic() - began < 60 and "\n" not in str(caught.value)
     monkeypatch.setattr("huggingface_hub.model_info", lambda *_, **__: 1 / 0)
     with pytest.raises(UserError, match=r"cannot be fetched \(division by zero\); download it"):
         find_folder("nobody/nothing", "model.weights")

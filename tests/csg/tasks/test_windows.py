@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -27,7 +27,6 @@ def drawn(height: int, width: int) -> Tensor:
     return torch.randn(3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-@settings(deadline=None)
 @given(SIDES, SIDES, SIDES, STRIDES, st.integers(1, 5))
 def test_of_a_pointwise_network_it_is_one_pass_over_the_whole_image(
     height: int, width: int, window: int, stride: float, batch: int
@@ -39,7 +38,6 @@ def test_of_a_pointwise_network_it_is_one_pass_over_the_whole_image(
     torch.testing.assert_close(averaged, whole, rtol=0, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(SIDES, SIDES, STRIDES)
 def test_windows_leave_no_pixel_out_and_stay_inside(length: int, window: int, stride: float) -> None:
     starts = find_window_starts(length, window, stride)
@@ -58,7 +56,6 @@ def test_windows_of_a_side_written_by_hand() -> None:
     assert find_window_starts(2048, 512, 5 / 6) == [0, 427, 854, 1281, 1536]
 
 
-@settings(deadline=None)
 @given(SIDES, SIDES, SIDES, STRIDES, st.integers(1, 5))
 def test_each_window_is_seen_once_and_each_pixel_as_often_as_counted(
     height: int, width: int, window: int, stride: float, batch: int

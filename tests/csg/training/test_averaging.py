@@ -46,7 +46,7 @@ def algorithm_1(losses: list[float], *, n_s: int, n_e: int, r: float) -> tuple[i
     return None if opened is None else (opened, len(losses))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.lists(st.integers(1, 9), min_size=1, max_size=14),
     st.integers(1, 4),

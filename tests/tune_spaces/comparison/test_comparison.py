@@ -57,7 +57,7 @@ def test_winners_of_as_long_searches_are_trained_under_fresh_seeds_once_whatever
     assert said.count(" missing\n") == 2 and "Missing trials: 5; no finished trial to go by yet" in said
     assert not list(tmp_path.rglob("record.json"))
     with warm.Popen(words, stdout=warm.PIPE, cwd=tmp_path) as process:
-        while not list(tmp_path.rglob("record.json")):
+        while not list(tmp_path.rglob("selected.pt")):
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
@@ -66,6 +66,7 @@ def test_winners_of_as_long_searches_are_trained_under_fresh_seeds_once_whatever
         assert process.wait() == 130, said
     assert "The same command goes on with it" in said
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("selected.pt")}
+    assert before
 
     assert visda_comparison.main(command(tmp_path)) == 0
     said = capsys.readouterr().out

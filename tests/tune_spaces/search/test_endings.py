@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +19,8 @@ from csg.tracking import TrackedRun
 from tests.csg.training.test_training import tiny
 from tests.made_up_pair import made_up_pair
 from tune_spaces.ablation import script as ablation_script
-from tune_spaces.ablation.ablation import Ablation, CellRun
-from tune_spaces.ablation.script import AblationOptions, check_no_run_failed
+from tune_spaces.ablation.ablation import Ablation, CellRun, estimate_seconds
+from tune_spaces.ablation.script import AblationOptions, check_no_run_failed, show_plan
 from tune_spaces.designs.design import Cell, Design
 from tune_spaces.execution.closing import AnotherDriverError
 from tune_spaces.execution.tuning import find_own_error
@@ -27,6 +28,7 @@ from tune_spaces.search import confirmation, summary, worth
 from tune_spaces.search import script as search_script
 from tune_spaces.search.confirmation import confirm
 from tune_spaces.search.journal import Event, Journal
+from tune_spaces.search.summary import measure_overheads
 
 FAILED = "of 3 trials, 1 failed, for reasons of its configuration, which is not tried again"
 AGAIN = "1 of 2 runs failed; the same command tries it again"
@@ -152,6 +154,32 @@ def test_an_ablation_in_which_runs_failed_says_so_at_its_end(tmp_path: Path) -> 
     second._close("running", "")
     with pytest.raises(RunsFailedError, match=r"^1 of 2 runs failed"):
         check_no_run_failed(ablation)
+
+
+def test_the_time_of_missing_runs_is_that_of_finished_ones(tmp_path: Path) -> None:
+    ablation = an_ablation(tmp_path, 5)
+    assert estimate_seconds(ablation) is None
+    for planned, seconds in zip(ablation.runs[:2], (60.0, 120.0), strict=True):
+        run = planned.run().create()
+        run.record.epochs = [{"train/seconds": seconds - 20, "evaluation/seconds": 20.0}]
+        run._close("finished", "")
+    assert estimate_seconds(ablation) == pytest.approx(3 * 90)
+    console = Console(file=io.StringIO())
+    show_plan(ablation, console)
+    assert isinstance(console.file, io.StringIO)
+    assert "seeds 0, 1 finished; seeds 2 to 4 missing" in console.file.getvalue()
+    assert "Missing runs: about 4 minutes, one at a time" in console.file.getvalue()
+
+
+def test_overhead_is_what_a_slots_time_holds_beside_training_and_measuring() -> None:
+    """Two slots: the third trial follows the first, which ended at 10, and the fourth the second, which ended at 14."""
+    times = {0: (0, 10, 8), 1: (0, 14, 9), 2: (11, 21, 7), 3: (15, 30, 12)}
+    happened = [Event("suggested", trial, time=began) for trial, (began, _, _) in times.items()]
+    happened += [Event("reported", trial, time=end - 1, seconds=spent) for trial, (_, end, spent) in times.items()]
+    happened += [Event("ended", trial, time=end) for trial, (_, end, _) in times.items()]
+    happened.sort(key=lambda event: event.time)
+    assert measure_overheads(happened, 100) == [21 - 10 - 7, 30 - 14 - 12]
+    assert measure_overheads(happened, 17) == [30 - 14 - 12], "what was done before this call does not count"
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,8 @@ def test_a_search_by_held_out_sources_scores_by_their_mean_shares_trainings_and_
     trials = tracked(output)[2]
     assert trials[0].metrics["selection/score"] == find_mean(output, "source_only", SCORE)
     kept, happened = {path: path.read_text() for path in finished_records(output)}, what_happened(output)
+    fresh = [json.loads(text)["config"] for text in kept.values()]
+    assert {config["train.seed"] for config in fresh if not config["data.held_out"]} == {1}, "one the search had not"
     again = run([*command(output, *given), "--experiment", "another"], output.parent)
     assert again.returncode == 0, again.stdout + again.stderr
     found = {path: path.read_text() for path in finished_records(output)}

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 
 from csg.config.settings import flatten
-from csg.parsing import parse_flags, read_yaml
+from csg.parsing import build_config, parse_flags, read_yaml
 from csg.storage.disk import DiskPlace
 from csg.storage.files import hold_lock
 from csg.storage.layout import place_at, place_to_read
 from csg.tracking import TrackedRun, Tracker, get_default_tracking_uri
+from csg.training.identity import compute_config_id
 from csg.training.program import get_program_digest
 from tests import warm
 from tests.buckets import move_to
@@ -125,7 +126,11 @@ def test_mlflow_holds_one_parent_and_a_child_per_trial(undisturbed: Undisturbed)
         assert max(run.history[SCORE_METRIC]) == endings[number].epoch
         assert ("target/test/accuracy" in run.metrics) == (run.status == "finished")
         assert run.tags["config_id"] and run.tags["data.fingerprint"]
-    assert {run.tags.get("best") for run in runs} == {"yes", None}
+    finished = [run for run in runs if run.status == "finished" and run.tags["csg.role"] != "source_only"]
+    best = max(finished, key=lambda run: run.metrics["selection/score"])
+    assert [run.run_id for run in runs if run.tags.get("best")] == [best.run_id]
+    (written,) = undisturbed[0].rglob("best.yaml")
+    assert compute_config_id(build_config(read_yaml(DiskPlace(written)))) == best.tags["config_id"]
     artifacts = {file.path for file in tracker.client.list_artifacts(parent)}
     assert artifacts == {
         "best.yaml",

@@ -28,7 +28,7 @@ from tests.tune_spaces.search.simulated_search import (
     what_happened,
 )
 from tune_spaces.execution.trial import EPOCH, FAILED, GONE, NUMBER, OUTDATED, ROLE, SCORE, get_epochs
-from tune_spaces.search.journal import Event, Journal, count_unfinished, list_in_flight
+from tune_spaces.search.journal import Event, Journal, count_trials, count_unfinished, list_in_flight
 from tune_spaces.search.scheduler import Rungs
 from tune_spaces.search.searcher import JournaledOptunaSearch
 from tune_spaces.spaces.shipped import SPACES
@@ -138,6 +138,7 @@ def test_no_configuration_is_run_twice_and_a_small_space_ends_early(tmp_path: Pa
     assert sorted(settings.get("method.stages", "") for settings in suggested) == ["", "3", "3+4", "4"]
     assert journal.read_events()[-1].kind == "exhausted"
     assert count_unfinished(journal.read_events(), 12) == 0
+    assert count_trials(journal.read_events(), 12) == 4
     again = searcher(journal, trials=12, space=space)
     assert again.suggest("more") == Searcher.FINISHED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +14,16 @@ from csg.training.selection import get_score_metric
 from tune_spaces.search.worth import describe_worth
 
 
-def say_worth(scores: list[float], protocol: str, real: list[float] | None = None) -> str:
-    """Return what is said of runs with these scores, whose accuracy on real images rises from run to run."""
+def say_worth(
+    scores: list[float],
+    protocol: str,
+    real: list[float] | None = None,
+    tag: Callable[[int], dict[str, str]] = lambda _number: {},
+) -> str:
+    """Return what is said of runs with these scores, whose accuracy on real images rises from run to run.
+
+    ``tag`` says which more tags a run has, by its number.
+    """
     config = build_config({"selection.protocol": protocol})
     search: Any = SimpleNamespace(config=config, score_metric=get_score_metric(config))
     runs = []
@@ -23,7 +32,8 @@ def say_worth(scores: list[float], protocol: str, real: list[float] | None = Non
         if real is None:
             metrics["target/test/mean_class_accuracy"] = 0.5 + number / 100
         params = {"data.name": "glyphs", "method.name": "csg", "train.seed": number}
-        runs.append(TrackedRun(f"id{number}", f"{number}", "finished", params, {"csg.run": str(number)}, metrics))
+        tags = {"csg.run": str(number)} | tag(number)
+        runs.append(TrackedRun(f"id{number}", f"{number}", "finished", params, tags, metrics))
     return describe_worth(search, runs, runs)
 
 
@@ -42,6 +52,14 @@ def test_where_few_runs_or_no_difference_can_tell_that_is_said() -> None:
     few, equal = say_worth([0.1, 0.3, 0.2], "source"), say_worth([0.5] * 9, "source")
     assert few.endswith("is not known on these data yet: runs of 3 configurations, and it takes 7.")
     assert equal.endswith("is not known on these data yet: all 9 values of x are equal.")
+
+
+def test_seeds_of_a_configuration_count_as_one_and_runs_on_other_data_not_at_all() -> None:
+    scores = [number / 10 for number in range(8)]
+    by_two = say_worth(scores, "source", tag=lambda number: {"config_id": str(number // 2)})
+    assert by_two.endswith("runs of 4 configurations, and it takes 7.")
+    half = say_worth(scores, "source", tag=lambda number: {"data.fingerprint": "ab"[number > 3]})
+    assert half.endswith("runs of 4 configurations, and it takes 7.")
 
 
 def test_nothing_is_said_without_labels_and_under_a_protocol_that_looks_at_them() -> None:

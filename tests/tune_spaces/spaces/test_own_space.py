@@ -144,14 +144,35 @@ def test_what_a_condition_is_made_of_does_not_matter_to_tune(tmp_path: Path) -> 
     assert (tmp_path / "searcher.pkl").exists()
 
 
-def test_a_condition_of_another_text_makes_another_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+CONDITIONS = {
+    "a function": "Condition = lambda: lambda point: point['optim.lr'] > {bound}",
+    "a dataclass": """
+from dataclasses import dataclass
+@dataclass(frozen=True)
+class Condition:
+    name: str = "optim.lr"
+    def __call__(self, point):
+        return point[self.name] > {bound}
+""",
+    "a partial": """
+from functools import partial
+from operator import lt
+Condition = lambda: partial(lt, {bound})
+""",
+}
+"""What makes a condition, with a bound in its text or its arguments."""
+
+
+@pytest.mark.parametrize("made", CONDITIONS.values(), ids=CONDITIONS)
+def test_a_condition_of_another_text_makes_another_search(
+    made: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     described = []
     for bound in ("0.01", "0.02", "0.01"):
         monkeypatch.delitem(sys.modules, "own_space", raising=False)
-        condition = f"lambda point: True\n    and point['optim.lr'] > {bound}"
-        parameters = f'(Float("optim.lr", 0.1, 0.01, 1), Float("method.temperature", 1, 1, 2, when={condition}))'
-        (tmp_path / "own_space.py").write_text(FILE.format(parameters=parameters))
+        parameters = '(Float("optim.lr", 0.1, 0.01, 1), Float("method.temperature", 1, 1, 2, when=Condition()))'
+        (tmp_path / "own_space.py").write_text(made.format(bound=bound) + FILE.format(parameters=parameters))
         importlib.invalidate_caches()
         described.append(find_space("own_space:SPACE", method="csg", data=build_config({}).data).describe())
     assert described[0] != described[1] and described[0] == described[2]

@@ -10,7 +10,7 @@ from csg.messages.errors import UserError
 from csg.parsing import build_config, overlay
 from tune_spaces.spaces.narrowing import check_space
 from tune_spaces.spaces.shipped import SPACES, find_space
-from tune_spaces.spaces.space import Choice
+from tune_spaces.spaces.space import Choice, Float
 
 RIVALS = ("weight_l2", "synaptic_intelligence", "feature_l2", "asg", "low_rank", "lp_ft", "miro", "mixstyle", "gcisg")
 
@@ -32,6 +32,13 @@ def test_a_space_can_be_named_or_imported() -> None:
         find_space("everything", method="csg", data=DataConfig())
     with pytest.raises(UserError, match="--space: cannot import"):
         find_space("no_such_module:SPACE", method="csg", data=DataConfig())
+
+
+def test_a_relative_range_moves_with_its_default_and_another_one_stays() -> None:
+    moved = Float("optim.lr", 0.03, 0.003, 0.06, log=True, relative=True).with_default(0.003)
+    assert (moved.low, moved.default, moved.high) == pytest.approx((0.0003, 0.003, 0.006))
+    stayed = Float("optim.lr", 0.03, 0.003, 0.06, log=True).with_default(0.004)
+    assert (stayed.low, stayed.default, stayed.high) == (0.003, 0.004, 0.06)
 
 
 def test_a_files_values_are_the_default_trial_where_the_space_holds_them() -> None:
