@@ -43,7 +43,8 @@ def pytest_configure() -> None:
 
     Nor does an example of hypothesis fail because a busy machine was slow.
     """
-    hypothesis.settings.register_profile("no deadline", deadline=None)
+    too_slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("no deadline", deadline=None, suppress_health_check=too_slow)
     hypothesis.settings.load_profile("no deadline")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -169,8 +169,8 @@ def _refit(
 ) -> dict[str, Interval]:
     """Return the middle 95 % of each share over forests that are refitted to resampled trials; empty without refits.
 
-    A resample whose settings explain nothing, such as one that holds a single setting, is drawn again; empty too where
-    nearly all are such.
+    A resample whose settings explain nothing, such as one that holds a single value of each, is drawn again; empty too
+    where nearly all are such.
     """
     rng = np.random.default_rng(SEED)
     refitted: list[dict[str, float]] = []

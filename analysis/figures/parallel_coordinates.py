@@ -76,13 +76,12 @@ def scale_scores(trials: Sequence[Trial], score: str) -> list[float | None]:
 def draw_parallel_coordinates(
     runs: Iterable[TrackedRun], score: str, names: Sequence[str], *, logarithmic: Collection[str] = ()
 ) -> style.RunFigure:
-    """Draw every trial as a line, coloured by its score at the last epoch that it reached.
+    """Draw every trial as a line, coloured by its score at the last epoch that it reached (:attr:`Trial.score`).
 
-    (Of a finished trial under ``selection.epoch=best``, at its best epoch.) The last epoch is an axis, because scores
-    of different epochs cannot be compared. Quantities that are searched logarithmically, or span two decades, have a
-    logarithmic axis. A setting that a trial lacks is drawn below its axis, at "not set". Trials without a score are
-    grey. The best finished trial is a broad red line on top of all others. The two reference trials are dashed and
-    named. Lines through the same category are fanned out a little.
+    The last epoch is an axis, because scores of different epochs cannot be compared. Quantities that are searched
+    logarithmically, or span two decades, have a logarithmic axis. A setting that a trial lacks is drawn below its axis,
+    at "not set". Trials without a score are grey. The best finished trial is a broad red line on top of all others. The
+    two reference trials are dashed and named. Lines through the same category are fanned out a little.
 
     Args:
         runs: the trials, with the history of ``score``.
@@ -197,12 +196,14 @@ def describe_lines(score: str, trials: Sequence[Trial]) -> str:
     """Return sentences on what the colours are, and by what protocol the search selects."""
     protocol = find_protocol(score)
     parts = [f"Selection protocol: {protocol}."] if protocol else []
+    best = any(trial.run.params.get("selection.epoch") == "best" for trial in trials)
     if not any(trial.score is not None for trial in trials):
         parts.append("No trial has a score.")
     elif len({trial.epoch for trial in trials}) > 1:
         lengths = {trial.run.params.get("train.epochs") for trial in trials}
         what = "the same epoch" if len(lengths) < 2 else "the same share of their epochs"
-        best = any(trial.run.params.get("selection.epoch") == "best" for trial in trials)
         which = "last epoch reached, or of a finished trial at its best epoch" if best else "last epoch reached"
         parts.append(f"Colour is the score at the {which}: compare only trials that reached {what}.")
+    elif best:
+        parts.append("Colour is the score at a trial's best epoch.")
     return " ".join(parts)

@@ -166,7 +166,7 @@ def _choose_curve(ablations: Sequence[AblationRuns], pattern: re.Pattern[str], m
             if each.parent.run_id in refused
         ]
         hidden += [
-            f"Newer, but with fewer than two finished cells, and not shown here: {each.key}."
+            f"Newer, but without two finished values to draw, and not shown here: {each.key}."
             for each in newer
             if each.parent.run_id in short
         ]

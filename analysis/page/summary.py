@@ -200,7 +200,7 @@ def _write_evidence(table: RunTable, search: SearchRuns, suffix: str) -> str:
 
 def _write_ablation(table: RunTable, ablation: AblationRuns, mix: Collection[str], suffix: str) -> str:
     """Return what an ablation compares, its best cell, and what cannot be told from that."""
-    seeds = {run.params.get("train.seed") for run in ablation.runs}
+    seeds = {run.params["train.seed"] for run in ablation.runs if run.params}
     runs = f"{len(ablation.finished)} of {pluralize(len(ablation.runs), 'run')} finished"
     asked = (
         f"{ablation.title}: {pluralize(len(ablation.comparisons), 'configuration')} under "

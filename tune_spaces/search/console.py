@@ -30,8 +30,8 @@ class Row:
     what: str
     epochs: int
     """That it trains at most."""
-    is_candidate: bool = True
-    """Whether it may be the best: source only is there to be compared with."""
+    role: str
+    """Source only may not be the best: it is there to be compared with."""
     epoch: int = 0
     score: float | None = None
     status: str = "running"
@@ -60,8 +60,7 @@ class SearchConsole(DriverCallback):
                 begun = suggested[event.trial]
                 what = self._describe({**begun.settings, ROLE: begun.role})
                 epochs = get_epochs(begun.settings, self._epochs)
-                is_candidate = begun.role != "source_only"
-                self._rows[event.trial] = Row(what, epochs, is_candidate, event.epoch, event.score, event.decision)
+                self._rows[event.trial] = Row(what, epochs, begun.role, event.epoch, event.score, event.decision)
 
     def _describe(self, trial_config: Mapping[str, Any]) -> str:
         return self._search.label(trial_config).removeprefix("csg ")
@@ -88,8 +87,7 @@ class SearchConsole(DriverCallback):
         """Show a trial that starts."""
         what = self._describe(trial.config)
         epochs = get_epochs(trial.config, self._epochs)
-        is_candidate = trial.config[ROLE] != "source_only"
-        self._rows[trial.config[NUMBER]] = Row(what, epochs, is_candidate, began=time.monotonic())
+        self._rows[trial.config[NUMBER]] = Row(what, epochs, trial.config[ROLE], began=time.monotonic())
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """Show an epoch."""
@@ -104,9 +102,8 @@ class SearchConsole(DriverCallback):
         self._print(trial.config[NUMBER])
 
     def _update_row(self, trial: Any) -> Row:
-        row = self._rows.setdefault(
-            trial.config[NUMBER], Row("", get_epochs(trial.config, self._epochs), began=time.monotonic())
-        )
+        unknown = Row("", get_epochs(trial.config, self._epochs), trial.config[ROLE], began=time.monotonic())
+        row = self._rows.setdefault(trial.config[NUMBER], unknown)
         row.seconds = time.monotonic() - row.began
         return row
 
@@ -151,7 +148,7 @@ class SearchConsole(DriverCallback):
         scores = {
             number: row.score
             for number, row in sorted(self._rows.items())
-            if row.is_candidate and row.status == "finished" and row.score is not None
+            if row.role != "source_only" and row.status == "finished" and row.score is not None
         }
         return self._rows[max(scores, key=lambda number: scores[number])] if scores else None
 

@@ -177,11 +177,16 @@ def _is_active(parameter: Float | Choice, point: Mapping[str, Any]) -> bool:
 
 
 def _name_condition(condition: Condition | None) -> str:
-    """Name a condition, and where it is not of this package the text of the module that holds it."""
+    """Name a condition, and where it is not of this package the text of the module that holds it.
+
+    A dataclass is named with its values, a partial with its arguments.
+    """
     if condition is None:
         return repr(condition)
     if isinstance(condition, functools.partial):
-        return f"{_name_condition(condition.func)} {condition.args!r} {condition.keywords!r}"
+        given = [*condition.args, *(each for pair in sorted(condition.keywords.items()) for each in pair)]
+        names = [_name_condition(each) if callable(each) else repr(each) for each in given]
+        return " ".join([_name_condition(condition.func), *names])
     module = getattr(condition, "__module__", "")
     name = f"{module}.{getattr(condition, '__qualname__', type(condition).__qualname__)}"
     if dataclasses.is_dataclass(condition):

@@ -25,6 +25,7 @@ from csg.storage.disk import DiskPlace
 from csg.tracking import TrackedRun
 from csg.training.record import Status
 from csg.training.selection import SELECTION_SCORE
+from tests.analysis.figure_reading import words
 from tests.analysis.made_up_search import NAMES, SCORE, made_up_run, made_up_search
 
 FILES = [
@@ -73,6 +74,10 @@ def test_a_finished_trial_stands_where_the_search_ranks_it_though_its_last_epoch
     assert (first.score, second.score) == (0.9, 0.7) and find_best([first, second]) is first
     assert scale_scores([first, second], SCORE) == [90.0, 70.0]
     assert offsets(draw_optimisation_history(runs, SCORE), "finished") == [(0, 90.0), (1, 70.0)]
+    chosen = [dataclasses.replace(run, params={**run.params, "selection.epoch": "best"}) for run in runs]
+    assert "Colour is the score at a trial's best epoch." in words(
+        draw_parallel_coordinates(chosen, SCORE, ["optim.lr"])
+    )
     (stopped,) = list_trials([dataclasses.replace(runs[0], status="stopped")], SCORE)
     assert stopped.score == 0.6, "it was not ranked"
 

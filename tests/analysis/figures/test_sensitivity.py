@@ -79,7 +79,7 @@ def test_a_newer_ablation_that_makes_no_curve_is_named_and_hides_no_older_one(ta
             runs=tuple(runs),
         )
         said = words(draw_sensitivity([old, newer], []))
-        note = "Newer, but with fewer than two finished cells, and not shown here: temperature-1."
+        note = "Newer, but without two finished values to draw, and not shown here: temperature-1."
         assert (note in said) == (begun == 1), "two values make a curve of their own"
 
 
