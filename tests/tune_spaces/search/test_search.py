@@ -129,7 +129,7 @@ def test_mlflow_holds_one_parent_and_a_child_per_trial(undisturbed: Undisturbed)
     finished = [run for run in runs if run.status == "finished" and run.tags["csg.role"] != "source_only"]
     best = max(finished, key=lambda run: run.metrics["selection/score"])
     assert [run.run_id for run in runs if run.tags.get("best")] == [best.run_id]
-    (written,) = undisturbed[0].rglob("best.yaml")
+    (written,) = (undisturbed[0] / "searches").rglob("best.yaml")
     assert compute_config_id(build_config(read_yaml(DiskPlace(written)))) == best.tags["config_id"]
     artifacts = {file.path for file in tracker.client.list_artifacts(parent)}
     assert artifacts == {
