@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import time
+from typing import Final
 
 from csg.storage.place import Place
 
 PROGRESS_SECONDS = 0.5
 """How often the first worker writes its progress."""
+
+_NAMED: Final = re.compile(r"\.+(launch|error|progress|ray_train)-(?P<launch>[^.]+)")
+"""How names of a launch's files begin, and of what killed writers of them left."""
 
 
 class LaunchFiles:
@@ -27,19 +32,21 @@ class LaunchFiles:
 
     @classmethod
     def remove_all(cls, folder: Place) -> None:
-        """Remove those of all launches of a finished run, also of drivers that were killed."""
-        found = {*folder.list_names(), *(path.name for path in folder.local.glob(".ray_train-*"))}
-        launches = {
-            name.partition("-")[2]
-            for name in found
-            if name.startswith((".launch-", ".error-", ".progress-", ".ray_train-"))
-        }
-        for name in launches:
-            cls(folder, name).remove()
+        """Remove those of all launches of a finished run, also what killed drivers and workers left."""
+        local = {path.name for path in folder.local.glob(".*")}
+        launches = {found["launch"] for found in map(_NAMED.match, {*folder.list_names(), *local}) if found}
+        for files in (cls(folder, name) for name in launches):
+            files.remove()
+            for file in files._shared:
+                file.remove_leftovers()
+
+    @property
+    def _shared(self) -> tuple[Place, ...]:
+        return self.wanted, self.error, self.progress
 
     def remove(self) -> None:
         """Remove them all."""
-        for file in (self.wanted, self.error, self.progress):
+        for file in self._shared:
             file.remove()
         shutil.rmtree(self.ray_train, ignore_errors=True)
 

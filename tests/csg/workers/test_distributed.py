@@ -16,6 +16,7 @@ from csg.data.pair import IGNORED
 from csg.messages.errors import UserError
 from csg.parsing import build_config
 from csg.storage.disk import DiskPlace
+from csg.storage.files import make_temporary_path
 from csg.tasks import find_task
 from csg.tasks.measurement import Inference
 from csg.training import checkpoint, loop
@@ -227,7 +228,7 @@ def test_a_run_is_held_by_one_at_a_time_and_waiting_for_it_can_be_left_off(tmp_p
         assert again
 
 
-def test_a_finished_run_keeps_no_file_of_a_driver_that_was_killed_before_its_workers_ended(tmp_path: Path) -> None:
+def test_a_finished_run_keeps_no_file_of_drivers_and_workers_that_were_killed(tmp_path: Path) -> None:
     run = Run(build_config(TINY | {"train.output": str(tmp_path), "train.workers": 2}), made_up_pair())
     for _ in run.train():
         pass
@@ -236,5 +237,7 @@ def test_a_finished_run_keeps_no_file_of_a_driver_that_was_killed_before_its_wor
     files = LaunchFiles(run.folder, "0123456789ab")
     files.wanted.write(b"")
     files.ray_train.mkdir()
+    killed = LaunchFiles(run.folder, "ba9876543210")
+    make_temporary_path(killed.progress.local).touch()
     assert len(list(train_run(run))) == 2
     assert {path.name for path in run.folder.local.iterdir()} == kept
