@@ -111,15 +111,24 @@ def _leave() -> NoReturn:
 
 
 def free_port() -> int:
-    """Find a port to listen on, outside the range from which the system takes those of connections.
+    """Find a port to listen on; see :func:`free_ports`."""
+    (port,) = free_ports(1)
+    return port
 
-    So it stays free until it is used, and while a server is away.
+
+def free_ports(count: int) -> list[int]:
+    """Find ports to listen on, outside the range from which the system takes those of connections.
+
+    So they stay free until they are used, and while a server is away.
     """
-    while True:
-        port = random.randrange(20_000, 32_000)
+    found: list[int] = []
+    for port in random.sample(range(20_000, 32_000), 12_000):
         with socket.socket() as tried, contextlib.suppress(OSError):
             tried.bind(("127.0.0.1", port))
-            return port
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError("no port is free")
 
 
 def _train(rank: int, world: int, port: int, runs: Mapping[str, Mapping[str, Any]], out: Path) -> None:

@@ -24,11 +24,11 @@ def descends(process: int, ancestor: int) -> bool:
     return process == ancestor
 
 
-def holding(folder: Path) -> list[int]:
+def holding(folder: Path) -> set[int]:
     """Find the processes that have a file below a folder open, such as the lock of a run that they train."""
-    found = set()
+    found: set[int] = set()
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         with contextlib.suppress(OSError):
             if link.readlink().is_relative_to(folder):
                 found.add(int(link.parts[2]))
-    return sorted(found)
+    return found

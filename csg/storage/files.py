@@ -10,6 +10,7 @@ import io
 import os
 import re
 import stat
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -139,11 +140,10 @@ def make_folder(path: Path, setting: str) -> Path:
         UserError: it cannot; the message names ``setting``.
         OSError: the machine is short of something, such as space.
     """
-    probe = path / f".probe-{uuid.uuid4().hex[:8]}"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=path):  # without a name, so that a kill leaves nothing
+            pass
     except OSError as error:
         if is_shortage(error):
             error.filename = str(path)

@@ -198,6 +198,7 @@ def _put_new(path: Path) -> None:
             contextlib.closing(sqlite3.connect(temporary)) as file,
         ):
             assert isinstance(made.driver_connection, sqlite3.Connection)
+            file.execute("PRAGMA journal_mode = OFF")  # nothing to roll back to, and no journal for a kill to leave
             made.driver_connection.backup(file)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())

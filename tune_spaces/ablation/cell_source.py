@@ -54,7 +54,7 @@ class CellSource(Searcher):
         """
         if self.broken is not None:
             raise self.broken
-        if self._is_outdated or not self._waiting:
+        if self.is_over:
             return Searcher.FINISHED  # type: ignore[no-any-return]
         under_way = self._get_configs(self._under_way.values())
         place = self.make_slots().choose_next_place(self._get_configs(self._waiting), under_way)
@@ -73,6 +73,15 @@ class CellSource(Searcher):
             self.broken = OutsideFaultError(result[GONE])
         elif not error and get_ending(result, self._configs[number].train.epochs) is not None:
             self.ended.add(number)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no run to suggest any more."""
+        return self._is_outdated or not self._waiting
+
+    def take_back(self, number: int) -> None:
+        """Suggest a run again, before all others."""
+        self._waiting.insert(0, number)
 
     def save(self, checkpoint_path: str) -> None:
         """Write an empty file in place of a state: the runs' records say what is missing."""

@@ -28,7 +28,7 @@ class AblationConsole(DriverCallback):
         if get_ending(result, trial.config["train.epochs"]) is not None:
             self._print(trial)
 
-    def on_trial_error(self, *, trial: Any, **info: Any) -> None:
+    def on_trial_lost(self, trial: Any) -> None:
         """Print a run whose process died too often."""
         self._print(trial)
 

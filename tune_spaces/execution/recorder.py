@@ -78,7 +78,7 @@ class MlflowRecorder(DriverCallback):
             entry.run.close("failed", result[FAILED])
         self._record(trial.config[NUMBER], Progress(entry, status, result[EPOCH], result.get(FAILED, "")))
 
-    def on_trial_error(self, *, trial: Any, **info: Any) -> None:
+    def on_trial_lost(self, trial: Any) -> None:
         """Note a trial whose process died too often; its training state stays, to go on from."""
         number, entry, error = trial.config[NUMBER], self._read_entry(trial), _read_reason(trial.error_file)
         self.lost[number] = error

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from ray import tune
 from ray.tune import TuneError
+from ray.tune.search import ConcurrencyLimiter, Searcher, SearchGenerator
 
 from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError, find_outside_fault, walk_causes
@@ -31,6 +32,23 @@ class DriverCallback(tune.Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+    def on_trial_error(self, *, trial: Any, **info: Any) -> None:
+        """Hear of a trial that Tune has given up."""
+        if not _has_restarts(trial):
+            self.on_trial_lost(trial)
+
+    def on_trial_lost(self, trial: Any) -> None:
+        """Hear of a trial whose process died too often."""
+
+
+def _has_restarts(trial: Any) -> bool:
+    """Whether Tune has given a trial up that it may restart.
+
+    It does so where the process of a trial that has ended, which was to train this one, died in between: that death
+    reaches Tune twice, and at the second time the trial is not running.
+    """
+    return bool(trial.num_failures <= MAX_RETRIES)
 
 
 class InterruptAnswer(DriverCallback):
@@ -58,9 +76,46 @@ class InterruptAnswer(DriverCallback):
 
 
 class TrialSource(Protocol):
-    """A Tune searcher that keeps what ends the driver: Tune takes an error of a searcher's for the trial's."""
+    """A Tune searcher that knows its end, and keeps what ends the driver: Tune takes its errors for a trial's."""
 
     broken: UserError | OutsideFaultError | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no trial to suggest any more."""
+
+    def take_back(self, number: int) -> None:
+        """Suggest a trial again, before all others."""
+
+
+class _Suggestions(SearchGenerator):
+    """What a source suggests: over as long as the source says so, since a trial may be suggested again."""
+
+    def __init__(self, source: TrialSource, *, at_once: int) -> None:
+        assert isinstance(source, Searcher)
+        super().__init__(ConcurrencyLimiter(source, at_once))
+        self._source = source
+        self._is_stopped = False
+
+    def set_finished(self) -> None:
+        """Suggest nothing any more; Tune calls this when it is interrupted."""
+        self._is_stopped = True
+
+    def is_finished(self) -> bool:
+        """Return whether no trial will be suggested, unless one is taken back."""
+        return self._is_stopped or self._source.is_over
+
+
+class _TakeBack(DriverCallback):
+    """Has the source suggest a trial again that Tune gave up although it may restart it."""
+
+    def __init__(self, source: TrialSource) -> None:
+        self._source = source
+
+    def on_trial_error(self, *, trial: Any, **info: Any) -> None:
+        """Take back a trial that has restarts left."""
+        if _has_restarts(trial):
+            self._source.take_back(trial.config[NUMBER])
 
 
 def run_trials(
@@ -97,10 +152,9 @@ def run_trials(
     tuner = tune.Tuner(
         tune.with_resources(trained, functools.partial(place_trial, dict(base))),
         tune_config=tune.TuneConfig(
-            search_alg=source,
+            # At once as many as there are, so that one that waits for a node holds up no other; the source limits them.
+            search_alg=_Suggestions(source, at_once=count),
             scheduler=scheduler,
-            num_samples=count,
-            max_concurrent_trials=count,  # so that one that waits for a node holds up no other; the source limits them
             time_budget_s=60 * minutes or None,
             reuse_actors=True,
             trial_dirname_creator=name_folder,
@@ -108,7 +162,7 @@ def run_trials(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(folder),
-            callbacks=[answer, *callbacks],
+            callbacks=[answer, _TakeBack(source), *callbacks],
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),

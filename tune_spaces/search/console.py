@@ -96,7 +96,7 @@ class SearchConsole(DriverCallback):
         row.status = get_ending(result, row.epochs) or "running"
         self._print(trial.config[NUMBER])
 
-    def on_trial_error(self, *, trial: Any, **info: Any) -> None:
+    def on_trial_lost(self, trial: Any) -> None:
         """Show a failure."""
         self._update_row(trial).status = "failed"
         self._print(trial.config[NUMBER])

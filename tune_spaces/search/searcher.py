@@ -100,7 +100,7 @@ class JournaledOptunaSearch(Searcher):
         self.broken: UserError | OutsideFaultError | None = None
         """What ends the search: another driver is at it, or there is a fault outside, such as a full disk."""
         self._is_outdated = False
-        """Whether a process was started by other sources of csg than the driver."""
+        """Whether a process was started by other sources of csg than the driver: it would leave every trial alone."""
         events = journal.read_events()
         self._replay(events)
         self._in_flight = list_in_flight(events)
@@ -196,7 +196,7 @@ class JournaledOptunaSearch(Searcher):
         """
         if self.broken is not None:
             raise self.broken
-        if self._is_outdated:  # a process that other sources have started would leave every trial alone
+        if self.is_over:
             return Searcher.FINISHED  # type: ignore[no-any-return]
         if len(self._under_way) >= self._slots():
             return None
@@ -204,8 +204,6 @@ class JournaledOptunaSearch(Searcher):
             number = self._in_flight.pop(0)
         else:
             number = len(self._suggested)
-            if number >= self._trials:
-                return Searcher.FINISHED  # type: ignore[no-any-return]
             point = self._draw()
             if point is None:
                 self._trials = number
@@ -216,6 +214,15 @@ class JournaledOptunaSearch(Searcher):
         role, settings = self._suggested[number]
         self._under_way[trial_id] = number
         return {**settings, NUMBER: number, ROLE: role, CONFIG_ID: self._identify(settings)}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no trial to suggest any more."""
+        return self._is_outdated or (not self._in_flight and len(self._suggested) >= self._trials)
+
+    def take_back(self, number: int) -> None:
+        """Suggest a trial again, before all others."""
+        self._in_flight.insert(0, number)
 
     def save(self, checkpoint_path: str) -> None:
         """Write an empty file where Tune keeps what it would go on from: the journal is that.

@@ -151,5 +151,5 @@ def test_workers_end_when_their_parent_is_killed() -> None:
 def _is_running(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import tempfile
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def test_a_machine_that_is_short_of_something_is_no_settings_fault(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(OSError, match=os.strerror(number)) as made:
         make_folder(tmp_path / "runs", "train.output")

@@ -238,7 +238,7 @@ def test_a_search_survives_a_node_that_goes_while_another_comes_and_a_killed_dri
     beside = start(undisturbed, *exact, "--concurrency", "1")
     workers = (*exact, "--train.workers", "2")
     process = start(disturbed, *workers, address=cluster.address)
-    wait_until(process, lambda: any(disturbed.rglob("record.json")))
+    wait_until(process, lambda: any(disturbed.glob("trained/*/record.json")))
     node: Any = next(node for node in cluster.list_all_nodes() if node is not cluster.head_node)
     cluster.remove_node(node)
     cluster.add_node(num_cpus=1)
@@ -261,9 +261,9 @@ def test_a_search_waits_for_nodes_that_start_or_come_back_and_uses_those_that_co
         said = tmp_path / "said"
         process = start(output, *flags, address=cluster.address, said=said)
         wait_until(process, lambda: asked_for(cluster) == [{"CPU": 1}])
-        assert not any(output.rglob("journal.jsonl"))
+        assert not any(output.glob("searches/*/*/journal.jsonl"))
         nodes = [cluster.add_node(num_cpus=1)]
-        wait_until(process, lambda: any(output.rglob("journal.jsonl")) and bool(what_happened(output)))
+        wait_until(process, lambda: any(output.glob("searches/*/*/journal.jsonl")) and bool(what_happened(output)))
         assert len(list_in_flight(what_happened(output))) == 1
         assert asked_for(cluster) == [], "a request that stays would keep the machines for ever"
         nodes.append(cluster.add_node(num_cpus=1))

@@ -22,7 +22,7 @@ from csg.messages.errors import UserError
 from csg.workers import cluster_health
 from csg.workers.cluster_health import check_answers
 from tests import warm
-from tests.process_group import free_port
+from tests.process_group import free_port, free_ports
 from tests.simulated_cluster import started_cluster
 from tests.tune_spaces.search.test_search import ROOT, journal, reported, search
 from tests.tune_spaces.search.test_search import command as search_command
@@ -243,10 +243,10 @@ def test_a_cluster_that_answers_ends_nothing_and_is_not_asked_once_it_is_left(mo
 @contextmanager
 def started_head(folder: Path, environment: dict[str, str]) -> Iterator[tuple[str, int]]:
     """Start a head; yield its address and its process group, which leaving kills."""
-    port = free_port()
+    port, client, agent = free_ports(3)
     command = [str(BIN / "ray"), "start", "--head", "--block", "--num-cpus", "2", "--node-ip-address", "127.0.0.1"]
     command += ["--port", str(port), "--include-dashboard", "false", "--temp-dir", str(folder)]
-    command += ["--ray-client-server-port", str(free_port()), "--dashboard-agent-listen-port", str(free_port())]
+    command += ["--ray-client-server-port", str(client), "--dashboard-agent-listen-port", str(agent)]
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -273,7 +273,7 @@ def test_a_search_whose_cluster_is_killed_ends_and_goes_on_later(
         monkeypatch.setenv("RAY_ADDRESS", address)
 
         def first_epoch() -> bool:
-            return any(output.rglob("journal.jsonl")) and reported(0)(journal(output).read_events())
+            return any(output.glob("searches/*/*/journal.jsonl")) and reported(0)(journal(output).read_events())
 
         searching = search_command(output, "--num-samples", "2")
         with warm.Popen(searching, stderr=warm.PIPE, cwd=tmp_path) as process:

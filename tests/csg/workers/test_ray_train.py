@@ -38,7 +38,7 @@ def command(output: Path, *flags: str) -> list[str]:
 
 
 def record(output: Path) -> dict[str, Any]:
-    (path,) = output.rglob("record.json")
+    (path,) = output.glob("trained/*/record.json")
     read: dict[str, Any] = json.loads(path.read_text())
     return read
 
@@ -108,7 +108,7 @@ def started(output: Path, *, epochs: int = 1) -> warm.Popen:
 
 def wait_for_epochs(process: warm.Popen, output: Path, epochs: int) -> None:
     """Wait until so many epochs of a run are on record."""
-    while not any(output.rglob("record.json")) or len(record(output)["epochs"]) < epochs:
+    while not any(output.glob("trained/*/record.json")) or len(record(output)["epochs"]) < epochs:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
 

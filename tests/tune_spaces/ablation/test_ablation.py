@@ -73,7 +73,7 @@ def test_an_ablation_that_was_interrupted_goes_on_and_trains_every_cell_under_th
     assert visda_ablation.main([*command(tmp_path, "--seeds", "2", "--plan")[2:]]) == 0
     assert capsys.readouterr().out.count("seeds 0, 1 missing") == 2
     with warm.Popen(command(tmp_path, "--seeds", "2"), stdout=warm.PIPE, cwd=tmp_path) as process:
-        while not list(tmp_path.rglob("checkpoint.pt")):
+        while not list(tmp_path.glob("runs/trained/*/checkpoint.pt")):
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)  # a shell's background ignores SIGINT

@@ -62,6 +62,16 @@ def test_a_run_without_room_holds_up_no_other(tmp_path: Path, nodes: list[dict[s
     assert runs.ended == set(), "its process was lost"
 
 
+def test_a_run_that_tune_gave_up_early_is_suggested_again(tmp_path: Path, nodes: list[dict[str, float]]) -> None:
+    runs = make_source(tmp_path, 1, 1)
+    runs.suggest("a")
+    runs.suggest("b")
+    assert runs.is_over
+    runs.on_trial_complete("b", error=True)
+    runs.take_back(1)
+    assert not runs.is_over and number_of(runs.suggest("c")) == 1 and runs.is_over
+
+
 def test_the_cluster_is_asked_once_for_runs_that_need_the_same(tmp_path: Path) -> None:
     assert [config.train.threads for config in make_source(tmp_path, 1, 2, 1, 1).make_slots().configs] == [1, 2]
 

@@ -57,7 +57,7 @@ def test_winners_of_as_long_searches_are_trained_under_fresh_seeds_once_whatever
     assert said.count(" missing\n") == 2 and "Missing trials: 5; no finished trial to go by yet" in said
     assert not list(tmp_path.rglob("record.json"))
     with warm.Popen(words, stdout=warm.PIPE, cwd=tmp_path) as process:
-        while not list(tmp_path.rglob("selected.pt")):
+        while not list(tmp_path.glob("runs/trained/*/selected.pt")):
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)

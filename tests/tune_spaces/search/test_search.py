@@ -63,7 +63,7 @@ def search(output: Path, *flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def journal(output: Path) -> Journal:
-    (path,) = output.rglob("journal.jsonl")
+    (path,) = output.glob("searches/*/*/journal.jsonl")
     return Journal(DiskPlace(path))
 
 

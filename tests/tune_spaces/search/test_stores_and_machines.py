@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -36,7 +38,7 @@ from tests.simulated_cluster import started_cluster
 from tune_spaces.execution import trial
 from tune_spaces.execution.recorder import MlflowRecorder, Progress
 from tune_spaces.execution.trial import EPOCH, GONE, NUMBER, ROLE, SCORE, SECONDS, TrainingTrial, get_ending
-from tune_spaces.execution.tuning import run_trials
+from tune_spaces.execution.tuning import DriverCallback, run_trials
 from tune_spaces.search.journal import Event, Journal, count_unfinished, list_in_flight
 from tune_spaces.search.options import SearchOptions
 from tune_spaces.search.plan import plan_search
@@ -167,6 +169,14 @@ class TrialWithoutMemory(Trial):
         raise MemoryError("not enough for the queue")
 
 
+class KillBetweenTrials(DriverCallback):
+    """Kills the process of a trial that has ended, which is kept for the next one."""
+
+    def on_trial_complete(self, *, trial: Any, **info: Any) -> None:
+        if trial.config[NUMBER] == 1:
+            os.kill(trial.last_result["pid"], signal.SIGKILL)
+
+
 class Recorder(MlflowRecorder):
     """Keeps what it would write."""
 
@@ -229,7 +239,7 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str, monk
                 run(TrialWithoutStore)
             assert list_in_flight(the_journal(address).read_events()) == [0]
             recorder = Recorder()
-            run(TrialWithoutMemory, recorder)
+            run(TrialWithoutMemory, recorder, KillBetweenTrials())
             said = "the trial's process died (MemoryError: not enough for the queue)"
             assert recorder.lost == {0: said} and (0, "failed", said) in recorder.said
             assert list_in_flight(the_journal(address).read_events()) == [0], "and the search went on with the others"
