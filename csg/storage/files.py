@@ -142,7 +142,7 @@ def make_folder(path: Path, setting: str) -> Path:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):  # without a name, so that a kill leaves nothing
+        with tempfile.TemporaryFile(dir=path, prefix=".probe-"):  # without a name, where the disk can do that
             pass
     except OSError as error:
         if is_shortage(error):

@@ -1,9 +1,8 @@
-"""The runs of an ablation as Ray Tune asks for them: each once, in order, to its last epoch."""
+"""The runs of an ablation as Ray Tune asks for them: in order, each to its last epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -11,16 +10,16 @@ from ray.tune.search import Searcher
 
 from csg.config import Config
 from csg.config.settings import flatten
-from csg.messages.errors import UserError
 from csg.messages.faults import OutsideFaultError
 from csg.training.identity import compute_config_id
 from csg.workers.cluster import list_inputs
 from csg.workers.slots import Slots
+from tune_spaces.execution.source import TrialSource
 from tune_spaces.execution.trial import CONFIG_ID, EPOCH, GONE, NUMBER, OUTDATED, get_ending
 
 
-class CellSource(Searcher):
-    """Suggests each run once, in order, and passes over those that the cluster has no room for at the moment."""
+class CellSource(TrialSource):
+    """Suggests the runs in order, and passes over those that the cluster has no room for at the moment."""
 
     def __init__(self, configs: Mapping[int, Config], *, asked: int) -> None:
         """Suggest the runs of ``configs``, by number; ``asked`` at a time, 0 for as many as fit."""
@@ -34,8 +33,6 @@ class CellSource(Searcher):
         """Whether a process was started by other sources of csg than the driver: it would leave every run alone."""
         self.ended: set[int] = set()
         """Runs that finished or failed."""
-        self.broken: UserError | OutsideFaultError | None = None
-        """What ends the ablation: a fault outside it, such as a full disk."""
 
     def make_slots(self) -> Slots:
         """Make what asks the cluster how many runs at a time it takes of those that have not ended.
@@ -76,16 +73,12 @@ class CellSource(Searcher):
 
     @property
     def is_over(self) -> bool:
-        """Whether there is no run to suggest any more."""
+        """Whether no run waits for a process."""
         return self._is_outdated or not self._waiting
 
     def take_back(self, number: int) -> None:
-        """Suggest a run again, before all others."""
+        """Suggest a run again, before all others that fit."""
         self._waiting.insert(0, number)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Write an empty file in place of a state: the runs' records say what is missing."""
-        Path(checkpoint_path).touch()
 
     def _get_configs(self, numbers: Iterable[int]) -> list[Config]:
         return [self._configs[number] for number in numbers]

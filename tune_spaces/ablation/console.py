@@ -8,9 +8,9 @@ from csg.data.pair import SOURCE_VAL, TARGET_TEST
 from csg.messages.console import Console
 from csg.tasks import find_task
 from csg.tracking.tags import Tag
+from tune_spaces.execution.callbacks import DriverCallback
 from tune_spaces.execution.driver import Study
 from tune_spaces.execution.trial import get_ending
-from tune_spaces.execution.tuning import DriverCallback
 
 
 class AblationConsole(DriverCallback):

@@ -18,10 +18,12 @@ from csg.tracking import Tracker, TrackingError, make_recording_error
 from csg.training.program import compute_program_digest, get_program_digest
 from csg.workers.cluster import check_nodes, check_output, list_inputs, start_ray
 from csg.workers.slots import RoomWatch, Slots
+from tune_spaces.execution.callbacks import DriverCallback
 from tune_spaces.execution.closing import AnotherDriverError, close_on_error
 from tune_spaces.execution.recorder import Entry, MlflowRecorder, Progress
+from tune_spaces.execution.source import TrialSource
 from tune_spaces.execution.trial import TrainingTrial
-from tune_spaces.execution.tuning import DriverCallback, TrialSource, run_trials
+from tune_spaces.execution.tuning import run_trials
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,8 @@ from csg.tracking.tags import Tag
 from csg.training.mean_run import MeanRun
 from csg.training.record import Status
 from csg.training.run import Run
+from tune_spaces.execution.callbacks import DriverCallback
 from tune_spaces.execution.trial import EPOCH, FAILED, NUMBER, OUTDATED, get_ending
-from tune_spaces.execution.tuning import DriverCallback
 
 UNKNOWN_ERROR = "the trial's process died; see tune.log"
 """The error of a trial whose process left none."""

@@ -15,8 +15,8 @@ from csg.messages.console import Console
 from csg.messages.progress import show_bars_on
 from csg.messages.wording import pluralize
 from csg.training.score_words import Unit, describe_score
+from tune_spaces.execution.callbacks import DriverCallback
 from tune_spaces.execution.trial import EPOCH, NUMBER, ROLE, SCORE, get_ending, get_epochs
-from tune_spaces.execution.tuning import DriverCallback
 from tune_spaces.search.journal import Event
 from tune_spaces.search.plan import Search
 

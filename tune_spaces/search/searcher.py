@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import optuna
@@ -18,6 +17,7 @@ from csg.messages.faults import OutsideFaultError, find_outside_fault
 from csg.parsing import build_config, overlay
 from csg.randomness import make_generator
 from csg.training.identity import compute_config_id
+from tune_spaces.execution.source import TrialSource
 from tune_spaces.execution.trial import (
     CONFIG_ID,
     EPOCH,
@@ -38,15 +38,15 @@ MOST_REPEATS = 50
 """Suggestions in a row that were made before, after which the space counts as exhausted."""
 
 
-class JournaledOptunaSearch(Searcher):
+class JournaledOptunaSearch(TrialSource):
     """Searches a conditional space by TPE (multivariate, grouped), through Optuna's ask interface.
 
     References come first, then the default point, then what Optuna suggests. A suggestion depends on the seed, on
     the trial's number and on what the journal says of earlier trials; a journaled one is never drawn again. Optuna
     records a trial that the scheduler stopped as pruned, with its last score under the rung that it has reached, so
     that no scores of different rungs are compared. References lie outside the space, and Optuna does not see them.
-    A trial that something else ended (a budget, Ctrl-C) is in flight, and runs again after a restart. No
-    configuration runs twice.
+    A trial that something else ended (a budget, Ctrl-C) is in flight, and runs again after a restart, or at once where
+    it is taken back. No configuration runs twice.
     """
 
     def __init__(
@@ -97,13 +97,12 @@ class JournaledOptunaSearch(Searcher):
         self._config_ids: set[str] = set()
         self._known: dict[int, FrozenTrial] = {}
         """What Optuna knows of each trial, in the order of their numbers."""
-        self.broken: UserError | OutsideFaultError | None = None
-        """What ends the search: another driver is at it, or there is a fault outside, such as a full disk."""
         self._is_outdated = False
         """Whether a process was started by other sources of csg than the driver: it would leave every trial alone."""
         events = journal.read_events()
         self._replay(events)
         self._in_flight = list_in_flight(events)
+        """Of these trials, those that no process trains."""
 
     def _replay(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -187,7 +186,7 @@ class JournaledOptunaSearch(Searcher):
         return None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return the next trial: first those in flight when the search was interrupted, then new ones.
+        """Return the next trial: first those in flight that nobody trains, then new ones.
 
         None while as many run as the cluster takes at this moment.
 
@@ -217,19 +216,12 @@ class JournaledOptunaSearch(Searcher):
 
     @property
     def is_over(self) -> bool:
-        """Whether there is no trial to suggest any more."""
+        """Whether no process is needed for a trial in flight, and no new one is to be suggested."""
         return self._is_outdated or (not self._in_flight and len(self._suggested) >= self._trials)
 
     def take_back(self, number: int) -> None:
-        """Suggest a trial again, before all others."""
+        """Suggest a trial in flight again, as the next one."""
         self._in_flight.insert(0, number)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Write an empty file where Tune keeps what it would go on from: the journal is that.
-
-        A space's conditions need not be such that they can be pickled.
-        """
-        Path(checkpoint_path).touch()
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take a trial's end, unless something else than the scheduler or a failure ended it.

@@ -48,6 +48,26 @@ def test_a_search_keeps_as_many_trials_under_way_as_the_cluster_takes_at_the_mom
     assert search.suggest("d") is not None
 
 
+def test_a_trial_that_is_taken_back_comes_next_also_when_all_were_suggested(tmp_path: Path) -> None:
+    journal = Journal(DiskPlace(tmp_path / "journal.jsonl"))
+    search = searcher(journal, slots=lambda: 9)
+    trials = {name: search.suggest(name) for name in "ab"}
+    search.on_trial_complete("a", error=True)
+    search.take_back(0)
+    again = search.suggest("c")
+    assert again == trials["a"] and again is not None and again[NUMBER] == 0
+    for name in map(str, itertools.count()):
+        if search.is_over:
+            break
+        search.suggest(name)
+        search.on_trial_complete(name, {EPOCH: EPOCHS, SCORE: 0.5, "done": True})
+    assert search.suggest("z") == Searcher.FINISHED
+    search.on_trial_complete("b", error=True)
+    search.take_back(1)
+    assert not search.is_over and search.suggest("z") == trials["b"] and search.is_over
+    assert list_in_flight(journal.read_events()) == [0, 1]
+
+
 def test_reference_points_come_first(simulated: Journal) -> None:
     first, second = [event for event in simulated.read_events() if event.kind == "suggested"][:2]
     assert (first.role, first.settings) == REFERENCES[0]

@@ -36,9 +36,10 @@ from tests.csg.training.test_training import outcome, tiny
 from tests.made_up_pair import made_up_pair
 from tests.simulated_cluster import started_cluster
 from tune_spaces.execution import trial
+from tune_spaces.execution.callbacks import DriverCallback
 from tune_spaces.execution.recorder import MlflowRecorder, Progress
 from tune_spaces.execution.trial import EPOCH, GONE, NUMBER, ROLE, SCORE, SECONDS, TrainingTrial, get_ending
-from tune_spaces.execution.tuning import DriverCallback, run_trials
+from tune_spaces.execution.tuning import run_trials
 from tune_spaces.search.journal import Event, Journal, count_unfinished, list_in_flight
 from tune_spaces.search.options import SearchOptions
 from tune_spaces.search.plan import plan_search
@@ -172,9 +173,15 @@ class TrialWithoutMemory(Trial):
 class KillBetweenTrials(DriverCallback):
     """Kills the process of a trial that has ended, which is kept for the next one."""
 
+    def __init__(self) -> None:
+        self.restarted: set[int] = set()
+
     def on_trial_complete(self, *, trial: Any, **info: Any) -> None:
         if trial.config[NUMBER] == 1:
             os.kill(trial.last_result["pid"], signal.SIGKILL)
+
+    def on_trial_recover(self, *, trial: Any, **info: Any) -> None:
+        self.restarted.add(trial.config[NUMBER])
 
 
 class Recorder(MlflowRecorder):
@@ -239,7 +246,9 @@ def test_what_goes_wrong_inside_tune_comes_out_as_it_was_said(address: str, monk
                 run(TrialWithoutStore)
             assert list_in_flight(the_journal(address).read_events()) == [0]
             recorder = Recorder()
-            run(TrialWithoutMemory, recorder, KillBetweenTrials())
+            killing = KillBetweenTrials()
+            run(TrialWithoutMemory, recorder, killing)
+            assert killing.restarted == {0, 2}, "the third was given the process that was killed"
             said = "the trial's process died (MemoryError: not enough for the queue)"
             assert recorder.lost == {0: said} and (0, "failed", said) in recorder.said
             assert list_in_flight(the_journal(address).read_events()) == [0], "and the search went on with the others"
